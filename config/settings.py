@@ -1,0 +1,171 @@
+"""Every setting, its unit, its range and its default. Unknown keys are errors; hard ceilings cannot be raised.
+
+Knows no actor. Names carry their unit last: `_pct` percent, `_s` seconds, `_ms` milliseconds, `_usd` dollars, `_x` multiples of equity.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from config.strategy import StrategyParams
+
+Mode = Literal["backtest", "paper", "live"]
+Environment = Literal["dev", "paper", "prod"]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SymbolSettings(Section):
+    """A spot market that gives signals and the contract that is traded on them."""
+
+    spot: str = Field(pattern=r"^[A-Z0-9]+/[A-Z]+$")
+    futures: str = Field(pattern=r"^P[FI]_[A-Z0-9]+$")
+
+
+class RiskSettings(Section):
+    """How much may be lost, and what is refused before it can be."""
+
+    risk_pct: Decimal = Field(
+        Decimal("0.5"), gt=0, le=1, description="equity lost when a stop is hit, percent"
+    )
+    leverage_cap: Decimal = Field(
+        Decimal(10), gt=0, le=10, description="total notional / equity, a cap and never a target"
+    )
+    leverage_alert: Decimal = Field(Decimal(9), gt=0, le=10)
+    exposure_max_x: Decimal = Field(
+        Decimal(3), gt=0, le=10, description="total notional / equity of all positions"
+    )
+    liquidation_buffer_pct: Decimal = Field(
+        Decimal(35), ge=30, le=40, description="least distance mark to liquidation"
+    )
+    basis_max_pct: Decimal = Field(Decimal("0.5"), gt=0, le=5, description="|spot - mark| / spot at entry")
+    basis_max_post_pct: Decimal = Field(
+        Decimal("1.0"), gt=0, le=10, description="the same while a position is open"
+    )
+    positions_max: int = Field(2, ge=1, le=20)
+    daily_loss_max_pct: Decimal = Field(
+        Decimal(2), gt=0, le=20, description="of equity at 00:00 UTC, realised + unrealised"
+    )
+    drawdown_max_pct: Decimal = Field(
+        Decimal(15), gt=0, le=50, description="from the highest equity seen; no increase beyond"
+    )
+    loss_streak_max: int = Field(3, ge=1, le=100)
+    cooldown_h: int = Field(12, ge=0, le=720, description="no entries after a loss streak")
+    mark_age_max_s: float = Field(3, gt=0, le=60)
+    spot_age_max_s: float = Field(5, gt=0, le=60)
+    taker_fee_pct: Decimal = Field(Decimal("0.05"), ge=0, le=1)
+    maker_fee_pct: Decimal = Field(Decimal("0.02"), ge=-1, le=1)
+    cost_max_r: Decimal = Field(
+        Decimal("0.25"), gt=0, description="fees both ways and expected funding against the risked distance"
+    )
+    funding_max_pct: Decimal = Field(
+        Decimal("0.02"), gt=0, description="adverse relative funding rate an hour"
+    )
+    reverse_on_signal: bool = False
+
+
+class ExecutionSettings(Section):
+    """How orders are sent and how positions are protected."""
+
+    protect_within_s: float = Field(5, gt=0, le=60, description="unprotected longer than this: flatten")
+    process_before_s: float = Field(
+        5, gt=0, le=30, description="an entry that arrives later is refused by the exchange"
+    )
+    request_timeout_s: float = Field(5, gt=0, le=60)
+    entry_collar_pct: Decimal = Field(Decimal(2), gt=0, le=10)
+    orders_per_minute: int = Field(10, ge=1, le=100, description="entries per symbol")
+    order_notional_max_usd: Decimal = Field(Decimal(25_000), gt=0)
+    reconcile_s: float = Field(15, ge=1, le=300)
+    unknown_within_s: float = Field(60, ge=5, le=600)
+    flatten_on_exit: bool = False
+
+
+class FeedSettings(Section):
+    """When a feed counts as lost and how it comes back."""
+
+    spot_idle_s: float = Field(5, gt=0, le=120)
+    futures_idle_s: float = Field(3, gt=0, le=120)
+    settle_ms: int = Field(
+        3000, ge=0, le=60_000, description="wait after a candle's end before it counts as closed"
+    )
+    bar_late_s: float = Field(
+        30, gt=0, le=600, description="closed candle not in hand after its end: ask by REST"
+    )
+    reconnect_first_s: float = Field(0.5, gt=0)
+    reconnect_most_s: float = Field(30, gt=0)
+
+
+class MarketSettings(Section):
+    """The simulated market of environment `dev` and of tests."""
+
+    seed: int = Field(7, ge=0)
+    speed: float = Field(600, gt=0, description="simulated seconds a second")
+    tick_s: int = Field(1, ge=1, le=900, description="seconds between marks")
+    start: str = Field("2026-01-05T00:00:00Z", description="first moment of trading; history lies before it")
+    equity_usd: Decimal = Field(Decimal(100_000), gt=0, description="paper balance")
+    slippage_pct: Decimal = Field(Decimal("0.01"), ge=0, le=5)
+    spread_pct: Decimal = Field(Decimal("0.01"), ge=0, le=5)
+
+
+class GatewaySettings(Section):
+    """Where the exchanges are. The hosts of `prod` are constants in the gateway; these serve `live` in `dev`."""
+
+    spot_rest: str = ""
+    spot_ws: str = ""
+    futures_rest: str = ""
+    futures_ws: str = ""
+
+
+class StoreSettings(Section):
+    """Where state is kept. `database` empty: SQLite in `directory`."""
+
+    directory: str = "state"
+    database: str = ""
+
+
+class Settings(Section):
+    """The whole configuration of one run."""
+
+    mode: Mode = "paper"
+    env: Environment = "dev"
+    profile: str = "standard"
+    symbols: tuple[SymbolSettings, ...] = (
+        SymbolSettings(spot="BTC/USD", futures="PF_XBTUSD"),
+        SymbolSettings(spot="ETH/USD", futures="PF_ETHUSD"),
+    )
+    strategy: StrategyParams = StrategyParams()
+    risk: RiskSettings = RiskSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    feeds: FeedSettings = FeedSettings()
+    market: MarketSettings = MarketSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    store: StoreSettings = StoreSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        for name, values in (
+            ("spot", [s.spot for s in self.symbols]),
+            ("futures", [s.futures for s in self.symbols]),
+        ):
+            if len(set(values)) != len(values):
+                raise ValueError(f"symbols: a {name} market is named twice")
+        if not self.symbols:
+            raise ValueError("symbols: at least one is needed")
+        return self
+
+    @property
+    def futures_of(self) -> dict[str, str]:
+        """Spot symbol -> futures symbol."""
+        return {s.spot: s.futures for s in self.symbols}
+
+    @property
+    def spot_of(self) -> dict[str, str]:
+        """Futures symbol -> spot symbol."""
+        return {s.futures: s.spot for s in self.symbols}

@@ -1,0 +1,32 @@
+"""Identity: every id is a hash of the logical event it names.
+
+Never a counter, never random: the same event has the same id in every run, so a replay after a crash
+de-duplicates by itself, and an order sent twice is refused by the exchange instead of doubling the position.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Final
+
+ID_BYTES: Final = 12
+CLIENT_ORDER_ID_PREFIX: Final = "ks-"
+
+
+def derive(*parts: str | int) -> str:
+    """An id of 24 hex digits from the parts that make the event unique, in order."""
+    text = "\x1f".join(map(str, parts))
+    return blake2b(text.encode(), digest_size=ID_BYTES).hexdigest()
+
+
+def client_order_id(signal_id: str, leg: str, attempt: int = 0) -> str:
+    """The `cliOrdId` of one leg (`entry`, `stop`, `target`, `exit`, ...) of a signal's trade.
+
+    A new `attempt` is a new economic intention (other terms); a resend of the same terms keeps its attempt.
+    """
+    return CLIENT_ORDER_ID_PREFIX + derive("order", signal_id, leg, attempt)
+
+
+def is_ours(client_order_id: str | None) -> bool:
+    """Whether an order on the exchange carries an id this system made."""
+    return client_order_id is not None and client_order_id.startswith(CLIENT_ORDER_ID_PREFIX)

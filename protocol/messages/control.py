@@ -1,0 +1,92 @@
+"""Messages about the system itself: time, life, halts, the latch, drift."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from protocol.messages.base import Message
+
+Severity = Literal["info", "warning", "critical"]
+
+
+class Started(Message, frozen=True, kw_only=True):
+    """shell -> every actor: first message after each start; `restarted` says it is not the first life."""
+
+    restarted: bool = False
+
+
+class WakeAt(Message, frozen=True, kw_only=True):
+    """actor -> its own timer: answer with `Woken(key)` at `due` (microseconds UTC). A second one replaces the first."""
+
+    key: str
+    due: int
+
+
+class Woken(Message, frozen=True, kw_only=True):
+    """timer -> the actor that asked."""
+
+    key: str
+
+
+class Alert(Message, frozen=True, kw_only=True):
+    """anyone -> journal and the person: something worth a line. `code` as in the fault catalogue, section 2."""
+
+    code: str
+    severity: Severity
+    text: str
+
+
+class Drift(Message, frozen=True, kw_only=True):
+    """reconciler -> risk, executor, kill_switch: our view and the exchange's differ; the exchange is right.
+
+    `kind`: position | unprotected | missing_order | foreign_order | foreign_position | orphan_order | stuck.
+    """
+
+    kind: str
+    symbol: str
+    ours: str
+    theirs: str
+    client_order_id: str | None = None
+    order_id: str | None = None
+
+
+class Reconciled(Message, frozen=True, kw_only=True):
+    """reconciler -> gate, executor: one complete pass against a snapshot begun at `began_at`; `clean` without drift."""
+
+    began_at: int
+    clean: bool
+
+
+class HaltEntries(Message, frozen=True, kw_only=True):
+    """risk, a person, the supervisor -> gate: no entry leaves while `key` is halted. Exits go on."""
+
+    key: str
+    reason: str
+
+
+class ResumeEntries(Message, frozen=True, kw_only=True):
+    """-> gate: the halt under `key` is over."""
+
+    key: str
+
+
+class KillRequested(Message, frozen=True, kw_only=True):
+    """a person, the supervisor, risk's breach -> kill_switch: latch, cancel, flatten."""
+
+    reason: str
+    by: str
+
+
+class Latch(Message, frozen=True, kw_only=True):
+    """kill_switch -> latch store and gate: write it down before anything else happens."""
+
+    reason: str
+    by: str
+
+
+class KillProgress(Message, frozen=True, kw_only=True):
+    """kill_switch -> journal: what is still open after a step; `flat` and no `working` orders is done."""
+
+    flat: bool
+    open_positions: tuple[str, ...]
+    working_orders: int

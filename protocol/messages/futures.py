@@ -1,0 +1,392 @@
+"""Facts and wishes about the futures exchange. The strategy may not import this file.
+
+Three groups: what the edge saw (`*Seen`, to the futures feed, the one way in), what the futures feed says of it
+(facts), and what we want of the exchange (wishes, through the one door).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from protocol.messages.base import Message
+from protocol.units import OrderSide, Side
+
+OrderType = Literal["lmt", "post", "ioc", "mkt", "stp", "take_profit"]
+Role = Literal["entry", "stop", "target", "exit", "flatten"]
+Outcome = Literal["placed", "edited", "cancelled", "filled", "rejected", "not_found", "unknown"]
+"""`unknown`: a time-out or an ambiguous answer. Never evidence; only reconciliation may leave it."""
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """A contract's rules as the exchange lists them. Sizes in contracts (PF: base coin), prices in USD."""
+
+    symbol: str
+    tick: Decimal
+    lot: Decimal
+    max_position: Decimal
+    contract_size: Decimal
+    inverse: bool
+    tradeable: bool
+    margin_levels: tuple[tuple[Decimal, Decimal, Decimal], ...]
+    """(from notional USD, initial margin fraction, maintenance margin fraction), ascending."""
+    max_relative_funding_rate: Decimal
+
+
+class OpenOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order resting on the exchange. `size` is what is still open, `filled` what is done."""
+
+    order_id: str
+    client_order_id: str | None
+    symbol: str
+    side: OrderSide
+    order_type: str
+    size: Decimal
+    filled: Decimal
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    reduce_only: bool
+    trigger: str | None
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """A position as the exchange reports it. `size` is signed: above zero long, below short, zero flat.
+
+    `liquidation_price` None: not reported by this source or not reachable. `margin_usd` initial margin.
+    """
+
+    symbol: str
+    size: Decimal
+    entry_price: Decimal
+    liquidation_price: Decimal | None = None
+    unrealized_pnl_usd: Decimal | None = None
+    margin_usd: Decimal | None = None
+
+
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution. `fill_id` is the exchange's and the key of de-duplication; `time` microseconds UTC.
+
+    `fee_usd` None: this source does not say.
+    """
+
+    fill_id: str
+    order_id: str
+    client_order_id: str | None
+    symbol: str
+    side: OrderSide
+    size: Decimal
+    price: Decimal
+    time: int
+    fill_type: str
+    fee_usd: Decimal | None = None
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """The multi-collateral account in USD. `equity_usd` = balance + unrealised pnl and funding."""
+
+    equity_usd: Decimal
+    balance_usd: Decimal
+    available_margin_usd: Decimal
+    initial_margin_usd: Decimal
+    maintenance_margin_usd: Decimal
+    unrealized_funding_usd: Decimal = Decimal(0)
+
+
+# --- what the edge saw -------------------------------------------------------------------------------------
+
+
+class TickerSeen(Message, frozen=True, kw_only=True):
+    """Edge -> futures_feed: whole ticker state. `funding_rate` is the relative rate per hour, None when absent.
+
+    `time` is the exchange's own timestamp in microseconds; `at` when it reached us.
+    """
+
+    symbol: str
+    mark: Decimal
+    index: Decimal
+    bid: Decimal
+    ask: Decimal
+    last: Decimal
+    funding_rate: Decimal | None
+    suspended: bool
+    post_only: bool
+    time: int
+
+
+class OrderSeen(Message, frozen=True, kw_only=True):
+    """Edge -> futures_feed: an order opened, changed or left the book. `reason` verbatim; `open` False: no longer there."""
+
+    order: OpenOrder
+    open: bool
+    reason: str
+
+
+class FillSeen(Message, frozen=True, kw_only=True):
+    """Edge -> futures_feed: an execution, perhaps not for the first time."""
+
+    fill: Fill
+    source: Literal["stream", "snapshot", "reply", "rest"]
+
+
+class PositionsSeen(Message, frozen=True, kw_only=True):
+    """Edge -> futures_feed: the whole list of positions; a symbol that is absent is flat. `sequence` orders frames."""
+
+    positions: tuple[Position, ...]
+    sequence: int
+
+
+class AccountSeen(Message, frozen=True, kw_only=True):
+    """Edge -> futures_feed: balances and margin. `sequence` orders frames."""
+
+    account: Account
+    sequence: int
+
+
+class InstrumentsSeen(Message, frozen=True, kw_only=True):
+    """Edge -> futures_feed: the contract list."""
+
+    instruments: tuple[Instrument, ...]
+
+
+class CommandAnswered(Message, frozen=True, kw_only=True):
+    """Edge -> futures_feed: how the exchange answered one of our wishes. `command` is the wish's id.
+
+    `status` is the exchange's word verbatim; executions inside the answer come as `FillSeen` before it.
+    """
+
+    command: str
+    client_order_id: str | None
+    order_id: str | None
+    symbol: str
+    outcome: Outcome
+    status: str
+
+
+class SnapshotSeen(Message, frozen=True, kw_only=True):
+    """Edge -> futures_feed: exchange truth by REST, reads begun at `began_at`. Marks are the freshest known."""
+
+    began_at: int
+    orders: tuple[OpenOrder, ...]
+    positions: tuple[Position, ...]
+    fills: tuple[Fill, ...]
+    account: Account
+
+
+class SnapshotFailed(Message, frozen=True, kw_only=True):
+    """Edge -> futures_feed: the truth could not be read. Not evidence of anything."""
+
+    reason: str
+
+
+# --- facts: futures_feed -> risk, executor, reconciler -------------------------------------------------------
+
+
+class MarkPrice(Message, frozen=True, kw_only=True):
+    """The sole reference for risk. Conflates. `mark_time` is the exchange's time, microseconds UTC."""
+
+    symbol: str
+    mark: Decimal
+    index: Decimal
+    bid: Decimal
+    ask: Decimal
+    funding_rate: Decimal | None
+    suspended: bool
+    post_only: bool
+    mark_time: int
+
+
+class InstrumentsListed(Message, frozen=True, kw_only=True):
+    """The rules of the contracts we trade."""
+
+    instruments: tuple[Instrument, ...]
+
+
+class OrderAccepted(Message, frozen=True, kw_only=True):
+    """The order rests on the exchange, or its terms changed there."""
+
+    order: OpenOrder
+
+
+class OrderRejected(Message, frozen=True, kw_only=True):
+    """The exchange refused our wish. `wish`: place | edit | cancel. Definitive: not resent without a new decision."""
+
+    client_order_id: str
+    symbol: str
+    wish: str
+    status: str
+
+
+class OrderUnknown(Message, frozen=True, kw_only=True):
+    """We asked and do not know the outcome. Exposure counts as if live until evidence settles it."""
+
+    client_order_id: str
+    symbol: str
+    wish: str
+
+
+class OrderGone(Message, frozen=True, kw_only=True):
+    """The order no longer rests: filled, cancelled, triggered, expired. `reason` verbatim; fills come separately."""
+
+    client_order_id: str | None
+    order_id: str
+    symbol: str
+    reason: str
+
+
+class Filled(Message, frozen=True, kw_only=True):
+    """One execution, exactly once, whatever number of ways it was told."""
+
+    fill: Fill
+
+
+class PositionChanged(Message, frozen=True, kw_only=True):
+    """The exchange's position in one symbol differs from what was last said."""
+
+    position: Position
+
+
+class AccountChanged(Message, frozen=True, kw_only=True):
+    """Equity or margin differs from what was last said. Conflates."""
+
+    account: Account
+
+
+class ExchangeSnapshot(Message, frozen=True, kw_only=True):
+    """futures_feed -> reconciler: exchange truth by REST, after its new fills were told as `Filled`."""
+
+    began_at: int
+    orders: tuple[OpenOrder, ...]
+    positions: tuple[Position, ...]
+    account: Account
+
+
+class SnapshotMissed(Message, frozen=True, kw_only=True):
+    """futures_feed -> reconciler: no truth this time."""
+
+    reason: str
+
+
+# --- wishes --------------------------------------------------------------------------------------------------
+
+
+class EnterPosition(Message, frozen=True, kw_only=True):
+    """risk -> executor: a sized, approved entry that carries its whole exit plan.
+
+    `size` in contracts, already rounded. `leverage` = notional / equity of this entry. `verdict` is the journal form of
+    every rule with inputs and thresholds (JSON).
+    """
+
+    signal_id: str
+    symbol: str
+    spot_symbol: str
+    timeframe: str
+    side: Side
+    size: Decimal
+    stop_pct: Decimal
+    take_profit_pct: Decimal
+    spot_entry: Decimal
+    mark: Decimal
+    leverage: Decimal
+    valid_until: int
+    exit_on_choch: Literal["exec", "4h", "off"]
+    max_hold_bars: int
+    verdict: str
+
+
+class SignalRefused(Message, frozen=True, kw_only=True):
+    """risk -> journal: a signal that is not taken, with every rule that failed."""
+
+    signal_id: str
+    symbol: str
+    reasons: tuple[str, ...]
+    verdict: str
+
+
+class PlaceOrder(Message, frozen=True, kw_only=True):
+    """executor, kill_switch -> door -> exchange."""
+
+    client_order_id: str
+    signal_id: str
+    role: Role
+    symbol: str
+    side: OrderSide
+    order_type: OrderType
+    size: Decimal
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    reduce_only: bool = False
+    process_before: int | None = None
+
+
+class EditOrder(Message, frozen=True, kw_only=True):
+    """executor -> door -> exchange. `size` is the new total."""
+
+    client_order_id: str
+    role: Role
+    symbol: str
+    size: Decimal
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+
+class CancelOrder(Message, frozen=True, kw_only=True):
+    """executor, kill_switch -> door -> exchange. One of the two ids is set; foreign orders have only `order_id`."""
+
+    symbol: str
+    client_order_id: str | None = None
+    order_id: str | None = None
+
+
+class RequestSnapshot(Message, frozen=True, kw_only=True):
+    """reconciler, kill_switch -> exchange: read the truth; it comes back through the futures feed."""
+
+    reason: str
+
+
+class EntryBlocked(Message, frozen=True, kw_only=True):
+    """door -> executor: the entry did not leave. `reasons` name each lease not held, halt, or pre-trade control."""
+
+    client_order_id: str
+    symbol: str
+    reasons: tuple[str, ...]
+
+
+# --- trades, for the journal and the person ----------------------------------------------------------------
+
+
+class TradeOpened(Message, frozen=True, kw_only=True):
+    """executor -> journal: first fill of an entry."""
+
+    trade_id: str
+    symbol: str
+    side: Side
+    size: Decimal
+    price: Decimal
+
+
+class Protected(Message, frozen=True, kw_only=True):
+    """executor -> journal: stop and target rest on the exchange for the filled size."""
+
+    trade_id: str
+    symbol: str
+    size: Decimal
+    stop_price: Decimal
+    target_price: Decimal
+
+
+class TradeClosed(Message, frozen=True, kw_only=True):
+    """executor -> journal: the position is flat. `pnl_usd` is after fees, before funding; `reason` an exit code."""
+
+    trade_id: str
+    symbol: str
+    side: Side
+    size: Decimal
+    entry_price: Decimal
+    exit_price: Decimal
+    pnl_usd: Decimal
+    fees_usd: Decimal
+    opened_at: int
+    reason: str
+    r_multiple: Decimal

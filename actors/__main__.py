@@ -1,0 +1,14 @@
+"""`python -m actors`: hands over to the command line."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the command line."""
+    from actors.cli.app import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

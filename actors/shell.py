@@ -71,6 +71,8 @@ class World:
     routes: Routes
     jitter: Callable[[], float]
     """Draws from [0, 1) of the injected random source."""
+    kill_requested: Callable[[], str | None] = lambda: None
+    """Why a person outside this process asked for the kill switch, None when nobody did."""
     watch: Callable[[str, Message], None] = lambda sender, message: None
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     lives: dict[str, int] = field(default_factory=dict)

@@ -5,37 +5,21 @@ Ports meet their real or simulated forms here and nowhere else. Everything below
 
 from __future__ import annotations
 
-import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from math import inf
-from pathlib import Path
 
-import numpy as np
-import trio
-
-from actors.door import Door
-from actors.gate import Gate
-from actors.gateway.futures import FuturesGateway
-from actors.gateway.spot import SpotGateway
-from actors.kill_switch.decide import plan
-from actors.ledger.journal import Ledger, database_url, open_ledger
-from actors.monitor.status import StatusPage
-from actors.shell import World
-from actors.state import StateDirectory
-from actors.supervisor import Supervisor
-from actors.tree import CHILDREN, LEASES, ROUTES
-from config.settings import Settings
-from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, KillProgress, Latch
-from protocol.messages.futures import SnapshotFailed
-from protocol.ports import Clock, FuturesExchange, SpotMarket
-from sim.clock import PacedClock, SimulatedClock
+from sim.clock import SimulatedClock
 from sim.engine import Engine
 from sim.tape import Tape
 from sim.venue.venue import Venue
+
+from actors.gateway.futures import FuturesGateway
+from actors.gateway.spot import SpotGateway
+from actors.state import StateDirectory
+from config.settings import Settings
+from protocol.ports import Clock, FuturesExchange, SpotMarket
 
 HOUSEKEEPING_S = 1.0
 FLATTEN_TRIES = 30

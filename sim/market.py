@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,12 +78,20 @@ def generate(symbol: str, seed: int, start_ms: int, bars: int) -> SyntheticMarke
     """`bars` candles from `start_ms` (on the 15m grid) of the market that `seed` and `symbol` (`BTC/USD`) stand for."""
     own, market = streams(seed, symbol), streams(seed, "market")
     base = symbol.partition("/")[0]
-    scale = SIGMA_15M * (1.0 if base == "BTC" else ETH_LIKE)
-    candles = _candles(own, market, start_ms, bars, PRICES_USD.get(base, OTHER_PRICE_USD), scale)
+    walk = _Walk(PRICES_USD.get(base, OTHER_PRICE_USD), SIGMA_15M * (1.0 if base == "BTC" else ETH_LIKE))
+    candles = _candles(walk, own, market, start_ms, bars)
     return SyntheticMarket(candles, _basis(own, bars), _funding(own, -(-bars // BARS_AN_HOUR)))
 
 
-def _candles(own: Streams, market: Streams, start_ms: int, bars: int, price: float, scale: float) -> Candles:
+class _Walk(NamedTuple):
+    """What tells one coin's candles from another's: its usual price (USD) and the standard deviation of a 15m return."""
+
+    price: float
+    scale: float
+
+
+def _candles(walk: _Walk, own: Streams, market: Streams, start_ms: int, bars: int) -> Candles:
+    price, scale = walk
     sigma = scale * np.exp(
         VOL_SLOW * _wave(market("volatility"), bars, 4 * BARS_A_DAY)
         + VOL_FAST * _wave(own("volatility"), bars, 2 * BARS_AN_HOUR)

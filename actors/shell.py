@@ -71,6 +71,8 @@ class World:
     routes: Routes
     jitter: Callable[[], float]
     """Draws from [0, 1) of the injected random source."""
+    kill_requested: Callable[[], str | None] = lambda: None
+    """Why a person outside this process asked for the kill switch, None when nobody did."""
     watch: Callable[[str, Message], None] = lambda sender, message: None
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     lives: dict[str, int] = field(default_factory=dict)
@@ -105,29 +107,30 @@ async def live(spec: ChildSpec, world: World) -> None:
         nursery.start_soon(timers.run)
         if spec.edge is not None:
             nursery.start_soon(spec.edge, world, mailbox.put)
+
+        def carry(receiver: str, wish: Message) -> None:
+            if isinstance(wish, WakeAt):
+                timers.set(wish.key, wish.due)
+            else:
+                lanes.put(wish)
+
         while True:
-            _step(spec, world, part, await mailbox.get(), timers, lanes)
+            for answer in _step(part, world.journal, await mailbox.get()):
+                if not isinstance(answer, spec.says):
+                    raise Unrouted(f"{spec.name} may not say {type(answer).__name__}: see actors/tree.py")
+                world.post(spec.name, answer, carry)
 
 
-def _step(spec: ChildSpec, world: World, part: Part[Any], message: Message, timers: Timers, lanes: Lanes) -> None:
+def _step(part: Part[Any], journal: Journal, message: Message) -> Sequence[Message]:
+    """One step, both sides written down, and what must survive a crash kept when it changed."""
     remembered = part.remembered(part.state)
     answers = part.receive(message)
-    world.journal.record(part.name, message, answers)
+    journal.record(part.name, message, answers)
     if part.remembered(part.state) is not remembered:
         memory = part.durable(part.state)
         if memory is not None:
-            world.journal.keep(part.name, memory)
-
-    def carry(receiver: str, wish: Message) -> None:
-        if isinstance(wish, WakeAt):
-            timers.set(wish.key, wish.due)
-        else:
-            lanes.put(wish)
-
-    for answer in answers:
-        if not isinstance(answer, spec.says):
-            raise Unrouted(f"{spec.name} may not say {type(answer).__name__}: see actors/tree.py")
-        world.post(spec.name, answer, carry)
+            journal.keep(part.name, memory)
+    return answers
 
 
 class Timers:

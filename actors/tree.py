@@ -28,6 +28,7 @@ CHILDREN: tuple[ChildSpec, ...] = (
         name=kill_switch.NAME,
         build=kill_switch.build,
         hands=send,
+        edge=kill_switch.edge,
         says=(*NOTES, *ORDERS, c.Latch, c.KillProgress, f.RequestSnapshot),
         restarts=3,
         period_s=60,

@@ -5,6 +5,7 @@ Knows what is held, what it costs and what was lost. Must not know orders, candl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal
@@ -200,9 +201,11 @@ def on_instruments(state: State, message: InstrumentsListed) -> Answers:
 
 
 def on_mark(state: State, message: MarkPrice) -> Answers:
-    """A newer mark. One older than the last is not news."""
+    """A newer mark. One older than the last is not news, and what is no price is no mark: the last one ages instead."""
     last = state.marks.get(message.symbol)
     if last is not None and message.mark_time < last.mark_time:
+        return state, NONE
+    if not (message.mark.is_finite() and message.mark > 0):
         return state, NONE
     state = msgspec.structs.replace(state, marks={**state.marks, message.symbol: message})
     state, said = watch_symbol(state, message, message.symbol)
@@ -213,7 +216,9 @@ def on_mark(state: State, message: MarkPrice) -> Answers:
 
 
 def on_spot(state: State, message: SpotPrice) -> Answers:
-    """A newer spot price."""
+    """A newer spot price. What is no price is ignored: the last one ages instead."""
+    if not (math.isfinite(message.price) and message.price > 0):
+        return state, NONE
     state = msgspec.structs.replace(state, spots={**state.spots, message.symbol: message})
     symbol = state.settings.futures_of.get(message.symbol)
     return watch_symbol(state, message, symbol) if symbol else (state, NONE)
@@ -529,7 +534,7 @@ def on_signal(state: State, message: Signal) -> Answers:
         symbol = case.symbol or message.symbol
         refusal = follow(message, SignalRefused, signal_id=message.id, symbol=symbol, reasons=reasons, verdict=verdict)
         return state, (refusal,)
-    return enter(state, message, case, case.plan, case.symbol, case.mark, verdict)
+    return enter(state, case, verdict, planned=case.plan, symbol=case.symbol, mark=case.mark.mark)
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -591,8 +596,7 @@ def sized(
     """The entry as it would be sent, None while anything it is computed from is unknown or absurd."""
     if mark is None or instrument is None or instrument.inverse or state.account is None:
         return None
-    sane = stop_pct.is_finite() and 0 < stop_pct < 1 and mark.mark > 0 and state.account.equity_usd > 0
-    if not sane:
+    if not (stop_pct.is_finite() and 0 < stop_pct < 1 and state.account.equity_usd > 0):
         return None
     risk = state.settings.risk
     return plan(
@@ -606,10 +610,9 @@ def sized(
     )
 
 
-def enter(
-    state: State, signal: Signal, case: Case, planned: Plan, symbol: str, mark: MarkPrice, verdict: str
-) -> Answers:
-    """Approve: the entry counts as exposure from now on."""
+def enter(state: State, case: Case, verdict: str, *, planned: Plan, symbol: str, mark: Decimal) -> Answers:
+    """Approve: the entry counts as exposure from now on. A book left over from a position that is gone is dropped."""
+    signal = case.signal
     window_s = state.settings.execution.process_before_s + PENDING_MARGIN_S
     pending = Pending(
         signal_id=signal.id,
@@ -627,6 +630,7 @@ def enter(
         state,
         pending=(*(p for p in state.memory.pending if p.unknown or signal.at <= p.expires), pending),
         entries=(*(e for e in state.memory.entries if e.at > signal.at - DAY_US), entry),
+        book={held: holding for held, holding in state.memory.book.items() if held != symbol},
     )
     order = follow(
         signal,
@@ -640,7 +644,7 @@ def enter(
         stop_pct=case.stop_pct,
         take_profit_pct=case.take_profit_pct,
         spot_entry=decimal(signal.entry),
-        mark=mark.mark,
+        mark=mark,
         leverage=planned.leverage,
         valid_until=signal.valid_until,
         exit_on_choch=state.exit_on_choch,

@@ -165,9 +165,8 @@ def no_recent_drift(case: Case) -> Finding:
 
 
 def mark_known(case: Case) -> Finding:
-    """There is a mark, and it is a price."""
-    known = case.mark is not None and case.mark.mark.is_finite() and case.mark.mark > 0
-    return Finding(known, case.mark.mark if case.mark else None)
+    """There is a mark."""
+    return Finding(case.mark is not None, None if case.mark is None else case.mark.mark)
 
 
 def mark_fresh(case: Case) -> Finding:
@@ -179,8 +178,7 @@ def mark_fresh(case: Case) -> Finding:
 
 def spot_known(case: Case) -> Finding:
     """There is a spot price."""
-    known = case.spot is not None and decimal(case.spot.price).is_finite() and case.spot.price > 0
-    return Finding(known, case.spot.price if case.spot else None)
+    return Finding(case.spot is not None, None if case.spot is None else case.spot.price)
 
 
 def spot_fresh(case: Case) -> Finding:
@@ -206,12 +204,12 @@ def basis_pct(mark: MarkPrice | None, spot: SpotPrice | None) -> Decimal | None:
     if mark is None or spot is None:
         return None
     price = decimal(spot.price)
-    return abs(price - mark.mark) / price * HUNDRED if price.is_finite() and price > 0 else None
+    return abs(price - mark.mark) / price * HUNDRED
 
 
 def spread_narrow(case: Case) -> Finding:
     """The book has two sides, uncrossed and close together (fault-catalogue 11)."""
-    if case.mark is None or case.mark.mark <= 0:
+    if case.mark is None:
         return SKIPPED
     bid, ask = case.mark.bid, case.mark.ask
     if not 0 < bid <= ask:
@@ -248,7 +246,8 @@ def entries_few(case: Case) -> Finding:
 
 def equity_known(case: Case) -> Finding:
     """There is an account, with something in it."""
-    return Finding(case.account is not None and case.account.equity_usd > 0, case.account and case.account.equity_usd)
+    equity = None if case.account is None else case.account.equity_usd
+    return Finding(equity is not None and equity > 0, equity, "above 0")
 
 
 def daily_loss_small(case: Case) -> Finding:
@@ -291,7 +290,7 @@ def funding_bearable(case: Case) -> Finding:
 
 def costs_bearable(case: Case) -> Finding:
     """Fees both ways and expected funding, measured in R (the stop distance)."""
-    if case.mark is None or case.mark.funding_rate is None or not case.stop_pct > 0:
+    if case.mark is None or case.mark.funding_rate is None or case.plan is None:
         return SKIPPED
     funding = adverse_funding(case.signal.side, case.mark.funding_rate) * expected_hold_h(case)
     costs = fees_round_trip(case.settings.risk.taker_fee_pct) + funding

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from protocol.messages.base import Message, from_edge
 from protocol.messages.futures import (
     Account,
@@ -18,9 +20,11 @@ from protocol.messages.futures import (
     CancelOrder,
     CommandAnswered,
     EditOrder,
+    Fill,
     FillSeen,
     Instrument,
     InstrumentsSeen,
+    OrderSeen,
     PlaceOrder,
     Position,
     PositionsSeen,
@@ -28,7 +32,7 @@ from protocol.messages.futures import (
     TickerSeen,
 )
 from protocol.ports import Command
-from protocol.units import SECOND_US
+from protocol.units import MILLISECOND_US, SECOND_US
 from sim.engine import margin, sums
 from sim.engine.matching import Matching
 from sim.engine.state import Books, State, from_bytes, to_bytes
@@ -102,15 +106,11 @@ class Engine:
             case CancelOrder():
                 outcome, status, order_id = self.matching.cancel(command, stream)
         self._report_fills(stream)
-        reply: list[Message] = [
-            from_edge(FillSeen, at, message.fill.fill_id, "reply", fill=message.fill, source="reply")
-            for message in stream
-            if isinstance(message, FillSeen) and message.fill.order_id == order_id
-        ]
         answered = from_edge(
             CommandAnswered,
             at,
             command.id,
+            at,
             command=command.id,
             client_order_id=command.client_order_id,
             order_id=order_id,
@@ -118,6 +118,7 @@ class Engine:
             outcome=outcome,
             status=status,
         )
+        reply = [_replied(fill, at) for fill in _executed_at_once(order_id, stream)]
         return Answer((*reply, answered), tuple(stream))
 
     def move(self, tick: Tick) -> list[Message]:
@@ -131,6 +132,7 @@ class Engine:
             TickerSeen,
             tick.at,
             symbol,
+            tick.at - tick.at % MILLISECOND_US,
             tick.at,
             symbol=symbol,
             mark=tick.mark,
@@ -141,7 +143,7 @@ class Engine:
             funding_rate=tick.funding_rate,
             suspended=closed == "suspended",
             post_only=closed == "post_only",
-            time=tick.at,
+            time=tick.at - tick.at % MILLISECOND_US,
         )
         out: list[Message] = [seen]
         if closed != "suspended":
@@ -158,7 +160,7 @@ class Engine:
         self.state.now = at
         for symbol in tuple(self.state.holdings):
             self.matching.realise_funding(symbol, at)
-        return self._standing() if self.state.holdings else []
+        return self.standing() if self.state.holdings else []
 
     def close_market(self, symbol: str, how: str | None) -> None:
         """Make a market `suspended` or `post_only`; None opens it again. It shows in the next ticker."""
@@ -213,6 +215,11 @@ class Engine:
         )
 
     @property
+    def last_at(self) -> int:
+        """The last moment seen, microseconds UTC; 0 for a new exchange. A restart goes on from here."""
+        return self.state.now
+
+    @property
     def books(self) -> Books:
         """Realised profit, fees and funding since the account was opened."""
         return self.state.books
@@ -261,7 +268,7 @@ class Engine:
 
     def _report_fills(self, out: list[Message]) -> None:
         if any(isinstance(message, FillSeen) for message in out):
-            out += self._standing()
+            out += self.standing()
 
     def _revalue(self, at: int, out: list[Message]) -> None:
         """Report positions and account once an interval, when every held contract has a tick of this interval."""
@@ -271,14 +278,27 @@ class Engine:
             return
         state.revalued = interval
         if state.holdings and not any(isinstance(message, FillSeen) for message in out):
-            out += self._standing()
+            out += self.standing()
 
-    def _standing(self) -> list[Message]:
+    def standing(self) -> list[Message]:
         """The whole list of positions and the account, numbered."""
         state = self.state
         state.frames += 1
         number = state.frames
         return [
-            from_edge(PositionsSeen, state.now, number, positions=self.positions(), sequence=number),
-            from_edge(AccountSeen, state.now, number, account=self.account(), sequence=number),
+            from_edge(PositionsSeen, state.now, number, state.now, positions=self.positions(), sequence=number),
+            from_edge(AccountSeen, state.now, number, state.now, account=self.account(), sequence=number),
         ]
+
+
+def _executed_at_once(order_id: str | None, stream: Sequence[Message]) -> list[Fill]:
+    """Fills of an order that never rested. What rested first, a trigger too, is told by the streams alone."""
+    if any(isinstance(m, OrderSeen) and m.open and m.order.order_id == order_id for m in stream):
+        return []
+    return [m.fill for m in stream if isinstance(m, FillSeen) and m.fill.order_id == order_id]
+
+
+def _replied(fill: Fill, at: int) -> FillSeen:
+    """An execution as the answer to a request shows it: without its fee."""
+    bare = replace(fill, fee_usd=None, fill_type="taker")
+    return from_edge(FillSeen, at, fill.fill_id, "reply", at, fill=bare, source="reply")

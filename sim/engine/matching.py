@@ -25,7 +25,7 @@ from protocol.messages.futures import (
     Outcome,
     PlaceOrder,
 )
-from protocol.units import HOUR_US
+from protocol.units import HOUR_US, MILLISECOND_US
 from sim.engine import checks, margin, rules, sums
 from sim.engine.state import Ended, FundingRate, Holding, State, Working
 from sim.engine.sums import ZERO
@@ -84,7 +84,7 @@ class Matching:
         tick = state.ticks[order.symbol]
         if _aggressive(order, tick):
             self._take(working, "taker", out)
-            return "placed", "placed", order.order_id
+            return "filled", "placed", order.order_id
         self._rest(working, "new_placed_order_by_user", out)
         if rules.triggered(order, tick.mark):
             self._fire(state.working[order.order_id], out)
@@ -170,7 +170,7 @@ class Matching:
         )
         if order.client_order_id is not None:
             self.state.client_ids[order.client_order_id] = limit.order_id
-        self._rest(replace(working, order=limit, events=0), "limit_order_from_stop", out)
+        self._rest(replace(working, order=limit), "limit_order_from_stop", out)
 
     def _take(self, working: Working, fill_type: str, out: list[Message], *, told: bool = False) -> None:
         """Execute against the book now. `told`: the order was already reported as gone."""
@@ -205,7 +205,7 @@ class Matching:
     ) -> None:
         """Book one execution of an order that is off the book. What a reduce-only order had too much is cut away."""
         order = replace(working.order, size=ZERO, filled=working.order.filled + size)
-        working = replace(working, order=order, events=working.events + 1, fills=working.fills + 1)
+        working = replace(working, order=order, fills=working.fills + 1)
         self._remember(working, "full_fill")
         if not told:
             out.append(self._order_seen(working, open_=False, reason="full_fill"))
@@ -236,20 +236,18 @@ class Matching:
             side=order.side,
             size=size,
             price=price,
-            time=state.now,
+            time=state.now - state.now % MILLISECOND_US,
             fill_type=fill_type,
             fee_usd=fee,
         )
         state.fills = [*state.fills[1 - FILLS_KEPT :], fill]
-        return from_edge(FillSeen, state.now, fill.fill_id, "stream", fill=fill, source="stream")
+        return from_edge(FillSeen, state.now, fill.fill_id, "stream", state.now, fill=fill, source="stream")
 
     def _rest(self, working: Working, reason: str, out: list[Message]) -> None:
-        working = replace(working, events=working.events + 1)
         self.state.working[working.order.order_id] = working
         out.append(self._order_seen(working, open_=True, reason=reason))
 
     def _end(self, working: Working, reason: str, out: list[Message]) -> Working:
-        working = replace(working, events=working.events + 1)
         self._drop(working.order.order_id)
         self._remember(working, reason)
         out.append(self._order_seen(working, open_=False, reason=reason))
@@ -329,9 +327,9 @@ class Matching:
 
     def _order_seen(self, working: Working, *, open_: bool, reason: str) -> OrderSeen:
         order = working.order
-        return from_edge(
-            OrderSeen, self.state.now, order.order_id, working.events, order=order, open=open_, reason=reason
-        )
+        at = self.state.now
+        key = (order.order_id, reason, str(order.size), str(order.filled), at)
+        return from_edge(OrderSeen, at, *key, order=order, open=open_, reason=reason)
 
 
 def _aggressive(order: OpenOrder, tick: Tick) -> bool:

@@ -14,13 +14,12 @@ from sim.tick import Tick
 
 
 class Working(msgspec.Struct, frozen=True, kw_only=True):
-    """An order the exchange holds. `rank` is its place in arrival order; `events` and `fills` count for derived ids."""
+    """An order the exchange holds. `rank` is its place in arrival order; `fills` counts for derived ids."""
 
     order: OpenOrder
     rank: int
     placed_at: int
     updated_at: int
-    events: int = 0
     fills: int = 0
 
 

@@ -32,23 +32,15 @@ class SymbolSettings(Section):
 class RiskSettings(Section):
     """How much may be lost, and what is refused before it can be."""
 
-    risk_pct: Decimal = Field(
-        Decimal("0.5"), gt=0, le=1, description="equity lost when a stop is hit, percent"
-    )
+    risk_pct: Decimal = Field(Decimal("0.5"), gt=0, le=1, description="equity lost when a stop is hit, percent")
     leverage_cap: Decimal = Field(
         Decimal(10), gt=0, le=10, description="total notional / equity, a cap and never a target"
     )
     leverage_alert: Decimal = Field(Decimal(9), gt=0, le=10)
-    exposure_max_x: Decimal = Field(
-        Decimal(3), gt=0, le=10, description="total notional / equity of all positions"
-    )
-    liquidation_buffer_pct: Decimal = Field(
-        Decimal(35), ge=30, le=40, description="least distance mark to liquidation"
-    )
+    exposure_max_x: Decimal = Field(Decimal(3), gt=0, le=10, description="total notional / equity of all positions")
+    liquidation_buffer_pct: Decimal = Field(Decimal(35), ge=30, le=40, description="least distance mark to liquidation")
     basis_max_pct: Decimal = Field(Decimal("0.5"), gt=0, le=5, description="|spot - mark| / spot at entry")
-    basis_max_post_pct: Decimal = Field(
-        Decimal("1.0"), gt=0, le=10, description="the same while a position is open"
-    )
+    basis_max_post_pct: Decimal = Field(Decimal("1.0"), gt=0, le=10, description="the same while a position is open")
     positions_max: int = Field(2, ge=1, le=20)
     daily_loss_max_pct: Decimal = Field(
         Decimal(2), gt=0, le=20, description="of equity at 00:00 UTC, realised + unrealised"
@@ -60,14 +52,17 @@ class RiskSettings(Section):
     cooldown_h: int = Field(12, ge=0, le=720, description="no entries after a loss streak")
     mark_age_max_s: float = Field(3, gt=0, le=60)
     spot_age_max_s: float = Field(5, gt=0, le=60)
+    basis_skew_max_s: float = Field(
+        2, gt=0, le=60, description="spot and mark further apart in time than this give no basis"
+    )
+    spread_max_pct: Decimal = Field(Decimal("0.5"), gt=0, le=5, description="(ask - bid) / mark at entry")
+    entries_per_day_max: int = Field(3, ge=1, le=100, description="a symbol and side, in 24 hours")
     taker_fee_pct: Decimal = Field(Decimal("0.05"), ge=0, le=1)
     maker_fee_pct: Decimal = Field(Decimal("0.02"), ge=-1, le=1)
     cost_max_r: Decimal = Field(
         Decimal("0.25"), gt=0, description="fees both ways and expected funding against the risked distance"
     )
-    funding_max_pct: Decimal = Field(
-        Decimal("0.02"), gt=0, description="adverse relative funding rate an hour"
-    )
+    funding_max_pct: Decimal = Field(Decimal("0.02"), gt=0, description="adverse relative funding rate an hour")
     reverse_on_signal: bool = False
 
 
@@ -92,12 +87,8 @@ class FeedSettings(Section):
 
     spot_idle_s: float = Field(5, gt=0, le=120)
     futures_idle_s: float = Field(3, gt=0, le=120)
-    settle_ms: int = Field(
-        3000, ge=0, le=60_000, description="wait after a candle's end before it counts as closed"
-    )
-    bar_late_s: float = Field(
-        30, gt=0, le=600, description="closed candle not in hand after its end: ask by REST"
-    )
+    settle_ms: int = Field(3000, ge=0, le=60_000, description="wait after a candle's end before it counts as closed")
+    bar_late_s: float = Field(30, gt=0, le=600, description="closed candle not in hand after its end: ask by REST")
     reconnect_first_s: float = Field(0.5, gt=0)
     reconnect_most_s: float = Field(30, gt=0)
 

@@ -20,7 +20,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 M = TypeVar("M", bound=Message)
 
 
-def follow(cause: Message, kind: type[M], key: str | int = "", **fields: object) -> M:
+def follow(cause: Message, kind: type[M], key: str | int = "", /, **fields: object) -> M:
     """A message of `kind` that follows from `cause`: same moment, id derived from the cause and `key`.
 
     `key` tells apart several messages of one kind from one cause (a symbol, a leg).
@@ -28,6 +28,6 @@ def follow(cause: Message, kind: type[M], key: str | int = "", **fields: object)
     return kind(id=derive(kind.__name__, cause.id, key), cause=cause.id, at=cause.at, **fields)
 
 
-def from_edge(kind: type[M], at: int, *key: str | int, **fields: object) -> M:
+def from_edge(kind: type[M], at: int, /, *key: str | int, **fields: object) -> M:
     """A message that enters the system at an edge at `at`: id derived from its kind and `key`, no cause."""
     return kind(id=derive(kind.__name__, *key), cause="", at=at, **fields)

@@ -1,0 +1,36 @@
+"""How a command fails: one clear line on stderr and an exit code, never a traceback for what a person can mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import typer
+from rich.console import Console
+
+ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Exit(IntEnum):
+    """What a caller can rely on."""
+
+    DONE = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    REFUSED = 3
+
+
+def stop(code: Exit, text: str) -> typer.Exit:
+    """An exit with `text` on stderr. `raise stop(...)`."""
+    ERRORS.print(text, markup=False)
+    return typer.Exit(int(code))
+
+
+@contextmanager
+def bad_input(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors of `kinds`, whose text names the field and the file, into exit 2."""
+    try:
+        yield
+    except kinds as error:
+        raise stop(Exit.BAD_INPUT, f"error: {error}") from error

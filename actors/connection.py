@@ -1,0 +1,65 @@
+"""Keeping a stream up: open, prepare, hold the lease while frames come, back off and open again.
+
+The lease is held exactly while the stream is connected, prepared and fresh; silence longer than the idle limit ends
+it like any other loss. Knows nothing of what the frames mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+import trio
+
+from protocol.messages.base import Message
+from protocol.ports import FeedLost
+
+BACKOFF_FIRST_S, BACKOFF_MOST_S, JITTER = 0.5, 30.0, 0.2
+
+Stream = AbstractAsyncContextManager[AsyncIterator[Message | None]]
+
+
+def backoff_s(failures: int, jitter: float) -> float:
+    """Half a second, doubling to thirty, within a fifth either way; `jitter` in [0, 1)."""
+    return min(BACKOFF_FIRST_S * 2.0 ** (failures - 1), BACKOFF_MOST_S) * (1 + JITTER * (2 * jitter - 1))
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line; a group by its leaves."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(describe(inner) for inner in error.exceptions)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+async def keep_connected(
+    *,
+    open_stream: Callable[[], Stream],
+    prepare: Callable[[], Awaitable[Sequence[Message]]],
+    lease: Callable[[], AbstractContextManager[None]],
+    deliver: Callable[[Message], None],
+    lost: Callable[[str], None],
+    idle_s: float,
+    jitter: Callable[[], float],
+) -> None:
+    """Deliver frames for ever. `prepare` runs on each connection before the lease is taken; `lost(why)` hears each loss."""
+    failures = 0
+    while True:
+        why = ""
+        try:
+            async with open_stream() as frames:
+                for message in await prepare():
+                    deliver(message)
+                with lease():
+                    while True:
+                        with trio.fail_after(idle_s):
+                            frame = await anext(frames)
+                        failures = 0
+                        if frame is not None:
+                            deliver(frame)
+        except* (FeedLost, StopAsyncIteration) as group:
+            why = describe(group)
+        except* trio.TooSlowError:
+            why = f"no frame for {idle_s} s although the connection is open"
+        failures += 1
+        lost(why)
+        await trio.sleep(backoff_s(failures, jitter()))

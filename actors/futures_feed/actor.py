@@ -1,0 +1,46 @@
+"""The futures feed's place in the tree: its streams, its first snapshot, its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from actors.connection import keep_connected
+from actors.futures_feed import decide
+from actors.part import Part
+from actors.shell import World
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Alert
+
+NAME = "futures_feed"
+
+
+def build(world: World) -> Part[decide.State]:
+    """A life that remembers the fills it has told, so that none is told twice."""
+    state = decide.initial(world.settings, world.journal.memory(NAME))
+    return Part(NAME, state, decide.step, decide.durable, decide.remembered)
+
+
+async def edge(world: World, deliver: Callable[[Message], None]) -> None:
+    """Listen to the futures exchange; every connection begins with the contract rules and the truth by REST."""
+    symbols = [s.futures for s in world.settings.symbols]
+
+    async def prepare() -> Sequence[Message]:
+        return [await world.futures.instruments(), await world.futures.snapshot()]
+
+    def lost(why: str) -> None:
+        now = world.clock.now_us()
+        text = f"futures stream lost: {why}; entries wait, reconnecting"
+        alert = from_edge(Alert, now, NAME, now, code="FEED_STALE", severity="warning", text=text)
+        world.journal.record(NAME, alert, ())
+        world.watch(NAME, alert)
+
+    await keep_connected(
+        open_stream=partial(world.futures.stream, symbols),
+        prepare=prepare,
+        lease=partial(world.gate.lease, NAME),
+        deliver=deliver,
+        lost=lost,
+        idle_s=world.settings.feeds.futures_idle_s,
+        jitter=world.jitter,
+    )

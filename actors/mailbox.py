@@ -1,0 +1,65 @@
+"""An actor's one inbox: bounded, in order, conflating market data.
+
+`put` never waits, so a slow actor cannot slow the one who sends to it. The newest price replaces one that still waits;
+everything else queues, and a full queue is a fault of the receiver: it raises there, and the supervisor decides.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import trio
+
+from protocol.messages.base import Message
+from protocol.messages.futures import AccountChanged, AccountSeen, MarkPrice, TickerSeen
+from protocol.messages.spot import SpotPrice
+
+CAPACITY = 20_000
+CONFLATED = (MarkPrice, SpotPrice, TickerSeen, AccountChanged, AccountSeen)
+
+
+class MailboxOverflow(Exception):
+    """The receiver does not keep up: facts or wishes would be lost, so it must restart and rebuild."""
+
+
+class Mailbox:
+    """First in, first out, for one receiver."""
+
+    def __init__(self, name: str, capacity: int = CAPACITY) -> None:
+        self.name = name
+        self._capacity = capacity
+        self._slots: deque[list[Message]] = deque()
+        self._waiting: dict[tuple[type, str], list[Message]] = {}
+        self._arrived = trio.Event()
+        self._overflowed = False
+
+    def put(self, message: Message) -> None:
+        """Queue `message`; never waits, never raises: an overflow is raised to the receiver."""
+        key = (type(message), getattr(message, "symbol", "")) if isinstance(message, CONFLATED) else None
+        if key is not None and key in self._waiting:
+            self._waiting[key][0] = message
+            return
+        if len(self._slots) >= self._capacity:
+            self._overflowed = True
+        else:
+            slot = [message]
+            self._slots.append(slot)
+            if key is not None:
+                self._waiting[key] = slot
+        self._arrived.set()
+
+    async def get(self) -> Message:
+        """The oldest message. Raises MailboxOverflow once something could not be queued."""
+        await trio.lowlevel.checkpoint()  # a full mailbox must not starve the others
+        while not self._slots:
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        if self._overflowed:
+            raise MailboxOverflow(f"{self.name}: more than {self._capacity} messages wait")
+        (message,) = self._slots.popleft()
+        if isinstance(message, CONFLATED):
+            del self._waiting[(type(message), getattr(message, "symbol", ""))]
+        return message
+
+    def __len__(self) -> int:
+        return len(self._slots)

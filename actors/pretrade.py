@@ -1,0 +1,202 @@
+"""The pre-trade controls and the one place that normalises orders. Pure: facts in, reasons out. Fails closed.
+
+Every control is a named function in `CONTROLS`; it answers None when the entry may pass, else what it saw. Reduce-only
+orders pass: nothing here may keep a position from being closed. Knows no gate, no clock, no wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from config.settings import Settings
+from protocol.messages.base import Message
+from protocol.messages.futures import (
+    Account,
+    AccountChanged,
+    EditOrder,
+    Instrument,
+    InstrumentsListed,
+    MarkPrice,
+    PlaceOrder,
+    PositionChanged,
+)
+from protocol.units import MINUTE_US, round_ceiling, round_down, round_floor, seconds_us
+
+MAX_POSITION_SHARE = Decimal("0.1")
+REMEMBERED_ENTRIES = 1000
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the door knows of the market and the account, read from the stream by itself."""
+
+    marks: dict[str, MarkPrice] = {}
+    instruments: dict[str, Instrument] = {}
+    positions: dict[str, Decimal] = {}
+    account: Account | None = None
+    entries: tuple[tuple[int, str, str], ...] = ()
+    """(when, symbol, client order id) of the newest entries let out."""
+
+    def observe(self, message: Message) -> Facts:
+        """These facts and what `message` adds."""
+        match message:
+            case MarkPrice(symbol=symbol):
+                return msgspec.structs.replace(self, marks={**self.marks, symbol: message})
+            case InstrumentsListed(instruments=instruments):
+                return msgspec.structs.replace(self, instruments={i.symbol: i for i in instruments})
+            case PositionChanged(position=position):
+                return msgspec.structs.replace(self, positions={**self.positions, position.symbol: position.size})
+            case AccountChanged(account=account):
+                return msgspec.structs.replace(self, account=account)
+            case _:
+                return self
+
+    def let_out(self, order: PlaceOrder, at: int) -> Facts:
+        """These facts after entry `order` left at `at`."""
+        entry = (at, order.symbol, order.client_order_id)
+        return msgspec.structs.replace(self, entries=(*self.entries, entry)[-REMEMBERED_ENTRIES:])
+
+
+Control = Callable[[PlaceOrder, Facts, Settings, int], str | None]
+
+
+def _reduce_only_role(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> str | None:
+    return None if order.role == "entry" else f"role {order.role} must be reduce-only"
+
+
+def _authorised_symbol(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> str | None:
+    return None if order.symbol in settings.spot_of else f"{order.symbol} is not configured"
+
+
+def _tradeable(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> str | None:
+    instrument = facts.instruments.get(order.symbol)
+    if instrument is None:
+        return "contract rules unknown"
+    if instrument.inverse:
+        return "inverse contracts are off"
+    return None if instrument.tradeable else "not tradeable"
+
+
+def _market_mode(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> str | None:
+    mark = facts.marks.get(order.symbol)
+    if mark is None:
+        return None
+    return "suspended" if mark.suspended else "post-only" if mark.post_only else None
+
+
+def _fresh_mark(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> str | None:
+    mark = facts.marks.get(order.symbol)
+    if mark is None:
+        return "no mark"
+    age_us = at - mark.at
+    return None if age_us <= seconds_us(settings.risk.mark_age_max_s) else f"mark is {age_us / 1e6:.1f} s old"
+
+
+def _size(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> str | None:
+    instrument = facts.instruments.get(order.symbol)
+    if order.size <= 0:
+        return "rounds to nothing"
+    if instrument is None or order.size <= instrument.max_position * MAX_POSITION_SHARE:
+        return None
+    return f"size {order.size} above a tenth of the exchange's position limit"
+
+
+def _price_collar(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> str | None:
+    mark = facts.marks.get(order.symbol)
+    if mark is None or order.limit_price is None:
+        return None
+    away_pct = abs(order.limit_price - mark.mark) / mark.mark * 100
+    return None if away_pct <= settings.execution.entry_collar_pct else f"limit {away_pct:.2f} % from mark"
+
+
+def _notional(order: PlaceOrder, facts: Facts) -> Decimal | None:
+    mark = facts.marks.get(order.symbol)
+    return None if mark is None else order.size * mark.mark
+
+
+def _order_value(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> str | None:
+    notional = _notional(order, facts)
+    if notional is None or notional <= settings.execution.order_notional_max_usd:
+        return None
+    return f"order of {notional:.0f} USD"
+
+
+def _aggregate_exposure(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> str | None:
+    notional = _notional(order, facts)
+    if facts.account is None or facts.account.equity_usd <= 0:
+        return "equity unknown or gone"
+    if notional is None:
+        return None
+    held = [(abs(size), facts.marks.get(symbol)) for symbol, size in sorted(facts.positions.items()) if size]
+    if any(mark is None for _, mark in held):
+        return "a held position has no mark"
+    total = notional + sum((size * mark.mark for size, mark in held if mark is not None), Decimal(0))
+    multiple = total / facts.account.equity_usd
+    cap = min(settings.risk.exposure_max_x, settings.risk.leverage_cap, Decimal(10))
+    return None if multiple <= cap else f"exposure {multiple:.2f}x above {cap}x"
+
+
+def _no_pyramiding(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> str | None:
+    return f"{order.symbol} is already held" if facts.positions.get(order.symbol) else None
+
+
+def _duplicate(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> str | None:
+    return "already sent" if any(sent == order.client_order_id for _, _, sent in facts.entries) else None
+
+
+def _rate(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> str | None:
+    recent = sum(1 for when, symbol, _ in facts.entries if symbol == order.symbol and when > at - MINUTE_US)
+    return None if recent < settings.execution.orders_per_minute else f"{recent} entries in a minute"
+
+
+CONTROLS: dict[str, Control] = {
+    "pretrade.reduce_only": _reduce_only_role,
+    "pretrade.symbol": _authorised_symbol,
+    "pretrade.tradeable": _tradeable,
+    "pretrade.market_mode": _market_mode,
+    "pretrade.mark_age": _fresh_mark,
+    "pretrade.size": _size,
+    "pretrade.price_collar": _price_collar,
+    "pretrade.order_value": _order_value,
+    "pretrade.exposure": _aggregate_exposure,
+    "pretrade.pyramiding": _no_pyramiding,
+    "pretrade.duplicate": _duplicate,
+    "pretrade.rate": _rate,
+}
+
+
+def refusals(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> tuple[str, ...]:
+    """Every control that keeps `order` in, as `code: what it saw`; empty when it may pass."""
+    if order.reduce_only:
+        return ()
+    seen = ((code, control(order, facts, settings, at)) for code, control in CONTROLS.items())
+    return tuple(f"{code}: {found}" for code, found in seen if found is not None)
+
+
+def normalise(order: PlaceOrder, instrument: Instrument) -> tuple[PlaceOrder, tuple[str, ...]]:
+    """`order` on the contract's tick and lot, and what that changed.
+
+    Sizes go down. A stop moves away from entry and a target towards it, which is down for a sell and up for a buy in
+    both cases; a limit never gets worse than asked: down for a buy, up for a sell.
+    """
+    outwards, inwards = (round_floor, round_ceiling) if order.side == "sell" else (round_ceiling, round_floor)
+    normal = msgspec.structs.replace(
+        order,
+        size=round_down(order.size, instrument.lot),
+        stop_price=None if order.stop_price is None else outwards(order.stop_price, instrument.tick),
+        limit_price=None if order.limit_price is None else inwards(order.limit_price, instrument.tick),
+    )
+    return normal, _changes(order, normal)
+
+
+def normalise_edit(edit: EditOrder, instrument: Instrument) -> tuple[EditOrder, tuple[str, ...]]:
+    """`edit` on the contract's lot; its prices were rounded by whoever placed the order and must already fit."""
+    normal = msgspec.structs.replace(edit, size=round_down(edit.size, instrument.lot))
+    return normal, _changes(edit, normal)
+
+
+def _changes(before: PlaceOrder | EditOrder, after: PlaceOrder | EditOrder) -> tuple[str, ...]:
+    pairs = ((name, getattr(before, name), getattr(after, name)) for name in ("size", "stop_price", "limit_price"))
+    return tuple(f"{name} {old} -> {new}" for name, old, new in pairs if old != new)

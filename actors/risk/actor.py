@@ -1,0 +1,15 @@
+"""The risk room's place in the tree."""
+
+from __future__ import annotations
+
+from actors.part import Part
+from actors.risk import decide
+from actors.shell import World
+
+NAME = "risk"
+
+
+def build(world: World) -> Part[decide.State]:
+    """A life that remembers the day's start, the peak, the streak and the signals it has judged."""
+    state = decide.initial(world.settings, world.journal.memory(NAME))
+    return Part(NAME, state, decide.step, decide.durable, decide.remembered)

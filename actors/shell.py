@@ -1,0 +1,185 @@
+"""Drives one actor under trio: takes a message from its mailbox, steps, writes both sides down, sends on what came out.
+
+A child is a step loop with its timers, its hands (wishes carried out in the world, one lane per symbol, so that one
+symbol's time-out never delays another's stop) and its edge (what listens to the world). All live and die together in one
+nursery. Knows nothing of what the messages mean; `World` is what the children of one tree share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from actors.door import Door
+from actors.gate import Gate
+from actors.mailbox import Mailbox
+from actors.part import Part
+from config.settings import Settings
+from protocol.ids import derive
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Latch, Started, WakeAt, Woken
+from protocol.ports import Clock, FuturesExchange, Journal, LatchStore, SpotMarket
+from protocol.units import SECOND_US
+
+Routes = Mapping[type[Message], tuple[str, ...]]
+Hands = Callable[["World", Message], Awaitable[Sequence[Message]]]
+Edge = Callable[["World", Callable[[Message], None]], Awaitable[None]]
+
+TIMER, GATE, DOOR, LATCH, EXCHANGE, SPOT_EXCHANGE = "timer", "gate", "door", "latch", "exchange", "spot_exchange"
+"""Receivers that are no actors."""
+
+
+class Unrouted(Exception):
+    """A programmer's error: an actor said something that the tree does not let it say."""
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """One child as data. `says` is everything it may say; more than `restarts` within `period_s` escalates.
+
+    `escalation`: `kill` latches the kill switch, `halt` stops entries until a person restarts the daemon, `exit` ends
+    the process. `guards`: entries wait for a reconciliation begun after its restart.
+    """
+
+    name: str
+    build: Callable[[World], Part[Any]]
+    says: tuple[type[Message], ...]
+    hands: Hands | None = None
+    edge: Edge | None = None
+    restarts: int = 2
+    period_s: float = 120
+    escalation: str = "kill"
+    stop_s: float = 5
+    guards: bool = False
+
+
+@dataclass
+class World:
+    """What the children of one tree share: the ports, the gate, the door and the way messages take."""
+
+    settings: Settings
+    clock: Clock
+    spot: SpotMarket
+    futures: FuturesExchange
+    journal: Journal
+    latch_store: LatchStore
+    gate: Gate
+    door: Door
+    routes: Routes
+    jitter: Callable[[], float]
+    """Draws from [0, 1) of the injected random source."""
+    kill_requested: Callable[[], str | None] = lambda: None
+    """Why a person outside this process asked for the kill switch, None when nobody did."""
+    watch: Callable[[str, Message], None] = lambda sender, message: None
+    mailboxes: dict[str, Mailbox] = field(default_factory=dict)
+    lives: dict[str, int] = field(default_factory=dict)
+
+    def post(self, sender: str, message: Message, carry: Callable[[str, Message], None]) -> None:
+        """Send `message` to its receivers in route order; `carry` takes what the sender's own timer or hands do."""
+        self.watch(sender, message)
+        for receiver in self.routes[type(message)]:
+            if receiver == GATE:
+                self.gate.observe(message)
+            elif receiver == DOOR:
+                self.door.observe(message)
+            elif receiver == LATCH:
+                assert isinstance(message, Latch)
+                self.latch_store.latch(message)
+                self.gate.latch()
+            elif receiver in (TIMER, EXCHANGE, SPOT_EXCHANGE):
+                carry(receiver, message)
+            else:
+                self.mailboxes[receiver].put(message)
+
+
+async def live(spec: ChildSpec, world: World) -> None:
+    """One life of a child, from `Started` until it is cancelled or something in it raises."""
+    life = world.lives[spec.name] = world.lives.get(spec.name, 0) + 1
+    mailbox = world.mailboxes[spec.name] = Mailbox(spec.name)
+    part = spec.build(world)
+    mailbox.put(from_edge(Started, world.clock.now_us(), spec.name, world.clock.now_us(), life, restarted=life > 1))
+    async with trio.open_nursery() as nursery:
+        timers = Timers(spec.name, world.clock, mailbox.put)
+        lanes = Lanes(spec, world, nursery)
+        nursery.start_soon(timers.run)
+        if spec.edge is not None:
+            nursery.start_soon(spec.edge, world, mailbox.put)
+
+        def carry(receiver: str, wish: Message) -> None:
+            if isinstance(wish, WakeAt):
+                timers.set(wish.key, wish.due)
+            else:
+                lanes.put(wish)
+
+        while True:
+            for answer in _step(part, world.journal, await mailbox.get()):
+                if not isinstance(answer, spec.says):
+                    raise Unrouted(f"{spec.name} may not say {type(answer).__name__}: see actors/tree.py")
+                world.post(spec.name, answer, carry)
+
+
+def _step(part: Part[Any], journal: Journal, message: Message) -> Sequence[Message]:
+    """One step, both sides written down, and what must survive a crash kept when it changed."""
+    remembered = part.remembered(part.state)
+    answers = part.receive(message)
+    journal.record(part.name, message, answers)
+    if part.remembered(part.state) is not remembered:
+        memory = part.durable(part.state)
+        if memory is not None:
+            journal.keep(part.name, memory)
+    return answers
+
+
+class Timers:
+    """An actor's alarm clock: the latest `WakeAt` of each key, answered once."""
+
+    def __init__(self, owner: str, clock: Clock, deliver: Callable[[Message], None]) -> None:
+        self._owner, self._clock, self._deliver = owner, clock, deliver
+        self._due: dict[str, int] = {}
+        self._changed = trio.Event()
+
+    def set(self, key: str, due: int) -> None:
+        """Ring for `key` at `due`, and no longer at any earlier asked moment."""
+        self._due[key] = due
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Ring what is due, for ever."""
+        while True:
+            now = self._clock.now_us()
+            for due, key in sorted((due, key) for key, due in self._due.items() if due <= now):
+                del self._due[key]
+                self._deliver(Woken(id=derive("Woken", self._owner, key, due), cause="", at=now, key=key))
+            self._changed = trio.Event()
+            wait_s = (min(self._due.values()) - now) / SECOND_US if self._due else float("inf")
+            with trio.move_on_after(wait_s):
+                await self._changed.wait()
+
+
+class Lanes:
+    """A child's hands: wishes for one symbol in order, symbols side by side."""
+
+    def __init__(self, spec: ChildSpec, world: World, nursery: trio.Nursery) -> None:
+        self._spec, self._world, self._nursery = spec, world, nursery
+        self._lanes: dict[str, Mailbox] = {}
+
+    def put(self, wish: Message) -> None:
+        """Queue a wish for its symbol's lane."""
+        if self._spec.hands is None:
+            raise Unrouted(f"{self._spec.name} has no hands for {type(wish).__name__}: see actors/tree.py")
+        symbol: str = getattr(wish, "symbol", "")
+        if symbol not in self._lanes:
+            self._lanes[symbol] = Mailbox(f"{self._spec.name}.hands:{symbol}")
+            self._nursery.start_soon(self._work, self._lanes[symbol], self._spec.hands)
+        self._lanes[symbol].put(wish)
+
+    async def _work(self, lane: Mailbox, hands: Hands) -> None:
+        while True:
+            for fact in await hands(self._world, await lane.get()):
+                self._world.post(f"{self._spec.name}.hands", fact, self._no_carry)
+
+    def _no_carry(self, receiver: str, message: Message) -> None:
+        raise Unrouted(f"hands of {self._spec.name} brought a wish, {type(message).__name__}, for {receiver}")

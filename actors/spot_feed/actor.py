@@ -1,0 +1,82 @@
+"""The spot feed's place in the tree: its stream, its back-fill, its lease. Knows no futures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from actors.connection import keep_connected
+from actors.part import Part
+from actors.shell import World
+from actors.spot_feed import decide
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Alert
+from protocol.messages.spot import CandleSeen, HistorySeen, RequestHistory
+from protocol.ports import FeedLost
+from protocol.units import Timeframe
+
+NAME = "spot_feed"
+SEEDED: tuple[Timeframe, ...] = ("1d", "4h", "1h", "15m")
+
+
+def build(world: World) -> Part[decide.State]:
+    """A fresh life: its state is rebuilt from the market."""
+    return Part(NAME, decide.initial(world.settings), decide.step)
+
+
+async def edge(world: World, deliver: Callable[[Message], None]) -> None:
+    """Listen to the spot exchange; on every connection fill what is missing before the lease is taken."""
+    symbols = [s.spot for s in world.settings.symbols]
+    newest: dict[tuple[str, Timeframe], int] = {}
+
+    def deliver_candle(message: Message) -> None:
+        if isinstance(message, CandleSeen):
+            newest[message.symbol, message.timeframe] = message.open_time_ms
+        deliver(message)
+
+    async def prepare() -> Sequence[Message]:
+        wanted = [(s, tf) for s in symbols for tf in SEEDED if tf == "15m" or (s, tf) not in newest]
+        return [m for s, tf in wanted for m in await _history(world, s, tf, newest.get((s, tf)))]
+
+    def lost(why: str) -> None:
+        now = world.clock.now_us()
+        text = f"spot stream lost: {why}; entries wait, reconnecting"
+        deliver_alert(world, from_edge(Alert, now, NAME, now, code="FEED_STALE", severity="warning", text=text))
+
+    await keep_connected(
+        open_stream=partial(world.spot.stream, symbols),
+        prepare=prepare,
+        lease=partial(world.gate.lease, NAME),
+        deliver=deliver_candle,
+        lost=lost,
+        idle_s=world.settings.feeds.spot_idle_s,
+        jitter=world.jitter,
+    )
+
+
+async def hands(world: World, wish: Message) -> Sequence[Message]:
+    """Fetch what the feed found missing. A failure brings nothing; the feed asks again by its own timer."""
+    assert isinstance(wish, RequestHistory)
+    try:
+        return await _history(world, wish.symbol, wish.timeframe, wish.since_ms)
+    except FeedLost as error:
+        now = world.clock.now_us()
+        text = f"{wish.symbol} {wish.timeframe} history not to be had: {error}"
+        deliver_alert(world, from_edge(Alert, now, NAME, wish.id, now, code="BAR_GAP", severity="warning", text=text))
+        return ()
+
+
+def deliver_alert(world: World, alert: Alert) -> None:
+    """Journal and show an alert that arose at the edge, not in a step."""
+    world.journal.record(NAME, alert, ())
+    world.watch(NAME, alert)
+
+
+async def _history(world: World, symbol: str, timeframe: Timeframe, since_ms: int | None) -> Sequence[Message]:
+    candles = await world.spot.history(symbol, timeframe, since_ms)
+    now = world.clock.now_us()
+    newest = candles[-1].open_time_ms if candles else None
+    done = from_edge(
+        HistorySeen, now, symbol, timeframe, now, symbol=symbol, timeframe=timeframe, newest_open_time_ms=newest
+    )
+    return [*candles, done]

@@ -1,0 +1,108 @@
+"""The state directory of one mode and environment: who owns it, the status page, the kill file, the paper exchange.
+
+Files are replaced whole (write, fsync, rename), so a reader never sees half of one. Knows no message.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
+
+
+class AlreadyRunning(Exception):
+    """Another process owns this state: two daemons would trade one account."""
+
+
+class StateDirectory:
+    """`<root>/<mode>-<env>/`. `own()` takes the lock that at most one process holds; readers need none."""
+
+    def __init__(self, root: Path, mode: str, env: str) -> None:
+        self.path = root / f"{mode}-{env}"
+        self._lock: IO[str] | None = None
+
+    @property
+    def venue_file(self) -> Path:
+        """The paper exchange: orders, positions, books."""
+        return self.path / "venue.msgpack"
+
+    @property
+    def log_file(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "daemon.log.jsonl"
+
+    @property
+    def _kill_file(self) -> Path:
+        return self.path / "kill"
+
+    @property
+    def _status_file(self) -> Path:
+        return self.path / "status.json"
+
+    def own(self) -> None:
+        """Take the lock until the process ends. Raises AlreadyRunning."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+        lock = (self.path / "daemon.lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise AlreadyRunning(f"{self.path}: a daemon is running on this state; stop it first") from None
+        self._lock = lock
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def owned_by_other(self) -> bool:
+        """Whether a daemon is up."""
+        if not (self.path / "daemon.lock").exists():
+            return False
+        try:
+            self.own()
+        except AlreadyRunning:
+            return True
+        self.release()
+        return False
+
+    def replace(self, file: Path, data: bytes) -> None:
+        """Write `file` whole and durably, or leave it as it was."""
+        new = file.with_suffix(file.suffix + ".new")
+        with new.open("wb") as out:
+            os.fchmod(out.fileno(), FILE_MODE)
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        new.replace(file)
+
+    def write_status(self, status: Mapping[str, object]) -> None:
+        """Publish what `status` shows."""
+        new = self._status_file.with_suffix(".new")
+        new.write_text(json.dumps(status, default=str))
+        new.replace(self._status_file)
+
+    def read_status(self) -> dict[str, object] | None:
+        """What the daemon last published, None if it never ran."""
+        if not self._status_file.exists():
+            return None
+        status: dict[str, object] = json.loads(self._status_file.read_text())
+        return status
+
+    def request_kill(self, reason: str) -> None:
+        """Ask a running daemon to latch its kill switch; it looks each second."""
+        self.replace(self._kill_file, reason.encode())
+
+    def kill_requested(self) -> str | None:
+        """The reason someone asked for, None when nobody did."""
+        return self._kill_file.read_text() if self._kill_file.exists() else None
+
+    def forget_kill_request(self) -> None:
+        """The request is in the latch store now, or acknowledged."""
+        self._kill_file.unlink(missing_ok=True)

@@ -1,0 +1,125 @@
+"""Starts the children in order, watches them, and answers a death by rest_for_one.
+
+The child that failed and every child after it (its feeders, by the tree's order) stop in reverse and start again in
+order; what stands before it, and so guards an open position, is never touched. Restarts back off; more than the
+child's intensity escalates. Knows no message beyond a kill request and an alert.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import trio
+
+from actors.connection import backoff_s, describe
+from actors.mailbox import Mailbox
+from actors.shell import ChildSpec, World, live
+from protocol.messages.base import from_edge
+from protocol.messages.control import Alert, KillRequested
+from protocol.units import seconds_us
+
+FAILURES_MAX = 64
+
+
+class GaveUp(Exception):
+    """A child whose failure must end the process failed too often; the host restarts it, latched."""
+
+
+class StopOverrun(Exception):
+    """A child did not stop within its budget."""
+
+
+class Supervisor:
+    """Runs `specs`, downstream first, over `world`."""
+
+    def __init__(self, specs: Sequence[ChildSpec], world: World) -> None:
+        self._specs = list(specs)
+        self._world = world
+        self._scopes: dict[str, trio.CancelScope] = {}
+        self._ended: dict[str, trio.Event] = {}
+        self._deaths: dict[str, deque[int]] = {spec.name: deque() for spec in specs}
+        self._failed_send, self._failed = trio.open_memory_channel[tuple[str, int, Exception]](FAILURES_MAX)
+
+    async def run(self) -> None:
+        """Keep the tree alive until cancelled; then stop it in reverse order. Raises GaveUp."""
+        self._world.gate.need_reconciliation(self._world.clock.now_us())
+        for spec in self._specs:
+            self._world.mailboxes[spec.name] = Mailbox(spec.name)
+        async with trio.open_nursery() as nursery:
+            try:
+                await self._start_from(0, nursery)
+                while True:
+                    await self._answer(*await self._failed.receive(), nursery)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._stop_from(0)
+
+    def crash(self, name: str, error: Exception) -> None:
+        """Let child `name` die of `error`, as a fault would."""
+        self._scopes[name].cancel()
+        self._failed_send.send_nowait((name, self._world.lives[name], error))
+
+    async def _start_from(self, index: int, nursery: trio.Nursery) -> None:
+        for spec in self._specs[index:]:
+            await nursery.start(self._child, spec)
+
+    async def _child(self, spec: ChildSpec, task_status: trio.TaskStatus[None]) -> None:
+        ended = self._ended[spec.name] = trio.Event()
+        try:
+            with trio.CancelScope() as scope:
+                self._scopes[spec.name] = scope
+                task_status.started()
+                await live(spec, self._world)
+        except Exception as error:
+            self._failed_send.send_nowait((spec.name, self._world.lives[spec.name], error))
+        finally:
+            ended.set()
+
+    async def _stop_from(self, index: int) -> None:
+        for spec in reversed(self._specs[index:]):
+            if spec.name not in self._scopes:
+                continue
+            self._scopes[spec.name].cancel()
+            with trio.move_on_after(spec.stop_s) as budget:
+                await self._ended[spec.name].wait()
+            if budget.cancelled_caught:
+                raise StopOverrun(f"{spec.name} did not stop within {spec.stop_s} s")
+
+    async def _answer(self, name: str, life: int, error: Exception, nursery: trio.Nursery) -> None:
+        if life != self._world.lives[name]:
+            return  # it has restarted since, with a child that failed before it
+        index = next(i for i, spec in enumerate(self._specs) if spec.name == name)
+        spec = self._specs[index]
+        now = self._world.clock.now_us()
+        deaths = self._deaths[name]
+        deaths.append(now)
+        while deaths[0] <= now - seconds_us(spec.period_s):
+            deaths.popleft()
+        halt = f"supervisor.{name}"
+        self._world.gate.halt(halt, f"{name} is restarting")
+        self._alert("CHILD_RESTART", "warning", f"{name} failed and restarts with its feeders: {describe(error)}", now)
+        await self._stop_from(index)
+        if any(s.guards for s in self._specs[index:]):
+            self._world.gate.need_reconciliation(now)
+        escalated = len(deaths) > spec.restarts
+        if escalated:
+            self._escalate(spec, now)
+        await trio.sleep(backoff_s(len(deaths), self._world.jitter()))
+        await self._start_from(index, nursery)
+        if not (escalated and spec.escalation == "halt"):
+            self._world.gate.resume(halt)
+
+    def _escalate(self, spec: ChildSpec, now: int) -> None:
+        text = f"{spec.name} failed more than {spec.restarts} times in {spec.period_s:.0f} s"
+        self._alert("CHILD_ESCALATED", "critical", f"{text}: {spec.escalation}", now)
+        if spec.escalation == "exit":
+            raise GaveUp(text)
+        if spec.escalation == "kill":
+            request = from_edge(KillRequested, now, spec.name, now, reason=text, by="supervisor")
+            self._world.mailboxes["kill_switch"].put(request)
+
+    def _alert(self, code: str, severity: str, text: str, now: int) -> None:
+        alert = from_edge(Alert, now, code, now, text, code=code, severity=severity, text=text)
+        self._world.journal.record("supervisor", alert, ())
+        self._world.watch("supervisor", alert)

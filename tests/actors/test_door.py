@@ -1,0 +1,176 @@
+"""The door: every control refuses what it must, normalising never makes an order riskier, exits always pass."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.door import Door
+from actors.gate import Gate
+from actors.pretrade import CONTROLS, Facts, normalise, refusals
+from config.settings import Settings
+from protocol.messages.base import from_edge
+from protocol.messages.futures import (
+    Account,
+    AccountChanged,
+    CancelOrder,
+    EditOrder,
+    EntryBlocked,
+    Instrument,
+    InstrumentsListed,
+    MarkPrice,
+    PlaceOrder,
+    Position,
+    PositionChanged,
+)
+from protocol.ports import LatchState
+
+SETTINGS = Settings()
+AT = 1_000_000_000
+
+INSTRUMENT = Instrument(
+    symbol="PF_XBTUSD",
+    tick=Decimal(1),
+    lot=Decimal("0.0001"),
+    max_position=Decimal(1200),
+    contract_size=Decimal(1),
+    inverse=False,
+    tradeable=True,
+    margin_levels=((Decimal(0), Decimal("0.02"), Decimal("0.01")),),
+    max_relative_funding_rate=Decimal("0.0025"),
+)
+MARK = from_edge(
+    MarkPrice,
+    AT,
+    symbol="PF_XBTUSD",
+    mark=Decimal(50_000),
+    index=Decimal(50_000),
+    bid=Decimal(49_999),
+    ask=Decimal(50_001),
+    funding_rate=Decimal(0),
+    suspended=False,
+    post_only=False,
+    mark_time=AT,
+)
+ACCOUNT = Account(
+    equity_usd=Decimal(10_000),
+    balance_usd=Decimal(10_000),
+    available_margin_usd=Decimal(10_000),
+    initial_margin_usd=Decimal(0),
+    maintenance_margin_usd=Decimal(0),
+)
+ENTRY = from_edge(
+    PlaceOrder,
+    AT,
+    client_order_id="ks-1",
+    signal_id="s",
+    role="entry",
+    symbol="PF_XBTUSD",
+    side="buy",
+    order_type="mkt",
+    size=Decimal("0.1"),
+)
+FACTS = Facts(marks={"PF_XBTUSD": MARK}, instruments={"PF_XBTUSD": INSTRUMENT}, account=ACCOUNT)
+change = msgspec.structs.replace
+
+REFUSED: dict[str, tuple[PlaceOrder, Facts]] = {
+    "pretrade.reduce_only": (change(ENTRY, role="stop"), FACTS),
+    "pretrade.symbol": (change(ENTRY, symbol="PF_DOGEUSD"), FACTS),
+    "pretrade.tradeable": (ENTRY, change(FACTS, instruments={"PF_XBTUSD": change(INSTRUMENT, inverse=True)})),
+    "pretrade.market_mode": (ENTRY, change(FACTS, marks={"PF_XBTUSD": change(MARK, post_only=True)})),
+    "pretrade.mark_age": (ENTRY, change(FACTS, marks={"PF_XBTUSD": change(MARK, at=AT - 3_000_001)})),
+    "pretrade.size": (change(ENTRY, size=Decimal(0)), FACTS),
+    "pretrade.price_collar": (change(ENTRY, limit_price=Decimal(51_001)), FACTS),
+    "pretrade.order_value": (change(ENTRY, size=Decimal("0.51")), FACTS),
+    "pretrade.exposure": (change(ENTRY, size=Decimal("0.7")), FACTS),
+    "pretrade.pyramiding": (ENTRY, change(FACTS, positions={"PF_XBTUSD": Decimal("0.1")})),
+    "pretrade.duplicate": (ENTRY, change(FACTS, entries=((1, "PF_XBTUSD", "ks-1"),))),
+    "pretrade.rate": (ENTRY, change(FACTS, entries=tuple((AT, "PF_XBTUSD", f"ks-x{i}") for i in range(10)))),
+}
+
+
+def codes(found: tuple[str, ...]) -> list[str]:
+    return [text.split(":")[0] for text in found]
+
+
+def test_every_control_has_a_case_here() -> None:
+    """No control can be added without a test of its refusal."""
+    assert list(REFUSED) == list(CONTROLS)
+
+
+@pytest.mark.parametrize("code", list(CONTROLS))
+def test_each_control_refuses(code: str) -> None:
+    """The control refuses the entry it exists for."""
+    order, facts = REFUSED[code]
+    assert code in codes(refusals(order, facts, SETTINGS, AT))
+
+
+def test_a_sound_entry_passes_and_an_empty_door_fails_closed() -> None:
+    """With all facts there is no refusal; with none there are several."""
+    assert refusals(ENTRY, FACTS, SETTINGS, AT) == ()
+    assert {"pretrade.tradeable", "pretrade.mark_age", "pretrade.exposure"} <= set(
+        codes(refusals(ENTRY, Facts(), SETTINGS, AT))
+    )
+
+
+def test_the_door_asks_the_gate_last_and_lets_exits_pass() -> None:
+    """A closed gate blocks the entry and names itself; reduce-only, edits and cancels leave."""
+    gate = Gate(("spot_feed",), LatchState(latched=False))
+    door = Door(SETTINGS, gate)
+    for fact in (
+        from_edge(InstrumentsListed, AT, instruments=(INSTRUMENT,)),
+        MARK,
+        from_edge(AccountChanged, AT, account=ACCOUNT),
+    ):
+        door.observe(fact)
+    blocked = door.admit(ENTRY, AT)
+    assert isinstance(blocked, EntryBlocked)
+    assert blocked.reasons == ("gate.lease:spot_feed", "gate.not_reconciled")
+    stop = change(ENTRY, role="stop", reduce_only=True, order_type="stp", side="sell", stop_price=Decimal("49000.5"))
+    assert door.admit(stop, AT) == change(stop, stop_price=Decimal(49_000))
+    cancel = from_edge(CancelOrder, AT, symbol="PF_XBTUSD", client_order_id="ks-1")
+    assert door.admit(cancel, AT) is cancel
+    edit = from_edge(EditOrder, AT, client_order_id="ks-1", role="stop", symbol="PF_XBTUSD", size=Decimal("0.12345"))
+    admitted = door.admit(edit, AT)
+    assert isinstance(admitted, EditOrder)
+    assert admitted.size == Decimal("0.1234")
+
+
+def test_the_same_entry_leaves_once() -> None:
+    """A second wish with the same client order id is a duplicate, whatever else is true."""
+    gate = Gate((), LatchState(latched=False))
+    gate._reconcile_after = None
+    door = Door(SETTINGS, gate)
+    for fact in (
+        from_edge(InstrumentsListed, AT, instruments=(INSTRUMENT,)),
+        MARK,
+        from_edge(AccountChanged, AT, account=ACCOUNT),
+        from_edge(PositionChanged, AT, position=Position(symbol="PF_XBTUSD", size=Decimal(0), entry_price=Decimal(0))),
+    ):
+        door.observe(fact)
+    assert isinstance(door.admit(ENTRY, AT), PlaceOrder)
+    again = door.admit(ENTRY, AT)
+    assert isinstance(again, EntryBlocked)
+    assert codes(again.reasons) == ["pretrade.duplicate"]
+
+
+prices = st.decimals("1000", "100000", places=3)
+
+
+@given(price=prices, side=st.sampled_from(["buy", "sell"]), size=st.decimals("0.0001", "10", places=6))
+def test_normalising_never_adds_risk(price: Decimal, side: str, size: Decimal) -> None:
+    """Sizes shrink; stops move away from entry by less than a tick; limits never get worse."""
+    order = change(ENTRY, side=side, size=size, stop_price=price, limit_price=price)
+    normal, changes = normalise(order, INSTRUMENT)
+    assert normal.stop_price is not None
+    assert normal.limit_price is not None
+    assert normal.size <= size
+    direction = -1 if side == "sell" else 1
+    assert 0 <= (normal.stop_price - price) * direction < 1
+    assert 0 <= (price - normal.limit_price) * direction < 1
+    assert (normal == order) == (not changes)
+    assert normalise(normal, INSTRUMENT) == (normal, ())

@@ -1,0 +1,236 @@
+"""The shell and the supervisor on small trees of toy parts, under the simulated clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from actors.connection import backoff_s, keep_connected
+from actors.door import Door
+from actors.gate import Gate
+from actors.mailbox import Mailbox, MailboxOverflow
+from actors.part import Part
+from actors.shell import TIMER, ChildSpec, World
+from actors.supervisor import GaveUp, Supervisor
+from config.settings import Settings
+from protocol.messages.base import Message, follow, from_edge
+from protocol.messages.control import Alert, KillRequested, Started, WakeAt, Woken
+from protocol.messages.spot import SpotPrice
+from protocol.ports import FeedLost, LatchState
+from tests.fakes.ports import FakeJournal, FakeLatchStore, TrioClock
+
+
+@dataclass
+class Bench:
+    """A tree under test and what was seen of it."""
+
+    specs: Sequence[ChildSpec]
+    lives: list[str] = field(default_factory=list)
+
+    def world(self) -> World:
+        settings = Settings()
+        gate = Gate((), LatchState(latched=False))
+        nowhere: Any = None
+        world = World(
+            settings=settings,
+            clock=TrioClock(),
+            spot=nowhere,
+            futures=nowhere,
+            journal=FakeJournal(),
+            latch_store=FakeLatchStore(),
+            gate=gate,
+            door=Door(settings, gate),
+            routes={WakeAt: (TIMER,), Alert: ("a",), KillRequested: ("kill_switch",)},
+            jitter=lambda: 0.5,
+        )
+        world.mailboxes["kill_switch"] = Mailbox("kill_switch")
+        return world
+
+
+def echo(name: str, heard: list[tuple[str, Message]], fail_on: str = "") -> Callable[[World], Part[None]]:
+    def step(state: None, message: Message) -> tuple[None, Sequence[Message]]:
+        heard.append((name, message))
+        if isinstance(message, Alert) and message.code == fail_on:
+            raise ValueError(fail_on)
+        return state, ()
+
+    return lambda world: Part(name, None, step)
+
+
+def alert(code: str, at: int = 1) -> Alert:
+    return from_edge(Alert, at, code, at, code=code, severity="info", text=code)
+
+
+async def settle() -> None:
+    await trio.testing.wait_all_tasks_blocked()
+
+
+def starts(heard: list[tuple[str, Message]]) -> list[tuple[str, bool]]:
+    return [(name, m.restarted) for name, m in heard if isinstance(m, Started)]
+
+
+async def test_a_failed_child_restarts_with_its_feeders_and_leaves_its_guards_alone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """rest_for_one: b dies, b and c live again, a never notices."""
+    heard: list[tuple[str, Message]] = []
+    specs = [
+        ChildSpec("a", echo("a", heard), ()),
+        ChildSpec("b", echo("b", heard, "boom"), (), guards=True),
+        ChildSpec("c", echo("c", heard), ()),
+    ]
+    world = Bench(specs).world()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Supervisor(specs, world).run)
+        await settle()
+        assert starts(heard) == [("a", False), ("b", False), ("c", False)] or len(starts(heard)) == 3
+        heard.clear()
+        world.mailboxes["b"].put(alert("boom"))
+        await settle()
+        assert "gate.halt:supervisor.b" in world.gate.closed_by()
+        await trio.sleep(1)
+        assert sorted(starts(heard)) == [("b", True), ("c", True)]
+        assert world.gate.closed_by() == ("gate.not_reconciled",)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("escalation", "closed"), [("halt", True), ("kill", False)])
+async def test_too_many_restarts_escalate(
+    autojump_clock: trio.testing.MockClock, escalation: str, closed: bool
+) -> None:
+    """Beyond the intensity a `halt` child keeps entries halted, a `kill` child asks for the kill switch."""
+    heard: list[tuple[str, Message]] = []
+    specs = [ChildSpec("b", echo("b", heard, "boom"), (), restarts=1, period_s=60, escalation=escalation)]
+    world = Bench(specs).world()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Supervisor(specs, world).run)
+        for _ in range(2):
+            await trio.sleep(1)
+            world.mailboxes["b"].put(alert("boom"))
+        await trio.sleep(5)
+        assert ("gate.halt:supervisor.b" in world.gate.closed_by()) == closed
+        assert len(world.mailboxes["kill_switch"]) == (0 if closed else 1)
+        assert len(starts(heard)) == 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_child_that_must_not_fail_ends_the_process(autojump_clock: trio.testing.MockClock) -> None:
+    """Escalation `exit` raises GaveUp out of the supervisor."""
+    specs = [ChildSpec("b", echo("b", [], "boom"), (), restarts=0, escalation="exit")]
+    world = Bench(specs).world()
+    with pytest.RaisesGroup(GaveUp, flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Supervisor(specs, world).run)
+            await settle()
+            world.mailboxes["b"].put(alert("boom"))
+
+
+async def test_timers_ring_once_at_their_moment_and_a_second_wish_replaces_the_first(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """WakeAt(key, due) is answered by one Woken(key) at the last asked due."""
+    heard: list[tuple[str, Message]] = []
+
+    def step(state: None, message: Message) -> tuple[None, Sequence[Message]]:
+        heard.append(("b", message))
+        if isinstance(message, Started):
+            at = message.at
+            return state, [follow(message, WakeAt, i, key="k", due=at + i * 1_000_000) for i in (1, 5)]
+        return state, ()
+
+    specs = [ChildSpec("b", lambda world: Part("b", None, step), (WakeAt,))]
+    world = Bench(specs).world()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Supervisor(specs, world).run)
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+    rung = [m for _, m in heard if isinstance(m, Woken)]
+    assert [m.key for m in rung] == ["k"]
+    assert rung[0].at - heard[0][1].at == 5_000_000
+
+
+async def test_prices_conflate_and_facts_do_not() -> None:
+    """A waiting price is replaced by a newer one in its place; alerts queue in order."""
+    mailbox = Mailbox("m")
+    for price in (1.0, 2.0):
+        mailbox.put(from_edge(SpotPrice, 1, price, symbol="BTC/USD", price=price))
+        mailbox.put(alert(str(price)))
+    got = [await mailbox.get() for _ in range(3)]
+    assert [getattr(m, "price", None) or getattr(m, "code", None) for m in got] == [2.0, "1.0", "2.0"]
+
+
+async def test_an_overflow_is_the_receivers_fault() -> None:
+    """`put` never raises; the receiver does, so that the supervisor restarts it."""
+    mailbox = Mailbox("m", capacity=1)
+    mailbox.put(alert("x"))
+    mailbox.put(alert("y"))
+    with pytest.raises(MailboxOverflow):
+        await mailbox.get()
+
+
+def test_backoff_doubles_to_its_ceiling() -> None:
+    """Half a second doubling to thirty, a fifth either way."""
+    assert [backoff_s(n, 0.5) for n in (1, 2, 3, 7, 20)] == [0.5, 1, 2, 30, 30]
+    assert backoff_s(1, 0.0) == pytest.approx(0.4)
+
+
+async def test_a_lost_or_silent_stream_gives_up_its_lease_and_comes_back(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Loss and silence both end the lease at once; after the back-off the lease is held again."""
+    gate = Gate(("feed",), LatchState(latched=False))
+    seen: list[Message] = []
+    lost: list[str] = []
+    endings = iter(["lost", "silent", "up"])
+
+    class Frames:
+        def __init__(self, ending: str) -> None:
+            self.ending, self.sent = ending, False
+
+        async def __aenter__(self) -> Frames:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            assert gate.closed_by()[0] == "gate.lease:feed"
+
+        def __aiter__(self) -> Frames:
+            return self
+
+        async def __anext__(self) -> Message | None:
+            if not self.sent:
+                self.sent = True
+                return alert(self.ending)
+            if self.ending == "lost":
+                raise FeedLost("closed by peer")
+            if self.ending == "silent":
+                await trio.sleep_forever()
+            await trio.sleep(1)
+            return None
+
+    async def prepare() -> Sequence[Message]:
+        return [alert("history")]
+
+    async with trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            await keep_connected(
+                open_stream=lambda: Frames(next(endings)),
+                prepare=prepare,
+                lease=lambda: gate.lease("feed"),
+                deliver=seen.append,
+                lost=lost.append,
+                idle_s=3,
+                jitter=lambda: 0.5,
+            )
+
+        nursery.start_soon(run)
+        await trio.sleep(10)
+        assert gate.leases() == {"feed": True}
+        nursery.cancel_scope.cancel()
+    assert [m.code for m in seen if isinstance(m, Alert)] == ["history", "lost", "history", "silent", "history", "up"]
+    assert lost == ["FeedLost: closed by peer", "no frame for 3 s although the connection is open"]

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,6 +122,14 @@ class Track:
         bar, into = self.place(at_us)
         before, after = self.basis_row[bar], self.basis_row[bar + 1]
         return self.spot(at_us) * (1.0 + (before + (after - before) * (into / BAR_US)))
+
+    def range(self, start_us: int, end_us: int) -> tuple[float, float]:
+        """Bounds of the mark from `start_us` to `end_us`, which lie in one leg; a jump at a candle's open is included."""
+        bar, into = self.place(start_us)
+        leg = min(into // LEG_US, 2)
+        spots = (self.spot(start_us), self.spot(end_us), *self.rows[bar][leg : leg + 2])
+        bases = self.basis_row[bar : bar + 3]
+        return min(spots) * (1.0 + min(bases)), max(spots) * (1.0 + max(bases))
 
     def marks(self, at_us: Ints) -> Floats:
         """`mark` of many moments, bit for bit the same."""
@@ -313,11 +322,30 @@ class Tape:
         other side of, one of `levels`, as against `after_us`. None: not in this time.
         """
         track = self._contracts[futures_symbol]
-        first = self._grid(after_us)
-        moments = np.arange(first, min(until_us, self.end_us) + 1, self.tick_us, dtype=np.int64)
-        bounds = np.array([float(level / track.instrument.tick) for level in levels])
-        if len(moments) < 2 or not len(bounds):
+        bounds = [float(level / track.instrument.tick) for level in levels]
+        until_us = min(until_us, self.end_us)
+        turns = self.vertices(futures_symbol, after_us, until_us)
+        for start, end in pairwise(dict.fromkeys((self._grid(after_us), *turns, until_us))):
+            if any(self._may_reach(track, start, end, bound) for bound in bounds):
+                found = self._scan(track, after_us, (start, end), np.array(bounds))
+                if found is not None:
+                    return found
+        return None
+
+    def _may_reach(self, track: Track, start_us: int, end_us: int, bound: float) -> bool:
+        """Whether a price may come to `bound` (in ticks) within one leg of the path: cheap, and never wrongly no."""
+        low, high = track.range(start_us, end_us)
+        size = float(track.instrument.tick)
+        low = low / size * (1.0 - self._half_spread) - 2.0
+        return low <= bound <= high / size * (1.0 + self._half_spread) + 2.0
+
+    def _scan(self, track: Track, after_us: int, within_us: tuple[int, int], bounds: Floats) -> int | None:
+        """The first grid moment in (start, end] on another side of a bound than `after_us`."""
+        start, end = within_us
+        moments = np.arange(self._grid(start) + self.tick_us, end + 1, self.tick_us, dtype=np.int64)
+        if not len(moments):
             return None
+        moments = np.concatenate(([self._grid(after_us)], moments))
         mark = np.rint(track.marks(moments) / float(track.instrument.tick))
         bid, ask = np.floor(mark * (1.0 - self._half_spread)), np.ceil(mark * (1.0 + self._half_spread))
         side = np.sign(np.stack((mark, bid, ask))[:, :, None] - bounds)

@@ -76,7 +76,8 @@ class Matching:
         late = wish.process_before is not None and state.now > wish.process_before
         refusal = checks.refusal(state, self.instruments, order, late=late, taker_fee_pct=self.taker_fee_pct)
         if refusal is not None:
-            return "rejected", refusal, None
+            # An id that exists proves that an earlier request arrived, not how it ended.
+            return "unknown" if refusal == "clientOrderIdAlreadyExist" else "rejected", refusal, None
         state.orders_taken += 1
         working = Working(order=order, rank=state.orders_taken, placed_at=state.now, updated_at=state.now)
         if order.client_order_id is not None:

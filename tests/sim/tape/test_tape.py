@@ -225,3 +225,17 @@ def test_synthetic_trading_begins_at_midnight() -> None:
     settings = Settings.model_validate({"market": {"start": "2026-01-05T01:00:00Z"}})
     with pytest.raises(BadPeriod, match="midnight"):
         Tape.synthetic(settings)
+
+
+@given(st.integers(TAPE.start_us, TAPE.end_us - 3 * BAR_US), st.integers(1, 2 * BAR_US), st.floats(-0.01, 0.01))
+def test_a_long_scan_finds_what_short_ones_find(after: int, length: int, distance: float) -> None:
+    """Skipping legs that cannot reach a level changes nothing: the marks themselves, all looked at, agree."""
+    track = TAPE.tracks[BTC]
+    level = Decimal(round(track.mark(after) * (1 + distance)))
+    grid = np.arange(after - after % SECOND_US, after + length + 1, SECOND_US)
+    mark = np.rint(track.marks(grid))
+    prices = np.stack((mark, np.floor(mark * (1 - 0.00005)), np.ceil(mark * (1 + 0.00005))))
+    side = np.sign(prices - float(level))
+    changed = np.flatnonzero((side != side[:, :1]).any(axis=0))
+    expected = int(grid[changed[0]]) if len(changed) else None
+    assert TAPE.first_crossing(XBT, after, after + length, [level]) == expected

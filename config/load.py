@@ -160,10 +160,9 @@ def _merge(into: dict[str, Any], new: Layer, path: tuple[str, ...], name: str, o
     for key, value in new.items():
         here = (*path, key)
         origins[here] = name
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value, here, name, origins)
-        elif isinstance(value, Mapping):
-            into[key] = {}
+        if isinstance(value, Mapping):
+            there = into.get(key)
+            into[key] = there if isinstance(there, dict) else {}
             _merge(into[key], value, here, name, origins)
         else:
             into[key] = value

@@ -941,10 +941,8 @@ def _evict_pool(s: Arrays, i: int, d: int, side: int, out: Output, events: int) 
 @njit(cache=True)
 def _range(s: Arrays, i: int) -> None:
     at = i % len(s.times)
-    if s.candles[at, HIGH] > s.f[RANGE]:
-        s.f[RANGE] = s.candles[at, HIGH]
-    if s.candles[at, LOW] < s.f[RANGE + 1]:
-        s.f[RANGE + 1] = s.candles[at, LOW]
+    s.f[RANGE] = max(s.f[RANGE], s.candles[at, HIGH])
+    s.f[RANGE + 1] = min(s.f[RANGE + 1], s.candles[at, LOW])
     high, low = s.f[RANGE], s.f[RANGE + 1]
     if np.isnan(high) or np.isnan(low):
         return

@@ -179,7 +179,8 @@ class _Flex(Record):
 
 def parse_futures_frame(data: Json, at: int, known: Mapping[str, OpenOrder] | None = None) -> FuturesFrame:
     """One WebSocket v1 frame. `known` are the orders shown on this connection by order id: they complete what a short
-    cancellation leaves out. Raises MalformedPayload when the frame itself cannot be read.
+    cancellation leaves out. A data frame that cannot be read is `Told` with the reason among `quarantined`.
+    Raises MalformedPayload when it is not even known what kind of frame it is, or a control event is broken.
     """
     payload = decode(data, "futures frame")
     event = payload.get("event")
@@ -189,7 +190,12 @@ def parse_futures_frame(data: Json, at: int, known: Mapping[str, OpenOrder] | No
     if feed == "heartbeat":
         return FuturesHeartbeat(ms_us(member(payload, "time", int, "heartbeat")))
     read = _FEEDS.get(feed)
-    return FuturesOther(feed) if read is None else read(payload, at, known or {})
+    if read is None:
+        return FuturesOther(feed)
+    try:
+        return read(payload, at, known or {})
+    except MalformedPayload as problem:
+        return Told(feed=feed.removesuffix("_snapshot"), messages=(), quarantined=(problem,))
 
 
 def _control(event: str, payload: Mapping[str, Any]) -> FuturesFrame:
@@ -248,11 +254,8 @@ def _orders_snapshot(payload: Mapping[str, Any], at: int, known: Mapping[str, Op
 
 
 def _orders_delta(payload: Mapping[str, Any], at: int, known: Mapping[str, OpenOrder]) -> Told:
-    try:
-        frame = check(_OrderFrame, payload, FEED_OPEN_ORDERS)
-        order = _gone_order(frame, known) if frame.order is None else _open_order(frame.order, known)
-    except MalformedPayload as problem:
-        return Told(feed=FEED_OPEN_ORDERS, messages=(), quarantined=(problem,))
+    frame = check(_OrderFrame, payload, FEED_OPEN_ORDERS)
+    order = _gone_order(frame, known) if frame.order is None else _open_order(frame.order, known)
     seen = _order_seen(order, at, still_open=not frame.is_cancel, reason=frame.reason)
     return Told(feed=FEED_OPEN_ORDERS, messages=(seen,))
 

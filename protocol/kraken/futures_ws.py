@@ -19,6 +19,7 @@ from protocol.kraken.futures_rest import fee_in_usd, our_order_type, our_trigger
 from protocol.kraken.wire import (
     Json,
     MalformedPayload,
+    Milliseconds,
     Name,
     NonNegative,
     Number,
@@ -32,6 +33,7 @@ from protocol.kraken.wire import (
     ms_us,
     one_by_one,
     us_ms,
+    whole,
     without_none,
 )
 from protocol.messages.base import Message, from_edge
@@ -114,7 +116,7 @@ class _Ticker(Record):
     funding_rate: Number | None = Field(None, alias="relative_funding_rate")
     suspended: bool = False
     post_only: bool = False
-    time_ms: int = Field(alias="time")
+    time_ms: Milliseconds = Field(alias="time")
 
 
 class _Order(Record):
@@ -129,7 +131,6 @@ class _Order(Record):
     stop_price: OptionalPrice = None
     reduce_only: bool = False
     trigger: str | None = Field(None, alias="triggerSignal")
-    changed_ms: int = Field(0, alias="last_update_time")
 
 
 class _OrderFrame(Record):
@@ -148,7 +149,7 @@ class _Fill(Record):
     buy: bool
     size: Positive = Field(alias="qty")
     price: Positive
-    time_ms: int = Field(alias="time")
+    time_ms: Milliseconds = Field(alias="time")
     fill_type: str = "unknown"
     fee_paid: Number | None = None
     fee_currency: str | None = None
@@ -188,7 +189,7 @@ def parse_futures_frame(data: Json, at: int, known: Mapping[str, OpenOrder] | No
         return _control(str(event), payload)
     feed = member(payload, "feed", str, "futures frame")
     if feed == "heartbeat":
-        return FuturesHeartbeat(ms_us(member(payload, "time", int, "heartbeat")))
+        return FuturesHeartbeat(ms_us(whole(payload, "time", "heartbeat")))
     read = _FEEDS.get(feed)
     if read is None:
         return FuturesOther(feed)
@@ -302,7 +303,7 @@ def _positions(payload: Mapping[str, Any], at: int, _known: Mapping[str, OpenOrd
     if positions.quarantined:
         # The list is whole or it is nothing: a symbol that is left out would read as flat.
         return Told(feed=FEED_OPEN_POSITIONS, messages=(), quarantined=positions.quarantined)
-    sequence = member(payload, "seq", int, FEED_OPEN_POSITIONS)
+    sequence = whole(payload, "seq", FEED_OPEN_POSITIONS)
     seen = from_edge(PositionsSeen, at, sequence, at, positions=positions.values, sequence=sequence)
     return Told(feed=FEED_OPEN_POSITIONS, messages=(seen,))
 
@@ -323,7 +324,7 @@ def _balances(payload: Mapping[str, Any], at: int, _known: Mapping[str, OpenOrde
     if "flex_futures" not in payload:
         return Told(feed=FEED_BALANCES, messages=())  # another wallet changed
     flex = check(_Flex, payload["flex_futures"], "flex_futures")
-    sequence = member(payload, "seq", int, FEED_BALANCES)
+    sequence = whole(payload, "seq", FEED_BALANCES)
     account = Account(
         equity_usd=flex.portfolio,
         balance_usd=flex.balance,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.load import MODES_OF, BadSetting, load
@@ -153,6 +153,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ),
         ("risk: {cooldown_h: soon}", "my.yaml: risk.cooldown_h: 'soon': input should be a valid integer"),
         ("risk: {risk_pct: .inf}", "my.yaml: risk.risk_pct: '.inf': input should be a valid decimal"),
+        ("store: {database: x.sqlite}", "my.yaml: store.database: string should match pattern '^$|^postgresql"),
         ("risk: 3", "my.yaml: risk: 3: input should be a valid dictionary"),
         ("mode: live", "my.yaml: mode: 'live' contradicts the command line's 'paper'"),
         ("env: prod", "my.yaml: env: 'prod' contradicts the command line's 'dev'"),
@@ -205,6 +206,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
             load("paper", "dev", tmp_path / file, None, {})
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text(max_size=60))
 def test_no_text_does_anything_but_load_or_be_refused(text: str) -> None:
     """Whatever stands in a variable, the outcome is settings or one line."""

@@ -223,6 +223,11 @@ class Tape:
         return cls(tracks, settings, start_us - start_us % -BAR_US, end_us)
 
     @property
+    def futures(self) -> frozenset[str]:
+        """The contracts that have a price here."""
+        return frozenset(self._contracts)
+
+    @property
     def instruments(self) -> tuple[Instrument, ...]:
         """The contracts traded on this tape, in symbol order; list these at the exchange."""
         return tuple(track.instrument for track in self.tracks.values())

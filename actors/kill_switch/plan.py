@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final
 
 from protocol.ids import client_order_id, derive, is_ours
 from protocol.messages.base import Message, follow
 from protocol.messages.futures import CancelOrder, OpenOrder, PlaceOrder, Position
-
-STOP_TYPES: Final = ("stp", "stop")
-"""A stop is sent as the first and listed as the second."""
+from protocol.protection import is_stop_of
 
 
 def kill_id(reason: str, at: int) -> str:
@@ -32,15 +29,9 @@ def plan(
     when the truth was read (microseconds): a new reading is a new attempt with its own order ids.
     """
     sizes = {position.symbol: position.size for position in positions if position.size}
-    exposed = [order for order in orders if not protects(order, sizes.get(order.symbol, Decimal(0)))]
+    exposed = [order for order in orders if not is_stop_of(order, sizes.get(order.symbol, Decimal(0)))]
     cancels = [_cancel(cause, order) for order in sorted(exposed, key=_urgency)]
     return [*cancels, *(_flatten(cause, kill, reading, symbol, size) for symbol, size in sorted(sizes.items()))]
-
-
-def protects(order: OpenOrder, size: Decimal) -> bool:
-    """Whether the order is a stop that can only close a position of this signed size."""
-    closes = (size > 0 and order.side == "sell") or (size < 0 and order.side == "buy")
-    return closes and order.reduce_only and order.order_type in STOP_TYPES
 
 
 def _urgency(order: OpenOrder) -> tuple[bool, str, str]:

@@ -9,10 +9,8 @@ import msgspec
 
 from protocol.ids import is_ours
 from protocol.messages.control import Severity
-from protocol.messages.futures import ExchangeSnapshot, OpenOrder, Position
-
-STOP_TYPES: Final = ("stp", "stop")
-"""A stop is sent as the first and listed as the second."""
+from protocol.messages.futures import ExchangeSnapshot, OpenOrder
+from protocol.protection import covers
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,24 +66,14 @@ def unprotected(snapshot: ExchangeSnapshot, symbols: list[str]) -> list[Finding]
     """Open positions whose stops do not cover the whole of them."""
     findings = []
     for position in snapshot.positions:
-        cover = sum((o.size for o in snapshot.orders if protects(o, position)), Decimal(0))
+        cover = sum(
+            (o.size for o in snapshot.orders if o.symbol == position.symbol and covers(o, position.size)), Decimal(0)
+        )
         if position.symbol in symbols and cover < abs(position.size):
             findings.append(
                 Finding(kind="unprotected", symbol=position.symbol, ours=str(cover), theirs=str(position.size))
             )
     return findings
-
-
-def protects(order: OpenOrder, position: Position) -> bool:
-    """Whether the order is a stop that closes (part of) the position when mark goes against it."""
-    return (
-        order.symbol == position.symbol
-        and order.reduce_only
-        and order.order_type in STOP_TYPES
-        and order.trigger == "mark"
-        and position.size != 0
-        and order.side == ("sell" if position.size > 0 else "buy")
-    )
 
 
 def foreign_orders(snapshot: ExchangeSnapshot, known: dict[str, str | None]) -> list[Finding]:

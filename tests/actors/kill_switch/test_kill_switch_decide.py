@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.kill_switch import decide
 from actors.kill_switch.decide import State
-from actors.kill_switch.plan import kill_id, plan, protects
+from actors.kill_switch.plan import kill_id, plan
 from config.settings import Settings
 from protocol.ids import client_order_id
 from protocol.messages.base import Message, from_edge
@@ -28,6 +28,7 @@ from protocol.messages.futures import (
     SnapshotMissed,
 )
 from protocol.ports import LatchState
+from protocol.protection import is_stop_of
 
 XBT, ETH = "PF_XBTUSD", "PF_ETHUSD"
 SECOND = 1_000_000
@@ -325,7 +326,7 @@ def test_the_plan_never_cancels_the_stop_of_an_open_position(orders: list[OpenOr
         if isinstance(c, CancelOrder) and c.client_order_id and c.id == _cancel_id(cause, o)
     }
     sizes = {p.symbol: p.size for p in positions}
-    kept = {o.order_id for o in orders if protects(o, sizes[o.symbol])}
+    kept = {o.order_id for o in orders if is_stop_of(o, sizes[o.symbol])}
     flattens = [c for c in commands if isinstance(c, PlaceOrder)]
 
     assert cancelled == {o.order_id for o in orders} - kept

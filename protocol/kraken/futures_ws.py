@@ -225,7 +225,8 @@ def _ticker(payload: Mapping[str, Any], at: int, _known: Mapping[str, OpenOrder]
 
 
 def _order_seen(order: OpenOrder, at: int, *, still_open: bool, reason: str) -> OrderSeen:
-    key = (order.order_id, reason, str(order.size), str(order.filled), at)
+    terms = (order.size, order.filled, order.limit_price, order.stop_price)
+    key = (order.order_id, reason, *map(str, terms), at)
     return from_edge(OrderSeen, at, *key, order=order, open=still_open, reason=reason)
 
 

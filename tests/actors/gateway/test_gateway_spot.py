@@ -103,9 +103,12 @@ async def test_history_that_never_answers_is_feed_lost(autojump_clock: trio.test
 
 async def test_markets_and_time_are_read() -> None:
     """The small answers that preflight needs."""
-    gateway = asking(lambda _request: spot.write_time(START_US))
+    pair = spot.AssetPair(name="XXBTZUSD", altname="XBTUSD", wsname="XBT/USD", pair_decimals=1, lot_decimals=8)
+    answers = {"/0/public/Time": spot.write_time(START_US), "/0/public/AssetPairs": spot.write_asset_pairs([pair])}
+    gateway = asking(lambda request: answers[request.url.path])
 
     assert await gateway.server_time() == START_US
+    assert [(found.symbol, found.status) for found in await gateway.pairs()] == [("BTC/USD", "unknown")]
 
 
 async def test_candles_seen_before_the_last_acknowledgement_are_kept(autojump_clock: trio.testing.MockClock) -> None:

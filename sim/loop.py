@@ -140,7 +140,7 @@ class _Loop:
             self.now = moment.at
             self.result.moments += 1
             self._bring("market", self.stage.happen(moment))
-            if self.now - day >= DAY_US:
+            if DAY_US <= self.now - day < end - day:
                 day = self.now
                 progress(self.now - start, end - start)
         progress(end - start, end - start)

@@ -17,7 +17,7 @@ from protocol.messages import futures as f
 from protocol.messages import spot as s
 from protocol.messages.base import Message, follow
 from protocol.ports import LatchState
-from protocol.units import HOUR_US, SECOND_US
+from protocol.units import HOUR_US, MINUTE_US, SECOND_US
 from sim.loop import Result, run
 from sim.tape import Tape
 
@@ -93,10 +93,10 @@ def spot_feed(state: int, message: Message) -> tuple[int, Answers]:
 
 
 def watcher(state: None, message: Message) -> tuple[None, Answers]:
-    """Reads the truth at the start and every fifteen seconds."""
+    """Reads the truth at the start and every minute."""
     match message:
         case c.Started() | c.Woken():
-            due = message.at + 15 * SECOND_US
+            due = message.at + MINUTE_US
             return None, (
                 follow(message, f.RequestSnapshot, reason="routine"),
                 follow(message, c.WakeAt, key="look", due=due),

@@ -24,7 +24,7 @@ from sim.loop import Result
 from sim.stage import Stage
 from sim.tape import Tape
 
-SHORT = Tape(list(TAPE.tracks.values()), SETTINGS, TAPE.start_us, TAPE.start_us + 8 * 3600 * SECOND_US)
+SHORT = Tape(list(TAPE.tracks.values()), SETTINGS, TAPE.start_us, TAPE.start_us + 24 * 3600 * SECOND_US)
 Deliver = Callable[[Message], None]
 
 
@@ -81,7 +81,7 @@ async def _edge(
         lease=partial(world.gate.lease, name),
         deliver=deliver,
         lost=lost,
-        idle_s=3,
+        idle_s=SETTINGS.feeds.futures_idle_s,
         jitter=world.jitter,
     )
 
@@ -165,7 +165,7 @@ def test_streams_beat_while_nothing_happens() -> None:
         idle_s = SETTINGS.feeds.futures_idle_s
         async with direct.futures.stream([XBT]) as futures, direct.spot.stream([BTC]) as spot:
             frames: list[Message | None] = []
-            while trio.current_time() < 60:
+            while trio.current_time() < 1200:
                 with trio.fail_after(idle_s):
                     frames.append(await anext(futures))
                 with trio.fail_after(idle_s):

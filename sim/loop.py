@@ -40,6 +40,7 @@ ORDERS: Final = (PlaceOrder, EditOrder, CancelOrder)
 FILLS: Final = (futures.Filled,)
 TRADES: Final = (futures.TradeOpened, futures.Protected, futures.TradeClosed)
 NOTICES: Final = (control.Alert, control.Drift, control.Latch, control.KillRequested)
+KEPT: Final = frozenset((*DECISIONS, *ORDERS, *FILLS, *TRADES, *NOTICES))
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Result:
 
     def watch(self, _sender: str, message: Message) -> None:
         """Take in one message as it is sent; `World.watch` of the other driver."""
-        if isinstance(message, (*DECISIONS, *ORDERS, *FILLS, *TRADES, *NOTICES)):
+        if type(message) in KEPT:
             self.messages.append(message)
 
     def of(self, *kinds: type[Message]) -> list[Any]:
@@ -140,7 +141,7 @@ class _Loop:
             self.now = moment.at
             self.result.moments += 1
             self._bring("market", self.stage.happen(moment))
-            if self.now - day >= DAY_US:
+            if DAY_US <= self.now - day < end - day:
                 day = self.now
                 progress(self.now - start, end - start)
         progress(end - start, end - start)

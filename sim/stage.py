@@ -139,7 +139,7 @@ class Stage:
 
     def history(self, spot: str, timeframe: Timeframe, since_ms: int | None, at: int) -> list[CandleSeen]:
         """Candles that have settled by `at`."""
-        return self.tape.candles(spot, timeframe, since_ms, at - self.settle_us)
+        return self.tape.candles(spot, timeframe, since_ms, at - self.settle_us, at_us=at)
 
     def _refresh(self, futures: str, at: int) -> list[Message]:
         """A tick, if prices may have moved since the last one."""

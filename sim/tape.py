@@ -239,15 +239,19 @@ class Tape:
 
     # --- spot -----------------------------------------------------------------------------------------------
 
-    def candles(self, spot_symbol: str, timeframe: Timeframe, since_ms: int | None, until_us: int) -> list[CandleSeen]:
-        """Closed candles, oldest first: open time >= `since_ms`, over at or before `until_us`. Whole buckets only."""
+    def candles(
+        self, spot_symbol: str, timeframe: Timeframe, since_ms: int | None, until_us: int, *, at_us: int | None = None
+    ) -> list[CandleSeen]:
+        """Closed candles, oldest first: open time >= `since_ms`, over at or before `until_us`. Whole buckets only.
+
+        They are seen at `at_us`, by default at `until_us`.
+        """
+        at_us = until_us if at_us is None else at_us
         series = self._series(spot_symbol, timeframe)
         step = TIMEFRAME_MS[timeframe]
         first = 0 if since_ms is None else int(np.searchsorted(series.time, since_ms))
         last = int(np.searchsorted(series.time, until_us // 1000 - step, side="right"))
-        return [
-            _seen(spot_symbol, timeframe, series, i, until_us) for i in range(first, last) if not series.synthetic[i]
-        ]
+        return [_seen(spot_symbol, timeframe, series, i, at_us) for i in range(first, last) if not series.synthetic[i]]
 
     def closed(self, spot_symbol: str, close_us: int, at_us: int) -> CandleSeen | None:
         """The 15m candle that ended at `close_us`, seen at `at_us`; None when nothing was traded in it."""

@@ -12,7 +12,8 @@ from sim.stage import Stage
 from sim.tape import Tape
 
 BTC, XBT = "BTC/USD", "PF_XBTUSD"
-SETTINGS = Settings()
+SETTINGS = Settings.model_validate({"feeds": {"spot_idle_s": 60, "futures_idle_s": 60}})
+"""Patient feeds: a heartbeat each half minute is enough."""
 TAPE = Tape.synthetic(SETTINGS, days=3, history_days=2)
 
 

@@ -2,7 +2,6 @@
 
 Knows no network, no clock and nobody who trades. It reports; what happens to orders is in `matching`, the money in `margin`
 and `sums`.
-Unlike a real book it is endlessly deep: what crosses is filled whole, at one price.
 """
 
 from __future__ import annotations
@@ -54,7 +53,9 @@ class Answer(NamedTuple):
 class Engine:
     """One account on one exchange.
 
-    `equity_usd` is what the account starts with; fees and slippage are percent. `revalue_s`: while a position is open,
+    `equity_usd` is what the account starts with; fees and slippage are percent. `depth_usd` is what the book holds at each price
+    and to each new order and tick: a larger order is filled in parts, and perhaps not whole. None: it is endlessly deep.
+    `revalue_s`: while a position is open,
     positions and account are reported again once in so many seconds, as soon as every held contract has ticked.
     Decisions are then the same whether all ticks are visited or only those where `levels` are crossed, given that the first
     tick of each such interval and of each hour is visited for every held contract.
@@ -68,6 +69,7 @@ class Engine:
         taker_fee_pct: Decimal = Decimal("0.05"),
         maker_fee_pct: Decimal = Decimal("0.02"),
         slippage_pct: Decimal = Decimal("0.01"),
+        depth_usd: Decimal | None = None,
         revalue_s: int = 900,
     ) -> None:
         for instrument in instruments:
@@ -81,6 +83,7 @@ class Engine:
             taker_fee_pct=taker_fee_pct,
             maker_fee_pct=maker_fee_pct,
             slippage_pct=slippage_pct,
+            depth_usd=depth_usd,
         )
 
     @property
@@ -302,7 +305,8 @@ class Engine:
 
 def _executed_at_once(order_id: str | None, stream: Sequence[Message]) -> list[Fill]:
     """Fills of an order that never rested. What rested first, a trigger too, is told by the streams alone."""
-    if any(isinstance(m, OrderSeen) and m.open and m.order.order_id == order_id for m in stream):
+    rested = ("new_placed_order_by_user", "edited_by_user")
+    if any(isinstance(m, OrderSeen) and m.reason in rested and m.order.order_id == order_id for m in stream):
         return []
     return [m.fill for m in stream if isinstance(m, FillSeen) and m.fill.order_id == order_id]
 

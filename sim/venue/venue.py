@@ -18,7 +18,6 @@ import trio
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
-from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, HandshakeError, wrap_client_stream, wrap_server_stream
 
 from protocol.ids import derive
@@ -28,12 +27,13 @@ from protocol.kraken.wire import encode
 from protocol.messages.base import Message
 from protocol.messages.futures import FillSeen
 from protocol.ports import Clock, Command
-from protocol.units import SECOND_US
+from protocol.units import HOUR_US, SECOND_US
 from sim.engine import Answer, Engine
 from sim.tick import Tick
 from sim.venue import schedule
 from sim.venue.futures_rest import FuturesRest
 from sim.venue.markets import Market, updates
+from sim.venue.pipe import pipe
 from sim.venue.sessions import FuturesSession, Session, SpotSession, write_report
 from sim.venue.socket import CLOSE_S, AsgiSocket, Outbox, Socket, TrioSocket, converse, wait_until
 from sim.venue.spot_rest import SpotRest
@@ -90,15 +90,22 @@ class Venue:
             self._nursery = nursery
             try:
                 if self._own_market:
-                    at = self.now_us()
-                    for symbol in self.contracts:
-                        self.engine.move(self.market.tick(symbol, at))
+                    self._catch_up()
                     nursery.start_soon(self._pump)
                 nursery.start_soon(self._beat)
                 task_status.started()
                 await trio.sleep_forever()
             finally:
                 self._nursery = None
+
+    def _catch_up(self) -> None:
+        """Give every contract its price of now, and a restored account the funding of the hours that went by."""
+        at = self.now_us()
+        hour = at - at % HOUR_US
+        if 0 < self.engine.last_at < hour:
+            self.settle_funding(hour)
+        for symbol in self.contracts:
+            self.move(self.market.tick(symbol, at))
 
     async def _pump(self) -> None:
         """Visit every moment of the market to its end. Late is late: no moment is left out."""
@@ -214,7 +221,7 @@ class Venue:
         """A trio-websocket client connection in memory. `run` must be running."""
         if self._nursery is None:
             raise RuntimeError("start Venue.run before connecting to it")
-        ours, theirs = memory_stream_pair()
+        ours, theirs = pipe()
         self._nursery.start_soon(self._accept, self._nursery, theirs, path)
         # Any stream will do, whatever its annotation says.
         connection = await wrap_client_stream(self._nursery, cast(Any, ours), "venue", path)

@@ -62,6 +62,24 @@ async def test_a_client_that_does_not_read_is_disconnected(nursery: trio.Nursery
     nursery.cancel_scope.cancel()
 
 
+async def test_a_client_in_memory_that_does_not_read_is_disconnected_too(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The stream between has no room of its own, so no old frames pile up in it."""
+    place = venue()
+    await nursery.start(place.run)
+    async with place.connect(endpoints.FUTURES_WS_PATH) as stream:
+        await say(stream, TICKERS)
+        await trio.sleep(700)
+        frames = 0
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await hear(stream)
+                frames += 1
+        assert frames < 50
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_client_that_vanishes_is_forgotten(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Its conversation ends without an error."""
     place = venue()

@@ -170,6 +170,21 @@ def test_a_final_candle_does_not_vouch_for_a_running_one_before_it() -> None:
     assert len(of(RequestHistory, out)) == 1
 
 
+def test_a_reconnection_over_a_boundary_tells_the_row_of_rest() -> None:
+    """The connection fell inside candle 1 and came back in candle 2: back-fill first, then the stream goes on."""
+    back = closes(1) + 60 * SECOND
+    _, out = run(
+        ready(),
+        seen(1, at=closes(1) - 60 * SECOND, final=False, volume=5, close=100.5),
+        seen(1, at=back, volume=9),
+        history("15m", back, open_ms(1)),
+        seen(2, at=back + SECOND, final=False, volume=1),
+    )
+
+    assert [(m.open_time_ms, m.close) for m in of(CandleClosed, out)] == [(open_ms(1), 102.0)]
+    assert of(SpotFault, out) == []
+
+
 def test_every_stream_frame_gives_the_spot_price() -> None:
     """The price follows the newest running candle, and late frames do not turn it back."""
     _, out = run(

@@ -318,39 +318,32 @@ def test_the_buffer_behind_a_hole_is_bounded() -> None:
 
 
 def test_seeds_are_released_longest_first_and_then_the_base() -> None:
-    """Nothing is told before all four back-fills; then days, 4h, 1h, and the base candles from midnight on."""
-    now = closes(3) + SETTLE_US
+    """Nothing is told before all four back-fills; then settled days, 4h, 1h, each once and in order, and the base."""
+    now = closes(1) + SETTLE_US
     day, four, hour = (TIMEFRAME_MS[t] for t in ("1d", "4h", "1h"))
     inputs = [
         native("1h", MIDNIGHT_MS - hour, now),
-        native("1h", MIDNIGHT_MS, now),  # inside the base series: told by aggregation, not by seed
-        *(seen(index, at=now) for index in (-2, -1, 0, 1)),
-        native("4h", MIDNIGHT_MS - 4 * four, now),  # before a hole
+        native("1h", MIDNIGHT_MS - hour, now),
+        native("1h", MIDNIGHT_MS - 2 * hour, now),
+        *(seen(index, at=now) for index in (-1, 1, 0)),
         native("4h", MIDNIGHT_MS - four, now),
-        native("4h", MIDNIGHT_MS - 2 * four, now),
         native("1d", MIDNIGHT_MS - day, now),
     ]
-    state, early = run(decide.initial(SETTINGS), *inputs, *backfilled(now)[:3])
+    unsettled = native("1h", MIDNIGHT_MS, closes(3) - SETTLE_US)
+    state, early = run(decide.initial(SETTINGS), *inputs, unsettled, *backfilled(now)[:3])
     state, out = run(state, history("15m", now))
 
     assert early == []
     assert [(m.timeframe, m.open_time_ms - MIDNIGHT_MS) for m in of(CandleClosed, out)] == [
         ("1d", -day),
-        ("4h", -2 * four),
         ("4h", -four),
+        ("1h", -2 * hour),
         ("1h", -hour),
+        ("15m", -STEP_MS),
         ("15m", 0),
         ("15m", STEP_MS),
     ]
-    assert run(state, native("1h", MIDNIGHT_MS, now))[1] == []
-
-
-def test_without_seeds_the_base_begins_with_its_first_candle() -> None:
-    """A file of base candles alone keeps all of them."""
-    now = closes(1) + SETTLE_US
-    _, out = run(decide.initial(SETTINGS), *(seen(index, at=now) for index in (-2, -1, 0)), *backfilled(now))
-
-    assert told(out) == [-2, -1, 0]
+    assert run(state, native("1h", MIDNIGHT_MS, closes(3) + SETTLE_US))[1] == []
 
 
 def test_a_running_native_candle_is_refused() -> None:

@@ -52,6 +52,11 @@ class RiskSettings(Section):
     cooldown_h: int = Field(12, ge=0, le=720, description="no entries after a loss streak")
     mark_age_max_s: float = Field(3, gt=0, le=60)
     spot_age_max_s: float = Field(5, gt=0, le=60)
+    basis_skew_max_s: float = Field(
+        2, gt=0, le=60, description="spot and mark further apart in time than this give no basis"
+    )
+    spread_max_pct: Decimal = Field(Decimal("0.5"), gt=0, le=5, description="(ask - bid) / mark at entry")
+    entries_per_day_max: int = Field(3, ge=1, le=100, description="a symbol and side, in 24 hours")
     taker_fee_pct: Decimal = Field(Decimal("0.05"), ge=0, le=1)
     maker_fee_pct: Decimal = Field(Decimal("0.02"), ge=-1, le=1)
     cost_max_r: Decimal = Field(
@@ -113,7 +118,9 @@ class StoreSettings(Section):
     """Where state is kept. `database` empty: SQLite in `directory`."""
 
     directory: str = "state"
-    database: str = ""
+    database: str = Field(
+        "", pattern=r"^$|^postgresql(\+psycopg)?://.+$", description="postgresql://user:password@host/name"
+    )
 
 
 class Settings(Section):

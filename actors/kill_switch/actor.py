@@ -23,7 +23,7 @@ def build(world: World) -> Part[decide.State]:
 
 async def edge(world: World, deliver: Callable[[Message], None]) -> None:
     """Tell the switch once when a person asked for it from outside this process."""
-    while (reason := world.kill_requested()) is None:
+    while (reason := world.kill_requested()) is None:  # noqa: ASYNC110  the event is outside this process
         await trio.sleep(LOOK_EVERY_S)
     now = world.clock.now_us()
     deliver(from_edge(KillRequested, now, reason, now, reason=reason, by="command line"))

@@ -1,0 +1,33 @@
+"""Options that several commands share, and how they become settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from config.load import BadSetting, load
+
+from actors.cli.errors import bad_input
+from config.settings import Environment, Mode, Settings
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="A YAML file of settings over the environment's own.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; logs go to stderr.")]
+Env = Annotated[str, typer.Option("--env", help="dev: no network, simulated exchange. paper, prod: Kraken.")]
+StateDir = Annotated[Path | None, typer.Option("--state", help="Where state is kept [default: ./state].")]
+
+
+def settings_for(
+    mode: Mode, env: str, file: Path | None, overrides: Mapping[str, Any] | None = None, state: Path | None = None
+) -> Settings:
+    """The effective settings; bad ones end the command with exit 2."""
+    if env not in ("dev", "paper", "prod"):
+        raise typer.BadParameter(f"{env!r} is none of dev, paper, prod", param_hint="--env")
+    environment: Environment = env  # type: ignore[assignment]  # narrowed above
+    store = {"store": {"directory": str(state)}} if state is not None else {}
+    with bad_input(BadSetting):
+        return load(mode, environment, file, {**(overrides or {}), **store}, os.environ)

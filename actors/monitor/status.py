@@ -1,0 +1,89 @@
+"""What `status` shows, gathered from the messages that pass. Decides nothing."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from actors.gate import Gate
+from protocol.messages.base import Message
+from protocol.messages.futures import (
+    Account,
+    AccountChanged,
+    MarkPrice,
+    Position,
+    PositionChanged,
+    Protected,
+    TradeClosed,
+)
+
+
+class StatusPage:
+    """`observe` each message that is said; `page` is plain data for JSON."""
+
+    def __init__(self) -> None:
+        self._at = 0
+        self._marks: dict[str, Decimal] = {}
+        self._positions: dict[str, Position] = {}
+        self._protection: dict[str, Protected] = {}
+        self._account: Account | None = None
+        self._trades = 0
+        self._pnl_usd = Decimal(0)
+
+    def observe(self, message: Message) -> None:
+        """Take in what was said."""
+        self._at = max(self._at, message.at)
+        match message:
+            case MarkPrice(symbol=symbol, mark=mark):
+                self._marks[symbol] = mark
+            case PositionChanged(position=position):
+                self._positions[position.symbol] = position
+                if not position.size:
+                    self._protection.pop(position.symbol, None)
+            case AccountChanged(account=account):
+                self._account = account
+            case Protected():
+                self._protection[message.symbol] = message
+            case TradeClosed(pnl_usd=pnl_usd):
+                self._trades += 1
+                self._pnl_usd += pnl_usd
+            case _:
+                pass
+
+    def page(self, gate: Gate, lives: dict[str, int]) -> dict[str, object]:
+        """Everything a person asks first: may it trade, what is held, is it protected, what is it worth."""
+        account = self._account
+        return {
+            "at": self._at,
+            "entries": "open" if not gate.closed_by() else "closed",
+            "closed_by": list(gate.closed_by()),
+            "latched": gate.latched,
+            "leases": gate.leases(),
+            "restarts": {name: life - 1 for name, life in lives.items()},
+            "equity_usd": None if account is None else account.equity_usd,
+            "available_margin_usd": None if account is None else account.available_margin_usd,
+            "effective_leverage": self._effective_leverage(),
+            "positions": [self._row(p) for _, p in sorted(self._positions.items()) if p.size],
+            "trades_closed": self._trades,
+            "pnl_usd": self._pnl_usd,
+        }
+
+    def _effective_leverage(self) -> Decimal | None:
+        if self._account is None or self._account.equity_usd <= 0:
+            return None
+        held = [(abs(p.size), self._marks.get(p.symbol)) for p in self._positions.values() if p.size]
+        if any(mark is None for _, mark in held):
+            return None
+        notional = sum((size * mark for size, mark in held if mark is not None), Decimal(0))
+        return round(notional / self._account.equity_usd, 4)
+
+    def _row(self, position: Position) -> dict[str, object]:
+        protection = self._protection.get(position.symbol)
+        return {
+            "symbol": position.symbol,
+            "size": position.size,
+            "entry_price": position.entry_price,
+            "mark": self._marks.get(position.symbol),
+            "liquidation_price": position.liquidation_price,
+            "stop_price": None if protection is None else protection.stop_price,
+            "target_price": None if protection is None else protection.target_price,
+        }

@@ -1,0 +1,145 @@
+"""Conditions that hold entries back for as long as they last, as one table. Pure.
+
+Each guard answers whether it is breached, or None when it cannot tell, in which case what was said last stays. `raised` is
+what was said last: where a guard lets go earlier or later than it took hold, the two thresholds are the hysteresis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from actors.risk.rules import basis_pct
+from actors.risk.sizing import HUNDRED
+from config.settings import Settings
+from protocol.messages.control import Severity
+from protocol.messages.futures import MarkPrice, Position
+from protocol.messages.spot import SpotPrice
+from protocol.units import seconds_us
+
+LET_GO: Final = Decimal("0.8")
+"""A guard with hysteresis lets go at this share of the threshold it took hold at."""
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What a guard may look at. `symbol` fields are None or empty for guards of the account."""
+
+    at: int
+    settings: Settings
+    daily_loss_hit: bool
+    daily_loss_pct: Decimal | None
+    drawdown_pct: Decimal | None
+    cooldown_until: int
+    leverage: Decimal | None
+    mark: MarkPrice | None = None
+    spot: SpotPrice | None = None
+    position: Position | None = None
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """One look: breached or not, and the sentence for the person."""
+
+    breached: bool
+    text: str
+
+
+Look = Callable[[View, bool], Reading | None]
+
+
+class Guard(msgspec.Struct, frozen=True):
+    """`key` of the halt (a symbol is appended for guards of a symbol), alert `code`, and the look."""
+
+    key: str
+    code: str
+    severity: Severity
+    look: Look
+
+
+def over(value: Decimal, threshold: Decimal, raised: bool) -> bool:
+    """Whether `value` is beyond the threshold in force: the lower one once raised."""
+    return value > threshold * LET_GO if raised else value > threshold
+
+
+def daily_loss(view: View, _raised: bool) -> Reading | None:
+    """Lasts until the next UTC day, recovered or not."""
+    if view.daily_loss_pct is None and not view.daily_loss_hit:
+        return None
+    lost, limit = view.daily_loss_pct, view.settings.risk.daily_loss_max_pct
+    return Reading(view.daily_loss_hit, f"lost {lost} % of the day's first equity, limit {limit} %; until 00:00 UTC")
+
+
+def drawdown(view: View, raised: bool) -> Reading | None:
+    """Lasts until most of it is recovered."""
+    if view.drawdown_pct is None:
+        return None
+    limit = view.settings.risk.drawdown_max_pct
+    breached = view.drawdown_pct >= limit or (raised and over(view.drawdown_pct, limit, raised))
+    return Reading(breached, f"{view.drawdown_pct} % below the highest equity, limit {limit} %")
+
+
+def cooldown(view: View, _raised: bool) -> Reading | None:
+    """Lasts a fixed time after a streak of losses."""
+    return Reading(view.at < view.cooldown_until, f"loss streak; entries rest until {view.cooldown_until} us UTC")
+
+
+def leverage(view: View, raised: bool) -> Reading | None:
+    """Prices may push leverage towards the cap with nothing bought."""
+    if view.leverage is None:
+        return None
+    limit = view.settings.risk.leverage_alert
+    return Reading(over(view.leverage, limit, raised), f"notional is {view.leverage} x equity, alert at {limit}")
+
+
+def basis(view: View, raised: bool) -> Reading | None:
+    """Spot and mark disagree. Judged only on two prices of one moment."""
+    value = basis_pct(view.mark, view.spot)
+    if value is None or view.mark is None or view.spot is None:
+        return None
+    if abs(view.spot.at - view.mark.mark_time) > seconds_us(view.settings.risk.basis_skew_max_s):
+        return None
+    limit = view.settings.risk.basis_max_pct
+    return Reading(over(value, limit, raised), f"spot and mark {value} % apart, limit {limit} %")
+
+
+def basis_held(view: View, raised: bool) -> Reading | None:
+    """The wider limit while a position is open: reduce-only, and said as a risk of the position."""
+    value = basis_pct(view.mark, view.spot)
+    if value is None or view.position is None or view.position.size == 0:
+        return Reading(False, "nothing held") if raised else None
+    limit = view.settings.risk.basis_max_post_pct
+    return Reading(over(value, limit, raised), f"spot and mark {value} % apart with a position open, limit {limit} %")
+
+
+def liquidation(view: View, raised: bool) -> Reading | None:
+    """The exchange's own liquidation price comes nearer than the buffer."""
+    distance = liquidation_distance_pct(view.mark, view.position)
+    if distance is None:
+        return Reading(False, "nothing held") if raised else None
+    limit = view.settings.risk.liquidation_buffer_pct
+    needed = limit / LET_GO if raised else limit
+    return Reading(distance < needed, f"mark is {distance} % from liquidation, buffer {limit} %")
+
+
+def liquidation_distance_pct(mark: MarkPrice | None, position: Position | None) -> Decimal | None:
+    """Percent of mark between it and the exchange's liquidation price; below zero beyond it. None: unknown or out of reach."""
+    if mark is None or position is None or position.size == 0 or position.liquidation_price is None:
+        return None
+    towards = 1 if position.size > 0 else -1
+    return (mark.mark - position.liquidation_price) * towards / mark.mark * HUNDRED
+
+
+ACCOUNT_GUARDS: Final = (
+    Guard("risk.daily_loss", "DAILY_LOSS", "critical", daily_loss),
+    Guard("risk.drawdown", "DRAWDOWN", "critical", drawdown),
+    Guard("risk.cooldown", "LOSS_STREAK", "critical", cooldown),
+    Guard("risk.leverage", "LEVERAGE_NEAR", "warning", leverage),
+)
+
+SYMBOL_GUARDS: Final = (
+    Guard("risk.basis", "BASIS_WIDE", "warning", basis),
+    Guard("risk.basis_held", "BASIS_WIDE", "critical", basis_held),
+    Guard("risk.liquidation", "LIQ_NEAR", "critical", liquidation),
+)

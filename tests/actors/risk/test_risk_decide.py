@@ -1,0 +1,617 @@
+"""Risk as a person meets it: a signal goes in, an entry or a refusal with reasons comes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from decimal import Decimal as D
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.risk import decide
+from actors.risk.rules import RULES
+from config.settings import Settings
+from protocol import codec, ids
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Alert, Drift, HaltEntries, KillRequested, ResumeEntries, Started, WakeAt, Woken
+from protocol.messages.futures import (
+    Account,
+    AccountChanged,
+    EnterPosition,
+    EntryBlocked,
+    ExchangeSnapshot,
+    Fill,
+    Filled,
+    Instrument,
+    InstrumentsListed,
+    MarkPrice,
+    OrderGone,
+    OrderRejected,
+    OrderUnknown,
+    Position,
+    PositionChanged,
+    SignalRefused,
+)
+from protocol.messages.signal import Signal
+from protocol.messages.spot import SpotPrice
+from protocol.units import DAY_US, HOUR_US, SECOND_US
+
+NOON = 20_000 * DAY_US + 12 * HOUR_US
+XBT, ETH, SOL = "PF_XBTUSD", "PF_ETHUSD", "PF_SOLUSD"
+LEVELS = ((D(0), D("0.02"), D("0.01")), (D(1_000_000), D("0.04"), D("0.02")))
+
+
+def settings(**sections: dict[str, Any]) -> Settings:
+    """The defaults with three markets and room for orders of any value."""
+    markets = [{"spot": f"{spot}/USD", "futures": f} for spot, f in (("BTC", XBT), ("ETH", ETH), ("SOL", SOL))]
+    execution = {"order_notional_max_usd": D(1_000_000), **sections.pop("execution", {})}
+    return Settings.model_validate({"symbols": markets, "execution": execution, **sections})
+
+
+def instrument(symbol: str = XBT, **changes: Any) -> Instrument:
+    fields: dict[str, Any] = {
+        "symbol": symbol,
+        "tick": D(1),
+        "lot": D("0.0001"),
+        "max_position": D(1200),
+        "contract_size": D(1),
+        "inverse": False,
+        "tradeable": True,
+        "margin_levels": LEVELS,
+        "max_relative_funding_rate": D("0.0025"),
+    }
+    return Instrument(**{**fields, **changes})
+
+
+def mark(at: int = NOON, symbol: str = XBT, price: str = "50000", **changes: Any) -> MarkPrice:
+    value = D(price)
+    fields: dict[str, Any] = {
+        "symbol": symbol,
+        "mark": value,
+        "index": value,
+        "bid": value,
+        "ask": value,
+        "funding_rate": D(0),
+        "suspended": False,
+        "post_only": False,
+        "mark_time": at,
+    }
+    return from_edge(MarkPrice, at, symbol, at, price, **{**fields, **changes})
+
+
+def spot(at: int = NOON, symbol: str = "BTC/USD", price: float = 50_000.0) -> SpotPrice:
+    return from_edge(SpotPrice, at, symbol, at, str(price), symbol=symbol, price=price)
+
+
+def account(at: int = NOON, equity: str = "100000", **changes: Any) -> AccountChanged:
+    fields: dict[str, Any] = {
+        "equity_usd": D(equity),
+        "balance_usd": D(equity),
+        "available_margin_usd": D(equity),
+        "initial_margin_usd": D(0),
+        "maintenance_margin_usd": D(0),
+    }
+    return from_edge(AccountChanged, at, at, equity, account=Account(**{**fields, **changes}))
+
+
+def signal(at: int = NOON, name: str = "s1", **changes: Any) -> Signal:
+    fields: dict[str, Any] = {
+        "symbol": "BTC/USD",
+        "timeframe": "1h",
+        "side": "long",
+        "candle_time_ms": at // 1000,
+        "entry": 50_000.0,
+        "stop": 49_000.0,
+        "take_profit": 54_000.0,
+        "stop_pct": 0.02,
+        "take_profit_pct": 0.08,
+        "zone_id": "z",
+        "reason": "signal.long",
+        "valid_until": at + HOUR_US,
+        "rule_version": "smc-1",
+        "params_hash": "h",
+        "snapshot": "{}",
+    }
+    return Signal(id=name, cause="", at=at, **{**fields, **changes})
+
+
+def position(size: str, at: int = NOON, symbol: str = XBT, liquidation: str | None = None) -> PositionChanged:
+    held = Position(
+        symbol=symbol,
+        size=D(size),
+        entry_price=D(50_000),
+        liquidation_price=None if liquidation is None else D(liquidation),
+    )
+    return from_edge(PositionChanged, at, symbol, size, at, position=held)
+
+
+def fill(name: str, side: str, size: str, price: str, at: int = NOON, **changes: Any) -> Filled:
+    fields: dict[str, Any] = {
+        "fill_id": name,
+        "order_id": f"o-{name}",
+        "client_order_id": None,
+        "symbol": XBT,
+        "side": side,
+        "size": D(size),
+        "price": D(price),
+        "time": at,
+        "fill_type": "taker",
+        "fee_usd": D(0),
+    }
+    return from_edge(Filled, at, name, at, fill=Fill(**{**fields, **changes}))
+
+
+def drift(kind: str = "position", at: int = NOON, client_order_id: str | None = None) -> Drift:
+    return from_edge(Drift, at, kind, at, kind=kind, symbol=XBT, ours="0", theirs="1", client_order_id=client_order_id)
+
+
+LISTED = from_edge(InstrumentsListed, NOON, instruments=(instrument(XBT), instrument(ETH), instrument(SOL)))
+READY: tuple[Message, ...] = (
+    from_edge(Started, NOON - 1),
+    LISTED,
+    account(),
+    spot(),
+    mark(),
+)
+
+
+def run(messages: Sequence[Message], state: decide.State | None = None) -> tuple[decide.State, list[Message]]:
+    """Every message in order, and everything that was said."""
+    state = decide.initial(settings(), None) if state is None else state
+    said: list[Message] = []
+    for message in messages:
+        state, answers = decide.step(state, message)
+        said += answers
+    return state, said
+
+
+def only(kind: type[Any], said: Sequence[Message]) -> list[Any]:
+    return [message for message in said if isinstance(message, kind)]
+
+
+def reasons(messages: Sequence[Message], **sections: dict[str, Any]) -> tuple[str, ...]:
+    """Why the last message, a signal, was refused; empty when it was taken."""
+    _, said = run(messages, decide.initial(settings(**sections), None))
+    refused = only(SignalRefused, said[-1:])
+    return refused[0].reasons if refused else ()
+
+
+def without(kind: type[Message]) -> list[Message]:
+    return [message for message in READY if not isinstance(message, kind)]
+
+
+LOSS = (fill("a", "buy", "1", "50000"), fill("b", "sell", "1", "49000"))
+ROUND = [
+    fill(f"r{i}{side}", side, "1", price) for i in range(3) for side, price in (("buy", "50000"), ("sell", "49000"))
+]
+EXPOSED = (mark(symbol=ETH), position("5.9", symbol=ETH))
+
+REFUSALS: dict[str, Callable[[], tuple[str, ...]]] = {
+    "signal.expired": lambda: reasons((*READY, signal(valid_until=NOON))),
+    "signal.seen": lambda: reasons((*READY, signal(), signal())),
+    "signal.stop_out_of_range": lambda: reasons((*READY, signal(stop_pct=0.001))),
+    "signal.target_out_of_range": lambda: reasons((*READY, signal(side="short", take_profit_pct=1.0))),
+    "symbol.unknown": lambda: reasons((*READY, signal(symbol="XRP/USD"))),
+    "symbol.drift": lambda: reasons((*READY, drift(), signal())),
+    "instrument.unknown": lambda: reasons((*without(InstrumentsListed), signal())),
+    "instrument.inverse": lambda: reasons(
+        (*READY, from_edge(InstrumentsListed, NOON, instruments=(instrument(inverse=True),)), signal())
+    ),
+    "instrument.not_tradeable": lambda: reasons(
+        (*READY, from_edge(InstrumentsListed, NOON, instruments=(instrument(tradeable=False),)), signal())
+    ),
+    "market.suspended": lambda: reasons((*READY, mark(suspended=True), signal())),
+    "market.post_only": lambda: reasons((*READY, mark(post_only=True), signal())),
+    "mark.unknown": lambda: reasons((*without(MarkPrice), signal())),
+    "mark.stale": lambda: reasons((*READY, spot(NOON + 4 * SECOND_US), signal(NOON + 4 * SECOND_US))),
+    "spot.unknown": lambda: reasons((*without(SpotPrice), signal())),
+    "spot.stale": lambda: reasons((*READY, mark(NOON + 6 * SECOND_US), signal(NOON + 6 * SECOND_US))),
+    "basis.skewed": lambda: reasons((*READY, mark(NOON + 3 * SECOND_US), signal(NOON + 3 * SECOND_US))),
+    "basis.wide": lambda: reasons((*READY, mark(price="50300"), signal())),
+    "book.wide": lambda: reasons((*READY, mark(bid=D(0)), signal())),
+    "position.held": lambda: reasons((*READY, position("1"), signal())),
+    "position.pending": lambda: reasons((*READY, signal(), signal(name="s2"))),
+    "positions.max": lambda: reasons((*READY, position("1", symbol=ETH), position("1", symbol=SOL), signal())),
+    "entries.max": lambda: reasons((*READY, signal(), signal(name="s2")), risk={"entries_per_day_max": 1}),
+    "equity.unknown": lambda: reasons((*without(AccountChanged), signal())),
+    "loss.daily": lambda: reasons((*READY, account(equity="98000"), signal())),
+    "loss.drawdown": lambda: reasons((*READY, account(equity="85000"), signal())),
+    "loss.cooldown": lambda: reasons((*READY, *ROUND, signal())),
+    "funding.unknown": lambda: reasons((*READY, mark(funding_rate=None), signal())),
+    "funding.adverse": lambda: reasons((*READY, mark(funding_rate=D("0.0003")), signal())),
+    "cost.max": lambda: reasons((*READY, signal(stop_pct=0.003))),
+    "size.zero": lambda: reasons((*READY, account(equity="0.1"), signal())),
+    "size.max": lambda: reasons(
+        (*READY, from_edge(InstrumentsListed, NOON, instruments=(instrument(max_position=D(1)),)), signal())
+    ),
+    "notional.max": lambda: reasons((*READY, signal()), execution={"order_notional_max_usd": D(1000)}),
+    "exposure.max": lambda: reasons((*READY, *EXPOSED, signal())),
+    "leverage.max": lambda: reasons((*READY, *EXPOSED, signal()), risk={"leverage_cap": 2, "leverage_alert": 2}),
+    "margin.insufficient": lambda: reasons((*READY, account(available_margin_usd=D(100)), signal())),
+    "liquidation.near": lambda: reasons((*READY, account(maintenance_margin_usd=D(95_000)), signal())),
+    "liquidation.stop_beyond": lambda: reasons(
+        (*READY, account(maintenance_margin_usd=D(99_000)), signal(stop_pct=0.15, take_profit_pct=0.5))
+    ),
+}
+
+
+def test_a_clean_signal_becomes_a_sized_entry_with_its_exit_plan() -> None:
+    """A fit market, a fit account and a fresh signal give one entry that carries everything the executor needs."""
+    state, said = run((*READY, signal()))
+
+    (entry,) = only(EnterPosition, said)
+    assert (entry.symbol, entry.side, entry.signal_id) == (XBT, "long", "s1")
+    # 500 USD at risk over 2 % to the stop and 0.1 % of fees, at 50,000 USD a contract
+    assert entry.size == D("0.4761")
+    assert (entry.stop_pct, entry.take_profit_pct, entry.mark) == (D("0.02"), D("0.08"), D(50_000))
+    assert entry.leverage == D("0.4761") * 50_000 / 100_000
+    assert (entry.exit_on_choch, entry.max_hold_bars) == ("4h", 0)
+    assert state.memory.pending[0].client_order_id == ids.client_order_id("s1", "entry")
+
+
+def test_a_verdict_names_every_rule_also_when_approved() -> None:
+    """The journal form lists each rule in table order with what it measured and the threshold."""
+    _, said = run((*READY, signal()))
+
+    verdict = json.loads(only(EnterPosition, said)[0].verdict)
+    assert [rule["code"] for rule in verdict["rules"]] == [code for code, _ in RULES]
+    assert all(rule["passed"] for rule in verdict["rules"])
+    assert verdict["approved"] is True
+
+
+def test_the_table_of_refusals_is_complete() -> None:
+    """No rule is without a case below that makes it fail."""
+    assert list(REFUSALS) == [code for code, _ in RULES]
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_each_rule_can_refuse(code: str) -> None:
+    """A signal that breaks one rule is refused with that rule's code."""
+    assert code in REFUSALS[code]()
+
+
+def test_unknown_inputs_skip_the_rules_that_need_them() -> None:
+    """Without an account the size cannot be judged: those rules are null, and only the missing account is blamed."""
+    _, said = run((*without(AccountChanged), signal()))
+
+    (refused,) = only(SignalRefused, said)
+    assert refused.reasons == ("equity.unknown",)
+    skipped = [rule["code"] for rule in json.loads(refused.verdict)["rules"] if rule["passed"] is None]
+    assert {"size.zero", "exposure.max", "liquidation.near"} <= set(skipped)
+
+
+@pytest.mark.parametrize("stop_pct", [float("nan"), float("inf"), 0.0, -0.01, 1.0])
+def test_an_absurd_stop_is_refused_not_computed_with(stop_pct: float) -> None:
+    """No division by a stop distance that is none."""
+    assert "signal.stop_out_of_range" in reasons((*READY, signal(stop_pct=stop_pct)))
+
+
+@pytest.mark.parametrize("bad", [mark(NOON + 1, price="NaN"), mark(NOON + 1, price="0"), spot(NOON + 1, price=-1.0)])
+def test_what_is_no_price_changes_nothing(bad: Message) -> None:
+    """A garbled price is not taken in; the last good one ages instead."""
+    state, _ = run(READY)
+
+    assert decide.step(state, bad) == (state, ())
+
+
+def test_a_mark_older_than_the_last_is_no_news() -> None:
+    """Frames out of order do not turn the mark back."""
+    state, _ = run((*READY, mark(NOON + 2 * SECOND_US, price="50100"), mark(NOON + SECOND_US, price="50050")))
+
+    assert state.marks[XBT].mark == D(50_100)
+
+
+@given(
+    equity=st.decimals(1_000, 10_000_000, places=2),
+    stop_pct=st.floats(0.002, 0.15),
+    price=st.integers(100, 100_000),
+    side=st.sampled_from(["long", "short"]),
+)
+def test_a_stopped_trade_costs_no_more_than_the_risk(equity: D, stop_pct: float, price: int, side: str) -> None:
+    """Invariant 7: size x |entry - stop| and fees both ways stay within risk_pct of equity."""
+    fitting = settings(risk={"cost_max_r": 100, "exposure_max_x": 10})
+    prices = (spot(price=float(price)), mark(price=str(price)))
+    _, said = run(
+        (*READY, account(equity=str(equity)), *prices, signal(stop_pct=stop_pct, take_profit_pct=0.5, side=side)),
+        decide.initial(fitting, None),
+    )
+    verdicts = [m.verdict for m in said if isinstance(m, EnterPosition | SignalRefused)]
+    plan = json.loads(verdicts[0])["plan"]
+    size, stop = D(plan["size"]), D(plan["stop_price"])
+    loss = size * abs(price - stop) + size * (price + stop) * D("0.0005")
+    assert loss <= equity * D("0.005") * D("1.001")
+
+
+# --- exposure in flight --------------------------------------------------------------------------------------
+
+
+def pending_symbols(state: decide.State, at: int) -> tuple[str, ...]:
+    return decide.exposure(state, at).pending
+
+
+ENTRY_ID = ids.client_order_id("s1", "entry")
+
+
+def test_a_pending_entry_is_exposure_until_its_time_is_over() -> None:
+    """The exchange refuses an entry after process_before: then, and a margin later, it no longer counts."""
+    state, _ = run((*READY, signal()))
+
+    assert pending_symbols(state, NOON + 7 * SECOND_US) == (XBT,)
+    assert pending_symbols(state, NOON + 7 * SECOND_US + 1) == ()
+
+
+def test_an_unknown_entry_is_exposure_until_evidence() -> None:
+    """No clock ends the exposure of an entry whose outcome is unknown; a proof of absence does."""
+    unknown = from_edge(OrderUnknown, NOON, client_order_id=ENTRY_ID, symbol=XBT, wish="place")
+    state, _ = run((*READY, signal(), unknown))
+    assert pending_symbols(state, NOON + DAY_US) == (XBT,)
+
+    state, _ = run([drift("missing_order", client_order_id=ENTRY_ID)], state)
+    assert pending_symbols(state, NOON) == ()
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        from_edge(OrderRejected, NOON, client_order_id=ENTRY_ID, symbol=XBT, wish="place", status="invalidSize"),
+        from_edge(EntryBlocked, NOON, client_order_id=ENTRY_ID, symbol=XBT, reasons=("lease",)),
+        from_edge(OrderGone, NOON, client_order_id=ENTRY_ID, order_id="o", symbol=XBT, reason="cancelled_by_user"),
+        fill("f", "buy", "0.4761", "50000", client_order_id=ENTRY_ID),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_an_answer_ends_what_is_pending(evidence: Message) -> None:
+    """Refused, blocked, gone or filled: nothing more is on the way."""
+    state, _ = run((*READY, signal(), evidence))
+
+    assert pending_symbols(state, NOON) == ()
+
+
+@pytest.mark.parametrize("kind", [OrderRejected, OrderUnknown])
+def test_answers_about_edits_say_nothing_about_an_entry(kind: type[Message]) -> None:
+    """Only the fate of the placing counts."""
+    extra = {"status": "x"} if kind is OrderRejected else {}
+    state, _ = run((*READY, signal()))
+    answer = from_edge(kind, NOON, client_order_id=ENTRY_ID, symbol=XBT, wish="edit", **extra)
+
+    assert decide.step(state, answer) == (state, ())
+
+
+def test_a_part_fill_leaves_the_rest_pending() -> None:
+    """Held and pending together stay what was approved."""
+    state, _ = run((*READY, signal()))
+    before = decide.exposure(state, NOON).notional_usd
+    state, _ = run([fill("f", "buy", "0.1761", "50000", client_order_id=ENTRY_ID)], state)
+
+    assert state.memory.pending[0].size == D("0.3")
+    assert decide.held_size(state, XBT) == D("0.1761")
+    # A fill before any word of a position is held at the mark.
+    assert decide.exposure(state, NOON).notional_usd == before
+
+
+def test_the_exchanges_newer_word_on_a_position_beats_the_book() -> None:
+    """Fills explain a position, they do not overrule it."""
+    state, _ = run((*READY, fill("f", "buy", "1", "50000"), position("0", NOON + 1)))
+
+    assert decide.held_symbols(state) == ()
+
+
+def test_a_snapshot_is_the_whole_truth() -> None:
+    """A symbol it does not list is flat, and a book older than it is corrected."""
+    truth = from_edge(ExchangeSnapshot, NOON + 2, began_at=NOON + 1, orders=(), positions=(), account=account().account)
+    state, _ = run((*READY, fill("f", "buy", "1", "50000"), position("1"), truth))
+
+    assert decide.held_symbols(state) == ()
+    assert state.memory.book == {}
+
+
+def test_an_entry_drops_a_book_left_over_from_a_position_that_is_gone() -> None:
+    """A trade closed where we could not see it does not colour the next one."""
+    state, said = run((*READY, fill("f", "buy", "1", "50000"), position("0", NOON + 1), signal()))
+
+    assert only(EnterPosition, said)
+    assert state.memory.book == {}
+
+
+def test_a_held_symbol_without_a_mark_is_held_at_its_entry_price() -> None:
+    """Unknown is not zero."""
+    state, _ = run((*READY, position("2", symbol=ETH)))
+
+    assert decide.exposure(state, NOON).notional_usd == D(100_000)
+
+
+def test_throttled_entries_are_free_again_after_a_day() -> None:
+    """Entries count for 24 hours."""
+    later = NOON + DAY_US
+    tomorrow = (account(later), spot(later), mark(later), signal(later, "s2"))
+    _, said = run((*READY, signal(), *tomorrow), decide.initial(settings(risk={"entries_per_day_max": 1}), None))
+
+    assert len(only(EnterPosition, said)) == 2
+
+
+# --- losses and halts ----------------------------------------------------------------------------------------
+
+
+def test_the_daily_loss_holds_entries_until_the_next_utc_day() -> None:
+    """Reaching the limit halts, recovering does not resume, midnight does."""
+    midnight = NOON + 12 * HOUR_US
+    state, said = run((*READY, account(NOON + 1, "98000")))
+    (halt,) = only(HaltEntries, said)
+    assert halt.key == "risk.daily_loss"
+    assert only(Alert, said)[0].code == "DAILY_LOSS"
+
+    state, said = run([account(NOON + 2, "99500")], state)
+    assert said == []
+
+    state, said = run([from_edge(Woken, midnight, key="day")], state)
+    assert [m.key for m in only(ResumeEntries, said)] == ["risk.daily_loss"]
+    assert only(WakeAt, said)[0].due == midnight + DAY_US
+    assert state.memory.day_equity_usd == D(99_500)
+
+
+def test_a_clock_that_steps_back_does_not_renew_the_day() -> None:
+    """The loss window is not reset by a step of the clock."""
+    state, _ = run((*READY, account(NOON + 1, "98000"), account(NOON - 2 * DAY_US, "98000")))
+
+    assert state.memory.daily_loss_hit
+    assert state.memory.day_equity_usd == D(100_000)
+
+
+def test_a_drawdown_lets_go_only_when_most_of_it_is_recovered() -> None:
+    """The halt has hysteresis: 15 % takes hold, 12 % lets go."""
+    state, said = run((*READY, account(equity="85000")))
+    assert "risk.drawdown" in [m.key for m in only(HaltEntries, said)]
+
+    state, said = run([account(NOON + 1, equity="86000")], state)
+    assert said == []
+    _, said = run([account(NOON + 2, equity="88000")], state)
+    assert [m.key for m in only(ResumeEntries, said)] == ["risk.drawdown"]
+
+
+def test_a_streak_of_losses_starts_a_cool_down_that_ends_by_itself() -> None:
+    """Three losing trades in a row: halted for twelve hours, then resumed by the timer."""
+    state, said = run((*READY, *ROUND))
+    due = NOON + 12 * HOUR_US
+    assert [m.key for m in only(HaltEntries, said)] == ["risk.cooldown"]
+    assert [m.due for m in only(WakeAt, said) if m.key == "cooldown"] == [due]
+
+    _, said = run([from_edge(Woken, due, key="cooldown")], state)
+    assert [m.key for m in only(ResumeEntries, said)] == ["risk.cooldown"]
+
+
+def test_a_win_ends_a_streak() -> None:
+    """Losses count only in a row."""
+    win = (fill("w1", "sell", "1", "50000"), fill("w2", "buy", "1", "49000"))
+    state, _ = run((*READY, *ROUND[:4], *win))
+
+    assert state.memory.losing_streak == 0
+
+
+def test_a_fill_told_twice_is_booked_once() -> None:
+    """Booking is idempotent by the exchange's fill id."""
+    state, _ = run((*READY, LOSS[0], LOSS[0]))
+
+    assert state.memory.book[XBT].size == D(1)
+
+
+def test_a_fill_through_zero_ends_one_trade_and_begins_another() -> None:
+    """A reversal books the loss of the closed part and holds the rest."""
+    state, _ = run((*READY, fill("a", "buy", "1", "50000"), fill("b", "sell", "3", "49000", fee_usd=None)))
+
+    assert state.memory.losing_streak == 1
+    assert state.memory.book[XBT].size == D(-2)
+    # sold two at 49,000 less a taker's fee on them
+    assert state.memory.book[XBT].cash_usd == D(98_000) * (1 - D("0.0005"))
+
+
+def test_the_basis_halt_has_hysteresis() -> None:
+    """Beyond 0.5 % entries in the symbol halt, and they stay so until 0.4 %."""
+    state, said = run((*READY, mark(price="50300")))
+    assert [m.key for m in only(HaltEntries, said)] == [f"risk.basis:{XBT}"]
+
+    state, said = run([mark(NOON + 1, price="50220")], state)
+    assert said == []
+    _, said = run([mark(NOON + 2, price="50100")], state)
+    assert [m.key for m in only(ResumeEntries, said)] == [f"risk.basis:{XBT}"]
+
+
+def test_a_wide_basis_with_a_position_open_is_told_as_its_own_risk() -> None:
+    """Beyond the wider limit the open position is named, and it ends with the position."""
+    state, said = run((*READY, position("0.1"), mark(price="51000")))
+    assert [m.key for m in only(HaltEntries, said)] == [f"risk.basis:{XBT}", f"risk.basis_held:{XBT}"]
+
+    _, said = run([position("0", NOON + 1)], state)
+    assert [m.key for m in only(ResumeEntries, said)] == [f"risk.basis_held:{XBT}"]
+
+
+def test_prices_of_different_moments_do_not_touch_the_basis_halt() -> None:
+    """A lagging feed is not a wide basis."""
+    _, said = run((*READY, mark(NOON + 3 * SECOND_US, price="52000")))
+
+    assert said[1:] == []
+
+
+def test_leverage_near_the_cap_halts_entries() -> None:
+    """Prices may push leverage up with nothing bought."""
+    _, said = run((*READY, mark(symbol=ETH), position("18.1", symbol=ETH)))
+
+    assert [m.key for m in only(HaltEntries, said)] == ["risk.leverage"]
+
+
+def test_a_near_liquidation_halts_and_a_very_near_one_kills() -> None:
+    """Inside the buffer entries stop; inside half of it the kill switch is asked to reduce."""
+    state, said = run((*READY, position("1", liquidation="35000")))
+    assert [m.key for m in only(HaltEntries, said)] == [f"risk.liquidation:{XBT}"]
+    assert only(KillRequested, said) == []
+
+    state, said = run([position("1", NOON + 1, liquidation="45000")], state)
+    assert [m.by for m in only(KillRequested, said)] == ["risk"]
+    _, said = run([position("0", NOON + 2)], state)
+    assert [m.key for m in only(ResumeEntries, said)] == [f"risk.liquidation:{XBT}"]
+
+
+@pytest.mark.parametrize(("fill_type", "code"), decide.FORCED.items())
+def test_what_the_exchange_did_to_us_latches_the_kill_switch(fill_type: str, code: str) -> None:
+    """A liquidation, an assignment or a deleverage is never business as usual."""
+    _, said = run((*READY, fill("f", "sell", "1", "40000", fill_type=fill_type)))
+
+    assert [m.code for m in only(Alert, said)] == [code]
+    assert len(only(KillRequested, said)) == 1
+
+
+# --- a second life -------------------------------------------------------------------------------------------
+
+
+def test_what_is_durable_survives_a_restart() -> None:
+    """Day start, peak, streak, seen signals and exposure are the same in the next life."""
+    state, _ = run((*READY, signal(), *ROUND[:2]))
+    again = decide.initial(settings(), decide.durable(state))
+
+    assert again.memory == state.memory
+    _, said = run((*READY, signal()), again)
+    assert "signal.seen" in only(SignalRefused, said)[0].reasons
+
+
+def test_remembered_is_the_same_object_while_nothing_durable_changed() -> None:
+    """Prices and positions cost no write."""
+    state, _ = run(READY)
+    later, _ = run([mark(NOON + 1), spot(NOON + 1), position("1", NOON + 1)], state)
+
+    assert decide.remembered(later) is decide.remembered(state)
+
+
+def test_a_restart_says_every_halt_anew() -> None:
+    """The gate may hold a halt that ended while we were down, or miss one that goes on."""
+    state, _ = run((*READY, *ROUND))
+    again = decide.initial(settings(), decide.durable(state))
+    restarted = from_edge(Started, NOON + 5, restarted=True)
+    _, said = run((restarted, LISTED, account(NOON + 5)), again)
+
+    assert [m.key for m in only(HaltEntries, said)] == ["risk.cooldown"]
+    assert "risk.daily_loss" in [m.key for m in only(ResumeEntries, said)]
+    assert [m.key for m in only(WakeAt, said)] == ["day", "cooldown"]
+
+
+def test_foreign_bytes_are_refused() -> None:
+    """A memory that is none of ours ends the start, not the money."""
+    with pytest.raises(msgspec.DecodeError):
+        decide.initial(settings(), b"not json")
+
+
+def test_unknown_messages_change_nothing() -> None:
+    """Any message type is tolerated."""
+    state, _ = run(READY)
+
+    assert decide.step(state, from_edge(ResumeEntries, NOON, key="x")) == (state, ())
+
+
+def test_equal_inputs_give_equal_bytes() -> None:
+    """Two runs over the same messages say the same and keep the same."""
+    first, second = (run((*READY, signal(), *LOSS, account(NOON + 1, "97000"))) for _ in range(2))
+
+    assert codec.digest(first[1]) == codec.digest(second[1])
+    assert decide.durable(first[0]) == decide.durable(second[0])

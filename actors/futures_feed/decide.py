@@ -309,8 +309,8 @@ def _before_us(told: Told, fill: Fill) -> bool:
 def _positions(state: State, cause: Message, listed: tuple[Position, ...], as_of: int) -> Answer:
     """Tell what differs. The list is whole: who is not in it is flat. Knowledge newer than `as_of` stands."""
     by_symbol = {p.symbol: p for p in listed}
-    absent = (*(s for s in state.symbols), *state.positions)
-    every = {**by_symbol, **{s: _flat(s) for s in absent if s not in by_symbol}}
+    absent = (s for s in (*state.symbols, *state.positions) if s not in by_symbol)
+    every = {**by_symbol, **{s: _flat(s) for s in absent}}
     positions, out = dict(state.positions), list[Message]()
     for symbol, seen in every.items():
         known = positions.get(symbol)

@@ -16,7 +16,7 @@ from actors.reconciler.judge import ADVICE, CODES, Finding, describe, foreign_or
 from config.settings import Settings
 from protocol.ids import is_ours
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Alert, Drift, Reconciled, Severity, Started, WakeAt, Woken
+from protocol.messages.control import Alert, Drift, Reconciled, Started, WakeAt, Woken
 from protocol.messages.futures import (
     ExchangeSnapshot,
     Fill,
@@ -351,9 +351,8 @@ def _missed(state: State, cause: SnapshotMissed) -> Answer:
     state = replace(state, missed=state.missed + 1)
     if state.missed != MISSED_MOST:
         return state, []
-    severity: Severity = "critical"
     text = f"no exchange truth in {MISSED_MOST} attempts: {cause.reason}; our view is unchecked"
-    return state, [follow(cause, Alert, code="RECON_STUCK", severity=severity, text=text)]
+    return state, [follow(cause, Alert, code="RECON_STUCK", severity="critical", text=text)]
 
 
 def _look(cause: Message, reason: str) -> RequestSnapshot:

@@ -150,27 +150,30 @@ def test_the_account_ends_flat_whatever_the_exchange_does(
 
 
 def _answers(exchange: Exchange, at: int) -> list[Message]:
-    """A reading, a missed one, or none for now."""
+    """A reading, a slow one and another reader's beside it, a missed one, or none for now."""
     mood = exchange.mood()
     if mood == 2:
         return [from_edge(SnapshotMissed, at + SECOND, at, reason="timeout")]
     if mood == 3:
         return []
     orders, positions, began_at = exchange.reading(at)
+    account = Account(
+        equity_usd=Decimal(1),
+        balance_usd=Decimal(1),
+        available_margin_usd=Decimal(1),
+        initial_margin_usd=ZERO,
+        maintenance_margin_usd=ZERO,
+    )
     return [
         from_edge(
             ExchangeSnapshot,
-            at + (SECOND // 4) * (1 + 8 * mood),
+            at + SECOND // 4 + mood * (2 * SECOND + beside),
             at,
-            began_at=began_at,
+            beside,
+            began_at=began_at + beside,
             orders=orders,
             positions=positions,
-            account=Account(
-                equity_usd=Decimal(1),
-                balance_usd=Decimal(1),
-                available_margin_usd=Decimal(1),
-                initial_margin_usd=ZERO,
-                maintenance_margin_usd=ZERO,
-            ),
+            account=account,
         )
+        for beside in range(1 + mood)
     ]

@@ -32,6 +32,7 @@ from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, KillRequested
 from protocol.messages.futures import (
+    CancelOrder,
     EnterPosition,
     EntryBlocked,
     Fill,
@@ -195,15 +196,21 @@ class House:
         self.spot_line = Line(self.venue, SPOT_WS_PATH)
         self.futures_line = Line(self.venue, FUTURES_WS_PATH)
         self.post = Post(self.venue)
+        self.gate = Gate(LEASES, self.latch.read())
 
     # --- life ---------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """A new life, until entries may leave (or the latch is found)."""
-        self._scope, self._ended = trio.CancelScope(), trio.Event()
-        self.nursery.start_soon(self._live)
-        await self.until(lambda: hasattr(self, "gate") and self.gate.closed_by() in ((), ("gate.latched",)))
+        self.begin()
+        await self.until(lambda: self.gate.closed_by() in ((), ("gate.latched",)))
         await trio.sleep(2)  # prices of both markets have come
+
+    def begin(self) -> None:
+        """A new life, from its first moment."""
+        self._scope, self._ended = trio.CancelScope(), trio.Event()
+        self.gate = Gate(LEASES, self.latch.read(), self._gate_changed)
+        self.nursery.start_soon(self._live)
 
     def end_life(self) -> None:
         """Kill the process: nothing is flushed, nothing is said goodbye to."""
@@ -230,7 +237,6 @@ class House:
                     secret=Secret(self.venue.secret),
                     settings=self.settings.execution,
                 )
-                self.gate = Gate(LEASES, self.latch.read(), self._gate_changed)
                 self.world = World(
                     settings=self.settings,
                     clock=self.clock,
@@ -332,6 +338,12 @@ class House:
         now = self.clock.now_us()
         self.world.mailboxes["kill_switch"].put(from_edge(KillRequested, now, now, reason="story", by="person"))
 
+    def cancel_behind_our_back(self, order_type: str) -> None:
+        """Somebody takes an order of ours off the book by hand."""
+        order = self.orders[order_type]
+        now = self.clock.now_us()
+        self.venue.carry_out(from_edge(CancelOrder, now, order.order_id, symbol=XBT, order_id=order.order_id))
+
     def crash(self, child: str) -> None:
         """Let a child die of a fault."""
         self.supervisor.crash(child, RuntimeError("story"))
@@ -358,9 +370,8 @@ class House:
             while not holds():  # noqa: ASYNC110  the exchange's engine tells nobody
                 await trio.sleep(LOOK_EVERY_S)
             return
-        gate = self.gate.closed_by() if hasattr(self, "gate") else "not built"
         raise AssertionError(
-            f"not within {within_s} s; gate closed by {gate}; position {self.position}; orders {self.orders}; "
+            f"not within {within_s} s; gate closed by {self.gate.closed_by()}; position {self.position}; orders {self.orders}; "
             f"alerts {[(a.code, a.text) for a in self.heard(Alert)]}; refused {[r.reasons for r in self.heard(SignalRefused)]}"
             f"; blocked {[b.reasons for b in self.heard(EntryBlocked)]}"
         )

@@ -160,21 +160,24 @@ class Timers:
 
 
 class Lanes:
-    """A child's hands: wishes for one symbol in order, symbols side by side."""
+    """A child's hands: wishes for one symbol in order, symbols side by side.
+
+    An entry has a lane of its own: its stop must not wait for a reply that never comes.
+    """
 
     def __init__(self, spec: ChildSpec, world: World, nursery: trio.Nursery) -> None:
         self._spec, self._world, self._nursery = spec, world, nursery
-        self._lanes: dict[str, Mailbox] = {}
+        self._lanes: dict[tuple[str, bool], Mailbox] = {}
 
     def put(self, wish: Message) -> None:
         """Queue a wish for its symbol's lane."""
         if self._spec.hands is None:
             raise Unrouted(f"{self._spec.name} has no hands for {type(wish).__name__}: see actors/tree.py")
-        symbol: str = getattr(wish, "symbol", "")
-        if symbol not in self._lanes:
-            self._lanes[symbol] = Mailbox(f"{self._spec.name}.hands:{symbol}")
-            self._nursery.start_soon(self._work, self._lanes[symbol], self._spec.hands)
-        self._lanes[symbol].put(wish)
+        lane = getattr(wish, "symbol", ""), getattr(wish, "reduce_only", True)
+        if lane not in self._lanes:
+            self._lanes[lane] = Mailbox(f"{self._spec.name}.hands:{lane}")
+            self._nursery.start_soon(self._work, self._lanes[lane], self._spec.hands)
+        self._lanes[lane].put(wish)
 
     async def _work(self, lane: Mailbox, hands: Hands) -> None:
         while True:

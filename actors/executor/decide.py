@@ -190,6 +190,17 @@ def on_reconciled(state: State, message: Reconciled) -> Answers:
         trade = after_pass(state.memory.trades[symbol], message)
         state, more = carry_on(state, message, trade)
         said += more
+    state, more = sweep(state, message)
+    return state, (*said, *more)
+
+
+def sweep(state: State, message: Reconciled) -> Answers:
+    """Ask again about orders left from trades that are over: a crash may have swallowed their end, and nobody else knows them."""
+    said: list[Message] = []
+    for trade in state.memory.ended:
+        for order in trade.orders:
+            if order.live and order.role != "entry" and order.state != "triggered" and order.at < message.began_at:
+                said.append(cancel(message, trade.plan.symbol, order.client_order_id))
     return state, said
 
 

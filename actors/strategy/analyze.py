@@ -107,7 +107,7 @@ def _record(whole: Sequence[int], real: Sequence[float], first_bar: int) -> dict
     return {"bar": bar + first_bar, "time": time, "type": name, "dir": d} | _details(name, d, src, note, count, real)
 
 
-def _details(name: str, d: int, src: int, note: int, count: int, real: Sequence[float]) -> dict[str, Any]:  # noqa: PLR0911, PLR0917
+def _details(name: str, d: int, src: int, note: int, count: int, real: Sequence[float]) -> dict[str, Any]:  # noqa: PLR0911
     family, _, what = name.partition("_")
     match family, what:
         case "SWING", _:

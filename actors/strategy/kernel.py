@@ -13,7 +13,7 @@ Conventions: `d` is +1 for bullish, high or buy-side and -1 for its mirror; `sid
 is the mirrored comparison and exact, since multiplying by one is. A missing value is NaN, and a comparison with it is false.
 """
 
-# ruff: noqa: PLR0917, PLR1730  (compiled functions take their arguments by position; see `_range` for the other)
+# ruff: noqa: PLR1730  (compiled functions take their arguments by position; see `_range` for the other)
 from __future__ import annotations
 
 from typing import Final, NamedTuple

@@ -9,8 +9,6 @@ from trio.testing import MockClock
 from protocol.messages.control import Alert
 from protocol.messages.futures import EntryBlocked, OrderUnknown, Protected, SignalRefused
 
-ONE_ENTRY = "one entry"
-
 
 def lose(house: House, what: str, marker: str, times: int = 1) -> None:
     """Lose the `request` or the `reply` of the next orders whose form holds `marker`."""
@@ -49,7 +47,7 @@ async def test_an_entry_that_never_arrived_is_proved_absent(house: House, autoju
     await house.until(lambda: bool(house.heard(OrderUnknown)))
     house.signal("too early")
     await house.until(lambda: bool(house.heard(SignalRefused)))
-    assert "risk.pending" in " ".join(house.heard(SignalRefused)[0].reasons)
+    assert house.heard(SignalRefused)[0].reasons == ("position.pending",)
 
     await house.settle(90)
     assert not house.entry_fills

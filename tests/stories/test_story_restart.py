@@ -102,6 +102,22 @@ async def test_a_stop_that_fired_while_we_were_down_is_booked(house: House, auto
     assert (closed.reason, len(house.heard(TradeOpened))) == ("exit.stop", 1)
 
 
+@pytest.mark.parametrize("price", [59_600, 60_700])
+async def test_dying_as_a_trade_ends_does_not_bar_the_next_one(
+    house: House, autojump_clock: MockClock, price: float
+) -> None:
+    """The end of the sibling order was heard and not flushed: the next life asks for it, and the next signal trades."""
+    await house.open_position()
+    house.go(price)
+    await house.until(lambda: bool(house.heard(TradeClosed)) and not house.orders)
+    await house.die()
+    await house.start()
+    await house.settle()
+    await house.open_position("second")
+    assert len(house.entry_fills) == 2
+    assert house.protected
+
+
 async def test_dying_again_and_again_changes_nothing(house: House, autojump_clock: MockClock) -> None:
     """Five lives in a row on one position: one entry, one stop, one target."""
     await house.open_position()

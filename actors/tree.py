@@ -148,7 +148,7 @@ ROUTES: Routes = {
     f.Filled: ("executor", "risk", "reconciler"),
     f.PositionChanged: (DOOR, "kill_switch", "executor", "risk", "reconciler"),
     f.AccountChanged: (DOOR, "risk"),
-    f.ExchangeSnapshot: ("kill_switch", "reconciler"),
+    f.ExchangeSnapshot: ("kill_switch", "risk", "reconciler"),
     f.SnapshotMissed: ("kill_switch", "reconciler"),
     # judgements and wishes
     f.EnterPosition: ("executor",),

@@ -257,7 +257,7 @@ class AccountChanged(Message, frozen=True, kw_only=True):
 
 
 class ExchangeSnapshot(Message, frozen=True, kw_only=True):
-    """futures_feed -> reconciler: exchange truth by REST, after its new fills were told as `Filled`."""
+    """futures_feed -> kill_switch, risk, reconciler: exchange truth by REST, after its new fills were told as `Filled`."""
 
     began_at: int
     orders: tuple[OpenOrder, ...]

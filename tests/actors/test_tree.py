@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from actors.executor import decide as executor
+from actors.risk import decide as risk
 from actors.shell import DOOR, EXCHANGE, GATE, LATCH, SPOT_EXCHANGE, TIMER
 from actors.tree import CHILDREN, LEASES, ROUTES
 from protocol.codec import message_types
@@ -36,6 +38,18 @@ def test_messages_travel_one_way() -> None:
 def test_every_route_leads_somewhere() -> None:
     """Receivers are children of this tree or one of the named places."""
     assert {r for receivers in ROUTES.values() for r in receivers} <= set(ORDER) | ELSEWHERE
+
+
+def test_what_an_actor_handles_is_sent_to_it() -> None:
+    """No handler waits for a message that never comes."""
+    handled = {"executor": executor.HANDLERS, "risk": risk.HANDLERS}
+    deaf = [
+        (name, kind.__name__)
+        for name, handlers in handled.items()
+        for kind in handlers
+        if kind not in FROM_OUTSIDE and name not in ROUTES[kind]
+    ]
+    assert deaf == []
 
 
 def test_no_futures_message_reaches_the_strategy() -> None:

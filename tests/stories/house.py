@@ -167,10 +167,10 @@ class Hooked:
 
     async def _reach(self, moment: str, command: Command) -> None:
         self._house.sent += [command] if moment == "leaving" else []
-        if isinstance(command, PlaceOrder) and self._house.dies_at == (moment, command.role):
-            self._house.dies_at = None
-            self._house.end_life()
-            await trio.sleep_forever()
+        if isinstance(command, PlaceOrder) and self._house.strikes_at == (moment, command.role):
+            self._house.strikes_at = None
+            self._house.strike()
+            await trio.lowlevel.checkpoint()
 
 
 @dataclass
@@ -189,8 +189,9 @@ class House:
     said: list[tuple[str, Message]] = field(default_factory=list)
     sent: list[Command] = field(default_factory=list)
     gate_log: list[tuple[int, str, bool]] = field(default_factory=list)
-    dies_at: tuple[str, str] | None = None
-    """("leaving" | "arrived", role): the whole process dies just before, or just after, such an order reaches the exchange."""
+    strikes_at: tuple[str, str] | None = None
+    """("leaving" | "arrived", role): once, just before or just after such an order reaches the exchange, `strike` happens."""
+    strike: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.spot_line = Line(self.venue, SPOT_WS_PATH)
@@ -222,7 +223,7 @@ class House:
         await self._ended.wait()
 
     async def dead(self) -> None:
-        """Wait for the death that `dies_at` brings."""
+        """Wait for the death that `strike` brings."""
         with trio.fail_after(60):
             await self._ended.wait()
 

@@ -70,7 +70,7 @@ async def test_a_kill_switch_that_dies_half_way_is_finished_by_the_next_life(
 ) -> None:
     """The process dies before the flattening order leaves; the next life resumes from the latch and ends flat."""
     await house.open_position()
-    house.dies_at = ("leaving", "flatten")
+    house.strikes_at, house.strike = ("leaving", "flatten"), house.end_life
     house.kill_switch()
     await house.dead()
     assert house.position != 0

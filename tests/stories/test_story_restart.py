@@ -35,7 +35,7 @@ def bought_once(house: House) -> bool:
 
 async def enter_and_die(house: House, moment: str) -> None:
     """A signal, and death at `moment` of its execution."""
-    house.dies_at = MOMENTS[moment]
+    house.strikes_at, house.strike = MOMENTS[moment], house.end_life
     house.signal()
     await house.dead()
 

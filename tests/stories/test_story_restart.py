@@ -102,6 +102,27 @@ async def test_a_stop_that_fired_while_we_were_down_is_booked(house: House, auto
     assert (closed.reason, len(house.heard(TradeOpened))) == ("exit.stop", 1)
 
 
+@DOWN_S
+@pytest.mark.parametrize("moment", ["leaving", "arrived"])
+async def test_an_exit_cut_short_is_carried_to_its_end(
+    house: House, autojump_clock: MockClock, moment: str, down_s: float
+) -> None:
+    """Dying just before or just after the exit order arrives: the next life ends flat, sells once, and leaves no order."""
+    await house.open_position()
+    size = house.position
+    house.strikes_at, house.strike = (moment, "exit"), house.end_life
+    house.change_of_character()
+    await house.dead()
+    await house.settle(down_s)
+    await house.start()
+    await house.until(lambda: bool(house.heard(TradeClosed)) and not house.orders)
+    await house.settle()
+    assert house.position == 0
+    assert sum(fill.size for fill in house.engine.state.fills if fill.side == "sell") == size
+    assert {trade.reason for trade in house.heard(TradeClosed)} == {"exit.choch"}
+    await house.open_position("second")
+
+
 @pytest.mark.parametrize("price", [59_600, 60_700])
 async def test_dying_as_a_trade_ends_does_not_bar_the_next_one(
     house: House, autojump_clock: MockClock, price: float

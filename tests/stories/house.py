@@ -95,15 +95,18 @@ class Life:
 
 @dataclass
 class Line:
-    """A connection's wire. `silent`: it stays open, and nothing comes through any more."""
+    """A connection's wire. `silent`: it stays open, and nothing comes through any more. `cut`: nor can another be opened."""
 
     venue: Venue
     path: str
     silent: bool = False
+    cut: bool = False
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Any]:
-        """A connection over this wire."""
+        """A connection over this wire. OSError while it is cut."""
+        if self.cut:
+            raise OSError("no route to host")
         async with self.venue.connect(self.path) as socket:
             yield Muffled(socket, self)
 
@@ -123,7 +126,7 @@ class Muffled:
         """The next frame that comes through."""
         while True:
             frame: str | bytes = await self.socket.get_message()
-            if not self.line.silent:
+            if not (self.line.silent or self.line.cut):
                 return frame
 
 
@@ -133,9 +136,12 @@ class Post(httpx.AsyncBaseTransport):
     def __init__(self, venue: Venue) -> None:
         self._inner = httpx.ASGITransport(venue.app)
         self.lost: Callable[[str], str | None] = lambda form: None
+        self.cut = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carry a request there and its reply back, or lose one of them."""
+        if self.cut:
+            raise httpx.ConnectError("no route to host")
         lost = self.lost(request.content.decode()) if request.url.path.endswith("/sendorder") else None
         if lost != "request":
             response = await self._inner.handle_async_request(request)
@@ -344,6 +350,10 @@ class House:
         order = self.orders[order_type]
         now = self.clock.now_us()
         self.venue.carry_out(from_edge(CancelOrder, now, order.order_id, symbol=XBT, order_id=order.order_id))
+
+    def cut(self, cut: bool = True) -> None:
+        """Take the whole network away, or give it back."""
+        self.spot_line.cut = self.futures_line.cut = self.post.cut = cut
 
     def crash(self, child: str) -> None:
         """Let a child die of a fault."""

@@ -2,7 +2,6 @@
 
 Knows no network, no clock and nobody who trades. It reports; what happens to orders is in `matching`, the money in `margin`
 and `sums`.
-Unlike a real book it is endlessly deep: what crosses is filled whole, at one price.
 """
 
 from __future__ import annotations
@@ -54,7 +53,9 @@ class Answer(NamedTuple):
 class Engine:
     """One account on one exchange.
 
-    `equity_usd` is what the account starts with; fees and slippage are percent. `revalue_s`: while a position is open,
+    `equity_usd` is what the account starts with; fees and slippage are percent. `depth_usd` is what the book holds at each price
+    and to each new order and tick: a larger order is filled in parts, and perhaps not whole. None: it is endlessly deep.
+    `revalue_s`: while a position is open,
     positions and account are reported again once in so many seconds, as soon as every held contract has ticked.
     Decisions are then the same whether all ticks are visited or only those where `levels` are crossed, given that the first
     tick of each such interval and of each hour is visited for every held contract.
@@ -68,6 +69,7 @@ class Engine:
         taker_fee_pct: Decimal = Decimal("0.05"),
         maker_fee_pct: Decimal = Decimal("0.02"),
         slippage_pct: Decimal = Decimal("0.01"),
+        depth_usd: Decimal | None = None,
         revalue_s: int = 900,
     ) -> None:
         for instrument in instruments:
@@ -81,6 +83,7 @@ class Engine:
             taker_fee_pct=taker_fee_pct,
             maker_fee_pct=maker_fee_pct,
             slippage_pct=slippage_pct,
+            depth_usd=depth_usd,
         )
 
     @property
@@ -127,26 +130,9 @@ class Engine:
         state.now = tick.at
         self.matching.fix_rate(tick)
         state.ticks[symbol] = tick
-        closed = state.closed_markets.get(symbol)
-        seen = from_edge(
-            TickerSeen,
-            tick.at,
-            symbol,
-            tick.at - tick.at % MILLISECOND_US,
-            tick.at,
-            symbol=symbol,
-            mark=tick.mark,
-            index=tick.index,
-            bid=tick.bid,
-            ask=tick.ask,
-            last=tick.last,
-            funding_rate=tick.funding_rate,
-            suspended=closed == "suspended",
-            post_only=closed == "post_only",
-            time=tick.at - tick.at % MILLISECOND_US,
-        )
-        out: list[Message] = [seen]
-        if closed != "suspended":
+        suspended = state.closed_markets.get(symbol) == "suspended"
+        out: list[Message] = [self._ticker(tick)]
+        if not suspended:
             if state.working:
                 self.matching.work(symbol, tick, out)
             if symbol in state.holdings:
@@ -160,7 +146,7 @@ class Engine:
         self.state.now = at
         for symbol in tuple(self.state.holdings):
             self.matching.realise_funding(symbol, at)
-        return self.standing() if self.state.holdings else []
+        return [*self.standing(at)] if self.state.holdings else []
 
     def close_market(self, symbol: str, how: str | None) -> None:
         """Make a market `suspended` or `post_only`; None opens it again. It shows in the next ticker."""
@@ -172,7 +158,7 @@ class Engine:
     # --- what can be read of it -----------------------------------------------------------------------------
 
     def snapshot(self, at: int) -> SnapshotSeen:
-        """Orders, positions, the newest fills (newest first) and the account, as by REST."""
+        """Orders, positions, the newest fills (oldest first) and the account, as by REST."""
         self.state.now = at
         return from_edge(
             SnapshotSeen,
@@ -181,9 +167,24 @@ class Engine:
             began_at=at,
             orders=tuple(working.order for working in self.state.working.values()),
             positions=self.positions(),
-            fills=tuple(reversed(self.state.fills)),
+            fills=tuple(self.state.fills),
             account=self.account(),
         )
+
+    def standing(self, at: int) -> tuple[PositionsSeen, AccountSeen]:
+        """The whole list of positions and the account, with the next sequence number."""
+        state = self.state
+        state.now = at
+        state.frames += 1
+        number = state.frames
+        return (
+            from_edge(PositionsSeen, at, number, at, positions=self.positions(), sequence=number),
+            from_edge(AccountSeen, at, number, at, account=self.account(), sequence=number),
+        )
+
+    def tickers(self) -> list[TickerSeen]:
+        """The last ticker of every contract that has ticked."""
+        return [self._ticker(tick) for tick in self.state.ticks.values()]
 
     def instruments(self, at: int) -> InstrumentsSeen:
         """The contract list."""
@@ -268,7 +269,7 @@ class Engine:
 
     def _report_fills(self, out: list[Message]) -> None:
         if any(isinstance(message, FillSeen) for message in out):
-            out += self.standing()
+            out += self.standing(self.state.now)
 
     def _revalue(self, at: int, out: list[Message]) -> None:
         """Report positions and account once an interval, when every held contract has a tick of this interval."""
@@ -278,22 +279,34 @@ class Engine:
             return
         state.revalued = interval
         if state.holdings and not any(isinstance(message, FillSeen) for message in out):
-            out += self.standing()
+            out += self.standing(self.state.now)
 
-    def standing(self) -> list[Message]:
-        """The whole list of positions and the account, numbered."""
-        state = self.state
-        state.frames += 1
-        number = state.frames
-        return [
-            from_edge(PositionsSeen, state.now, number, state.now, positions=self.positions(), sequence=number),
-            from_edge(AccountSeen, state.now, number, state.now, account=self.account(), sequence=number),
-        ]
+    def _ticker(self, tick: Tick) -> TickerSeen:
+        closed = self.state.closed_markets.get(tick.symbol)
+        time = tick.at - tick.at % MILLISECOND_US
+        return from_edge(
+            TickerSeen,
+            tick.at,
+            tick.symbol,
+            time,
+            tick.at,
+            symbol=tick.symbol,
+            mark=tick.mark,
+            index=tick.index,
+            bid=tick.bid,
+            ask=tick.ask,
+            last=tick.last,
+            funding_rate=tick.funding_rate,
+            suspended=closed == "suspended",
+            post_only=closed == "post_only",
+            time=time,
+        )
 
 
 def _executed_at_once(order_id: str | None, stream: Sequence[Message]) -> list[Fill]:
     """Fills of an order that never rested. What rested first, a trigger too, is told by the streams alone."""
-    if any(isinstance(m, OrderSeen) and m.open and m.order.order_id == order_id for m in stream):
+    rested = ("new_placed_order_by_user", "edited_by_user")
+    if any(isinstance(m, OrderSeen) and m.reason in rested and m.order.order_id == order_id for m in stream):
         return []
     return [m.fill for m in stream if isinstance(m, FillSeen) and m.fill.order_id == order_id]
 

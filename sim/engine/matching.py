@@ -6,7 +6,7 @@ money in `sums`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -33,6 +33,7 @@ from sim.tick import Tick
 
 FILLS_KEPT: Final = 100
 ENDED_KEPT: Final = 200
+IMMEDIATE_FAILED: Final = "ioc_order_failed_because_it_would_not_be_executed"
 Verdict = tuple[Outcome, str, str | None]
 """Outcome, the exchange's word, order id."""
 
@@ -48,20 +49,22 @@ class Matching:
         taker_fee_pct: Decimal,
         maker_fee_pct: Decimal,
         slippage_pct: Decimal,
+        depth_usd: Decimal | None,
     ) -> None:
         self.state = state
         self.instruments = instruments
         self.taker_fee_pct = taker_fee_pct
         self.maker_fee_pct = maker_fee_pct
         self.slippage_pct = slippage_pct
+        self.depth_usd = depth_usd
 
     # --- wishes ---------------------------------------------------------------------------------------------
 
     def place(self, wish: PlaceOrder, out: list[Message]) -> Verdict:
         state = self.state
-        key = wish.client_order_id or str(state.orders_taken)
+        key = ("named", wish.client_order_id) if wish.client_order_id else ("number", state.orders_taken)
         order = OpenOrder(
-            order_id=derive("exchange order", wish.symbol, key),
+            order_id=derive("exchange order", *key),
             client_order_id=wish.client_order_id or None,
             symbol=wish.symbol,
             side=wish.side,
@@ -76,7 +79,8 @@ class Matching:
         late = wish.process_before is not None and state.now > wish.process_before
         refusal = checks.refusal(state, self.instruments, order, late=late, taker_fee_pct=self.taker_fee_pct)
         if refusal is not None:
-            return "rejected", refusal, None
+            # An id that exists proves that an earlier request arrived, not how it ended.
+            return "unknown" if refusal == "clientOrderIdAlreadyExist" else "rejected", refusal, None
         state.orders_taken += 1
         working = Working(order=order, rank=state.orders_taken, placed_at=state.now, updated_at=state.now)
         if order.client_order_id is not None:
@@ -84,11 +88,17 @@ class Matching:
         tick = state.ticks[order.symbol]
         if _aggressive(order, tick):
             self._take(working, "taker", out)
-            return "filled", "placed", order.order_id
+            return self._taken(order.order_id), "placed", order.order_id
         self._rest(working, "new_placed_order_by_user", out)
         if rules.triggered(order, tick.mark):
             self._fire(state.working[order.order_id], out)
         return "placed", "placed", order.order_id
+
+    def _taken(self, order_id: str) -> Outcome:
+        """How an order ended that executed on arrival."""
+        if order_id in self.state.working:
+            return "placed"
+        return "cancelled" if self.state.ended[order_id].order.size else "filled"
 
     def edit(self, wish: EditOrder, out: list[Message]) -> Verdict:
         working = self._find(wish.client_order_id, None)
@@ -180,36 +190,48 @@ class Matching:
         if limit is None:
             limit = rules.protected(order.side, tick, instrument)
         price = rules.taker_price(order.side, limit, tick, instrument, self.slippage_pct)
-        size = self._executable(order)
-        self._execute(working, size, price, fill_type, out, told=told)
+        slices = rules.sweep(
+            order.side, self._executable(order), price, limit, instrument=instrument, depth_usd=self.depth_usd
+        )
+        self._execute(working, slices, fill_type, out, told=told)
 
     def _make(self, working: Working, out: list[Message]) -> None:
-        """The market came to a resting limit: it is filled at its own price."""
+        """The market came to a resting limit: it is filled at its own price, as far as this tick's depth goes."""
         order = working.order
         size = self._executable(order)
         if size == 0 or order.limit_price is None:
             self._end(working, "would_not_reduce_position", out)
             return
         self._drop(order.order_id)
-        self._execute(working, size, order.limit_price, "maker", out)
+        instrument, price = self.instruments[order.symbol], order.limit_price
+        first = rules.sweep(order.side, size, price, price, instrument=instrument, depth_usd=self.depth_usd)
+        self._execute(working, first, "maker", out)
 
     def _execute(
         self,
         working: Working,
-        size: Decimal,
-        price: Decimal,
+        slices: Sequence[tuple[Decimal, Decimal]],
         fill_type: str,
         out: list[Message],
         *,
         told: bool = False,
     ) -> None:
-        """Book one execution of an order that is off the book. What a reduce-only order had too much is cut away."""
-        order = replace(working.order, size=ZERO, filled=working.order.filled + size)
-        working = replace(working, order=order, fills=working.fills + 1)
-        self._remember(working, "full_fill")
-        if not told:
-            out.append(self._order_seen(working, open_=False, reason="full_fill"))
-        out.append(self._book(order, working.fills, size, price, fill_type))
+        """Book executions (size, price) of an order that is off the book. What is left of a limit order rests, of others it
+        is gone; what a reduce-only order had too much is cut away.
+        """
+        done = sum((size for size, _ in slices), ZERO)
+        left = self._executable(working.order) - done
+        order = replace(working.order, size=left, filled=working.order.filled + done)
+        before, working = working.fills, replace(working, order=order, fills=working.fills + len(slices))
+        if left and order.order_type in ("lmt", "post"):
+            self._rest(working, "partial_fill", out)
+        else:
+            reason = IMMEDIATE_FAILED if left else "full_fill"
+            self._remember(working, reason)
+            if not told:
+                out.append(self._order_seen(working, open_=False, reason=reason))
+        for count, (size, price) in enumerate(slices, before + 1):
+            out.append(self._book(order, count, size, price, fill_type))
 
     def _book(self, order: OpenOrder, count: int, size: Decimal, price: Decimal, fill_type: str) -> FillSeen:
         """Move money and position for one execution."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from protocol.messages.futures import Instrument, OpenOrder
-from protocol.units import OrderSide, round_ceiling, round_floor
+from protocol.units import OrderSide, round_ceiling, round_down, round_floor
 from sim.tick import Tick
 
 PROTECTION_PCT: Final = Decimal(1)
@@ -63,3 +63,27 @@ def taker_price(side: OrderSide, limit: Decimal, tick: Tick, instrument: Instrum
     if side == "buy":
         return min(round_ceiling(price, instrument.tick), limit)
     return max(round_floor(price, instrument.tick), limit)
+
+
+def sweep(
+    side: OrderSide,
+    size: Decimal,
+    price: Decimal,
+    limit: Decimal,
+    *,
+    instrument: Instrument,
+    depth_usd: Decimal | None,
+) -> list[tuple[Decimal, Decimal]]:
+    """Executions (size, price) of an order that walks the book from `price` to its limit, `depth_usd` a tick (None: endless).
+
+    They may not fill the whole size.
+    """
+    if depth_usd is None:
+        return [(size, price)]
+    executions = []
+    while size > 0 and (price <= limit if side == "buy" else price >= limit) and price > 0:
+        part = min(size, max(round_down(depth_usd / price, instrument.lot), instrument.lot))
+        executions.append((part, price))
+        size -= part
+        price += SIGNED[side] * instrument.tick
+    return executions

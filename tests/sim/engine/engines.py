@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from protocol.messages.base import from_edge
 from protocol.messages.futures import CancelOrder, EditOrder, PlaceOrder
@@ -16,7 +17,7 @@ START = 1_767_571_200_000_000
 BTC, ETH = "PF_XBTUSD", "PF_ETHUSD"
 
 
-def engine(equity: int = 100_000, **settings: Decimal) -> Engine:
+def engine(equity: int = 100_000, **settings: Any) -> Engine:
     """Both contracts, no slippage unless told."""
     return Engine((PF_XBTUSD, PF_ETHUSD), Decimal(equity), **{"slippage_pct": Decimal(0), **settings})
 

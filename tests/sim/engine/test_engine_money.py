@@ -39,12 +39,12 @@ orders = st.tuples(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.one_of(moves, orders), max_size=60))
-def test_the_account_always_closes(script: list[tuple[str, str, int, int]]) -> None:
+@given(st.lists(st.one_of(moves, orders), max_size=60), st.sampled_from([None, D(5_000)]))
+def test_the_account_always_closes(script: list[tuple[str, str, int, int]], depth: Decimal | None) -> None:
     """After any sequence of ticks, hours and orders the books sum to equity exactly, and equity is what fills, fees and
     marks say when they are added up a second way.
     """
-    exchange = engine(equity=50_000, slippage_pct=D("0.02"))
+    exchange = engine(equity=50_000, slippage_pct=D("0.02"), depth_usd=depth)
     exchange.move(tick(60_000))
     exchange.move(tick(60_000, symbol=ETH))
     at, cash, held = START, D(50_000), {BTC: D(0), ETH: D(0)}

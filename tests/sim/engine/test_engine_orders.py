@@ -225,6 +225,42 @@ def test_a_suspended_market_takes_nothing_and_triggers_nothing() -> None:
     assert reasons(exchange.move(tick(58_000, START + 2))) == [(False, "stop_order_triggered")]
 
 
+def test_in_a_shallow_book_an_order_is_filled_in_parts_at_worse_prices() -> None:
+    """One execution a price level, all of them in the reply, each with its own id."""
+    exchange = engine(depth_usd=D(12_000))
+    exchange.move(tick(60_000))
+    answer = exchange.answer(place("entry", "buy", "0.5"), START)
+    fills = [m.fill for m in answer.reply if isinstance(m, FillSeen)]
+    assert [(fill.size, fill.price) for fill in fills] == [
+        (D("0.1999"), D(60_001)),
+        (D("0.1999"), D(60_002)),
+        (D("0.1002"), D(60_003)),
+    ]
+    assert len({fill.fill_id for fill in fills}) == 3
+    assert answered(answer.messages).outcome == "filled"
+
+
+def test_what_the_book_cannot_give_within_one_percent_is_cancelled() -> None:
+    """A market order never rests and never pays more than its protection."""
+    exchange = engine(depth_usd=D(1))
+    exchange.move(tick(60_000))
+    messages = exchange.send(place("entry", "buy", "1"), START)
+    assert (answered(messages).outcome, answered(messages).status) == ("cancelled", "placed")
+    (position,) = exchange.positions()
+    assert D(0) < position.size < D(1)
+    assert max(m.fill.price for m in messages if isinstance(m, FillSeen)) <= D(60_001) * D("1.01")
+
+
+def test_a_resting_limit_is_filled_a_part_a_tick() -> None:
+    """What is left rests on, and the last part says full_fill."""
+    exchange = engine(depth_usd=D(29_750))
+    exchange.move(tick(60_000))
+    exchange.send(place("bid", "buy", "1", "lmt", limit_price=59_500), START)
+    told = [reasons(exchange.move(tick(59_000, START + at))) for at in (1, 2)]
+    assert told == [[(True, "partial_fill")], [(False, "full_fill")]]
+    assert exchange.positions()[0].size == D(1)
+
+
 def test_the_same_wishes_and_ticks_give_the_same_messages() -> None:
     """Nothing but the arguments decides, ids included."""
 

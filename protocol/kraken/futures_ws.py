@@ -225,9 +225,8 @@ def _ticker(payload: Mapping[str, Any], at: int, _known: Mapping[str, OpenOrder]
 
 
 def _order_seen(order: OpenOrder, at: int, *, still_open: bool, reason: str) -> OrderSeen:
-    terms = (order.size, order.filled, order.limit_price, order.stop_price)
-    key = (order.order_id, reason, *map(str, terms), at)
-    return from_edge(OrderSeen, at, *key, order=order, open=still_open, reason=reason)
+    terms = f"{order.size} {order.filled} {order.limit_price} {order.stop_price}"
+    return from_edge(OrderSeen, at, order.order_id, reason, terms, at, order=order, open=still_open, reason=reason)
 
 
 def _open_order(value: object, known: Mapping[str, OpenOrder]) -> OpenOrder:

@@ -25,7 +25,7 @@ from actors.executor.orders import (
     advance,
     confirm,
     fill,
-    forget_edit,
+    forget_wishes,
 )
 from actors.executor.trade import ZERO, Trade, book_entry, book_exit, update
 from config.settings import ExecutionSettings, Settings
@@ -206,8 +206,8 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
     if trade.position_fresh and message.began_at >= trade.position_at:
         trade = replace(trade, position_at=0)
     for order in trade.orders:
-        if order.resting and not order.stuck and order.at < message.began_at:
-            trade = update(trade, forget_edit(order))
+        if order.resting and order.at < message.began_at:
+            trade = update(trade, forget_wishes(order))
     entry = trade.entry
     if entry is None or not entry.live or entry.filled or message.began_at < trade.entry_until:
         return trade
@@ -449,7 +449,7 @@ def on_unknown(state: State, message: OrderUnknown) -> Answers:
         return state, NOTHING
     trade, order = found
     if message.wish == "edit" and not order.resent:
-        return carry_on(state, message, update(trade, replace(forget_edit(order), resent=True)))
+        return carry_on(state, message, update(trade, replace(forget_wishes(order), resent=True)))
     if message.wish != "place":
         return state, NOTHING
     trade = update(trade, advance(order, "unanswered", message.at))

@@ -311,7 +311,11 @@ class Storm:
                 if order.role in {"stop", "target"} and order.live and order.client_order_id not in self.venue.orders:
                     fields = {"ours": order.state, "theirs": "", "client_order_id": order.client_order_id}
                     self.hear(Drift, kind="missing_order", symbol=XBT, **fields)
-        ours = {o.client_order_id for t in self.state.memory.trades.values() for o in t.orders if t.cover}
+        stops = sum((o.size for o in self.venue.orders.values() if o.order_type == "stp"), D(0))
+        if stops < abs(self.venue.position):
+            self.hear(Drift, kind="unprotected", symbol=XBT, ours="", theirs="")
+        trades = self.state.memory.trades.values()
+        ours = {order.client_order_id for trade in trades for order in trade.orders if trade.cover and order.live}
         for name in sorted(self.venue.orders):
             if name not in ours:
                 self.hear(Drift, kind="orphan_order", symbol=XBT, ours="", theirs="", client_order_id=name)

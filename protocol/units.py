@@ -13,6 +13,7 @@ Side = Literal["long", "short"]
 OrderSide = Literal["buy", "sell"]
 Timeframe = Literal["15m", "1h", "4h", "1d"]
 
+MILLISECOND_US: Final = 1_000
 SECOND_US: Final = 1_000_000
 MINUTE_US: Final = 60 * SECOND_US
 HOUR_US: Final = 60 * MINUTE_US

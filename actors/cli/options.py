@@ -13,7 +13,9 @@ from actors.cli.errors import bad_input
 from config.load import BadSetting, load
 from config.settings import Environment, Mode, Settings
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="A YAML file of settings over the environment's own.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="A YAML file of settings over the environment's own.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; logs go to stderr.")]
 Env = Annotated[str, typer.Option("--env", help="dev: no network, simulated exchange. paper, prod: Kraken.")]
 StateDir = Annotated[Path | None, typer.Option("--state", help="Where state is kept [default: ./state].")]

@@ -10,8 +10,8 @@ from protocol.messages.futures import (
     Account,
     AccountChanged,
     MarkPrice,
-    PositionChanged,
     Position,
+    PositionChanged,
     Protected,
     TradeClosed,
 )

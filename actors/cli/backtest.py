@@ -1,0 +1,112 @@
+"""`backtest`: the same tree over recorded candles and the simulated exchange."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from actors.cli.errors import Exit, bad_input, stop
+from actors.cli.options import AsJson, ConfigFile, settings_for
+from config.settings import Settings
+from protocol.units import SECOND_US
+
+Files = Annotated[list[str] | None, typer.Option(metavar="SYMBOL=FILE")]
+
+
+def backtest(
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", metavar="SYMBOL=FILE", help="Spot 15m candles, csv or parquet; repeat."),
+    ] = None,
+    perp: Annotated[
+        list[str] | None, typer.Option("--perp", metavar="SYMBOL=FILE", help="Perpetual 15m candles: the real basis.")
+    ] = None,
+    funding: Annotated[
+        list[str] | None, typer.Option("--funding", metavar="SYMBOL=FILE", help="Funding rates: time, rate per 8 h.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--start", help="First day, UTC: 2023-01-01.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Last day, UTC, included.")] = None,
+    config: ConfigFile = None,
+    driver: Annotated[str, typer.Option("--driver", help="loop: fast. trio: the shell of live trading.")] = "loop",
+    json: AsJson = False,
+) -> None:
+    """Run one backtest and print its result. Without --data it runs on the seeded synthetic market."""
+    if driver not in ("loop", "trio"):
+        raise typer.BadParameter(f"{driver!r} is none of loop, trio", param_hint="--driver")
+    first, last = _day(start, "--start"), _day(end, "--end")
+    if first is not None and last is not None and last < first:
+        raise stop(Exit.BAD_INPUT, f"error: --end {end} lies before --start {start}")
+    settings = settings_for("backtest", "dev", config)
+    files = {
+        name: _files(name, pairs, settings) for name, pairs in (("data", data), ("perp", perp), ("funding", funding))
+    }
+    from actors.modes import run_backtest
+    from sim.files import BadCandleFile
+
+    end_us = None if last is None else last + 86_400 * SECOND_US
+    with _progress(json) as progress, bad_input(BadCandleFile):
+        bar = progress.add_task("", total=None)
+        result = run_backtest(
+            settings,
+            data=files["data"],
+            perp=files["perp"],
+            funding=files["funding"],
+            start_us=first,
+            end_us=end_us,
+            driver=driver,
+            on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    if json:
+        typer.echo(json_text.dumps(result, default=str, allow_nan=False))
+        return
+    _print(result)
+
+
+def _progress(json: bool) -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("backtest"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=json or not console.is_terminal)
+
+
+def _day(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    try:
+        day = datetime.fromisoformat(text)
+    except ValueError:
+        raise stop(Exit.BAD_INPUT, f"error: {option} {text!r} is no day: write 2023-01-31") from None
+    return round(day.replace(tzinfo=day.tzinfo or UTC).timestamp()) * SECOND_US
+
+
+def _files(option: str, pairs: list[str] | None, settings: Settings) -> dict[str, Path]:
+    """SYMBOL=FILE options as a mapping; every fault is one line and exit 2."""
+    found: dict[str, Path] = {}
+    for pair in pairs or ():
+        symbol, equals, file = pair.partition("=")
+        if not equals or not file:
+            raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: write SYMBOL=FILE, as in BTC/USD=candles.parquet")
+        if symbol not in settings.futures_of:
+            known = ", ".join(settings.futures_of)
+            raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: unknown symbol {symbol!r}; configured are {known}")
+        if not Path(file).is_file():
+            raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: there is no file {file}")
+        found[symbol] = Path(file)
+    return found
+
+
+def _print(result: Mapping[str, object]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, show_header=False)
+    for name, value in result.items():
+        if isinstance(value, dict | list):
+            continue
+        table.add_row(name, "none" if value is None else f"{value:,.4f}" if isinstance(value, float) else str(value))
+    console.print(table)

@@ -1,0 +1,65 @@
+"""`explain`: why a trade was taken or a signal refused, from candle to exit."""
+
+from __future__ import annotations
+
+import json as json_text
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+from actors.cli.console import line, moment
+from actors.cli.errors import Exit, stop
+from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for
+from config.settings import Mode
+from protocol.messages.base import Message
+
+
+def explain(
+    name: Annotated[str, typer.Argument(metavar="ID", help="Of a signal, trade, order, fill or any message.")],
+    mode: Annotated[str, typer.Option("--mode", help="paper or live.")] = "paper",
+    env: Env = "dev",
+    config: ConfigFile = None,
+    state: StateDir = None,
+    json: AsJson = False,
+) -> None:
+    """Tell everything that led to ID and followed from it, in the order it happened, with every rule and threshold."""
+    from actors.ledger.journal import open_reader
+    from actors.ledger.store import NoLedger, database_url
+
+    kind: Mode = "live" if mode == "live" else "paper"
+    settings = settings_for(kind, env, config, state=state)
+    try:
+        with open_reader(database_url(settings.store, settings.mode, settings.env)) as reader:
+            told = reader.explain(name)
+    except NoLedger as error:
+        raise stop(Exit.FAILED, f"error: {error}") from None
+    if not told:
+        raise stop(Exit.BAD_INPUT, f"error: nothing in the journal goes by {name!r}")
+    if json:
+        typer.echo(json_text.dumps([{"actor": t.actor, "direction": t.direction, **plain(t.message)} for t in told]))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for t in told:
+        console.print(
+            line(t.message) or f"[dim]{moment(t.message.at)}[/] [dim]{type(t.message).__name__} ({t.actor})[/]"
+        )
+        for rule in rules(t.message):
+            console.print(f"    {rule}", markup=False)
+
+
+def plain(message: Message) -> dict[str, Any]:
+    """A message as plain data."""
+    data: dict[str, Any] = msgspec.to_builtins(message)
+    return data
+
+
+def rules(message: Message) -> list[str]:
+    """The rules of a verdict, one a line."""
+    verdict = getattr(message, "verdict", None) or getattr(message, "snapshot", None)
+    if not verdict:
+        return []
+    content = json_text.loads(verdict)
+    found = content.get("rules") if isinstance(content, dict) else content
+    return [json_text.dumps(rule) for rule in found] if isinstance(found, list) else []

@@ -1,0 +1,92 @@
+"""`kill-switch`: cancel everything, flatten, and stay latched until a person acknowledges."""
+
+from __future__ import annotations
+
+import getpass
+import json as json_text
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from actors.cli.console import moment
+from actors.cli.errors import Exit, stop
+from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for
+from config.settings import Mode, Settings
+
+app = typer.Typer(
+    invoke_without_command=True, help="Cancel all orders, flatten all positions, latch until acknowledged."
+)
+ModeOption = Annotated[str, typer.Option("--mode", help="paper or live.")]
+
+
+def _settings(mode: str, env: str, config: Path | None, state: Path | None) -> Settings:
+    kind: Mode = "live" if mode == "live" else "paper"
+    return settings_for(kind, env, config, state=state)
+
+
+@app.callback()
+def emergency(
+    context: typer.Context,
+    emergency: Annotated[bool, typer.Option("--emergency", help="Do it now, daemon up or down.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the journal.")] = "emergency",
+    mode: ModeOption = "paper",
+    env: Env = "dev",
+    config: ConfigFile = None,
+    state: StateDir = None,
+) -> None:
+    """Cancel all orders, flatten all positions, latch until acknowledged."""
+    if context.invoked_subcommand is not None:
+        return
+    if not emergency:
+        typer.echo(context.get_help())
+        raise typer.Exit(int(Exit.DONE))
+    from actors.modes import Refused, kill
+
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        outcome = kill(_settings(mode, env, config, state), reason, getpass.getuser())
+    except Refused as error:
+        raise stop(Exit.REFUSED, f"refused: {error}") from None
+    console.print(outcome.text, markup=False)
+    raise typer.Exit(int(Exit.DONE if outcome.flat else Exit.FAILED))
+
+
+@app.command("status")
+def status(
+    mode: ModeOption = "paper",
+    env: Env = "dev",
+    config: ConfigFile = None,
+    state: StateDir = None,
+    json: AsJson = False,
+) -> None:
+    """Say whether the kill switch is latched, since when, by whom and why."""
+    from actors.modes import latch_state
+
+    latch = latch_state(_settings(mode, env, config, state))
+    if json:
+        typer.echo(json_text.dumps({"latched": latch.latched, "reason": latch.reason, "by": latch.by, "at": latch.at}))
+    elif latch.latched:
+        typer.echo(f"latched at {moment(latch.at)} UTC by {latch.by}: {latch.reason}")
+    else:
+        typer.echo("not latched")
+
+
+@app.command("ack")
+def acknowledge(
+    reason: Annotated[str, typer.Option("--reason", help="Why it is safe to trade again.")],
+    mode: ModeOption = "paper",
+    env: Env = "dev",
+    config: ConfigFile = None,
+    state: StateDir = None,
+) -> None:
+    """Acknowledge: clear the latch. Refused while a daemon runs or anything is open."""
+    from actors.modes import Refused
+    from actors.modes import acknowledge as clear
+
+    try:
+        text = clear(_settings(mode, env, config, state), reason, getpass.getuser())
+    except Refused as error:
+        raise stop(Exit.REFUSED, f"refused: {error}") from None
+    typer.echo(text)

@@ -1,0 +1,46 @@
+"""JSON logs: one object a line for every message that a person would want to find again. Prices alone are not logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TextIO
+
+import msgspec
+import structlog
+
+from protocol.messages.base import Message
+from protocol.messages.control import Reconciled, WakeAt
+from protocol.messages.futures import AccountChanged, ExchangeSnapshot, MarkPrice, RequestSnapshot
+from protocol.messages.signal import Held, StructureRead
+from protocol.messages.spot import CandleClosed, SpotPrice
+
+UNLOGGED = (
+    MarkPrice,
+    SpotPrice,
+    AccountChanged,
+    CandleClosed,
+    StructureRead,
+    Held,
+    WakeAt,
+    RequestSnapshot,
+    ExchangeSnapshot,
+    Reconciled,
+)
+
+
+def log_to(file: TextIO) -> Callable[[str, Message], None]:
+    """A watcher that writes each message worth a line to `file`; the journal holds the rest."""
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(file),
+        processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer(sort_keys=True)],
+    )
+
+    def write(sender: str, message: Message) -> None:
+        if not isinstance(message, UNLOGGED):
+            fields = msgspec.to_builtins(message, builtin_types=())
+            kind = fields.pop("type")
+            logger.info(
+                kind, sender=sender, **{f"{k}": v for k, v in fields.items() if k not in ("snapshot", "verdict")}
+            )
+
+    return write

@@ -1,0 +1,136 @@
+"""`run`: the daemon, on paper or live."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from actors.cli.console import line
+from actors.cli.durations import seconds_of
+from actors.cli.errors import Exit, bad_input, stop
+from actors.cli.logs import log_to
+from actors.cli.options import ConfigFile, Env, StateDir, settings_for
+from config.settings import Mode, Settings
+from protocol.messages.base import Message
+from protocol.messages.spot import CandleClosed
+
+SEED_CANDLES = 4 * 720
+"""Candles a symbol is warmed up with: four timeframes, the exchange's most rows each."""
+
+
+def run(
+    mode: Annotated[str, typer.Option("--mode", help="paper: nothing real is traded. live: real orders.")],
+    env: Env = "dev",
+    config: ConfigFile = None,
+    speed: Annotated[float | None, typer.Option("--speed", min=0.001, help="Market seconds a second (dev).")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the synthetic market (dev).")] = None,
+    duration: Annotated[
+        str | None, typer.Option("--for", help="Stop after this much market time: 90s, 10m, 2h.")
+    ] = None,
+    trades: Annotated[int | None, typer.Option("--trades", min=1, help="Stop after this many closed trades.")] = None,
+    log: Annotated[
+        str, typer.Option("--log", help="file: JSON lines in the state directory. json: on stderr.")
+    ] = "file",
+    state: StateDir = None,
+) -> None:
+    """Run the daemon until Ctrl-C or SIGTERM. Positions stay, protected by their stops on the exchange."""
+    if mode not in ("paper", "live"):
+        raise typer.BadParameter(f"{mode!r} is none of paper, live", param_hint="--mode")
+    kind: Mode = mode  # type: ignore[assignment]  # narrowed above
+    market = {k: v for k, v in {"speed": speed, "seed": seed}.items() if v is not None}
+    with bad_input(ValueError):
+        seconds = None if duration is None else seconds_of(duration)
+    settings = settings_for(kind, env, config, {"market": market} if market else {}, state)
+    raise typer.Exit(_run(settings, seconds, trades, log))
+
+
+def _run(settings: Settings, seconds: float | None, trades: int | None, log: str) -> int:
+    from actors.modes import Refused, run_daemon
+    from actors.state import AlreadyRunning, StateDirectory
+
+    with ExitStack() as stack:
+        directory = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
+        try:
+            directory.own()
+        except AlreadyRunning as error:
+            raise stop(Exit.REFUSED, f"refused: {error}") from None
+        stack.callback(directory.release)
+        file: TextIO = sys.stderr if log == "json" else stack.enter_context(directory.log_file.open("a"))
+        screen = stack.enter_context(Screen(settings, quiet=log == "json"))
+        write_log = log_to(file)
+
+        def watch(sender: str, message: Message) -> None:
+            write_log(sender, message)
+            screen.show(message)
+
+        try:
+            return int(run_daemon(settings, directory, watch, screen.gate_changed, seconds=seconds, trades=trades))
+        except Refused as error:
+            raise stop(Exit.REFUSED, f"refused: {error}") from None
+
+
+class Screen:
+    """What a person sees: a banner, a bar while warming up, then a line an event."""
+
+    def __init__(self, settings: Settings, quiet: bool) -> None:
+        self._console = Console(highlight=False, soft_wrap=True, quiet=quiet)
+        self._settings = settings
+        self._progress = Progress(
+            TextColumn("warming up"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f} candles"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._bar: TaskID | None = None
+
+    def __enter__(self) -> Screen:
+        self._console.print(Panel.fit(banner(self._settings), title="kraken-smc"))
+        self._bar = self._progress.add_task("", total=SEED_CANDLES * len(self._settings.symbols))
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._warm()
+
+    def show(self, message: Message) -> None:
+        """Print the message's line, if it has one."""
+        if self._bar is not None and isinstance(message, CandleClosed):
+            self._progress.advance(self._bar)
+        text = line(message)
+        if text is not None:
+            self._console.print(text)
+
+    def gate_changed(self, what: str, is_open: bool) -> None:
+        """Leases and halts as they change; the spot lease ends the warm-up."""
+        if what == "lease.spot_feed" and is_open:
+            self._warm()
+        if what.startswith("lease.") or what == "reconciled":
+            word = what.removeprefix("lease.")
+            self._console.print(f"[dim]{word}: {'up' if is_open else 'down, entries halted'}[/]")
+
+    def _warm(self) -> None:
+        if self._bar is not None:
+            self._bar = None
+            self._progress.stop()
+
+
+def banner(settings: Settings) -> str:
+    """Which market, which exchange, which profile; and that nothing real is traded, or that it is."""
+    symbols = ", ".join(f"{s.spot} -> {s.futures}" for s in settings.symbols)
+    market = f"synthetic, seed {settings.market.seed}, {settings.market.speed:g}x real time"
+    return (
+        f"market    {market} ({symbols})\n"
+        "exchange  simulated Kraken Futures, in memory\n"
+        f"profile   {settings.profile}, risk {settings.risk.risk_pct} % a trade, "
+        f"leverage at most {settings.risk.exposure_max_x}x\n"
+        "[bold green]Paper: nothing real is traded.[/] Ctrl-C stops; open positions keep their stops."
+    )

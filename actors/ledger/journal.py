@@ -1,0 +1,234 @@
+"""The one writer: buffers steps, and on `flush` writes them and all that follows from them in one transaction.
+
+Runs in the thread that calls it and reads no clock. Knows the ports it fulfils, not who records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Table, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from actors.ledger import tables
+from actors.ledger.pages import NO_SEAL, Record, pack, seal
+from actors.ledger.project import ROUTINE, Row, changes, names_of
+from actors.ledger.queries import Reader, latch_state
+from actors.ledger.store import JournalFailed, failing_as, hidden, owned, reading_engine, upgrade, writing_engine
+from protocol.codec import encode
+from protocol.messages.base import Message
+from protocol.messages.control import Latch
+from protocol.messages.spot import CandleClosed
+from protocol.ports import LatchState
+
+BUFFER_MAX: Final = 4096
+"""Steps held back before they are written unasked; bounds memory, not durability: that is `flush`."""
+
+_INSERT: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class LatchBook:
+    """protocol.ports.LatchStore. On a connection of its own for each call: it works when the journal has failed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def read(self) -> LatchState:
+        """The kill switch as last written; not latched when nothing was."""
+        with failing_as(JournalFailed, "the latch could not be read"), self._engine.connect() as connection:
+            return latch_state(connection)
+
+    def latch(self, latch: Latch) -> None:
+        """Latch. A latch that is on stays as it is: the first cause is the one to explain."""
+        self._turn(LatchState(latched=True, reason=latch.reason, by=latch.by, at=latch.at))
+
+    def acknowledge(self, by: str, reason: str, at: int) -> None:
+        """Clear the latch in a person's name; nothing happens when it is not on."""
+        self._turn(LatchState(latched=False, reason=reason, by=by, at=at))
+
+    def _turn(self, wanted: LatchState) -> None:
+        row = {"latched": wanted.latched, "reason": wanted.reason, "by": wanted.by, "at": wanted.at}
+        with failing_as(JournalFailed, "the ledger could not be written"), self._engine.begin() as connection:
+            if latch_state(connection).latched != wanted.latched:
+                connection.execute(insert(tables.latch), row)
+
+
+class Ledger(LatchBook):
+    """protocol.ports.Journal and LatchStore over one database. Made by `open_ledger`, which gives it the only pen.
+
+    `run` numbers this life of the daemon, from 1. After a JournalFailed every further write raises it again.
+    """
+
+    def __init__(self, engine: Engine, connection: Connection, *, at: int = 0, settings: str = "") -> None:
+        super().__init__(engine)
+        self._connection = connection
+        self._records: list[Record] = []
+        self._memories: dict[str, bytes] = {}
+        self.failure = ""
+        """Why nothing can be written any more; empty while all is well."""
+        with connection.begin():
+            self.run: int = 1 + (connection.scalar(select(func.max(tables.runs.c.run))) or 0)
+            connection.execute(insert(tables.runs), {"run": self.run, "at": at, "settings": settings})
+            newest = select(tables.journal).order_by(tables.journal.c.first_seq.desc()).limit(1)
+            page = connection.execute(newest).one_or_none()
+        self._next_seq: int = page.last_seq + 1 if page else 1
+        self._seal: str = page.seal if page else NO_SEAL
+
+    def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
+        """Note one step; it is durable after the next `flush`. Raises JournalFailed."""
+        self._must_be_well()
+        self._records.append((actor, message, tuple(answers)))
+        if len(self._records) >= BUFFER_MAX:
+            self.flush()
+
+    def keep(self, actor: str, memory: bytes) -> None:
+        """Replace what `actor` remembers, with the next `flush`."""
+        self._memories[actor] = memory
+
+    def memory(self, actor: str) -> bytes | None:
+        """What `actor` last asked to keep, flushed or not."""
+        if actor in self._memories:
+            return self._memories[actor]
+        with failing_as(JournalFailed, "the ledger could not be read"), self._connection.begin():
+            body: bytes | None = self._connection.scalar(
+                select(tables.memory.c.body).where(tables.memory.c.actor == actor)
+            )
+        return body
+
+    def flush(self) -> None:
+        """Write everything noted so far, durably, in one transaction. Raises JournalFailed; nothing is written then."""
+        self._must_be_well()
+        if not self._records and not self._memories:
+            return
+        try:
+            with failing_as(JournalFailed, "the ledger could not be written"), self._connection.begin():
+                sealed = self._write_page() if self._records else self._seal
+                self._upsert(tables.memory, [{"actor": a, "body": m} for a, m in self._memories.items()])
+        except JournalFailed as failure:
+            self.failure = str(failure)
+            raise
+        self._seal = sealed
+        self._next_seq += len(self._records)
+        self._records.clear()
+        self._memories.clear()
+
+    def import_candles(self, candles: Iterable[CandleClosed]) -> None:
+        """Add closed candles to the store; those already there stand."""
+        with failing_as(JournalFailed, "the ledger could not be written"), self._connection.begin():
+            self._state(*changes(list(candles)))
+
+    def reader(self) -> Reader:
+        """The queries, on this process's own engine; sees what was flushed."""
+        return Reader(self._engine)
+
+    def _must_be_well(self) -> None:
+        if self.failure:
+            raise JournalFailed(self.failure)
+
+    def _write_page(self) -> str:
+        """One page of the record and what its messages mean for the tables. Answers the page's seal."""
+        records, first_seq = self._records, self._next_seq
+        last_seq = first_seq + len(records) - 1
+        body = pack(records)
+        sealed = seal(self._seal, self.run, first_seq, last_seq, body)
+        times = [message.at for _, message, _ in records]
+        page = {"first_seq": first_seq, "last_seq": last_seq, "run": self.run, "records": body, "seal": sealed}
+        self._connection.execute(insert(tables.journal), {**page, "from_at": min(times), "to_at": max(times)})
+        told = _told(records, first_seq)
+        rows = [row for message, row in told.values() if row]
+        names = [
+            {"name": name, "message": message.id} for message, row in told.values() if row for name in names_of(message)
+        ]
+        self._state({tables.messages: rows, tables.names: names}, {})
+        self._state(*changes([message for message, _ in told.values()]))
+        return sealed
+
+    def _state(self, first: dict[Table, list[Row]], last: dict[Table, list[Row]]) -> None:
+        for table, rows in first.items():
+            if rows:
+                self._connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
+        for table, rows in last.items():
+            self._upsert(table, rows)
+
+    def _upsert(self, table: Table, rows: list[Row]) -> None:
+        """Set the columns each row names, leaving the others; rows that name the same ones go together."""
+        groups: dict[tuple[str, ...], list[Row]] = {}
+        for row in rows:
+            groups.setdefault(tuple(row), []).append(row)
+        keys = [column.name for column in table.primary_key]
+        for columns, group in groups.items():
+            statement = self._insert(table)
+            new = {name: statement.excluded[name] for name in columns if name not in keys}
+            self._connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), group)
+
+    def _insert(self, table: Table) -> Any:
+        return _INSERT[self._connection.dialect.name](table)
+
+
+def _told(records: Sequence[Record], first_seq: int) -> dict[str, tuple[Message, Row | None]]:
+    """Each message of the batch once, where it was first told; with its row unless it is routine."""
+    told: dict[str, tuple[Message, Row | None]] = {}
+    for seq, (actor, received, answers) in enumerate(records, first_seq):
+        for place, message in enumerate((received, *answers)):
+            if message.id in told:
+                continue
+            row = None if type(message) in ROUTINE else _row(seq, place, actor, message)
+            told[message.id] = message, row
+    return told
+
+
+def _row(seq: int, place: int, actor: str, message: Message) -> Row:
+    return {
+        "id": message.id,
+        "seq": seq,
+        "place": place,
+        "actor": actor,
+        "direction": "out" if place else "in",
+        "kind": type(message).__name__,
+        "cause": message.cause,
+        "at": message.at,
+        "body": encode(message).decode(),
+    }
+
+
+@contextmanager
+def open_ledger(url: str, *, at: int = 0, settings: str = "") -> Iterator[Ledger]:
+    """The ledger at `url`, this process its one writer: schema made or migrated, a new run begun at `at` (microseconds
+    UTC) under `settings` (JSON). Flushes on the way out unless it has failed. Raises
+    SecondInstance, and JournalFailed when the database cannot be had.
+    """
+    engine = writing_engine(url)
+    try:
+        with failing_as(JournalFailed, f"the ledger at {hidden(url)} failed"), owned(engine) as connection:
+            upgrade(connection)
+            ledger = Ledger(engine, connection, at=at, settings=settings)
+            try:
+                yield ledger
+            finally:
+                if not ledger.failure:
+                    ledger.flush()
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def open_latch(url: str) -> Iterator[LatchBook]:
+    """The kill switch alone, whoever else is writing. Raises NoLedger when there is no ledger at `url`."""
+    reading_engine(url).dispose()
+    engine = writing_engine(url)
+    try:
+        yield LatchBook(engine)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def open_reader(url: str) -> Iterator[Reader]:
+    """Everything one can ask, on connections that cannot write. Raises NoLedger."""
+    engine = reading_engine(url)
+    try:
+        yield Reader(engine)
+    finally:
+        engine.dispose()

@@ -1,0 +1,1 @@
+"""One file a version, in order; a file that has been released is never changed."""

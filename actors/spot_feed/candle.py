@@ -1,0 +1,61 @@
+"""What makes a candle believable by itself (smc-spec section 0). Knows no series, no order of arrival and no policy."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from protocol.messages.spot import CandleSeen
+from protocol.units import TIMEFRAME_MS, close_time_us
+
+
+def malformed(candle: CandleSeen) -> str | None:
+    """Why no exchange can have meant this candle, or None."""
+    prices = (candle.open, candle.high, candle.low, candle.close)
+    if not (all(map(isfinite, prices)) and isfinite(candle.volume)):
+        return "a value is not finite"
+    if min(prices) <= 0 or candle.volume < 0:
+        return "a price is not positive or the volume is negative"
+    if candle.high < max(prices) or candle.low > min(prices):
+        return "open or close lies outside low and high"
+    if candle.open_time_ms % TIMEFRAME_MS[candle.timeframe]:
+        return "the open time is off the UTC grid"
+    return None
+
+
+def premature(candle: CandleSeen, settle_us: int) -> str | None:
+    """Why the candle cannot be what it claims at the moment it was seen, or None. `settle_us` is the clock's tolerance."""
+    if candle.final and candle.at < close_time_us(candle.open_time_ms, candle.timeframe) - settle_us:
+        return "called final before its end"
+    if candle.at < candle.open_time_ms * 1000 - settle_us:
+        return "seen before its beginning"
+    return None
+
+
+def same_values(one: CandleSeen, other: CandleSeen) -> bool:
+    """Whether both say the same of the market."""
+    return (one.open, one.high, one.low, one.close, one.volume) == (
+        other.open,
+        other.high,
+        other.low,
+        other.close,
+        other.volume,
+    )
+
+
+def flat(previous: CandleSeen, open_time_ms: int) -> CandleSeen:
+    """The candle of an interval without trades: the previous close, no volume."""
+    close = previous.close
+    return CandleSeen(
+        id=previous.id,
+        cause=previous.cause,
+        at=previous.at,
+        symbol=previous.symbol,
+        timeframe=previous.timeframe,
+        open_time_ms=open_time_ms,
+        open=close,
+        high=close,
+        low=close,
+        close=close,
+        volume=0.0,
+        final=True,
+    )

@@ -1,0 +1,180 @@
+"""A decision written down in full: what was seen, what every rule said, and the names of it all. Canonical JSON, no NaN.
+
+Knows the view of one decision and no message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+from actors.strategy import kernel as k
+from actors.strategy.names import LABELS, fvg_id, number, ob_id, pool_id
+from actors.strategy.rules import Result, View
+from actors.strategy.series import Series
+from config.strategy import RULE_VERSION, canonical_json
+
+ZONES_SHOWN: Final = 5
+POOLS_SHOWN: Final = 5
+ID_DIGITS: Final = 32
+
+
+def signal_id(symbol: str, timeframe: str, candle_time_ms: int, params_hash: str) -> str:
+    """The decision's name. Side is not part of it, so that another answer to the same question collides with this one."""
+    return _name(
+        {
+            "candle_time": candle_time_ms,
+            "params_hash": params_hash,
+            "rule_version": RULE_VERSION,
+            "symbol": symbol,
+            "tf": timeframe,
+        }
+    )
+
+
+def exit_id(candle_time_ms: int, code: str, entry_id: str) -> str:
+    """The name of an exit of the signal `entry_id`."""
+    return _name({"candle_time": candle_time_ms, "code": code, "entry_id": entry_id})
+
+
+def _name(value: dict[str, Any]) -> str:
+    return sha256(canonical_json(value).encode()).hexdigest()[:ID_DIGITS]
+
+
+def take_snapshot(
+    view: View,
+    *,
+    symbol: str,
+    results: Sequence[tuple[str, Result]],
+    params_hash: str,
+    data_epoch: int,
+    valid_until_ms: int,
+) -> str:
+    """The full record of one decision as canonical JSON."""
+    candle = view.candle
+    zone = view.zone if view.side else None
+    return canonical_json(
+        {
+            "symbol": symbol,
+            "tf": view.timeframe,
+            "candle": candle._asdict(),
+            "rules": [
+                {"rule": rule, "code": r.code, "pass": r.passed, "value": r.value, "threshold": r.threshold}
+                for rule, r in results
+            ],
+            "side": view.side,
+            "indicators": {view.timeframe: indicators(view.series)}
+            | {tf: indicators(series) for tf, series in view.bias_series.items()},
+            "structure": structure(view.series),
+            "zone": None if zone is None else zone._asdict(),
+            "zones": zones(view.series),
+            "pools": pools(view.series),
+            "targets": [target._asdict() for target in view.targets] if view.side else [],
+            "bias": {
+                reading.timeframe: {
+                    "side": reading.side,
+                    "fresh": reading.is_fresh,
+                    "bars_seen": reading.bars,
+                    "candle_time": view.bias_series[reading.timeframe].open_time_ms if reading.bars else None,
+                }
+                for reading in view.readings
+            },
+            "anchor_time": view.series.i[k.ANCHOR_TIME],
+            "bars_seen": view.series.bars,
+            "data_epoch": data_epoch,
+            "params_hash": params_hash,
+            "rule_version": RULE_VERSION,
+            "valid_until": valid_until_ms,
+        }
+    )
+
+
+def indicators(series: Series) -> dict[str, float | None]:
+    """Indicator values at the newest candle, null before they exist."""
+    f = series.f
+    columns = {
+        "ema": k.EMA,
+        "atr": k.ATR,
+        "adx": k.ADX,
+        "plus_di": k.PLUS_DI,
+        "minus_di": k.MINUS_DI,
+        "rsi": k.RSI,
+    }
+    return {name: number(f[column]) for name, column in columns.items()}
+
+
+def structure(series: Series) -> dict[str, Any]:
+    """Trend, reference levels, dealing range, the last swings and breaks, oldest first."""
+    i, f = series.i, series.f
+    return {
+        "trend": i[k.TREND],
+        "ref_high": number(f[k.REF_LEVEL]),
+        "ref_low": number(f[k.REF_LEVEL + 1]),
+        "range_high": number(f[k.RANGE]),
+        "range_low": number(f[k.RANGE + 1]),
+        "range_pos": number(f[k.RANGE_POS]),
+        "swings": [
+            {"dir": d, "src_time": time, "label": LABELS[note, d], "level": level}
+            for d, time, note, level in _newest(series, 0, k.SWINGS_KEPT, i[k.SWINGS_SEEN])
+        ],
+        "breaks": [
+            {"dir": d, "time": time, "type": "CHOCH" if note else "BOS", "level": level}
+            for d, time, note, level in _newest(series, k.SWINGS_KEPT, k.BREAKS_KEPT, i[k.BREAKS_SEEN])
+        ],
+    }
+
+
+def _newest(series: Series, first: int, size: int, seen: int) -> list[tuple[int, int, int, float]]:
+    """The content of one ring, oldest first: direction, time, note, level."""
+    rows = []
+    for n in range(max(0, seen - size), seen):
+        at = first + n % size
+        d, time, note = series.arrays.kept_i[at].tolist()
+        rows.append((d, time, note, float(series.arrays.kept_f[at])))
+    return rows
+
+
+def zones(series: Series) -> dict[str, list[dict[str, Any]]]:
+    """The living zones nearest to the close, a few per side."""
+    a, close = series.arrays, series.candle().close
+    found: list[dict[str, Any]] = []
+    for table_i, table_f, count, name in (
+        (a.ob_i, a.ob_f, series.i[k.OB_COUNT], ob_id),
+        (a.fvg_i, a.fvg_f, series.i[k.FVG_COUNT], fvg_id),
+    ):
+        for whole, (top, bottom, _) in zip(table_i[:count].tolist(), table_f[:count].tolist(), strict=True):
+            d, named, _, touched, half, filled, mitigated = whole
+            state = "FILLED" if filled else "HALF" if half else "PARTIAL" if touched else "OPEN"
+            found.append(
+                {
+                    "id": name(d, named),
+                    "dir": d,
+                    "top": top,
+                    "bottom": bottom,
+                    "state": state,
+                    "mitigated": mitigated >= 0,
+                }
+            )
+
+    def distance(zone: dict[str, Any]) -> tuple[float, str]:
+        return abs(close - (zone["top"] if zone["dir"] > 0 else zone["bottom"])), zone["id"]
+
+    return {
+        side: sorted((zone for zone in found if zone["dir"] == d), key=distance)[:ZONES_SHOWN]
+        for side, d in (("bullish", 1), ("bearish", -1))
+    }
+
+
+def pools(series: Series) -> dict[str, list[dict[str, Any]]]:
+    """The living pools nearest to the close, a few per side."""
+    a, close = series.arrays, series.candle().close
+    count = series.i[k.POOL_COUNT]
+    found = [
+        {"id": pool_id(whole[k.DIR], whole[k.ID_TIME]), "dir": whole[k.DIR], "level": level, "count": whole[k.COUNT]}
+        for whole, level in zip(a.pool_i[:count].tolist(), a.pool_f[:count, k.LEVEL].tolist(), strict=True)
+    ]
+    found.sort(key=lambda pool: (abs(close - pool["level"]), pool["id"]))
+    return {
+        side: [pool for pool in found if pool["dir"] == d][:POOLS_SHOWN] for side, d in (("above", 1), ("below", -1))
+    }

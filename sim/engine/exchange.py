@@ -1,0 +1,319 @@
+"""The exchange: takes wishes and ticks, answers with what Kraken would report. Deterministic; time comes with each call.
+
+Knows no network, no clock and nobody who trades. It reports; what happens to orders is in `matching`, the money in `margin`
+and `sums`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from protocol.messages.base import Message, from_edge
+from protocol.messages.futures import (
+    WISHES,
+    Account,
+    AccountSeen,
+    CancelOrder,
+    CommandAnswered,
+    EditOrder,
+    Fill,
+    FillSeen,
+    Instrument,
+    InstrumentsSeen,
+    OrderSeen,
+    PlaceOrder,
+    Position,
+    PositionsSeen,
+    SnapshotSeen,
+    TickerSeen,
+)
+from protocol.ports import Command
+from protocol.units import MILLISECOND_US, SECOND_US
+from sim.engine import margin, sums
+from sim.engine.matching import Matching
+from sim.engine.state import Books, State, from_bytes, to_bytes
+from sim.tick import Tick
+
+
+class Answer(NamedTuple):
+    """What one wish leads to: `reply` comes back on the request itself, `stream` over the private feeds."""
+
+    reply: tuple[Message, ...]
+    stream: tuple[Message, ...]
+
+    @property
+    def messages(self) -> list[Message]:
+        """Both, the reply first."""
+        return [*self.reply, *self.stream]
+
+
+class Engine:
+    """One account on one exchange.
+
+    `equity_usd` is what the account starts with; fees and slippage are percent. `depth_usd` is what the book holds at each price
+    and to each new order and tick: a larger order is filled in parts, and perhaps not whole. None: it is endlessly deep.
+    `revalue_s`: while a position is open,
+    positions and account are reported again once in so many seconds, as soon as every held contract has ticked.
+    Decisions are then the same whether all ticks are visited or only those where `levels` are crossed, given that the first
+    tick of each such interval and of each hour is visited for every held contract.
+    """
+
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        equity_usd: Decimal,
+        *,
+        taker_fee_pct: Decimal = Decimal("0.05"),
+        maker_fee_pct: Decimal = Decimal("0.02"),
+        slippage_pct: Decimal = Decimal("0.01"),
+        depth_usd: Decimal | None = None,
+        revalue_s: int = 900,
+    ) -> None:
+        for instrument in instruments:
+            if instrument.inverse:
+                raise ValueError(f"{instrument.symbol}: the simulated exchange has linear contracts only")
+        self.rules = {instrument.symbol: instrument for instrument in instruments}
+        self.revalue_us = revalue_s * SECOND_US
+        self.matching = Matching(
+            State(books=Books(start_usd=equity_usd)),
+            self.rules,
+            taker_fee_pct=taker_fee_pct,
+            maker_fee_pct=maker_fee_pct,
+            slippage_pct=slippage_pct,
+            depth_usd=depth_usd,
+        )
+
+    @property
+    def state(self) -> State:
+        """What it remembers. To be read only."""
+        return self.matching.state
+
+    # --- what the world asks of it --------------------------------------------------------------------------
+
+    def send(self, command: Command, at: int) -> list[Message]:
+        """Carry out one wish: `FillSeen`*, `CommandAnswered`, then the private streams' reports."""
+        return self.answer(command, at).messages
+
+    def answer(self, command: Command, at: int) -> Answer:
+        """`send` with its two halves apart. A refusal is an answer, never an exception."""
+        self.state.now = at
+        stream: list[Message] = []
+        match command:
+            case PlaceOrder():
+                outcome, status, order_id = self.matching.place(command, stream)
+            case EditOrder():
+                outcome, status, order_id = self.matching.edit(command, stream)
+            case CancelOrder():
+                outcome, status, order_id = self.matching.cancel(command, stream)
+        self._report_fills(stream)
+        answered = from_edge(
+            CommandAnswered,
+            at,
+            command.id,
+            at,
+            command=command.id,
+            wish=WISHES[type(command)],
+            client_order_id=command.client_order_id,
+            order_id=order_id,
+            symbol=command.symbol,
+            outcome=outcome,
+            status=status,
+        )
+        reply = [_replied(fill, at) for fill in _executed_at_once(order_id, stream)]
+        return Answer((*reply, answered), tuple(stream))
+
+    def move(self, tick: Tick) -> list[Message]:
+        """The market moved: `TickerSeen`, then what triggers, resting limits and liquidation did."""
+        state, symbol = self.state, tick.symbol
+        state.now = tick.at
+        self.matching.fix_rate(tick)
+        state.ticks[symbol] = tick
+        suspended = state.closed_markets.get(symbol) == "suspended"
+        out: list[Message] = [self._ticker(tick)]
+        if not suspended:
+            if state.working:
+                self.matching.work(symbol, tick, out)
+            if symbol in state.holdings:
+                self.matching.liquidate(out)
+        self._revalue(tick.at, out)
+        self._report_fills(out)
+        return out
+
+    def settle_funding(self, at: int) -> list[Message]:
+        """A full hour is over: what has accrued is paid. Reports positions and account when anything is held."""
+        self.state.now = at
+        for symbol in tuple(self.state.holdings):
+            self.matching.realise_funding(symbol, at)
+        return [*self.standing(at)] if self.state.holdings else []
+
+    def close_market(self, symbol: str, how: str | None) -> None:
+        """Make a market `suspended` or `post_only`; None opens it again. It shows in the next ticker."""
+        if how is None:
+            self.state.closed_markets.pop(symbol, None)
+        else:
+            self.state.closed_markets[symbol] = how
+
+    # --- what can be read of it -----------------------------------------------------------------------------
+
+    def snapshot(self, at: int) -> SnapshotSeen:
+        """Orders, positions, the newest fills (oldest first) and the account, as by REST."""
+        self.state.now = at
+        return from_edge(
+            SnapshotSeen,
+            at,
+            at,
+            began_at=at,
+            orders=tuple(working.order for working in self.state.working.values()),
+            positions=self.positions(),
+            fills=tuple(self.state.fills),
+            account=self.account(),
+        )
+
+    def standing(self, at: int) -> tuple[PositionsSeen, AccountSeen]:
+        """The whole list of positions and the account, with the next sequence number."""
+        state = self.state
+        state.now = at
+        state.frames += 1
+        number = state.frames
+        return (
+            from_edge(PositionsSeen, at, number, at, positions=self.positions(), sequence=number),
+            from_edge(AccountSeen, at, number, at, account=self.account(), sequence=number),
+        )
+
+    def tickers(self) -> list[TickerSeen]:
+        """The last ticker of every contract that has ticked."""
+        return [self._ticker(tick) for tick in self.state.ticks.values()]
+
+    def instruments(self, at: int) -> InstrumentsSeen:
+        """The contract list."""
+        return from_edge(InstrumentsSeen, at, at, instruments=tuple(self.rules.values()))
+
+    def levels(self, symbol: str) -> tuple[Decimal, ...]:
+        """Marks at which something would happen: triggers, resting limits, and the account's liquidation.
+
+        Ascending. When several contracts are held each gets an equal share of what may be lost, so none of them is
+        liquidated before one of them has crossed its level. A limit fills on bid or ask, which follow the mark: from its
+        level on every tick must be visited.
+        """
+        prices: list[Decimal] = []
+        for working in self.state.working.values():
+            order = working.order
+            if order.symbol == symbol:
+                prices += [p for p in (order.stop_price, order.limit_price) if p is not None][:1]
+        holding = self.state.holdings.get(symbol)
+        if holding is not None:
+            share = margin.surplus(self.state, self.rules) / len(self.state.holdings)
+            price = sums.price_at_loss(holding, self.state.ticks[symbol].mark, share)
+            prices += [] if price is None else [price]
+        return tuple(sorted(prices))
+
+    def busy(self, symbol: str) -> bool:
+        """Whether a position or a resting order makes this contract's ticks matter."""
+        return symbol in self.state.holdings or any(
+            working.order.symbol == symbol for working in self.state.working.values()
+        )
+
+    @property
+    def last_at(self) -> int:
+        """The last moment seen, microseconds UTC; 0 for a new exchange. A restart goes on from here."""
+        return self.state.now
+
+    @property
+    def books(self) -> Books:
+        """Realised profit, fees and funding since the account was opened."""
+        return self.state.books
+
+    @property
+    def equity_usd(self) -> Decimal:
+        """Cash, unrealised profit and accrued funding at the last moment seen."""
+        return margin.equity(self.state)
+
+    @property
+    def unrealised_usd(self) -> Decimal:
+        """Profit of all positions at their marks."""
+        return margin.unrealised(self.state)
+
+    @property
+    def funding_due_usd(self) -> Decimal:
+        """Accrued funding that the next full hour realises, as a cost."""
+        return margin.total_funding_due(self.state)
+
+    def positions(self) -> tuple[Position, ...]:
+        """All open positions, by symbol."""
+        surplus = margin.surplus(self.state, self.rules)
+        holdings = sorted(self.state.holdings.items())
+        return tuple(margin.position(self.state, self.rules, holding, surplus) for _, holding in holdings)
+
+    def account(self) -> Account:
+        """Balances and margin at the last moment seen."""
+        return margin.account(self.state, self.rules)
+
+    def save(self) -> bytes:
+        """The whole account and book, to be kept across a restart. The rules and fees are not in it."""
+        return to_bytes(self.state)
+
+    def restore(self, data: bytes) -> None:
+        """Take up a saved state. ValueError when it holds contracts this exchange does not list."""
+        state = from_bytes(data)
+        held = {*state.holdings, *(working.order.symbol for working in state.working.values())}
+        unknown = sorted(held - self.rules.keys())
+        if unknown:
+            raise ValueError(
+                f"the saved account holds {', '.join(unknown)}: list these contracts or start a new account"
+            )
+        self.matching.state = state
+
+    # --- reports --------------------------------------------------------------------------------------------
+
+    def _report_fills(self, out: list[Message]) -> None:
+        if any(isinstance(message, FillSeen) for message in out):
+            out += self.standing(self.state.now)
+
+    def _revalue(self, at: int, out: list[Message]) -> None:
+        """Report positions and account once an interval, when every held contract has a tick of this interval."""
+        interval = at - at % self.revalue_us
+        state = self.state
+        if interval <= state.revalued or any(state.ticks[symbol].at < interval for symbol in state.holdings):
+            return
+        state.revalued = interval
+        if state.holdings and not any(isinstance(message, FillSeen) for message in out):
+            out += self.standing(self.state.now)
+
+    def _ticker(self, tick: Tick) -> TickerSeen:
+        closed = self.state.closed_markets.get(tick.symbol)
+        time = tick.at - tick.at % MILLISECOND_US
+        return from_edge(
+            TickerSeen,
+            tick.at,
+            tick.symbol,
+            time,
+            tick.at,
+            symbol=tick.symbol,
+            mark=tick.mark,
+            index=tick.index,
+            bid=tick.bid,
+            ask=tick.ask,
+            last=tick.last,
+            funding_rate=tick.funding_rate,
+            suspended=closed == "suspended",
+            post_only=closed == "post_only",
+            time=time,
+        )
+
+
+def _executed_at_once(order_id: str | None, stream: Sequence[Message]) -> list[Fill]:
+    """Fills of an order that never rested. What rested first, a trigger too, is told by the streams alone."""
+    rested = ("new_placed_order_by_user", "edited_by_user")
+    if any(isinstance(m, OrderSeen) and m.reason in rested and m.order.order_id == order_id for m in stream):
+        return []
+    return [m.fill for m in stream if isinstance(m, FillSeen) and m.fill.order_id == order_id]
+
+
+def _replied(fill: Fill, at: int) -> FillSeen:
+    """An execution as the answer to a request shows it: without its fee."""
+    bare = replace(fill, fee_usd=None, fill_type="taker")
+    return from_edge(FillSeen, at, fill.fill_id, "reply", at, fill=bare, source="reply")

@@ -1,0 +1,449 @@
+"""A market as a pure function of time: ask any moment in any order, the answer is the same.
+
+The spot path inside a 15m candle is piecewise linear: open, first extreme, second extreme, close at +0, +300, +600, +900 s; the first
+extreme is the one against the candle's direction, so a stop is met before the move that would have paid. Mark = spot path *
+(1 + basis); the basis is linear between closes. Prices change on whole multiples of `tick_s` only and hold in between.
+
+Candles the source lacks are flat in the path and, as at an exchange without trades, absent from `candles`. Knows no order.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config.settings import Settings
+from protocol.messages.base import from_edge
+from protocol.messages.futures import Instrument
+from protocol.messages.spot import CandleSeen
+from protocol.units import DAY_US, HOUR_US, SECOND_US, TIMEFRAME_MS, Timeframe, decimal
+from sim.contracts import contract
+from sim.files import (
+    BadCandleFile,
+    BadPeriod,
+    Candles,
+    GapPolicy,
+    Series,
+    Span,
+    check_period,
+    close_gaps,
+    parse_moment,
+    read_candles,
+    read_funding,
+    when,
+)
+from sim.market import generate
+from sim.tick import Tick
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+BAR_MS: Final = TIMEFRAME_MS["15m"]
+BAR_US: Final = BAR_MS * 1000
+LEG_US: Final = BAR_US // 3
+"""Time between two turns of the path inside a candle."""
+
+HISTORY_DAYS: Final = 450
+"""Synthetic candles before the first moment of trading: the daily bias needs 400."""
+RATE_DIGITS: Final = 10
+
+
+@dataclass(frozen=True)
+class Track:
+    """One symbol's market: candles without gaps in time, basis at each close, funding as a step function.
+
+    `funding_us[j]` ends the interval in which `funding_rate[j]` an hour is in force; empty: no funding is simulated.
+    """
+
+    spot_symbol: str
+    instrument: Instrument
+    candles: Candles
+    basis: Floats
+    funding_us: tuple[int, ...] = ()
+    funding_rate: tuple[Decimal, ...] = ()
+    filled: tuple[Span, ...] = ()
+
+    @cached_property
+    def start_us(self) -> int:
+        """Open of the first candle."""
+        return int(self.candles.time[0]) * 1000
+
+    @cached_property
+    def end_us(self) -> int:
+        """Close of the last candle."""
+        return (int(self.candles.time[-1]) + BAR_MS) * 1000
+
+    @cached_property
+    def knots(self) -> Floats:
+        """The path's turns, shape (candles, 4)."""
+        c = self.candles
+        rises = c.close >= c.open
+        first, second = np.where(rises, c.low, c.high), np.where(rises, c.high, c.low)
+        return np.stack((c.open, first, second, c.close), axis=1)
+
+    @cached_property
+    def rows(self) -> list[list[float]]:
+        """`knots` as plain floats: one look costs a tenth of an array's."""
+        rows: list[list[float]] = self.knots.tolist()
+        return rows
+
+    @cached_property
+    def basis_row(self) -> list[float]:
+        """Basis at the open of the first candle and at each close."""
+        return [float(self.basis[0]), *self.basis.tolist()]
+
+    def place(self, at_us: int) -> tuple[int, int]:
+        """(candle, microseconds into it). At and after the end the last candle is over."""
+        if at_us < self.start_us:
+            raise ValueError(
+                f"{self.spot_symbol}: {when(at_us // 1000)} is before the data begins, {when(self.start_us // 1000)}"
+            )
+        bar, into = divmod(min(at_us, self.end_us) - self.start_us, BAR_US)
+        return (bar, into) if bar < len(self.candles) else (bar - 1, BAR_US)
+
+    def spot(self, at_us: int) -> float:
+        """The spot path at a moment."""
+        bar, into = self.place(at_us)
+        leg = min(into // LEG_US, 2)
+        knots = self.rows[bar]
+        return knots[leg] + (knots[leg + 1] - knots[leg]) * ((into - leg * LEG_US) / LEG_US)
+
+    def mark(self, at_us: int) -> float:
+        """The unrounded mark at a moment."""
+        bar, into = self.place(at_us)
+        before, after = self.basis_row[bar], self.basis_row[bar + 1]
+        return self.spot(at_us) * (1.0 + (before + (after - before) * (into / BAR_US)))
+
+    def range(self, start_us: int, end_us: int) -> tuple[float, float]:
+        """Bounds of the mark from `start_us` to `end_us`, which lie in one leg; a jump at a candle's open is included."""
+        bar, into = self.place(start_us)
+        leg = min(into // LEG_US, 2)
+        spots = (self.spot(start_us), self.spot(end_us), *self.rows[bar][leg : leg + 2])
+        bases = self.basis_row[bar : bar + 3]
+        return min(spots) * (1.0 + min(bases)), max(spots) * (1.0 + max(bases))
+
+    def marks(self, at_us: Ints) -> Floats:
+        """`mark` of many moments, bit for bit the same."""
+        bar, into = np.divmod(np.minimum(at_us, self.end_us) - self.start_us, BAR_US)
+        over = bar >= len(self.candles)
+        bar, into = np.where(over, bar - 1, bar), np.where(over, BAR_US, into)
+        leg = np.minimum(into // LEG_US, 2)
+        start, end = self.knots[bar, leg], self.knots[bar, leg + 1]
+        spot = start + (end - start) * ((into - leg * LEG_US) / LEG_US)
+        basis = self._basis_points
+        before, after = basis[bar], basis[bar + 1]
+        marks: Floats = spot * (1.0 + (before + (after - before) * (into / BAR_US)))
+        return marks
+
+    @cached_property
+    def _basis_points(self) -> Floats:
+        return np.array(self.basis_row)
+
+
+class Tape:
+    """The markets of `settings.symbols` from `start_us` to `end_us`, with history before `start_us`."""
+
+    def __init__(self, tracks: Sequence[Track], settings: Settings, start_us: int, end_us: int) -> None:
+        self.start_us, self.end_us = start_us, end_us
+        self.symbols: tuple[str, ...] = tuple(track.spot_symbol for track in tracks)
+        self.tracks: dict[str, Track] = {track.spot_symbol: track for track in tracks}
+        self.tick_us = settings.market.tick_s * SECOND_US
+        self._half_spread = float(settings.market.spread_pct) / 200
+        self._contracts = {track.instrument.symbol: track for track in tracks}
+        self._longer: dict[tuple[str, Timeframe], Candles] = {}
+
+    @classmethod
+    def synthetic(cls, settings: Settings, days: int = 120, history_days: int = HISTORY_DAYS) -> Tape:
+        """The seeded market of `settings.market`: `days` from its start, `history_days` before it."""
+        start_ms = parse_moment(settings.market.start)
+        if start_ms % (DAY_US // 1000):
+            raise BadPeriod(f"market.start {settings.market.start} is not midnight UTC")
+        first_ms = start_ms - history_days * (DAY_US // 1000)
+        bars = (history_days + days) * (DAY_US // BAR_US)
+        tracks = []
+        for pair in settings.symbols:
+            market = generate(pair.spot, settings.market.seed, first_ms, bars)
+            hours = tuple(first_ms * 1000 + (j + 1) * HOUR_US for j in range(len(market.funding)))
+            instrument = _instrument(pair.futures, market.candles)
+            tracks.append(Track(pair.spot, instrument, market.candles, market.basis, hours, _rates(market.funding)))
+        return cls(tracks, settings, start_ms * 1000, (first_ms + bars * BAR_MS) * 1000)
+
+    @classmethod
+    def recorded(
+        cls,
+        settings: Settings,
+        spot: Mapping[str, Path],
+        *,
+        perp: Mapping[str, Path] | None = None,
+        funding: Mapping[str, Path] | None = None,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        gap_policy: GapPolicy = "fill",
+    ) -> Tape:
+        """Real 15m candles by spot symbol, each file optional but `spot` needed for every configured symbol.
+
+        Without perp candles the basis is 0; without a funding file no funding is paid. Trading begins at `start_ms`
+        (default: with the data), what lies before it is history, and ends at `end_ms` or with the shortest file.
+        Raises BadCandleFile, BadPeriod.
+        """
+        check_period(start_ms, end_ms)
+        for name in [*spot, *(perp or {}), *(funding or {})]:
+            if name not in settings.futures_of:
+                raise BadCandleFile(f"{name} is not among the configured symbols: {', '.join(settings.futures_of)}")
+        tracks = []
+        for pair in settings.symbols:
+            if pair.spot not in spot:
+                raise BadCandleFile(f"{pair.spot}: no spot candle file is given")
+            candles, filled = close_gaps(read_candles(spot[pair.spot], "15m").between(None, end_ms), "15m", gap_policy)
+            rates = read_funding(funding[pair.spot]) if funding and pair.spot in funding else None
+            basis = _basis_of(candles, perp[pair.spot]) if perp and pair.spot in perp else np.zeros(len(candles))
+            tracks.append(
+                Track(
+                    pair.spot,
+                    _instrument(pair.futures, candles),
+                    candles,
+                    basis,
+                    *(_funding_steps(rates) if rates is not None else ((), ())),
+                    filled=filled,
+                )
+            )
+        start_us = max([track.start_us for track in tracks] + ([start_ms * 1000] if start_ms is not None else []))
+        end_us = min(track.end_us for track in tracks)
+        if start_us >= end_us:
+            raise BadPeriod(f"nothing to trade on: the data of all symbols ends {when(end_us // 1000)}")
+        return cls(tracks, settings, start_us - start_us % -BAR_US, end_us)
+
+    @property
+    def futures(self) -> frozenset[str]:
+        """The contracts that have a price here."""
+        return frozenset(self._contracts)
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """The contracts traded on this tape, in symbol order; list these at the exchange."""
+        return tuple(track.instrument for track in self.tracks.values())
+
+    @property
+    def filled(self) -> dict[str, tuple[Span, ...]]:
+        """What each symbol's source lacked."""
+        return {symbol: track.filled for symbol, track in self.tracks.items()}
+
+    # --- spot -----------------------------------------------------------------------------------------------
+
+    def candles(
+        self, spot_symbol: str, timeframe: Timeframe, since_ms: int | None, until_us: int, *, at_us: int | None = None
+    ) -> list[CandleSeen]:
+        """Closed candles, oldest first: open time >= `since_ms`, over at or before `until_us`. Whole buckets only.
+
+        They are seen at `at_us`, by default at `until_us`.
+        """
+        at_us = until_us if at_us is None else at_us
+        series = self._series(spot_symbol, timeframe)
+        step = TIMEFRAME_MS[timeframe]
+        first = 0 if since_ms is None else int(np.searchsorted(series.time, since_ms))
+        last = int(np.searchsorted(series.time, until_us // 1000 - step, side="right"))
+        return [_seen(spot_symbol, timeframe, series, i, at_us) for i in range(first, last) if not series.synthetic[i]]
+
+    def closed(self, spot_symbol: str, close_us: int, at_us: int) -> CandleSeen | None:
+        """The 15m candle that ended at `close_us`, seen at `at_us`; None when nothing was traded in it."""
+        track = self.tracks[spot_symbol]
+        bar = (close_us - track.start_us) // BAR_US - 1
+        if not 0 <= bar < len(track.candles) or track.candles.synthetic[bar]:
+            return None
+        return _seen(spot_symbol, "15m", track.candles, bar, at_us)
+
+    def running(self, spot_symbol: str, at_us: int) -> CandleSeen | None:
+        """The 15m candle as it stands at `at_us`; at the very end of a candle that candle, whole. None: nothing was traded."""
+        track = self.tracks[spot_symbol]
+        grid = self._grid(at_us)
+        bar, into = track.place(grid)
+        if into == 0 and bar > 0:
+            bar, into = bar - 1, BAR_US
+        if track.candles.synthetic[bar]:
+            return None
+        price = track.knots[bar, 3].item() if into == BAR_US else track.spot(grid)
+        reached = [*track.rows[bar][: into // LEG_US + 1], price]
+        open_ms = int(track.candles.time[bar])
+        return from_edge(
+            CandleSeen,
+            at_us,
+            spot_symbol,
+            "15m",
+            open_ms,
+            at_us,
+            symbol=spot_symbol,
+            timeframe="15m",
+            open_time_ms=open_ms,
+            open=reached[0],
+            high=max(reached),
+            low=min(reached),
+            close=price,
+            volume=float(track.candles.volume[bar]) * (into / BAR_US),
+            final=False,
+        )
+
+    def spot_price(self, spot_symbol: str, at_us: int) -> float:
+        """The spot path at `at_us`."""
+        return self.tracks[spot_symbol].spot(self._grid(at_us))
+
+    # --- futures --------------------------------------------------------------------------------------------
+
+    def tick(self, futures_symbol: str, at_us: int) -> Tick:
+        """The contract's prices at `at_us`, on its tick: bid below and ask above the mark by half the spread."""
+        track = self._contracts[futures_symbol]
+        step = track.instrument.tick
+        size, grid = float(step), self._grid(at_us)
+        mark = round(track.mark(grid) / size)
+        return Tick(
+            at=at_us,
+            symbol=futures_symbol,
+            mark=mark * step,
+            index=round(track.spot(grid) / size) * step,
+            bid=int(np.floor(mark * (1.0 - self._half_spread))) * step,
+            ask=int(np.ceil(mark * (1.0 + self._half_spread))) * step,
+            last=mark * step,
+            funding_rate=self._rate(track, at_us),
+        )
+
+    def funding_rate(self, futures_symbol: str, at_us: int) -> Decimal:
+        """The relative rate an hour in force at `at_us`, paid by longs when above zero; 0 when none is simulated."""
+        return self._rate(self._contracts[futures_symbol], at_us)
+
+    def vertices(self, futures_symbol: str, after_us: int, until_us: int) -> list[int]:
+        """The turns of the path in (`after_us`, `until_us`]."""
+        start = self._contracts[futures_symbol].start_us
+        first = after_us - (after_us - start) % LEG_US + LEG_US
+        return list(range(first, min(until_us, self.end_us) + 1, LEG_US))
+
+    def first_crossing(
+        self, futures_symbol: str, after_us: int, until_us: int, levels: Iterable[Decimal]
+    ) -> int | None:
+        """The first moment on the tick grid in (`after_us`, `until_us`] at which mark, bid or ask has come to, or to the
+        other side of, one of `levels`, as against `after_us`. None: not in this time.
+        """
+        track = self._contracts[futures_symbol]
+        bounds = [float(level / track.instrument.tick) for level in levels]
+        until_us = min(until_us, self.end_us)
+        turns = self.vertices(futures_symbol, after_us, until_us)
+        for start, end in pairwise(dict.fromkeys((self._grid(after_us), *turns, until_us))):
+            if any(self._may_reach(track, start, end, bound) for bound in bounds):
+                found = self._scan(track, after_us, (start, end), np.array(bounds))
+                if found is not None:
+                    return found
+        return None
+
+    def _may_reach(self, track: Track, start_us: int, end_us: int, bound: float) -> bool:
+        """Whether a price may come to `bound` (in ticks) within one leg of the path: cheap, and never wrongly no."""
+        low, high = track.range(start_us, end_us)
+        size = float(track.instrument.tick)
+        low = low / size * (1.0 - self._half_spread) - 2.0
+        return low <= bound <= high / size * (1.0 + self._half_spread) + 2.0
+
+    def _scan(self, track: Track, after_us: int, within_us: tuple[int, int], bounds: Floats) -> int | None:
+        """The first grid moment in (start, end] on another side of a bound than `after_us`."""
+        start, end = within_us
+        moments = np.arange(self._grid(start) + self.tick_us, end + 1, self.tick_us, dtype=np.int64)
+        if not len(moments):
+            return None
+        moments = np.concatenate(([self._grid(after_us)], moments))
+        mark = np.rint(track.marks(moments) / float(track.instrument.tick))
+        bid, ask = np.floor(mark * (1.0 - self._half_spread)), np.ceil(mark * (1.0 + self._half_spread))
+        side = np.sign(np.stack((mark, bid, ask))[:, :, None] - bounds)
+        changed = (side[:, 1:] != side[:, :1]).any(axis=(0, 2))
+        return int(moments[1 + int(np.argmax(changed))]) if changed.any() else None
+
+    # --- inside ---------------------------------------------------------------------------------------------
+
+    def _grid(self, at_us: int) -> int:
+        return at_us - at_us % self.tick_us
+
+    @staticmethod
+    def _rate(track: Track, at_us: int) -> Decimal:
+        if not track.funding_us:
+            return Decimal(0)
+        return track.funding_rate[min(bisect_left(track.funding_us, at_us), len(track.funding_us) - 1)]
+
+    def _series(self, spot_symbol: str, timeframe: Timeframe) -> Candles:
+        if timeframe == "15m":
+            return self.tracks[spot_symbol].candles
+        key = (spot_symbol, timeframe)
+        if key not in self._longer:
+            self._longer[key] = aggregate(self.tracks[spot_symbol].candles, timeframe)
+        return self._longer[key]
+
+
+def aggregate(candles: Candles, timeframe: Timeframe) -> Candles:
+    """Longer candles of a 15m series without gaps. A bucket that the series does not fill entirely is left out."""
+    step = TIMEFRAME_MS[timeframe]
+    size = step // BAR_MS
+    skip = int(-candles.time[0] % step) // BAR_MS
+    count = max(0, (len(candles) - skip) // size)
+
+    def bucket(values: NDArray[Any]) -> NDArray[Any]:
+        return values[skip : skip + count * size].reshape(count, size)
+
+    return Candles(
+        bucket(candles.time)[:, 0],
+        bucket(candles.open)[:, 0],
+        np.max(bucket(candles.high), axis=1),
+        np.min(bucket(candles.low), axis=1),
+        bucket(candles.close)[:, -1],
+        np.sum(bucket(candles.volume), axis=1),
+        np.all(bucket(candles.synthetic), axis=1),
+    )
+
+
+def _seen(symbol: str, timeframe: Timeframe, series: Candles, i: int, at_us: int) -> CandleSeen:
+    open_ms = int(series.time[i])
+    return from_edge(
+        CandleSeen,
+        at_us,
+        symbol,
+        timeframe,
+        open_ms,
+        "final",
+        symbol=symbol,
+        timeframe=timeframe,
+        open_time_ms=open_ms,
+        open=float(series.open[i]),
+        high=float(series.high[i]),
+        low=float(series.low[i]),
+        close=float(series.close[i]),
+        volume=float(series.volume[i]),
+        final=True,
+    )
+
+
+def _instrument(futures_symbol: str, candles: Candles) -> Instrument:
+    return contract(futures_symbol, decimal(float(candles.open[0])))
+
+
+def _rates(per_hour: Floats) -> tuple[Decimal, ...]:
+    return tuple(decimal(rate) for rate in np.round(per_hour, RATE_DIGITS).tolist())
+
+
+def _funding_steps(series: Series) -> tuple[tuple[int, ...], tuple[Decimal, ...]]:
+    """Each interval's rate as a rate an hour; the first interval is taken to be as long as the second."""
+    hours = np.diff(series.time, prepend=2 * series.time[0] - series.time[1] if len(series.time) > 1 else 0) / 3_600_000
+    if len(series.time) == 1:
+        hours = np.ones(1)
+    return tuple((series.time * 1000).tolist()), _rates(series.value / hours)
+
+
+def _basis_of(candles: Candles, perp_file: Path) -> Floats:
+    """perp close / spot close - 1 where both were traded, linear between, flat beyond."""
+    perp = read_candles(perp_file, "15m")
+    _, ours, theirs = np.intersect1d(candles.time, perp.time, assume_unique=True, return_indices=True)
+    ours, theirs = ours[~candles.synthetic[ours]], theirs[~candles.synthetic[ours]]
+    if not len(ours):
+        raise BadCandleFile(f"{perp_file}: no candle is of the same time as a spot candle")
+    return np.interp(candles.time, candles.time[ours], perp.close[theirs] / candles.close[ours] - 1.0)

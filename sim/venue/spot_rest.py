@@ -1,0 +1,114 @@
+"""The public spot REST API of the venue: time, status, pairs, candles, ticker. Kraken's envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from protocol.kraken import endpoints, spot
+from protocol.kraken.wire import encode
+from protocol.units import decimal
+from sim.venue.markets import rows
+from sim.venue.sessions import Desk
+
+Body = dict[str, object]
+
+LEGACY_ASSETS: Final = ("XBT", "ETH", "ETC", "LTC", "XRP", "XLM", "XDG", "XMR", "ZEC", "REP", "MLN")
+"""Kraken writes these with a letter before: XXBTZUSD, XETHZUSD."""
+TICKER: Final = "/0/public/Ticker"
+
+
+def pair_name(symbol: str) -> str:
+    """Kraken's internal name of a pair: `BTC/USD` -> `XXBTZUSD`, `SOL/USD` -> `SOLUSD`."""
+    altname = endpoints.spot_rest_pair(symbol)
+    quote = symbol.partition("/")[2]
+    base = altname.removesuffix(quote)
+    return f"X{base}Z{quote}" if base in LEGACY_ASSETS and quote == "USD" else altname
+
+
+class SpotRest:
+    """The table of calls and what each answers."""
+
+    def __init__(self, venue: Desk) -> None:
+        self.venue = venue
+        self.calls: Mapping[str, Callable[[Mapping[str, str], int], Body]] = {
+            endpoints.TIME: lambda _query, at: spot.write_time(at),
+            endpoints.SYSTEM_STATUS: lambda _query, at: spot.write_system_status("online", at),
+            endpoints.ASSET_PAIRS: self._pairs,
+            endpoints.OHLC: self._ohlc,
+            TICKER: self._ticker,
+        }
+
+    def routes(self) -> list[Route]:
+        """One route: the table decides."""
+        return [Route("/0/public/{rest:path}", self.answer, methods=["GET"])]
+
+    async def answer(self, request: Request) -> Response:
+        """Any call under /0/public."""
+        call = self.calls.get(request.url.path)
+        if call is None:
+            body = spot.write_spot_error("EGeneral:Unknown method")
+        else:
+            body = call(request.query_params, self.venue.now_us())
+        return Response(encode(body), media_type="application/json")
+
+    def _symbols(self, query: Mapping[str, str]) -> list[str] | None:
+        """The symbols of the `pair` parameter, all when it is absent, None when one is unknown."""
+        if "pair" not in query:
+            return list(self.venue.spot_symbols)
+        known = {
+            name: symbol
+            for symbol in self.venue.spot_symbols
+            for name in (pair_name(symbol), endpoints.spot_rest_pair(symbol), symbol)
+        }
+        wanted = [known.get(name.strip().upper()) for name in query["pair"].split(",")]
+        return None if None in wanted else [symbol for symbol in wanted if symbol is not None]
+
+    def _pairs(self, query: Mapping[str, str], _at: int) -> Body:
+        symbols = self._symbols(query)
+        if symbols is None:
+            return spot.write_spot_error("EQuery:Unknown asset pair")
+        return spot.write_asset_pairs([_pair(symbol) for symbol in symbols])
+
+    def _ohlc(self, query: Mapping[str, str], at: int) -> Body:
+        symbols = self._symbols(query) if "pair" in query else None
+        if symbols is None or len(symbols) != 1:
+            return spot.write_spot_error("EQuery:Unknown asset pair")
+        try:
+            timeframe = endpoints.TIMEFRAME[int(query.get("interval", "1"))]
+            since_ms = int(query["since"]) * 1000 if "since" in query else None
+        except (KeyError, ValueError):
+            return spot.write_spot_error("EGeneral:Invalid arguments")
+        candles = rows(self.venue.market, symbols[0], timeframe, since_ms, at)
+        return spot.write_ohlc(pair_name(symbols[0]), candles)
+
+    def _ticker(self, query: Mapping[str, str], at: int) -> Body:
+        symbols = self._symbols(query)
+        if symbols is None:
+            return spot.write_spot_error("EQuery:Unknown asset pair")
+        result: Body = {}
+        for symbol in symbols:
+            price = str(decimal(self.venue.market.spot_price(symbol, at)))
+            level = [price, "1", "1.000"]
+            result[pair_name(symbol)] = {"a": level, "b": level, "c": [price, "0.01"]}
+        return spot.write_spot_result(result)
+
+
+def _pair(symbol: str) -> spot.AssetPair:
+    altname = endpoints.spot_rest_pair(symbol)
+    quote = symbol.partition("/")[2]
+    return spot.AssetPair(
+        name=pair_name(symbol),
+        altname=altname,
+        wsname=f"{altname.removesuffix(quote)}/{quote}",
+        status="online",
+        pair_decimals=5,
+        lot_decimals=8,
+        tick_size=Decimal("0.00001"),
+        ordermin=Decimal("0.0001"),
+    )

@@ -1,0 +1,27 @@
+"""Facts about pages: what goes in comes out, each message once."""
+
+from __future__ import annotations
+
+import zlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+from ledger_stories import AT, noise, one_trade
+
+from actors.ledger.pages import pack, unpack
+
+STEPS = [(actor, message, tuple(answers)) for actor, message, answers in one_trade()]
+
+
+@given(st.lists(st.sampled_from(STEPS), min_size=1, max_size=40))
+def test_a_page_gives_back_its_steps(steps: list[tuple]) -> None:  # type: ignore[type-arg]
+    """Any steps, repeated and in any order, survive packing."""
+    assert steps == [tuple(step[1:]) for step in unpack(pack(steps), 7)]
+
+
+def test_a_message_to_many_is_written_once() -> None:
+    """A mark that goes to three actors stands in the page a single time."""
+    steps = [(actor, message, tuple(answers)) for actor, message, answers in noise(AT)]
+    mark = steps[0][2][0]
+
+    assert zlib.decompress(pack(steps)).count(b'"MarkPrice","id":"%s"' % mark.id.encode()) == 1

@@ -19,6 +19,7 @@ from protocol.kraken.futures_rest import fee_in_usd, our_order_type, our_trigger
 from protocol.kraken.wire import (
     Json,
     MalformedPayload,
+    Milliseconds,
     Name,
     NonNegative,
     Number,
@@ -32,6 +33,7 @@ from protocol.kraken.wire import (
     ms_us,
     one_by_one,
     us_ms,
+    whole,
     without_none,
 )
 from protocol.messages.base import Message, from_edge
@@ -114,7 +116,7 @@ class _Ticker(Record):
     funding_rate: Number | None = Field(None, alias="relative_funding_rate")
     suspended: bool = False
     post_only: bool = False
-    time_ms: int = Field(alias="time")
+    time_ms: Milliseconds = Field(alias="time")
 
 
 class _Order(Record):
@@ -129,7 +131,6 @@ class _Order(Record):
     stop_price: OptionalPrice = None
     reduce_only: bool = False
     trigger: str | None = Field(None, alias="triggerSignal")
-    changed_ms: int = Field(0, alias="last_update_time")
 
 
 class _OrderFrame(Record):
@@ -148,7 +149,7 @@ class _Fill(Record):
     buy: bool
     size: Positive = Field(alias="qty")
     price: Positive
-    time_ms: int = Field(alias="time")
+    time_ms: Milliseconds = Field(alias="time")
     fill_type: str = "unknown"
     fee_paid: Number | None = None
     fee_currency: str | None = None
@@ -179,7 +180,8 @@ class _Flex(Record):
 
 def parse_futures_frame(data: Json, at: int, known: Mapping[str, OpenOrder] | None = None) -> FuturesFrame:
     """One WebSocket v1 frame. `known` are the orders shown on this connection by order id: they complete what a short
-    cancellation leaves out. Raises MalformedPayload when the frame itself cannot be read.
+    cancellation leaves out. A data frame that cannot be read is `Told` with the reason among `quarantined`.
+    Raises MalformedPayload when it is not even known what kind of frame it is, or a control event is broken.
     """
     payload = decode(data, "futures frame")
     event = payload.get("event")
@@ -187,9 +189,14 @@ def parse_futures_frame(data: Json, at: int, known: Mapping[str, OpenOrder] | No
         return _control(str(event), payload)
     feed = member(payload, "feed", str, "futures frame")
     if feed == "heartbeat":
-        return FuturesHeartbeat(ms_us(member(payload, "time", int, "heartbeat")))
+        return FuturesHeartbeat(ms_us(whole(payload, "time", "heartbeat")))
     read = _FEEDS.get(feed)
-    return FuturesOther(feed) if read is None else read(payload, at, known or {})
+    if read is None:
+        return FuturesOther(feed)
+    try:
+        return read(payload, at, known or {})
+    except MalformedPayload as problem:
+        return Told(feed=feed.removesuffix("_snapshot"), messages=(), quarantined=(problem,))
 
 
 def _control(event: str, payload: Mapping[str, Any]) -> FuturesFrame:
@@ -218,8 +225,8 @@ def _ticker(payload: Mapping[str, Any], at: int, _known: Mapping[str, OpenOrder]
 
 
 def _order_seen(order: OpenOrder, at: int, *, still_open: bool, reason: str) -> OrderSeen:
-    key = (order.order_id, reason, str(order.size), str(order.filled), at)
-    return from_edge(OrderSeen, at, *key, order=order, open=still_open, reason=reason)
+    terms = f"{order.size} {order.filled} {order.limit_price} {order.stop_price}"
+    return from_edge(OrderSeen, at, order.order_id, reason, terms, at, order=order, open=still_open, reason=reason)
 
 
 def _open_order(value: object, known: Mapping[str, OpenOrder]) -> OpenOrder:
@@ -248,11 +255,8 @@ def _orders_snapshot(payload: Mapping[str, Any], at: int, known: Mapping[str, Op
 
 
 def _orders_delta(payload: Mapping[str, Any], at: int, known: Mapping[str, OpenOrder]) -> Told:
-    try:
-        frame = check(_OrderFrame, payload, FEED_OPEN_ORDERS)
-        order = _gone_order(frame, known) if frame.order is None else _open_order(frame.order, known)
-    except MalformedPayload as problem:
-        return Told(feed=FEED_OPEN_ORDERS, messages=(), quarantined=(problem,))
+    frame = check(_OrderFrame, payload, FEED_OPEN_ORDERS)
+    order = _gone_order(frame, known) if frame.order is None else _open_order(frame.order, known)
     seen = _order_seen(order, at, still_open=not frame.is_cancel, reason=frame.reason)
     return Told(feed=FEED_OPEN_ORDERS, messages=(seen,))
 
@@ -299,7 +303,7 @@ def _positions(payload: Mapping[str, Any], at: int, _known: Mapping[str, OpenOrd
     if positions.quarantined:
         # The list is whole or it is nothing: a symbol that is left out would read as flat.
         return Told(feed=FEED_OPEN_POSITIONS, messages=(), quarantined=positions.quarantined)
-    sequence = member(payload, "seq", int, FEED_OPEN_POSITIONS)
+    sequence = whole(payload, "seq", FEED_OPEN_POSITIONS)
     seen = from_edge(PositionsSeen, at, sequence, at, positions=positions.values, sequence=sequence)
     return Told(feed=FEED_OPEN_POSITIONS, messages=(seen,))
 
@@ -320,7 +324,7 @@ def _balances(payload: Mapping[str, Any], at: int, _known: Mapping[str, OpenOrde
     if "flex_futures" not in payload:
         return Told(feed=FEED_BALANCES, messages=())  # another wallet changed
     flex = check(_Flex, payload["flex_futures"], "flex_futures")
-    sequence = member(payload, "seq", int, FEED_BALANCES)
+    sequence = whole(payload, "seq", FEED_BALANCES)
     account = Account(
         equity_usd=flex.portfolio,
         balance_usd=flex.balance,

@@ -38,6 +38,7 @@ from protocol.messages.futures import (
     EditOrder,
     Fill,
     FillSeen,
+    OpenOrder,
     OrderType,
     Outcome,
     PlaceOrder,
@@ -322,6 +323,23 @@ def refused(command: Command, error: str, at: int) -> CommandAnswered:
     if word == "notFound" and not isinstance(command, PlaceOrder):
         return answered(command, at, "not_found", error)
     return answered(command, at, "rejected" if word in REFUSED_ENVELOPES else "unknown", error)
+
+
+def resting(command: PlaceOrder, order_id: str) -> OpenOrder:
+    """The order as it rests right after `placed`, before the private stream shows it."""
+    return OpenOrder(
+        order_id=order_id,
+        client_order_id=command.client_order_id,
+        symbol=command.symbol,
+        side=command.side,
+        order_type=command.order_type,
+        size=command.size,
+        filled=Decimal(0),
+        limit_price=command.limit_price,
+        stop_price=command.stop_price,
+        reduce_only=command.reduce_only,
+        trigger=TRIGGER_SIGNAL if command.order_type in TRIGGER_TYPES else None,
+    )
 
 
 def _outcome(command: Command, status: str, executions: Sequence[_Execution]) -> Outcome:

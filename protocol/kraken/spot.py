@@ -28,6 +28,7 @@ from protocol.kraken.wire import (
     one_by_one,
     parse_iso_us,
     us_s,
+    whole,
     without_none,
     write_iso_us,
 )
@@ -73,7 +74,7 @@ def parse_ohlc(data: Json, symbol: str, timeframe: Timeframe, at: int) -> Parsed
     """
     what = f"OHLC {symbol} {timeframe}"
     result = parse_spot_result(data, what)
-    last_s = member(result, "last", int, what)
+    last_s = whole(result, "last", what)
     rows = next((value for name, value in result.items() if name != "last"), None)
     if not isinstance(rows, list):
         raise MalformedPayload(what, "result", "no rows")
@@ -81,9 +82,8 @@ def parse_ohlc(data: Json, symbol: str, timeframe: Timeframe, at: int) -> Parsed
     def read(row: object) -> CandleSeen | None:
         if not isinstance(row, list) or len(row) < OHLC_ROW_MEMBERS:
             raise MalformedPayload(what, "", f"{OHLC_ROW_MEMBERS} members expected")
-        if type(row[0]) is not int:
-            raise MalformedPayload(what, "time", "epoch seconds expected")
-        if row[0] > last_s:
+        time_s = whole({"time": row[0]}, "time", what)
+        if time_s > last_s:
             return None
         open_, high, low, close, volume = (
             _float(row[column], what, name)
@@ -93,7 +93,7 @@ def parse_ohlc(data: Json, symbol: str, timeframe: Timeframe, at: int) -> Parsed
             at,
             symbol=symbol,
             timeframe=timeframe,
-            open_time_ms=row[0] * 1000,
+            open_time_ms=time_s * 1000,
             open=open_,
             high=high,
             low=low,
@@ -123,7 +123,7 @@ def write_ohlc(pair: str, candles: Sequence[CandleSeen]) -> dict[str, object]:
 
 def parse_time(data: Json) -> int:
     """The server's clock, microseconds UTC (whole seconds)."""
-    return member(parse_spot_result(data, "Time"), "unixtime", int, "Time") * 1_000_000
+    return whole(parse_spot_result(data, "Time"), "unixtime", "Time") * 1_000_000
 
 
 def write_time(at: int) -> dict[str, object]:

@@ -26,6 +26,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
 EXPONENT_MAX: Final = 30
 """No price, size or amount is this many digits away from one; arithmetic on such a number would not end."""
+WHOLE_LIMIT: Final = 1 << 53
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -58,7 +59,7 @@ class Parsed(Generic[T]):
 
 
 def _bounded(value: Decimal) -> Decimal:
-    if value and abs(value.adjusted()) > EXPONENT_MAX:
+    if abs(value.adjusted()) > EXPONENT_MAX:
         raise ValueError("not a sensible magnitude")
     return value
 
@@ -72,6 +73,8 @@ Positive = Annotated[Number, Field(gt=0)]
 NonNegative = Annotated[Number, Field(ge=0)]
 OptionalPrice = Annotated[NonNegative | None, AfterValidator(_absent)]
 """A price for which Kraken writes nothing, null or 0.0 when there is none."""
+Milliseconds = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
+"""An epoch time up to the year 9999."""
 Name = Annotated[str, Field(min_length=1)]
 Symbol = Annotated[Name, AfterValidator(str.upper)]
 
@@ -115,6 +118,14 @@ def member(payload: Mapping[str, Any], name: str, kind: type[T], what: str) -> T
     value = payload.get(name)
     if not isinstance(value, kind):
         raise MalformedPayload(what, name, "missing" if value is None else f"{kind.__name__} expected")
+    return value
+
+
+def whole(payload: Mapping[str, Any], name: str, what: str) -> int:
+    """`payload[name]` as an integer that a journal can hold. Raises MalformedPayload."""
+    value = member(payload, name, int, what)
+    if isinstance(value, bool) or not 0 <= value < WHOLE_LIMIT:
+        raise MalformedPayload(what, name, "out of range")
     return value
 
 

@@ -292,3 +292,29 @@ def test_answers_survive(command: PlaceOrder, fills: list[Fill], status: str, or
     traded = order_id is not None and outcome != "rejected" and command.order_type not in orders.TRIGGER_TYPES
     told = [message.fill for message in seen if isinstance(message, FillSeen)]
     assert [(f.fill_id, f.size, f.price) for f in told] == [(f.fill_id, f.size, f.price) for f in fills if traded]
+
+
+@given(IDS, st.none() | IDS, SYMBOLS, st.none() | SIZES, st.none() | IDS)
+def test_order_statuses_survive(
+    order_id: str, name: str | None, symbol: str, filled: Decimal | None, reason: str | None
+) -> None:
+    """What is null stays unknown."""
+    status = futures_rest.OrderStatus(
+        order_id=order_id,
+        client_order_id=name,
+        symbol=symbol,
+        filled=filled,
+        status="CANCELLED",
+        reason=reason,
+        error=None,
+    )
+    parsed = futures_rest.parse_orders_status(encode(futures_rest.write_orders_status([status], AT)))
+
+    assert parsed.values == (status,)
+
+
+def test_small_spot_answers_survive() -> None:
+    """Status and time, both ways."""
+    assert spot.parse_system_status(encode(spot.write_system_status("post_only", AT))) == "post_only"
+    assert spot.parse_time(encode(spot.write_time(AT))) == AT
+    assert orders.parse_cancel_all(encode(orders.write_cancel_all([], None, AT))) == ()

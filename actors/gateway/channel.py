@@ -1,0 +1,159 @@
+"""One WebSocket connection: JSON out, frames in, pings in between. Every way it can fail is `FeedLost`.
+
+Knows no exchange.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Final, Generic, Protocol, TypeVar
+
+import trio
+from trio_websocket import ConnectionClosed, DisconnectionTimeout, HandshakeError
+
+from protocol.kraken.wire import MalformedPayload, Refused, encode
+from protocol.ports import FeedLost
+
+T = TypeVar("T")
+
+PING_EVERY_S: Final = 30
+"""Kraken closes what is silent for a minute, on both exchanges."""
+
+
+class Socket(Protocol):
+    """What is used of trio_websocket's WebSocketConnection."""
+
+    async def send_message(self, message: str | bytes) -> None:
+        """Send one frame."""
+        ...
+
+    async def get_message(self) -> str | bytes:
+        """Wait for one frame."""
+        ...
+
+
+Connect = Callable[[], AbstractAsyncContextManager[Socket]]
+
+
+class Channel:
+    """A connected socket that speaks JSON."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+
+    async def send(self, payload: object) -> None:
+        """Send one JSON text frame. Raises FeedLost."""
+        with _network_as_feed_lost():
+            await self._socket.send_message(encode(payload).decode())
+
+    async def receive(self) -> str | bytes:
+        """The next frame. Raises FeedLost when the connection ends."""
+        with _network_as_feed_lost():
+            return await self._socket.get_message()
+
+
+class Reading(Generic[T]):
+    """The frames of a channel as an iterator of what they say; `pending` is what was said while subscribing."""
+
+    def __init__(self, read: Callable[[], Awaitable[Iterable[T]]], pending: Iterable[T]) -> None:
+        self._read = read
+        self._pending = deque(pending)
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._pending:
+            self._pending.extend(await self._read())
+        return self._pending.popleft()
+
+
+@asynccontextmanager
+async def opened(connect: Connect, ping: Callable[[], object]) -> AsyncIterator[Channel]:
+    """A channel that is pinged for as long as the scope lasts. Raises FeedLost, as itself and not in a group."""
+    with _goodbye_as_feed_lost(), _one_error():
+        async with AsyncExitStack() as stack:
+            with _network_as_feed_lost(), _one_error():
+                socket = await stack.enter_async_context(connect())
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            channel = Channel(socket)
+            nursery.start_soon(_keep_alive, channel, ping)
+            yield channel
+            nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def answers_as_feed_lost(who: str) -> Iterator[None]:
+    """A refusal or an unreadable answer of `who`, as the ports promise it."""
+    try:
+        yield
+    except (Refused, MalformedPayload) as error:
+        raise FeedLost(f"{who}: {error}") from error
+
+
+@contextmanager
+def deadline(seconds: float, what: str) -> Iterator[None]:
+    """Raises FeedLost naming `what` when the scope takes longer."""
+    try:
+        with trio.fail_after(seconds):
+            yield
+    except trio.TooSlowError as error:
+        raise FeedLost(f"{what}: no answer within {seconds:g} s") from error
+
+
+async def _keep_alive(channel: Channel, ping: Callable[[], object]) -> None:
+    try:
+        while True:
+            await trio.sleep(PING_EVERY_S)
+            await channel.send(ping())
+    except FeedLost:
+        return  # whoever receives hears of it too, and says so
+
+
+@contextmanager
+def _network_as_feed_lost() -> Iterator[None]:
+    try:
+        yield
+    except ConnectionClosed as error:
+        raise FeedLost(f"the connection was closed ({error.reason})") from error
+    except (HandshakeError, OSError, trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        raise FeedLost(f"no connection: {error!r}") from error
+
+
+@contextmanager
+def _goodbye_as_feed_lost() -> Iterator[None]:
+    try:
+        yield
+    except DisconnectionTimeout as error:
+        raise FeedLost("the other side did not answer the goodbye") from error
+
+
+@contextmanager
+def _one_error() -> Iterator[None]:
+    """A nursery wraps whatever leaves it in a group; the port promises `FeedLost` itself."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error = _alone(group)
+        if error is None:
+            raise
+        raise error from error.__cause__
+
+
+def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """The one error in nested groups, cancellation beside it left out (trio repeats it); None when there are several."""
+    leaves = list(_leaves(group))
+    errors = [leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)]
+    if len(errors) == 1:
+        return errors[0]
+    return leaves[0] if len(leaves) == 1 else None
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -1,0 +1,31 @@
+"""How the real world is reached: an HTTP client and a WebSocket factory for an address. Knows no protocol."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+import httpx
+from trio_websocket import open_websocket_url
+
+from actors.gateway.channel import Connect, Socket
+
+CONNECT_TIMEOUT_S: Final = 10
+DISCONNECT_TIMEOUT_S: Final = 2
+
+
+def http_client(base_url: str) -> httpx.AsyncClient:
+    """A client for one exchange. Deadlines are the gateway's, around whole requests, so httpx has none of its own."""
+    return httpx.AsyncClient(base_url=base_url, timeout=None, headers={"User-Agent": "kraken-smc"})
+
+
+def websocket(url: str) -> Connect:
+    """A factory of connections to `url` (wss, or ws on loopback)."""
+
+    def connect() -> AbstractAsyncContextManager[Socket]:
+        context: AbstractAsyncContextManager[Socket] = open_websocket_url(
+            url, connect_timeout=CONNECT_TIMEOUT_S, disconnect_timeout=DISCONNECT_TIMEOUT_S
+        )
+        return context
+
+    return connect

@@ -1,0 +1,110 @@
+"""Kraken spot, public side: `protocol.ports.SpotMarket` over REST and WebSocket v2. Knows no futures, decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import httpx
+import structlog
+
+from actors.gateway.channel import Channel, Connect, Reading, answers_as_feed_lost, deadline, opened
+from actors.gateway.quarantine import report
+from protocol.kraken import endpoints, spot
+from protocol.messages.spot import CandleSeen
+from protocol.ports import Clock, FeedLost
+from protocol.units import TIMEFRAME_MS, Timeframe
+
+ANSWER_WITHIN_S: Final = 10
+SUBSCRIBE_REQUEST: Final = 1
+PING_REQUEST: Final = 2
+
+log = structlog.get_logger(__name__)
+
+
+class SpotGateway:
+    """`http` has the exchange's base URL; `connect` opens its WebSocket."""
+
+    def __init__(self, http: httpx.AsyncClient, connect: Connect, clock: Clock) -> None:
+        self._http = http
+        self._connect = connect
+        self._clock = clock
+
+    async def history(self, symbol: str, timeframe: Timeframe, since_ms: int | None) -> Sequence[CandleSeen]:
+        """Finished candles, oldest first, from `since_ms` (inclusive); Kraken has the last 720. Raises FeedLost."""
+        parameters: dict[str, str | int] = {
+            "pair": endpoints.spot_rest_pair(symbol),
+            "interval": endpoints.INTERVAL_MINUTES[timeframe],
+        }
+        if since_ms is not None:
+            # One interval earlier: whether Kraken counts `since` itself is not documented.
+            parameters["since"] = (since_ms - TIMEFRAME_MS[timeframe]) // 1000
+        data = await self._get(endpoints.OHLC, parameters)
+        with answers_as_feed_lost("spot"):
+            parsed = spot.parse_ohlc(data, symbol, timeframe, self._clock.now_us())
+        report(parsed.quarantined)
+        return [candle for candle in parsed.values if since_ms is None or candle.open_time_ms >= since_ms]
+
+    async def pairs(self) -> Sequence[spot.AssetPair]:
+        """The spot markets. Raises FeedLost."""
+        data = await self._get(endpoints.ASSET_PAIRS, {})
+        with answers_as_feed_lost("spot"):
+            parsed = spot.parse_asset_pairs(data)
+        report(parsed.quarantined)
+        return parsed.values
+
+    async def server_time(self) -> int:
+        """Kraken's clock, microseconds UTC in whole seconds. Raises FeedLost."""
+        data = await self._get(endpoints.TIME, {})
+        with answers_as_feed_lost("spot"):
+            return spot.parse_time(data)
+
+    @asynccontextmanager
+    async def stream(self, symbols: Sequence[str]) -> AsyncIterator[AsyncIterator[CandleSeen | None]]:
+        """15m candles as they change; entered when every symbol is acknowledged. See protocol.ports.SpotMarket."""
+        async with opened(self._connect, lambda: spot.write_spot_ping(PING_REQUEST)) as channel:
+            with deadline(ANSWER_WITHIN_S, "spot subscription"):
+                early = await self._subscribe(channel, symbols)
+
+            async def read() -> Iterable[CandleSeen | None]:
+                return self._said(await self._frame(channel))
+
+            yield Reading(read, early)
+
+    async def _subscribe(self, channel: Channel, symbols: Sequence[str]) -> list[CandleSeen | None]:
+        await channel.send(spot.write_spot_subscribe(symbols, SUBSCRIBE_REQUEST))
+        missing = set(symbols)
+        early: list[CandleSeen | None] = []
+        while missing:
+            frame = await self._frame(channel)
+            if isinstance(frame, spot.SpotSubscribed):
+                missing.discard(frame.symbol)
+            else:
+                early.extend(self._said(frame))
+        return early
+
+    async def _frame(self, channel: Channel) -> spot.SpotFrame:
+        data = await channel.receive()
+        with answers_as_feed_lost("spot"):
+            return spot.parse_spot_frame(data, self._clock.now_us())
+
+    def _said(self, frame: spot.SpotFrame) -> Sequence[CandleSeen | None]:
+        if isinstance(frame, spot.SpotRefusal):
+            raise FeedLost(f"spot refused {frame.symbol or 'a request'}: {frame.error}")
+        if isinstance(frame, spot.SpotStatus) and frame.system != "online":
+            log.warning("spot_status", system=frame.system)
+        if not isinstance(frame, spot.Candles):
+            return (None,)
+        report(frame.quarantined)
+        return frame.candles or (None,)
+
+    async def _get(self, path: str, parameters: Mapping[str, str | int]) -> bytes:
+        try:
+            with deadline(ANSWER_WITHIN_S, path):
+                response = await self._http.get(path, params=dict(parameters))
+        except (httpx.HTTPError, OSError) as error:
+            raise FeedLost(f"{path}: {error!r}") from error
+        if response.status_code >= httpx.codes.BAD_REQUEST:
+            raise FeedLost(f"{path}: HTTP {response.status_code}")
+        return response.content

@@ -1,0 +1,554 @@
+"""The futures gateway against fakes that speak Kraken's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+import trio
+from gateway_fakes import START_US, Script, TrioClock, drain, forever, hear, hold, nothing, rest, say, server
+
+from actors.gateway.budget import Budget
+from actors.gateway.futures import FuturesGateway
+from actors.gateway.secret import Secret
+from config.settings import ExecutionSettings
+from protocol.kraken import endpoints, futures_rest, futures_ws, orders
+from protocol.kraken.signing import BadSecret, futures_authent, futures_challenge
+from protocol.messages.base import from_edge
+from protocol.messages.futures import (
+    Account,
+    AccountSeen,
+    CancelOrder,
+    CommandAnswered,
+    EditOrder,
+    Fill,
+    FillSeen,
+    Instrument,
+    InstrumentsSeen,
+    OpenOrder,
+    OrderSeen,
+    PlaceOrder,
+    Position,
+    PositionsSeen,
+    SnapshotFailed,
+    SnapshotSeen,
+    TickerSeen,
+)
+from protocol.ports import FeedLost
+
+KEY = "key"
+SECRET = "c2VjcmV0"
+CHALLENGE = "226aee50-88fc-4618-a42a-34f7709570b2"
+SYMBOL = "PF_XBTUSD"
+SYMBOLS = (SYMBOL, "PF_ETHUSD")
+
+STOP = OpenOrder(
+    order_id="o-1",
+    client_order_id="ks-stop",
+    symbol=SYMBOL,
+    side="sell",
+    order_type="stp",
+    size=Decimal("0.5"),
+    filled=Decimal(0),
+    limit_price=None,
+    stop_price=Decimal(61000),
+    reduce_only=True,
+    trigger="mark",
+)
+FILL = Fill(
+    fill_id="f-1",
+    order_id="o-0",
+    client_order_id="ks-entry",
+    symbol=SYMBOL,
+    side="buy",
+    size=Decimal("0.5"),
+    price=Decimal(64000),
+    time=START_US,
+    fill_type="taker",
+    fee_usd=Decimal("16"),
+)
+POSITION = Position(symbol=SYMBOL, size=Decimal("0.5"), entry_price=Decimal(64000), liquidation_price=Decimal(58000))
+ACCOUNT = Account(
+    equity_usd=Decimal(10_000),
+    balance_usd=Decimal(9_900),
+    available_margin_usd=Decimal(9_000),
+    initial_margin_usd=Decimal(640),
+    maintenance_margin_usd=Decimal(320),
+)
+TICKER = from_edge(
+    TickerSeen,
+    START_US,
+    symbol=SYMBOL,
+    mark=Decimal("64000.5"),
+    index=Decimal(64001),
+    bid=Decimal(63999),
+    ask=Decimal(64002),
+    last=Decimal(64000),
+    funding_rate=Decimal("0.00001"),
+    suspended=False,
+    post_only=False,
+    time=START_US,
+)
+
+
+async def hang_up(_socket: Any) -> None:
+    """A server that ends the connection at once."""
+
+
+def gateway(
+    handler: Callable[[httpx.Request], Any] = nothing,
+    script: Script = hang_up,
+    budget: Budget | None = None,
+    *,
+    secret: str = SECRET,
+) -> FuturesGateway:
+    """A gateway whose REST is `handler` and whose WebSocket is `script`."""
+    settings = ExecutionSettings(request_timeout_s=5)
+    return FuturesGateway(
+        rest(handler), server(script), TrioClock(), key=KEY, secret=Secret(secret), settings=settings, budget=budget
+    )
+
+
+async def greet(socket: Any) -> None:
+    """Take every subscription in the order Kraken needs, and acknowledge it."""
+    await say(socket, futures_ws.write_info())
+    assert (await hear(socket))["feed"] == "heartbeat"
+    await say(socket, futures_ws.write_subscribed("heartbeat"))
+    assert tuple((await hear(socket))["product_ids"]) == SYMBOLS
+    for symbol in SYMBOLS:
+        await say(socket, futures_ws.write_subscribed("ticker", [symbol]))
+    assert await hear(socket) == {"event": "challenge", "api_key": KEY}
+    await say(socket, futures_ws.write_challenge(CHALLENGE))
+    signed = futures_challenge(SECRET, CHALLENGE)
+    for feed in endpoints.PRIVATE_FEEDS:
+        request = await hear(socket)
+        proof = (request["feed"], request["original_challenge"], request["signed_challenge"])
+        assert proof == (feed, CHALLENGE, signed)
+        await say(socket, futures_ws.write_subscribed(feed, api_key=KEY))
+
+
+def after_greeting(*frames: object) -> Script:
+    """A server that greets, says `frames` and holds the line."""
+
+    async def script(socket: Any) -> None:
+        await greet(socket)
+        await say(socket, *frames)
+        await hold(socket)
+
+    return script
+
+
+# --- stream -------------------------------------------------------------------------------------------------------
+
+
+async def test_everything_private_and_public_arrives_as_messages(autojump_clock: trio.testing.MockClock) -> None:
+    """One stream: ticker, orders, fills, positions, account; None for what only proves life."""
+    opened = from_edge(OrderSeen, START_US, order=STOP, open=True, reason="new_placed_order_by_user")
+    positions = from_edge(PositionsSeen, START_US, positions=(POSITION,), sequence=4)
+    account = from_edge(AccountSeen, START_US, account=ACCOUNT, sequence=7)
+
+    async def script(socket: Any) -> None:
+        await greet(socket)
+        await say(
+            socket,
+            futures_ws.write_heartbeat(START_US),
+            futures_ws.write_ticker(TICKER),
+            futures_ws.write_order(opened),
+            futures_ws.write_fills_frame([FILL]),
+            futures_ws.write_positions(positions),
+            futures_ws.write_balances(account, snapshot=True),
+            {"feed": "balances", "holding": {"USD": 1}, "seq": 8, "timestamp": 1},
+        )
+
+    said: list[Any] = []
+    with pytest.raises(FeedLost, match="closed"):
+        await drain(gateway(script=script), SYMBOLS, said)
+
+    told = [message for message in said if message is not None]
+    assert [type(message) for message in told] == [TickerSeen, OrderSeen, FillSeen, PositionsSeen, AccountSeen]
+    assert told[0].mark == TICKER.mark
+    assert told[1].order == STOP
+    assert (told[2].fill, told[2].source) == (FILL, "stream")
+    assert told[3].positions == (POSITION,)
+    assert told[4].account == ACCOUNT
+    assert said.count(None) == 3  # greeting, heartbeat, a wallet that is not ours
+
+
+async def test_a_short_cancellation_is_completed_from_the_snapshot(autojump_clock: trio.testing.MockClock) -> None:
+    """The dead man's switch names an id; the message says which stop is gone."""
+    gone = from_edge(OrderSeen, START_US, order=STOP, open=False, reason="dead_man_switch")
+    frames = [futures_ws.write_orders_snapshot([STOP], START_US), futures_ws.write_order_gone(gone)]
+
+    async with gateway(script=after_greeting(*frames)).stream(SYMBOLS) as said:
+        assert await anext(said) is None
+        first, second = await anext(said), await anext(said)
+
+    assert isinstance(first, OrderSeen)
+    assert isinstance(second, OrderSeen)
+    assert (first.open, second.open, second.reason) == (True, False, "dead_man_switch")
+    assert second.order == STOP
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "no json",
+        {"event": "error", "message": "Json Error"},
+        {"event": "challenge"},
+        {"feed": "open_positions", "positions": [{"instrument": SYMBOL, "balance": None}], "seq": 1},
+        {"feed": "open_positions", "seq": 1},
+    ],
+)
+async def test_nonsense_and_unreadable_positions_are_feed_lost(
+    frame: object, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A list of positions that cannot be read may not pass for one that did not change."""
+    with pytest.raises(FeedLost):
+        await drain(gateway(script=after_greeting(frame)), SYMBOLS, [])
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"feed": "ticker", "product_id": SYMBOL, "markPrice": 0},
+        {"feed": "fills", "fills": [{"fill_id": "x"}]},
+        {"feed": "open_orders", "order_id": "never-shown", "is_cancel": True, "reason": "cancelled_by_user"},
+        {"event": "alert", "message": "Already subscribed to feed, re-requesting"},
+        {"feed": "a_feed_of_next_year"},
+    ],
+)
+async def test_one_bad_record_degrades_that_record_only(frame: object, autojump_clock: trio.testing.MockClock) -> None:
+    """The frame proves life; the next one is read."""
+    async with gateway(script=after_greeting(frame, futures_ws.write_ticker(TICKER))).stream(SYMBOLS) as said:
+        assert [await anext(said), await anext(said)] == [None, None]
+        assert isinstance(await anext(said), TickerSeen)
+
+
+async def test_a_refused_private_feed_is_feed_lost_before_entering(autojump_clock: trio.testing.MockClock) -> None:
+    """Public data alone is not a feed."""
+
+    async def script(socket: Any) -> None:
+        for _ in range(2):
+            request = await hear(socket)
+            await say(socket, futures_ws.write_subscribed(request["feed"], request.get("product_ids", ())))
+        await hear(socket)
+        await say(socket, futures_ws.write_challenge(CHALLENGE))
+        await hear(socket)
+        await say(socket, futures_ws.write_refusal("alert", "Failed to subscribe to authenticated feed"))
+        await hold(socket)
+
+    with pytest.raises(FeedLost, match="open_orders: Failed to subscribe"):
+        async with gateway(script=script).stream(SYMBOLS):
+            pytest.fail("entered")
+
+
+async def test_a_challenge_that_never_comes_is_feed_lost(autojump_clock: trio.testing.MockClock) -> None:
+    """Within the request deadline."""
+
+    async def script(socket: Any) -> None:
+        while True:
+            request = await hear(socket)
+            if request["event"] == "subscribe":
+                await say(socket, futures_ws.write_subscribed(request["feed"], request.get("product_ids", ())))
+
+    with pytest.raises(FeedLost, match="no answer within 5 s"):
+        async with gateway(script=script).stream(SYMBOLS):
+            pytest.fail("entered")
+
+
+# --- sending ------------------------------------------------------------------------------------------------------
+
+
+def place(number: int = 0, **fields: Any) -> PlaceOrder:
+    """A limit buy of half a coin, but for `fields`."""
+    terms: dict[str, Any] = {"client_order_id": f"ks-{number}", "signal_id": "s", "role": "entry", "symbol": SYMBOL}
+    terms |= {"side": "buy", "order_type": "lmt", "size": Decimal("0.5"), "limit_price": Decimal(64000)}
+    return from_edge(PlaceOrder, START_US, number, **(terms | fields))
+
+
+EDIT = from_edge(EditOrder, START_US, client_order_id="ks-1", role="stop", symbol=SYMBOL, size=Decimal(1))
+CANCEL = from_edge(CancelOrder, START_US, symbol=SYMBOL, client_order_id="ks-1")
+
+
+def status(command: orders.Command, word: str, order_id: str | None = "o-9", fills: list[Fill] | None = None) -> object:
+    """Kraken's answer to `command` with inner status `word`."""
+    outcome = orders.OUTCOMES[type(command)].get(word, "unknown")
+    said = orders.answered(command, START_US, outcome, word, order_id=order_id)
+    return orders.write_answer(command, said, fills or [], START_US)
+
+
+async def test_a_stop_goes_out_signed_with_the_mark_as_its_trigger() -> None:
+    """Every parameter, byte for byte under the signature."""
+    sent: list[httpx.Request] = []
+    stop = place(
+        role="stop", side="sell", order_type="stp", limit_price=None, stop_price=Decimal("61000.5"), reduce_only=True,
+        process_before=START_US + 5_250_999,
+    )  # fmt: skip
+
+    def answer(request: httpx.Request) -> object:
+        sent.append(request)
+        return status(stop, "placed")
+
+    (done,) = await gateway(answer).send(stop)
+
+    assert isinstance(done, CommandAnswered)
+    assert (done.outcome, done.order_id, done.command, done.client_order_id) == ("placed", "o-9", stop.id, "ks-0")
+    (request,) = sent
+    body = request.content.decode()
+    form = {name: values[0] for name, values in parse_qs(body).items()}
+    assert (request.method, request.url.path) == ("POST", "/derivatives/api/v3/sendorder")
+    assert form == {
+        "orderType": "stp",
+        "symbol": SYMBOL,
+        "side": "sell",
+        "size": "0.5",
+        "cliOrdId": "ks-0",
+        "reduceOnly": "true",
+        "stopPrice": "61000.5",
+        "triggerSignal": "mark",
+        "processBefore": "2026-01-05T00:00:05.250Z",
+    }
+    assert "%3A" in body
+    assert request.headers["APIKey"] == KEY
+    assert request.headers["Authent"] == futures_authent(SECRET, body, request.url.path)
+    assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+
+
+async def test_executions_in_the_answer_come_before_it() -> None:
+    """An order that trades at once is `placed` on the wire and `filled` in truth."""
+    command = place(order_type="mkt", limit_price=None)
+    seen, done = await gateway(lambda _request: status(command, "placed", "o-0", [FILL])).send(command)
+
+    assert isinstance(seen, FillSeen)
+    assert isinstance(done, CommandAnswered)
+    assert (seen.source, seen.fill.fill_id, seen.fill.size, seen.fill.fee_usd) == ("reply", "f-1", FILL.size, None)
+    assert (done.outcome, done.status) == ("filled", "placed")
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "outcome"),
+    [
+        (place(), "placed", "placed"),
+        (place(), "insufficientAvailableFunds", "rejected"),
+        (place(), "postWouldExecute", "rejected"),
+        (place(), "wouldNotReducePosition", "rejected"),
+        (place(), "wouldProcessAfterSpecifiedTime", "rejected"),
+        (place(), "clientOrderIdAlreadyExist", "unknown"),
+        (place(), "aWordOfNextYear", "unknown"),
+        (EDIT, "edited", "edited"),
+        (EDIT, "orderForEditNotFound", "not_found"),
+        (EDIT, "invalidPrice", "rejected"),
+        (EDIT, "aWordOfNextYear", "unknown"),
+        (CANCEL, "cancelled", "cancelled"),
+        (CANCEL, "filled", "filled"),
+        (CANCEL, "notFound", "not_found"),
+        (CANCEL, "aWordOfNextYear", "unknown"),
+    ],
+)
+async def test_the_inner_status_decides(command: orders.Command, word: str, outcome: str) -> None:
+    """Every answer here is HTTP 200 and `result: success`."""
+    (done,) = await gateway(lambda _request: status(command, word)).send(command)
+
+    assert isinstance(done, CommandAnswered)
+    assert (done.outcome, done.status, done.symbol) == (outcome, word, SYMBOL)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (httpx.ReadTimeout("slow"), "unknown"),
+        (httpx.ConnectError("refused"), "unknown"),
+        (httpx.RemoteProtocolError("cut off"), "unknown"),
+        (httpx.Response(500, text="oops"), "unknown"),
+        (httpx.Response(502, text="<html>"), "unknown"),
+        (httpx.Response(200, text="<html>"), "unknown"),
+        (httpx.Response(200, text='{"result":"success","sendSta'), "unknown"),
+        (httpx.Response(404, text="what?"), "unknown"),
+        ({"result": "success"}, "unknown"),
+        ({"result": "success", "sendStatus": {"status": 7}}, "unknown"),
+        (futures_rest.write_error("Unavailable", START_US), "unknown"),
+        (futures_rest.write_error("Server Error", START_US), "unknown"),
+        (futures_rest.write_error("aWordOfNextYear", START_US), "unknown"),
+        (futures_rest.write_error("authenticationError", START_US), "rejected"),
+        (futures_rest.write_error("invalidArgument: size", START_US), "rejected"),
+        (httpx.Response(401), "rejected"),
+        (httpx.Response(403, text="<html>"), "rejected"),
+        (httpx.Response(429), "rejected"),
+        (
+            httpx.Response(400, json={"result": "error", "status": "BAD_REQUEST", "errors": [{"code": 11, "message": "invalid order type"}]}),
+            "rejected",
+        ),
+    ],
+)  # fmt: skip
+async def test_only_proof_of_refusal_is_a_refusal(answer: object, outcome: str) -> None:
+    """Whatever may have taken effect is unknown."""
+    (done,) = await gateway(lambda _request: answer).send(place())
+
+    assert isinstance(done, CommandAnswered)
+    assert done.outcome == outcome
+    assert done.status
+
+
+async def test_an_answer_that_never_comes_is_unknown(autojump_clock: trio.testing.MockClock) -> None:
+    """After the deadline, once, without a second request."""
+    (done,) = await gateway(forever).send(place())
+
+    assert isinstance(done, CommandAnswered)
+    assert (done.outcome, trio.current_time()) == ("unknown", pytest.approx(5))
+
+
+async def test_entries_wait_for_the_budget_and_protection_does_not(autojump_clock: trio.testing.MockClock) -> None:
+    """Thirty-five orders in a row empty what all may use; a cancellation still leaves at once, an entry waits."""
+    working = gateway(
+        lambda request: (
+            status(place(), "placed") if request.url.path.endswith("sendorder") else status(CANCEL, "cancelled")
+        )
+    )
+    for number in range(35):
+        await working.send(place(number))
+    assert trio.current_time() == 0
+
+    await working.send(CANCEL)
+    await working.send(place(36, reduce_only=True))
+    assert trio.current_time() == 0
+
+    await working.send(place(37))
+    assert trio.current_time() == pytest.approx(0.6)  # 30 points at 50 a second
+
+
+async def test_an_entry_that_would_wait_too_long_is_refused_unsent(autojump_clock: trio.testing.MockClock) -> None:
+    """Nothing left: the outcome is certain."""
+    budget = Budget(points=500, window_s=500)
+    for _ in range(35):
+        budget.take(10, START_US, urgent=False)
+
+    (done,) = await gateway(nothing, budget=budget).send(place())
+
+    assert isinstance(done, CommandAnswered)
+    assert done.outcome == "rejected"
+    assert "nothing was sent" in done.status
+
+
+async def test_kraken_s_limit_is_believed(autojump_clock: trio.testing.MockClock) -> None:
+    """After `apiLimitExceeded` even a cancellation waits for points."""
+    working = gateway(lambda _request: futures_rest.write_error("apiLimitExceeded", START_US))
+    await working.send(place())
+    await working.send(CANCEL)
+
+    assert trio.current_time() == pytest.approx(0.2)
+
+
+# --- truth by REST ------------------------------------------------------------------------------------------------
+
+TRUTH: Mapping[str, object] = {
+    endpoints.OPEN_ORDERS: futures_rest.write_open_orders([STOP], START_US),
+    endpoints.OPEN_POSITIONS: futures_rest.write_open_positions([POSITION], START_US),
+    endpoints.FILLS: futures_rest.write_fills([FILL], START_US),
+    endpoints.ACCOUNTS: futures_rest.write_accounts(ACCOUNT, START_US),
+}
+
+
+async def test_the_snapshot_is_the_truth_and_says_when_it_began(autojump_clock: trio.testing.MockClock) -> None:
+    """Four signed reads; `began_at` is before the first of them."""
+
+    async def answer(request: httpx.Request) -> object:
+        assert request.headers["Authent"] == futures_authent(SECRET, "", request.url.path)
+        await trio.sleep(1)
+        return TRUTH[request.url.path]
+
+    seen = await gateway(answer).snapshot()
+
+    assert isinstance(seen, SnapshotSeen)
+    assert (seen.began_at, seen.at) == (START_US, START_US + 4_000_000)
+    assert (seen.orders, seen.fills, seen.account) == ((STOP,), (FILL,), ACCOUNT)
+    assert [(p.symbol, p.size, p.liquidation_price) for p in seen.positions] == [(SYMBOL, POSITION.size, None)]
+
+
+@pytest.mark.parametrize("path", sorted(TRUTH))
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.ConnectError("refused"),
+        httpx.Response(503),
+        httpx.Response(401),
+        httpx.Response(200, text="<html>"),
+        futures_rest.write_error("apiLimitExceeded", START_US),
+        {"result": "success"},
+    ],
+)
+async def test_half_a_truth_is_none(path: str, answer: object) -> None:
+    """Whichever read fails, and however: a reason, no exception and no empty list."""
+    seen = await gateway(lambda request: answer if request.url.path == path else TRUTH[request.url.path]).snapshot()
+
+    assert isinstance(seen, SnapshotFailed)
+    assert seen.reason
+
+
+@pytest.mark.parametrize("path", [endpoints.OPEN_ORDERS, endpoints.OPEN_POSITIONS])
+async def test_a_position_or_order_that_cannot_be_read_fails_the_snapshot(path: str) -> None:
+    """Left out, it would read as flat or cancelled."""
+    broken = {
+        endpoints.OPEN_ORDERS: {"result": "success", "openOrders": [{"order_id": "o-1"}]},
+        endpoints.OPEN_POSITIONS: {"result": "success", "openPositions": [{"symbol": SYMBOL, "side": "sideways"}]},
+    }
+    seen = await gateway(lambda request: ({**TRUTH, path: broken[path]})[request.url.path]).snapshot()
+
+    assert isinstance(seen, SnapshotFailed)
+    assert "MalformedPayload" in seen.reason
+
+
+async def test_a_trigger_without_its_size_is_completed_from_what_was_placed() -> None:
+    """Kraken leaves `unfilledSize` out of untouched triggers at times; we know what we sent."""
+    stop = place(
+        role="stop", side="sell", order_type="stp", limit_price=None, stop_price=Decimal(61000), reduce_only=True
+    )
+    rows: Any = futures_rest.write_open_orders([STOP], START_US)
+    del rows["openOrders"][0]["unfilledSize"]
+    answers = {**TRUTH, endpoints.OPEN_ORDERS: rows, endpoints.SEND_ORDER: status(stop, "placed", "o-1")}
+    working = gateway(lambda request: answers[request.url.path])
+
+    before = await working.snapshot()
+    await working.send(stop)
+    after = await working.snapshot()
+
+    assert isinstance(before, SnapshotFailed)
+    assert isinstance(after, SnapshotSeen)
+    assert after.orders == (STOP,)
+
+
+async def test_instruments_are_read_without_a_signature() -> None:
+    """Public, and FeedLost when they cannot be had."""
+    instrument = Instrument(
+        symbol=SYMBOL,
+        tick=Decimal(1),
+        lot=Decimal("0.0001"),
+        max_position=Decimal(1200),
+        contract_size=Decimal(1),
+        inverse=False,
+        tradeable=True,
+        margin_levels=((Decimal(0), Decimal("0.02"), Decimal("0.01")),),
+        max_relative_funding_rate=Decimal("0.0025"),
+    )
+
+    def answer(request: httpx.Request) -> object:
+        assert "Authent" not in request.headers
+        return futures_rest.write_instruments([instrument], START_US)
+
+    seen = await gateway(answer).instruments()
+
+    assert isinstance(seen, InstrumentsSeen)
+    assert seen.instruments == (instrument,)
+    with pytest.raises(FeedLost):
+        await gateway(lambda _request: httpx.Response(503)).instruments()
+    with pytest.raises(FeedLost):
+        await gateway(lambda _request: {"result": "success"}).instruments()
+
+
+def test_a_secret_that_cannot_sign_is_found_at_the_start() -> None:
+    """Not at the first order."""
+    with pytest.raises(BadSecret):
+        gateway(secret="not base64!")

@@ -1,0 +1,256 @@
+"""Whatever is done to a payload, reading it gives a value or a typed error: never another exception, never a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.codec import encode as journal
+from protocol.kraken import futures_rest, futures_ws, orders, spot
+from protocol.kraken.wire import MalformedPayload, Parsed, Refused, decode, encode, parse_iso_us
+from protocol.messages.base import Message, from_edge
+from protocol.messages.futures import (
+    Account,
+    AccountSeen,
+    CommandAnswered,
+    Fill,
+    OpenOrder,
+    OrderSeen,
+    PlaceOrder,
+    Position,
+    PositionsSeen,
+    TickerSeen,
+)
+from protocol.messages.spot import CandleSeen
+
+AT = 1_767_571_200_000_000
+ONE = Decimal(1)
+ORDER = OpenOrder(
+    order_id="o", client_order_id="c", symbol="PF_XBTUSD", side="buy", order_type="stp", size=ONE, filled=ONE,
+    limit_price=ONE, stop_price=ONE, reduce_only=True, trigger="mark",
+)  # fmt: skip
+FILL = Fill(
+    fill_id="f", order_id="o", client_order_id="c", symbol="PF_XBTUSD", side="buy", size=ONE, price=ONE, time=AT,
+    fill_type="taker", fee_usd=ONE,
+)  # fmt: skip
+POSITION = Position(symbol="PF_XBTUSD", size=ONE, entry_price=ONE, liquidation_price=ONE, margin_usd=ONE)
+ACCOUNT = Account(
+    equity_usd=ONE, balance_usd=ONE, available_margin_usd=ONE, initial_margin_usd=ONE, maintenance_margin_usd=ONE
+)
+PLACE = from_edge(
+    PlaceOrder, AT, client_order_id="c", signal_id="", role="entry", symbol="PF_XBTUSD", side="buy", order_type="mkt",
+    size=ONE,
+)  # fmt: skip
+TICKER = from_edge(
+    TickerSeen, AT, symbol="PF_XBTUSD", mark=ONE, index=ONE, bid=ONE, ask=ONE, last=ONE, funding_rate=ONE,
+    suspended=False, post_only=False, time=AT,
+)  # fmt: skip
+CANDLE = from_edge(
+    CandleSeen, AT, symbol="BTC/USD", timeframe="15m", open_time_ms=AT // 1000, open=1.0, high=1.0, low=1.0, close=1.0,
+    volume=1.0, final=True,
+)  # fmt: skip
+
+
+def answer() -> dict[str, object]:
+    """An order that traded at once."""
+    said = orders.answered(PLACE, AT, "placed", "placed", order_id="o")
+    return orders.write_answer(PLACE, said, [FILL], AT)
+
+
+def frame(data: bytes) -> object:
+    """A futures frame, with an order that was shown."""
+    return futures_ws.parse_futures_frame(data, AT, {"o": ORDER})
+
+
+READERS: dict[str, tuple[dict[str, object], Callable[[bytes], object]]] = {
+    "ohlc": (spot.write_ohlc("XXBTZUSD", [CANDLE]), lambda data: spot.parse_ohlc(data, "BTC/USD", "15m", AT)),
+    "time": (spot.write_time(AT), spot.parse_time),
+    "candles": (spot.write_spot_candles([CANDLE], AT), lambda data: spot.parse_spot_frame(data, AT)),
+    "acknowledged": (
+        spot.write_spot_subscribed("BTC/USD", 15, 1, AT),
+        lambda data: spot.parse_spot_frame(data, AT),
+    ),
+    "status": (spot.write_spot_status("online", 1), lambda data: spot.parse_spot_frame(data, AT)),
+    "asking spot": (spot.write_spot_subscribe(["BTC/USD"], 1), spot.parse_spot_request),
+    "openorders": (futures_rest.write_open_orders([ORDER], AT), futures_rest.parse_open_orders),
+    "openpositions": (futures_rest.write_open_positions([POSITION], AT), futures_rest.parse_open_positions),
+    "fills": (futures_rest.write_fills([FILL], AT), futures_rest.parse_fills),
+    "accounts": (futures_rest.write_accounts(ACCOUNT, AT), futures_rest.parse_accounts),
+    "tickers": (futures_rest.write_tickers([TICKER], AT), lambda data: futures_rest.parse_tickers(data, AT)),
+    "answer": (answer(), lambda data: orders.parse_answer(PLACE, data, AT)),
+    "cancel all": (orders.write_cancel_all(["o"], None, AT), orders.parse_cancel_all),
+    "ticker": (futures_ws.write_ticker(TICKER), frame),
+    "order": (
+        futures_ws.write_order(from_edge(OrderSeen, AT, order=ORDER, open=True, reason="x")),
+        frame,
+    ),
+    "order gone": (
+        futures_ws.write_order_gone(from_edge(OrderSeen, AT, order=ORDER, open=False, reason="x")),
+        frame,
+    ),
+    "orders snapshot": (futures_ws.write_orders_snapshot([ORDER], AT), frame),
+    "fills frame": (futures_ws.write_fills_frame([FILL]), frame),
+    "positions": (
+        futures_ws.write_positions(from_edge(PositionsSeen, AT, positions=(POSITION,), sequence=1)),
+        frame,
+    ),
+    "balances": (futures_ws.write_balances(from_edge(AccountSeen, AT, account=ACCOUNT, sequence=1)), frame),
+    "heartbeat": (futures_ws.write_heartbeat(AT), frame),
+    "subscribed": (futures_ws.write_subscribed("ticker", ["PF_XBTUSD"]), frame),
+    "asking futures": (futures_ws.write_subscribe("ticker", ["PF_XBTUSD"]), futures_ws.parse_futures_request),
+}
+JUNK: Any = st.sampled_from(
+    [
+        None,
+        True,
+        -1,
+        0,
+        10**25,
+        1.5,
+        Decimal("1E+400"),
+        "",
+        "NaN",
+        "Infinity",
+        "1e999999",
+        "x",
+        [],
+        {},
+        [None],
+        [[]],
+        [{}],
+    ]
+)
+
+
+def paths(value: object, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where something in a payload can be replaced."""
+    if isinstance(value, dict):
+        items: list[tuple[Any, Any]] = list(value.items())
+    elif isinstance(value, list):
+        items = list(enumerate(value))
+    else:
+        return []
+    return [path for key, inner in items for path in ((*prefix, key), *paths(inner, (*prefix, key)))]
+
+
+def replaced(value: Any, path: tuple[Any, ...], junk: object) -> Any:
+    """The payload with the member at `path` replaced; `...` removes it."""
+    key, *rest = path
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    if rest:
+        copy[key] = replaced(value[key], tuple(rest), junk)
+    elif junk is ...:
+        del copy[key]
+    else:
+        copy[key] = junk
+    return copy
+
+
+@pytest.mark.parametrize("name", READERS)
+@given(st.data())
+def test_a_spoilt_member_gives_a_value_or_a_typed_error(name: str, data: st.DataObject) -> None:
+    """One member replaced or removed: what is still read can be written to the journal."""
+    payload, reader = READERS[name]
+    path = data.draw(st.sampled_from(paths(payload)))
+    spoilt = encode(replaced(payload, path, data.draw(JUNK | st.just(...))))
+
+    try:
+        value = reader(spoilt)
+    except (MalformedPayload, Refused):
+        return
+    messages = value.values if isinstance(value, Parsed) else getattr(value, "messages", ())
+    for message in messages:
+        if isinstance(message, Message):
+            assert journal(message)
+
+
+@given(st.binary(max_size=40))
+def test_bytes_that_are_no_object_are_malformed(data: bytes) -> None:
+    """Truncated, binary, HTML: an object or one error."""
+    with suppress(MalformedPayload):
+        assert isinstance(decode(data, "x"), dict)
+
+
+def test_one_bad_row_is_set_aside_and_named() -> None:
+    """The others are used; the reason says which row and which member."""
+    payload: Any = futures_rest.write_open_orders([ORDER, ORDER], AT)
+    payload["openOrders"][0]["side"] = "sideways"
+
+    parsed = futures_rest.parse_open_orders(encode(payload))
+
+    assert parsed.values == (ORDER,)
+    assert [problem.field for problem in parsed.quarantined] == ["[0].side"]
+
+
+def test_a_fill_type_of_next_year_is_kept() -> None:
+    """An enumeration we do not know makes nothing unreadable."""
+    payload: Any = futures_rest.write_fills([FILL], AT)
+    payload["fills"][0]["fillType"] = "adl"
+
+    assert futures_rest.parse_fills(encode(payload)).values[0].fill_type == "adl"
+
+
+def test_lower_case_symbols_are_one_with_upper_case() -> None:
+    """Old payloads carry them."""
+    payload: Any = futures_rest.write_open_positions([POSITION], AT)
+    payload["openPositions"][0]["symbol"] = "pf_xbtusd"
+
+    assert futures_rest.parse_open_positions(encode(payload)).values[0].symbol == "PF_XBTUSD"
+
+
+def test_a_bad_execution_does_not_hide_how_the_order_ended() -> None:
+    """The status is read, the execution is set aside."""
+    payload: Any = answer()
+    payload["sendStatus"]["orderEvents"][0]["price"] = None
+
+    parsed = orders.parse_answer(PLACE, encode(payload), AT)
+
+    (done,) = parsed.values
+    assert isinstance(done, CommandAnswered)
+    assert done.status == "placed"
+    assert parsed.quarantined[0].field == "[0].price"
+
+
+@pytest.mark.parametrize("text", ["2026-01-05", "2026-01-05T00:00:00", "yesterday", None, 5])
+def test_a_time_without_zone_is_no_time(text: object) -> None:
+    """Local time is never assumed."""
+    with pytest.raises(MalformedPayload, match="ISO time with zone"):
+        parse_iso_us(text, "x", "time")
+
+
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ({}, "orderType"),
+        ({"orderType": "lmt", "symbol": "PF_XBTUSD", "side": "buy", "size": "1"}, "limitPrice"),
+        ({"orderType": "stp", "symbol": "PF_XBTUSD", "side": "buy", "size": "1"}, "stopPrice"),
+        ({"orderType": "mkt", "symbol": "PF_XBTUSD", "side": "buy", "size": "0"}, "size"),
+        ({"orderType": "trailing_stop", "symbol": "PF_XBTUSD", "side": "buy", "size": "1"}, "orderType"),
+        ({"orderType": "stp", "symbol": "X", "side": "buy", "size": "1", "stopPrice": "1", "triggerSignal": "last"}, "triggerSignal"),
+    ],
+)  # fmt: skip
+def test_a_bad_form_names_kraken_s_parameter(form: dict[str, str], field: str) -> None:
+    """The venue can answer which argument is wrong."""
+    with pytest.raises(MalformedPayload) as caught:
+        orders.parse_send_order(form, AT)
+
+    assert caught.value.field == field
+
+
+def test_forms_of_foreign_clients_are_understood() -> None:
+    """Python's `True`, lower-case symbols, no client id."""
+    form = {"orderType": "mkt", "symbol": "pf_xbtusd", "side": "sell", "size": "0.01", "reduceOnly": "True"}
+    command = orders.parse_send_order(form, AT)
+
+    assert (command.symbol, command.reduce_only, command.client_order_id, command.role) == (
+        "PF_XBTUSD",
+        True,
+        "",
+        "exit",
+    )

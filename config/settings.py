@@ -118,7 +118,9 @@ class StoreSettings(Section):
     """Where state is kept. `database` empty: SQLite in `directory`."""
 
     directory: str = "state"
-    database: str = ""
+    database: str = Field(
+        "", pattern=r"^$|^postgresql(\+psycopg)?://.+$", description="postgresql://user:password@host/name"
+    )
 
 
 class Settings(Section):

@@ -223,6 +223,11 @@ class Tape:
         return cls(tracks, settings, start_us - start_us % -BAR_US, end_us)
 
     @property
+    def futures(self) -> frozenset[str]:
+        """The contracts that have a price here."""
+        return frozenset(self._contracts)
+
+    @property
     def instruments(self) -> tuple[Instrument, ...]:
         """The contracts traded on this tape, in symbol order; list these at the exchange."""
         return tuple(track.instrument for track in self.tracks.values())
@@ -234,15 +239,19 @@ class Tape:
 
     # --- spot -----------------------------------------------------------------------------------------------
 
-    def candles(self, spot_symbol: str, timeframe: Timeframe, since_ms: int | None, until_us: int) -> list[CandleSeen]:
-        """Closed candles, oldest first: open time >= `since_ms`, over at or before `until_us`. Whole buckets only."""
+    def candles(
+        self, spot_symbol: str, timeframe: Timeframe, since_ms: int | None, until_us: int, *, at_us: int | None = None
+    ) -> list[CandleSeen]:
+        """Closed candles, oldest first: open time >= `since_ms`, over at or before `until_us`. Whole buckets only.
+
+        They are seen at `at_us`, by default at `until_us`.
+        """
+        at_us = until_us if at_us is None else at_us
         series = self._series(spot_symbol, timeframe)
         step = TIMEFRAME_MS[timeframe]
         first = 0 if since_ms is None else int(np.searchsorted(series.time, since_ms))
         last = int(np.searchsorted(series.time, until_us // 1000 - step, side="right"))
-        return [
-            _seen(spot_symbol, timeframe, series, i, until_us) for i in range(first, last) if not series.synthetic[i]
-        ]
+        return [_seen(spot_symbol, timeframe, series, i, at_us) for i in range(first, last) if not series.synthetic[i]]
 
     def closed(self, spot_symbol: str, close_us: int, at_us: int) -> CandleSeen | None:
         """The 15m candle that ended at `close_us`, seen at `at_us`; None when nothing was traded in it."""
@@ -252,15 +261,13 @@ class Tape:
             return None
         return _seen(spot_symbol, "15m", track.candles, bar, at_us)
 
-    def running(self, spot_symbol: str, at_us: int) -> CandleSeen | None:
-        """The 15m candle as it stands at `at_us`; at the very end of a candle that candle, whole. None: nothing was traded."""
+    def running(self, spot_symbol: str, at_us: int) -> CandleSeen:
+        """The 15m candle as it stands at `at_us`; at the very end of a candle that candle, whole. Volume 0: no trade yet."""
         track = self.tracks[spot_symbol]
         grid = self._grid(at_us)
         bar, into = track.place(grid)
         if into == 0 and bar > 0:
             bar, into = bar - 1, BAR_US
-        if track.candles.synthetic[bar]:
-            return None
         price = track.knots[bar, 3].item() if into == BAR_US else track.spot(grid)
         reached = [*track.rows[bar][: into // LEG_US + 1], price]
         open_ms = int(track.candles.time[bar])

@@ -11,13 +11,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 
 from actors.ledger import tables
 from actors.ledger.pages import NO_SEAL, Record, pack, seal
 from actors.ledger.project import ROUTINE, Row, changes, names_of
 from actors.ledger.queries import Reader, latch_state
-from actors.ledger.store import JournalFailed, owned, reading_engine, upgrade, writing_engine
+from actors.ledger.store import JournalFailed, failing_as, hidden, owned, reading_engine, upgrade, writing_engine
 from protocol.codec import encode
 from protocol.messages.base import Message
 from protocol.messages.control import Latch
@@ -38,7 +37,7 @@ class LatchBook:
 
     def read(self) -> LatchState:
         """The kill switch as last written; not latched when nothing was."""
-        with self._engine.connect() as connection:
+        with failing_as(JournalFailed, "the latch could not be read"), self._engine.connect() as connection:
             return latch_state(connection)
 
     def latch(self, latch: Latch) -> None:
@@ -51,7 +50,7 @@ class LatchBook:
 
     def _turn(self, wanted: LatchState) -> None:
         row = {"latched": wanted.latched, "reason": wanted.reason, "by": wanted.by, "at": wanted.at}
-        with _storing(), self._engine.begin() as connection:
+        with failing_as(JournalFailed, "the ledger could not be written"), self._engine.begin() as connection:
             if latch_state(connection).latched != wanted.latched:
                 connection.execute(insert(tables.latch), row)
 
@@ -92,7 +91,7 @@ class Ledger(LatchBook):
         """What `actor` last asked to keep, flushed or not."""
         if actor in self._memories:
             return self._memories[actor]
-        with self._connection.begin():
+        with failing_as(JournalFailed, "the ledger could not be read"), self._connection.begin():
             body: bytes | None = self._connection.scalar(
                 select(tables.memory.c.body).where(tables.memory.c.actor == actor)
             )
@@ -104,7 +103,7 @@ class Ledger(LatchBook):
         if not self._records and not self._memories:
             return
         try:
-            with _storing(), self._connection.begin():
+            with failing_as(JournalFailed, "the ledger could not be written"), self._connection.begin():
                 sealed = self._write_page() if self._records else self._seal
                 self._upsert(tables.memory, [{"actor": a, "body": m} for a, m in self._memories.items()])
         except JournalFailed as failure:
@@ -117,7 +116,7 @@ class Ledger(LatchBook):
 
     def import_candles(self, candles: Iterable[CandleClosed]) -> None:
         """Add closed candles to the store; those already there stand."""
-        with _storing(), self._connection.begin():
+        with failing_as(JournalFailed, "the ledger could not be written"), self._connection.begin():
             self._state(*changes(list(candles)))
 
     def reader(self) -> Reader:
@@ -195,21 +194,14 @@ def _row(seq: int, place: int, actor: str, message: Message) -> Row:
 
 
 @contextmanager
-def _storing() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise JournalFailed(f"the ledger could not be written: {error.orig}") from error
-
-
-@contextmanager
 def open_ledger(url: str, *, at: int = 0, settings: str = "") -> Iterator[Ledger]:
     """The ledger at `url`, this process its one writer: schema made or migrated, a new run begun at `at` (microseconds
-    UTC) under `settings` (JSON). Flushes on the way out unless it has failed. Raises SecondInstance.
+    UTC) under `settings` (JSON). Flushes on the way out unless it has failed. Raises
+    SecondInstance, and JournalFailed when the database cannot be had.
     """
     engine = writing_engine(url)
     try:
-        with owned(engine) as connection:
+        with failing_as(JournalFailed, f"the ledger at {hidden(url)} failed"), owned(engine) as connection:
             upgrade(connection)
             ledger = Ledger(engine, connection, at=at, settings=settings)
             try:

@@ -12,13 +12,12 @@ from sqlalchemy import Connection, Engine, Select, select
 
 from actors.ledger import tables
 from actors.ledger.pages import NO_SEAL, Step, seal, unpack
+from actors.ledger.project import Row
 from protocol.codec import decode
 from protocol.messages.base import Message
 from protocol.messages.spot import CandleClosed
 from protocol.ports import LatchState
 from protocol.units import Timeframe
-
-Row = dict[str, Any]
 
 PAGES_BACK_MAX: Final = 256
 """How far before a message its cause is looked for. They share a moment, so it is in the same page or the one before."""

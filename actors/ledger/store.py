@@ -53,14 +53,21 @@ def database_url(store: StoreSettings, mode: Mode, env: Environment) -> str:
     """
     if not store.database:
         return f"sqlite:///{Path(store.directory) / f'{mode}-{env}' / 'ledger.sqlite'}"
-    url = make_url(store.database)
-    if url.get_backend_name() != "postgresql":
-        return store.database
     return (
-        url.set(drivername="postgresql+psycopg")
+        make_url(store.database)
+        .set(drivername="postgresql+psycopg")
         .update_query_dict({"options": f"-csearch_path={mode}_{env}"})
         .render_as_string(hide_password=False)
     )
+
+
+@contextmanager
+def failing_as(kind: type[Exception], what: str) -> Iterator[None]:
+    """Whatever the database complains of, as one line of ours."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise kind(f"{what}: {' '.join(str(error.orig).split())}") from error
 
 
 def hidden(url: str) -> str:
@@ -98,21 +105,21 @@ def reading_engine(url: str) -> Engine:
     else:
         engine = create_engine(parsed, execution_options={"postgresql_readonly": True})
     try:
-        with engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
-    except DBAPIError as error:
+        _must_be_ours(engine, hidden(url))
+    except NoLedger:
         engine.dispose()
-        raise NoLedger(f"the ledger at {hidden(url)} cannot be read: {error.orig}") from error
+        raise
+    return engine
+
+
+def _must_be_ours(engine: Engine, place: str) -> None:
+    with failing_as(NoLedger, f"the ledger at {place} cannot be read"), engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
     wanted = _migrations().get_current_head()
     if found is None:
-        engine.dispose()
-        raise NoLedger(f"no ledger at {hidden(url)}: the daemon has not run in this mode and environment yet")
+        raise NoLedger(f"no ledger at {place}: the daemon has not run in this mode and environment yet")
     if found != wanted:
-        engine.dispose()
-        raise NoLedger(
-            f"the ledger at {hidden(url)} has schema {found}, this program reads {wanted}: start the daemon once"
-        )
-    return engine
+        raise NoLedger(f"the ledger at {place} has schema {found}, this program reads {wanted}: start the daemon once")
 
 
 def _in_memory(url: URL) -> bool:
@@ -161,13 +168,15 @@ def _file_lock(engine: Engine) -> Iterator[None]:
 
 
 def _lock_schema(connection: Connection) -> None:
-    """The lock belongs to the session: when the connection breaks, the lock and the means to write go together."""
+    """The lock belongs to the session: when the connection breaks, the lock and the means to write go together. It is
+    waited for a moment: the server may not have noticed yet that a killed daemon is gone.
+    """
     with connection.begin():
         schema = _make_schema(connection)
+        connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}"))
         name = {"name": ADVISORY_LOCK + schema}
-        taken = connection.scalar(text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), name)
-    if not taken:
-        raise SecondInstance(f"another process writes schema {schema} of this database: stop it first")
+        with failing_as(SecondInstance, f"another process writes schema {schema} of this database, stop it first"):
+            connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), name)
 
 
 def _make_schema(connection: Connection) -> str:

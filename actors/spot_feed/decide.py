@@ -18,11 +18,10 @@ from config.settings import Settings
 from protocol.messages.base import Message, follow
 from protocol.messages.control import HaltEntries, ResumeEntries, WakeAt, Woken
 from protocol.messages.spot import CandleClosed, CandleSeen, HistorySeen, RequestHistory, SpotFault, SpotPrice
-from protocol.units import DAY_US, TIMEFRAME_MS, Timeframe, close_time_us, seconds_us
+from protocol.units import TIMEFRAME_MS, Timeframe, close_time_us, seconds_us
 
 BASE: Final[Timeframe] = "15m"
 STEP_MS: Final = TIMEFRAME_MS[BASE]
-DAY_MS: Final = DAY_US // 1000
 BACKFILL: Final[tuple[Timeframe, ...]] = ("1d", "4h", "1h", BASE)
 """Longest first: a decision on a base candle needs the bias that was known before it."""
 HELD_MOST: Final = 1_000
@@ -270,37 +269,20 @@ def _history(rules: Rules, series: Series, seen: HistorySeen) -> Answer:
 
 
 def _release(rules: Rules, series: Series, cause: HistorySeen) -> Answer:
-    """Every series is back-filled: tell the seeds, longest timeframe first, then the base candles.
+    """Every series is back-filled: tell the settled seeds, longest timeframe first, then the base candles.
 
-    With seeds the base series begins at a midnight, so that every longer bucket is wholly native or wholly local.
+    Which seeds join the base series without a hole, and which only serve to compare, is the strategy's to decide.
     """
-    waiting = series.waiting
-    if series.seeds:
-        midnights = (place for place, candle in enumerate(waiting) if candle.open_time_ms % DAY_MS == 0)
-        waiting = waiting[next(midnights, 0) :]
-    begins_us = waiting[0].open_time_ms * 1000 if waiting else cause.at
     out: list[Message] = [
         _closed(cause, seed)
         for timeframe in BACKFILL[:-1]
-        for seed in _unbroken([s for s in series.seeds if s.timeframe == timeframe], begins_us)
+        for _, seed in sorted({s.open_time_ms: s for s in series.seeds if s.timeframe == timeframe}.items())
+        if cause.at >= close_time_us(seed.open_time_ms, timeframe) + rules.settle_us
     ]
-    series = replace(series, released=True, seeds=(), waiting=waiting)
-    series, more = _advance(
-        rules, series, cause, proven_ms=cause.newest_open_time_ms if cause.timeframe == BASE else None
-    )
+    series = replace(series, released=True, seeds=())
+    proven = cause.newest_open_time_ms if cause.timeframe == BASE else None
+    series, more = _advance(rules, series, cause, proven_ms=proven)
     return series, [*out, *more]
-
-
-def _unbroken(seeds: list[CandleSeen], until_us: int) -> list[CandleSeen]:
-    """The newest run without a hole of the seeds closed by `until_us`, oldest first. Of equal open times the last seen."""
-    by_time = {s.open_time_ms: s for s in seeds if close_time_us(s.open_time_ms, s.timeframe) <= until_us}
-    run: list[CandleSeen] = []
-    for open_time in sorted(by_time, reverse=True):
-        seed = by_time[open_time]
-        if run and open_time != run[-1].open_time_ms - TIMEFRAME_MS[seed.timeframe]:
-            break
-        run.append(seed)
-    return run[::-1]
 
 
 # --- time ------------------------------------------------------------------------------------------------------

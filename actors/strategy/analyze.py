@@ -68,8 +68,7 @@ def segments(candles: Candles, params: StrategyParams, tf_ms: int) -> list[tuple
     times, values = candles
     first = 0
     while first < len(times):
-        empty = Series(params, tf_ms, "exec").arrays
-        length, verdict = k.inspect(empty, times[first:], values[first:])
+        length, verdict = Series(params, tf_ms, "exec").inspect(Candles(times[first:], values[first:]))
         if verdict == k.REPEATED:
             times, values = np.delete(times, first + length), np.delete(values, first + length, axis=0)
             continue
@@ -108,7 +107,7 @@ def _record(whole: Sequence[int], real: Sequence[float], first_bar: int) -> dict
     return {"bar": bar + first_bar, "time": time, "type": name, "dir": d} | _details(name, d, src, note, count, real)
 
 
-def _details(name: str, d: int, src: int, note: int, count: int, real: Sequence[float]) -> dict[str, Any]:  # noqa: PLR0911
+def _details(name: str, d: int, src: int, note: int, count: int, real: Sequence[float]) -> dict[str, Any]:  # noqa: PLR0911, PLR0917
     family, _, what = name.partition("_")
     match family, what:
         case "SWING", _:

@@ -163,7 +163,14 @@ def _signal(state: State, market: Market, message: CandleClosed, view: View) -> 
     if message.at >= valid_until_ms * 1000:
         market.tracks[view.timeframe].use(zone.members, longest_life)
         return _held(message, view, EXPIRED)
-    snapshot = take_snapshot(view, market.symbol, judge(view), state.params_hash, market.data_epoch, valid_until_ms)
+    snapshot = take_snapshot(
+        view,
+        symbol=market.symbol,
+        results=judge(view),
+        params_hash=state.params_hash,
+        data_epoch=market.data_epoch,
+        valid_until_ms=valid_until_ms,
+    )
     market.tracks[view.timeframe].use(zone.members, longest_life)
     return Signal(
         id=signal_id(market.symbol, view.timeframe, candle.open_time_ms, state.params_hash),
@@ -189,8 +196,8 @@ def _signal(state: State, market: Market, message: CandleClosed, view: View) -> 
 
 def _read(market: Market, message: CandleClosed, tf: ExecTimeframe, series: Series, bias: int) -> StructureRead:
     """What this bar says to whoever holds a position (section 5)."""
-    a, candle, bar = series.arrays, series.candle(), series.bars - 1
-    buffer = market.params.sl_buffer_atr * a.f[k.ATR]
+    f, candle, bar = series.f, series.candle(), series.bars - 1
+    buffer = market.params.sl_buffer_atr * f[k.ATR]
     four_hours = market.bias["4h"]
     is_new = series.close_time_ms - series.tf_ms < four_hours.close_time_ms <= series.close_time_ms
     return follow(
@@ -203,18 +210,18 @@ def _read(market: Market, message: CandleClosed, tf: ExecTimeframe, series: Seri
         high=candle.high,
         low=candle.low,
         close=candle.close,
-        atr=number(a.f[k.ATR]),
+        atr=number(f[k.ATR]),
         choch=choch_at(series, bar),
         choch_4h=choch_at(four_hours, four_hours.bars - 1) if is_new else 0,
         bias=bias,
-        trail_long=number(a.f[k.SWING_LEVEL + 1] - buffer),
-        trail_short=number(a.f[k.SWING_LEVEL] + buffer),
+        trail_long=number(f[k.SWING_LEVEL + 1] - buffer),
+        trail_short=number(f[k.SWING_LEVEL] + buffer),
     )
 
 
 def choch_at(series: Series, bar: int) -> int:
     """Direction of the change of character known at `bar`, 0 if there was none."""
-    i = series.arrays.i
+    i = series.i
     if bar < 0:
         return 0
     return 1 if i[k.CHOCH_BAR] == bar else (-1 if i[k.CHOCH_BAR + 1] == bar else 0)

@@ -3,7 +3,7 @@
 `advance` takes one closed candle or a million and writes the same bytes into the state, the rows and the events. It is
 compiled; with NUMBA_DISABLE_JIT=1 the same text runs as plain Python. There is no second implementation.
 
-It must not know symbols, bias, entry rules, parameters by name or time: only candles in order, already found sound by `inspect`.
+It must not know symbols, bias, entry rules, parameters by name or time: only candles in order, each once.
 
 Everything compiled stands in this one file because numba's cache watches only the file of the function that was called: a
 helper or constant changed elsewhere would leave stale machine code behind. fastmath stays off: re-association would make
@@ -13,6 +13,7 @@ Conventions: `d` is +1 for bullish, high or buy-side and -1 for its mirror; `sid
 is the mirrored comparison and exact, since multiplying by one is. A missing value is NaN, and a comparison with it is false.
 """
 
+# ruff: noqa: PLR0917, PLR1730  (compiled functions take their arguments by position; see `_range` for the other)
 from __future__ import annotations
 
 from typing import Final, NamedTuple
@@ -91,7 +92,8 @@ OB_LIVING: Final = 30
 POOL_LIVING: Final = 32
 SWINGS_SEEN: Final = 34  # how many were written to the rings
 BREAKS_SEEN: Final = 35
-STATE_I: Final = 36
+EVENTS: Final = 36  # written by the running call; 0 between calls
+STATE_I: Final = 37
 
 # --- state: reals --------------------------------------------------------------------------------------------------
 EMA_SUM: Final = 0
@@ -168,8 +170,7 @@ BREAKS_KEPT: Final = 2
 KEPT_DIR: Final = 0
 KEPT_TIME: Final = 1
 KEPT_NOTE: Final = 2  # swing: label; break: is it a change of character
-KEPT_BAR: Final = 3
-KEPT_I: Final = 4
+KEPT_I: Final = 3
 
 # --- events --------------------------------------------------------------------------------------------------------
 # Numbered in the order in which they are stored within one bar.
@@ -226,7 +227,7 @@ REVISED: Final = 4
 
 
 class Arrays(NamedTuple):
-    """The whole state of one series, and its parameters. Sizes depend on the parameters, never on how many candles came."""
+    """The state of one series by name: views into its memory, see `views`."""
 
     options_i: Ints  # (OPTIONS_I,)
     options_f: Floats  # (OPTIONS_F,)
@@ -242,10 +243,8 @@ class Arrays(NamedTuple):
     brk_f: Floats
     pool_i: Ints  # (rows, POOL_I), oldest first
     pool_f: Floats  # (rows, POOL_F)
-    swings_i: Ints  # (SWINGS_KEPT, KEPT_I) ring
-    swings_f: Floats
-    breaks_i: Ints  # (BREAKS_KEPT, KEPT_I) ring
-    breaks_f: Floats
+    kept_i: Ints  # (SWINGS_KEPT + BREAKS_KEPT, KEPT_I) two rings: swings, then breaks
+    kept_f: Floats  # (SWINGS_KEPT + BREAKS_KEPT,)
 
 
 class Output(NamedTuple):
@@ -255,44 +254,74 @@ class Output(NamedTuple):
     f: Floats  # (n, EVENT_F)
 
 
-def make_arrays(options_i: Ints, options_f: Floats) -> Arrays:
-    """An empty series. `options_i` (OPTIONS_I,) and `options_f` (OPTIONS_F,) as numbered above; EVENTS_MOST is filled in here."""
-    ring = int(max(options_i[OB_MAX_LOOKBACK], options_i[SWING_LEFT] + options_i[SWING_RIGHT], 3)) + 2
+@njit(cache=True)
+def sizes(options_i: Ints) -> tuple[int, int, int, int, int]:
+    """Rows of the candle ring, the gap, block, breaker and pool tables: they follow from the parameters alone."""
+    ring = max(options_i[OB_MAX_LOOKBACK], options_i[SWING_LEFT] + options_i[SWING_RIGHT], 3) + 2
     # Gaps mitigated at the newest bar stay one bar longer: entries may use the retest that ends them.
-    gaps = 2 * int(options_i[FVG_MAX_ACTIVE]) + 2
-    blocks = 2 * int(options_i[OB_MAX_ACTIVE]) + 2
-    # A bar makes at most one block, a block lives and its breaker after it at most ob_max_age bars each.
-    breakers = 2 * int(options_i[OB_MAX_AGE]) + 4
-    pools = 2 * int(options_i[LIQ_MAX_POOLS]) + 2
-    options_i = options_i.copy()
-    options_i[EVENTS_MOST] = 4 * gaps + 4 * blocks + 2 * breakers + pools + 16
-    state_i = np.zeros(STATE_I, np.int64)
-    for first, last in ((REF_BAR, REF_BAR + 2), (SWING_BAR, SWING_BAR + 2), (BREAK_BAR, BREAK_BAR + 2)):
-        state_i[first:last] = -1
-    state_i[CHOCH_BAR : OB_LAST_K + 2] = -1
+    gaps = 2 * options_i[FVG_MAX_ACTIVE] + 2
+    blocks = 2 * options_i[OB_MAX_ACTIVE] + 2
+    # A bar makes at most one block; a block, and its breaker after it, live at most ob_max_age bars each.
+    breakers = 2 * options_i[OB_MAX_AGE] + 4
+    pools = 2 * options_i[LIQ_MAX_POOLS] + 2
+    return ring, gaps, blocks, breakers, pools
+
+
+@njit(cache=True)
+def views(whole: Ints, real: Floats) -> Arrays:
+    """The memory of a series by name. It is two flat arrays because every array handed to compiled code costs time."""
+    ring, gaps, blocks, breakers, pools = sizes(whole)
+    i0 = OPTIONS_I
+    i1 = i0 + STATE_I
+    i2 = i1 + ring
+    i3 = i2 + gaps * ZONE_I
+    i4 = i3 + blocks * ZONE_I
+    i5 = i4 + breakers * ZONE_I
+    i6 = i5 + pools * POOL_I
+    f0 = OPTIONS_F
+    f1 = f0 + STATE_F
+    f2 = f1 + ring * RING_WIDTH
+    f3 = f2 + gaps * ZONE_F
+    f4 = f3 + blocks * ZONE_F
+    f5 = f4 + breakers * ZONE_F
+    f6 = f5 + pools * POOL_F
     return Arrays(
-        options_i=options_i,
-        options_f=options_f.copy(),
-        i=state_i,
-        f=np.where(np.isin(np.arange(STATE_F), SUMS), 0.0, NAN),
-        times=np.zeros(ring, np.int64),
-        candles=np.zeros((ring, RING_WIDTH)),
-        fvg_i=np.zeros((gaps, ZONE_I), np.int64),
-        fvg_f=np.zeros((gaps, ZONE_F)),
-        ob_i=np.zeros((blocks, ZONE_I), np.int64),
-        ob_f=np.zeros((blocks, ZONE_F)),
-        brk_i=np.zeros((breakers, ZONE_I), np.int64),
-        brk_f=np.zeros((breakers, ZONE_F)),
-        pool_i=np.zeros((pools, POOL_I), np.int64),
-        pool_f=np.zeros((pools, POOL_F)),
-        swings_i=np.zeros((SWINGS_KEPT, KEPT_I), np.int64),
-        swings_f=np.zeros(SWINGS_KEPT),
-        breaks_i=np.zeros((BREAKS_KEPT, KEPT_I), np.int64),
-        breaks_f=np.zeros(BREAKS_KEPT),
+        whole[:i0],
+        real[:f0],
+        whole[i0:i1],
+        real[f0:f1],
+        whole[i1:i2],
+        real[f1:f2].reshape((ring, RING_WIDTH)),
+        whole[i2:i3].reshape((gaps, ZONE_I)),
+        real[f2:f3].reshape((gaps, ZONE_F)),
+        whole[i3:i4].reshape((blocks, ZONE_I)),
+        real[f3:f4].reshape((blocks, ZONE_F)),
+        whole[i4:i5].reshape((breakers, ZONE_I)),
+        real[f4:f5].reshape((breakers, ZONE_F)),
+        whole[i5:i6].reshape((pools, POOL_I)),
+        real[f5:f6].reshape((pools, POOL_F)),
+        whole[i6:].reshape((SWINGS_KEPT + BREAKS_KEPT, KEPT_I)),
+        real[f6:],
     )
 
 
 SUMS: Final = (EMA_SUM, TR_SUM, PLUS_DM, MINUS_DM, DM_TR, DX_SUM, GAIN, LOSS)
+BARS_UNKNOWN: Final = (REF_BAR, SWING_BAR, BREAK_BAR, CHOCH_BAR, DIV_BAR, SWEPT_BAR, OB_LAST_K)
+
+
+def make_memory(options_i: Ints, options_f: Floats) -> tuple[Ints, Floats]:
+    """An empty series under options numbered as above, (OPTIONS_I,) and (OPTIONS_F,); EVENTS_MOST is filled in here."""
+    ring, gaps, blocks, breakers, pools = (int(rows) for rows in sizes(options_i))
+    zones, kept = gaps + blocks + breakers, SWINGS_KEPT + BREAKS_KEPT
+    whole = np.zeros(OPTIONS_I + STATE_I + ring + zones * ZONE_I + pools * POOL_I + kept * KEPT_I, np.int64)
+    real = np.zeros(OPTIONS_F + STATE_F + ring * RING_WIDTH + zones * ZONE_F + pools * POOL_F + kept)
+    whole[:OPTIONS_I], real[:OPTIONS_F] = options_i, options_f
+    whole[EVENTS_MOST] = 4 * gaps + 4 * blocks + 2 * breakers + pools + 16
+    for at in BARS_UNKNOWN:
+        whole[OPTIONS_I + at : OPTIONS_I + at + 2] = -1
+    for at in range(STATE_F):
+        real[OPTIONS_F + at] = 0.0 if at in SUMS else NAN
+    return whole, real
 
 
 def make_output(size: int) -> Output:
@@ -300,97 +329,108 @@ def make_output(size: int) -> Output:
     return Output(np.zeros((size, EVENT_I), np.int64), np.zeros((size, EVENT_F)))
 
 
+# --- A: validation ------------------------------------------------------------------------------------------------------
+
+
 @njit(cache=True)
-def inspect(s: Arrays, times: Ints, candles: Floats) -> tuple[int, int]:
-    """Step A: the first candle that must not be taken after this state and those before it, and why; (n, SOUND) if all may.
+def _verdict(state: Ints, tf: int, newest: Floats, row: int, time: int, candle: Floats, n: int) -> int:
+    """May row `n` of `candle`, opening at `time`, follow a series of `state`, whose newest candle is row `row` of `newest`?"""
+    o, h, low, c, v = candle[n, 0], candle[n, 1], candle[n, 2], candle[n, 3], candle[n, 4]
+    finite = np.isfinite(o) and np.isfinite(h) and np.isfinite(low) and np.isfinite(c) and np.isfinite(v)
+    ordered = low > 0.0 and low <= o and low <= c and h >= o and h >= c
+    if not (finite and ordered and v >= 0.0 and time >= 0 and time % tf == 0):
+        return MALFORMED
+    if state[BARS] == 0:
+        return SOUND
+    if time < state[TIME]:
+        return MALFORMED
+    if time == state[TIME]:
+        for column in range(5):
+            if newest[row, column] != candle[n, column]:
+                return REVISED
+        return REPEATED
+    return GAP if time - state[TIME] > tf else SOUND
+
+
+@njit(cache=True)
+def inspect(whole: Ints, real: Floats, times: Ints, candles: Floats) -> tuple[int, int]:
+    """Step A for a whole column: the first candle that `advance` would not take, and why; (n, SOUND) if it takes all.
 
     `times` (n,) open times in ms; `candles` (n, 5) open, high, low, close, volume. Changes nothing.
     """
-    tf = s.options_i[TF_MS]
-    seen = s.i[BARS]
-    previous = s.i[TIME]
-    ring = len(s.times)
+    s = views(whole, real)
+    tf, state = s.options_i[TF_MS], s.i.copy()
+    newest, row = s.candles, (state[BARS] - 1) % len(s.times)
     for n in range(len(times)):
-        time = times[n]
-        o, h, low, c, v = candles[n, 0], candles[n, 1], candles[n, 2], candles[n, 3], candles[n, 4]
-        finite = np.isfinite(o) and np.isfinite(h) and np.isfinite(low) and np.isfinite(c) and np.isfinite(v)
-        if not finite or low <= 0.0 or v < 0.0 or h < max(o, c) or low > min(o, c) or time < 0 or time % tf != 0:
-            return n, MALFORMED
-        if seen > 0 and time <= previous:
-            if time < previous:
-                return n, MALFORMED
-            same = True
-            for k in range(5):
-                newest = candles[n - 1, k] if n > 0 else s.candles[(seen - 1) % ring, k]
-                if newest != candles[n, k]:
-                    same = False
-            return n, REPEATED if same else REVISED
-        if seen > 0 and time - previous > tf:
-            return n, GAP
-        previous = time
-        seen += 1
+        verdict = _verdict(state, tf, newest, row, times[n], candles, n)
+        if verdict != SOUND:
+            return n, verdict
+        state[BARS] += 1
+        state[TIME] = times[n]
+        newest, row = candles, n
     return len(times), SOUND
 
 
 @njit(cache=True)
-def advance(s: Arrays, times: Ints, candles: Floats, start: int, rows: Floats, out: Output) -> tuple[int, int]:
-    """Take candles `start`.. in order, steps B to H; stop early when `out` might not hold the next bar's events.
+def advance(
+    whole: Ints, real: Floats, times: Ints, candles: Floats, start: int, rows: Floats, out_i: Ints, out_f: Floats
+) -> tuple[int, int, int]:
+    """Take candles `start`.. in order, steps A to H. Stops at a candle that may not be taken, nothing changed by it, and
+    when the output might not hold the next bar's events.
 
-    `rows` (n, ROW_WIDTH) receives one row a candle. Returns (index of the first candle not taken, events written).
+    `whole` and `real` are the series' memory; `rows` (n, ROW_WIDTH) receives one row a candle; `out_i` and `out_f` are an
+    Output. Returns (index of the first candle not taken, events written, verdict on the last one looked at).
     """
-    events = 0
-    n = start
+    s, out = views(whole, real), Output(out_i, out_f)
+    s.i[EVENTS] = 0
+    n, verdict = start, SOUND
     room = len(out.i) - s.options_i[EVENTS_MOST]
     ring = len(s.times)
-    while n < len(times) and events <= room:
+    while n < len(times) and s.i[EVENTS] <= room:
         i = s.i[BARS]
         at = i % ring
+        verdict = _verdict(s.i, s.options_i[TF_MS], s.candles, (i - 1) % ring, times[n], candles, n)
+        if verdict != SOUND:
+            break
         s.times[at] = times[n]
-        for k in range(5):
-            s.candles[at, k] = candles[n, k]
+        for column in range(5):
+            s.candles[at, column] = candles[n, column]
         if i == 0:
             s.i[ANCHOR_TIME] = times[n]
         s.i[TIME] = times[n]
         _indicators(s, i)
-        events = _gaps(s, i, out, events)
-        events = _blocks(s, i, out, events)
-        events = _pools(s, i, out, events)
-        events = _break(s, i, out, events)
-        events = _new_gap(s, i, out, events)
-        events = _swings(s, i, out, events)
-        _range(s, i)
+        _gaps(s, i, out)
+        _breakers(s, i, out)  # before blocks: a block broken by this bar is a breaker from the next one on
+        _blocks(s, i, out)
+        _pools(s, i, out)
+        _break(s, i, out)
+        _new_gap(s, i, out)
+        _swings(s, i, out)
+        _range(s.f, s.candles[at, HIGH], s.candles[at, LOW], s.candles[at, CLOSE])
         s.i[BARS] = i + 1
-        _row(s, i, rows, n)
+        _row(s, s.candles[at, CLOSE], rows, n)
         n += 1
-    return n, events
+    events = s.i[EVENTS]
+    s.i[EVENTS] = 0
+    return n, events, verdict
 
 
 @njit(cache=True)
 def _emit(
-    s: Arrays,
-    i: int,
-    out: Output,
-    events: int,
-    kind: int,
-    d: int,
-    src: int,
-    note: int,
-    count: int,
-    x: float,
-    y: float,
-    z: float,
-) -> int:
-    out.i[events, EV_BAR] = i
-    out.i[events, EV_TIME] = s.i[TIME]
-    out.i[events, EV_TYPE] = kind
-    out.i[events, EV_DIR] = d
-    out.i[events, EV_SRC] = src
-    out.i[events, EV_NOTE] = note
-    out.i[events, EV_COUNT] = count
-    out.f[events, 0] = x
-    out.f[events, 1] = y
-    out.f[events, 2] = z
-    return events + 1
+    state: Ints, out: Output, kind: int, d: int, src: int, note: int, count: int, x: float, y: float, z: float
+) -> None:
+    n = state[EVENTS]
+    out.i[n, EV_BAR] = state[BARS]
+    out.i[n, EV_TIME] = state[TIME]
+    out.i[n, EV_TYPE] = kind
+    out.i[n, EV_DIR] = d
+    out.i[n, EV_SRC] = src
+    out.i[n, EV_NOTE] = note
+    out.i[n, EV_COUNT] = count
+    out.f[n, 0] = x
+    out.f[n, 1] = y
+    out.f[n, 2] = z
+    state[EVENTS] = n + 1
 
 
 # --- B: indicators. The order of operations is TA-Lib's, so that the last bits agree too ----------------------------------
@@ -400,7 +440,7 @@ def _emit(
 def _indicators(s: Arrays, i: int) -> None:
     ring = len(s.times)
     high, low, close = s.candles[i % ring, HIGH], s.candles[i % ring, LOW], s.candles[i % ring, CLOSE]
-    _ema(s, i, close)
+    _ema(s.options_i, s.f, i, close)
     if i > 0:
         before = (i - 1) % ring
         high_before, low_before, close_before = (
@@ -409,82 +449,82 @@ def _indicators(s: Arrays, i: int) -> None:
             s.candles[before, CLOSE],
         )
         true_range = max(high - low, abs(high - close_before), abs(low - close_before))
-        _atr(s, i, true_range)
-        _adx(s, i, high - high_before, low_before - low, true_range)
-        _rsi(s, i, close - close_before)
+        _atr(s.options_i, s.f, i, true_range)
+        _adx(s.options_i, s.f, i, high - high_before, low_before - low, true_range)
+        _rsi(s.options_i, s.f, i, close - close_before)
     s.candles[i % ring, RING_RSI] = s.f[RSI]
 
 
 @njit(cache=True)
-def _ema(s: Arrays, i: int, x: float) -> None:
-    n = s.options_i[EMA_PERIOD]
+def _ema(options: Ints, f: Floats, i: int, x: float) -> None:
+    n = options[EMA_PERIOD]
     if i < n:
-        s.f[EMA_SUM] += x
+        f[EMA_SUM] += x
         if i == n - 1:
-            s.f[EMA] = s.f[EMA_SUM] / n
+            f[EMA] = f[EMA_SUM] / n
     else:
-        s.f[EMA] = (x - s.f[EMA]) * (2.0 / (n + 1)) + s.f[EMA]
+        f[EMA] = (x - f[EMA]) * (2.0 / (n + 1)) + f[EMA]
 
 
 @njit(cache=True)
-def _atr(s: Arrays, i: int, true_range: float) -> None:
-    n = s.options_i[ATR_PERIOD]
+def _atr(options: Ints, f: Floats, i: int, true_range: float) -> None:
+    n = options[ATR_PERIOD]
     if i <= n:
-        s.f[TR_SUM] += true_range
+        f[TR_SUM] += true_range
         if i == n:
-            s.f[ATR] = s.f[TR_SUM] / n
+            f[ATR] = f[TR_SUM] / n
     else:
-        s.f[ATR] = (s.f[ATR] * (n - 1) + true_range) / n
+        f[ATR] = (f[ATR] * (n - 1) + true_range) / n
 
 
 @njit(cache=True)
-def _adx(s: Arrays, i: int, up: float, down: float, true_range: float) -> None:
-    n = s.options_i[ADX_PERIOD]
+def _adx(options: Ints, f: Floats, i: int, up: float, down: float, true_range: float) -> None:
+    n = options[ADX_PERIOD]
     plus, minus = 0.0, 0.0
     if down > 0.0 and up < down:
         minus = down
     elif up > 0.0 and up > down:
         plus = up
     if i < n:
-        s.f[PLUS_DM] += plus
-        s.f[MINUS_DM] += minus
-        s.f[DM_TR] += true_range
+        f[PLUS_DM] += plus
+        f[MINUS_DM] += minus
+        f[DM_TR] += true_range
         return
-    s.f[PLUS_DM] = s.f[PLUS_DM] - s.f[PLUS_DM] / n + plus
-    s.f[MINUS_DM] = s.f[MINUS_DM] - s.f[MINUS_DM] / n + minus
-    s.f[DM_TR] = s.f[DM_TR] - s.f[DM_TR] / n + true_range
-    moved = s.f[DM_TR] != 0.0
-    s.f[PLUS_DI] = 100.0 * (s.f[PLUS_DM] / s.f[DM_TR]) if moved else 0.0
-    s.f[MINUS_DI] = 100.0 * (s.f[MINUS_DM] / s.f[DM_TR]) if moved else 0.0
-    both = s.f[MINUS_DI] + s.f[PLUS_DI]
+    f[PLUS_DM] = f[PLUS_DM] - f[PLUS_DM] / n + plus
+    f[MINUS_DM] = f[MINUS_DM] - f[MINUS_DM] / n + minus
+    f[DM_TR] = f[DM_TR] - f[DM_TR] / n + true_range
+    moved = f[DM_TR] != 0.0
+    f[PLUS_DI] = 100.0 * (f[PLUS_DM] / f[DM_TR]) if moved else 0.0
+    f[MINUS_DI] = 100.0 * (f[MINUS_DM] / f[DM_TR]) if moved else 0.0
+    both = f[MINUS_DI] + f[PLUS_DI]
     defined = moved and both != 0.0
-    dx = 100.0 * (abs(s.f[MINUS_DI] - s.f[PLUS_DI]) / both) if defined else 0.0
+    dx = 100.0 * (abs(f[MINUS_DI] - f[PLUS_DI]) / both) if defined else 0.0
     if i < 2 * n:
-        s.f[DX_SUM] += dx
+        f[DX_SUM] += dx
         if i == 2 * n - 1:
-            s.f[ADX] = s.f[DX_SUM] / n
+            f[ADX] = f[DX_SUM] / n
     elif defined:
-        s.f[ADX] = (s.f[ADX] * (n - 1) + dx) / n
+        f[ADX] = (f[ADX] * (n - 1) + dx) / n
 
 
 @njit(cache=True)
-def _rsi(s: Arrays, i: int, change: float) -> None:
-    n = s.options_i[RSI_PERIOD]
+def _rsi(options: Ints, f: Floats, i: int, change: float) -> None:
+    n = options[RSI_PERIOD]
     gain = max(change, 0.0)
     loss = max(-change, 0.0)
     if i <= n:
-        s.f[GAIN] += gain
-        s.f[LOSS] += loss
+        f[GAIN] += gain
+        f[LOSS] += loss
         if i < n:
             return
-        s.f[GAIN] /= n
-        s.f[LOSS] /= n
+        f[GAIN] /= n
+        f[LOSS] /= n
     else:
-        s.f[GAIN] = (s.f[GAIN] * (n - 1) + gain) / n
-        s.f[LOSS] = (s.f[LOSS] * (n - 1) + loss) / n
-    both = s.f[GAIN] + s.f[LOSS]
+        f[GAIN] = (f[GAIN] * (n - 1) + gain) / n
+        f[LOSS] = (f[LOSS] * (n - 1) + loss) / n
+    both = f[GAIN] + f[LOSS]
     # TA-Lib says 0 when nothing moved; a flat market is neither weak nor strong.
-    s.f[RSI] = 100.0 * (s.f[GAIN] / both) if both != 0.0 else 50.0
+    f[RSI] = 100.0 * (f[GAIN] / both) if both != 0.0 else 50.0
 
 
 # --- C: lifecycle of what was known before this bar -----------------------------------------------------------------------
@@ -494,92 +534,100 @@ def _rsi(s: Arrays, i: int, change: float) -> None:
 def _keep(table_i: Ints, table_f: Floats, row: int, to: int) -> None:
     """Move a living row up over the dead ones before it: tables stay packed and oldest first."""
     if row != to:
-        table_i[to] = table_i[row]
-        table_f[to] = table_f[row]
+        _copy(table_i, table_f, row, table_i, table_f, to)
 
 
 @njit(cache=True)
-def _oldest_out(table_i: Ints, table_f: Floats, count: int, d: int, skip_mitigated: bool) -> int:
-    """Remove the oldest row of side `d` and return what names it. The caller knows that there is one."""
+def _copy(from_i: Ints, from_f: Floats, row: int, to_i: Ints, to_f: Floats, to: int) -> None:
+    for column in range(from_i.shape[1]):
+        to_i[to, column] = from_i[row, column]
+    for column in range(from_f.shape[1]):
+        to_f[to, column] = from_f[row, column]
+
+
+@njit(cache=True)
+def _oldest(table_i: Ints, d: int) -> int:
+    """The first row of side `d`. The caller knows that there is one."""
     row = 0
-    while table_i[row, DIR] != d or (skip_mitigated and table_i[row, MITIGATED] >= 0):
+    while table_i[row, DIR] != d:
         row += 1
-    named = table_i[row, ID_TIME]
-    for later in range(row + 1, count):
-        _keep(table_i, table_f, later, later - 1)
-    return int(named)
+    return row
 
 
 @njit(cache=True)
-def _gaps(s: Arrays, i: int, out: Output, events: int) -> int:
+def _remove(table_i: Ints, table_f: Floats, row: int, count: int) -> int:
+    """Take a row out and close up; returns how many remain."""
+    for later in range(row + 1, count):
+        _copy(table_i, table_f, later, table_i, table_f, later - 1)
+    return count - 1
+
+
+@njit(cache=True)
+def _gaps(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
     close = s.candles[at, CLOSE]
     rule = s.options_i[FVG_MITIGATION]
-    kept = 0
+    zones, edges, kept = s.fvg_i, s.fvg_f, 0
     for r in range(s.i[FVG_COUNT]):
-        z = s.fvg_i[r]
-        if z[MITIGATED] >= 0:
+        if zones[r, MITIGATED] >= 0:
             continue
-        d, named = z[DIR], z[ID_TIME]
+        d, named = zones[r, DIR], zones[r, ID_TIME]
         side = 0 if d > 0 else 1
         probe = s.candles[at, LOW] if d > 0 else s.candles[at, HIGH]
-        near, far = (s.fvg_f[r, TOP], s.fvg_f[r, BOTTOM]) if d > 0 else (s.fvg_f[r, BOTTOM], s.fvg_f[r, TOP])
+        near, far = (edges[r, TOP], edges[r, BOTTOM]) if d > 0 else (edges[r, BOTTOM], edges[r, TOP])
         dead = -1
-        if i - z[BORN] > s.options_i[FVG_MAX_AGE]:
+        if i - zones[r, BORN] > s.options_i[FVG_MAX_AGE]:
             dead = EXPIRED
         elif d * probe <= d * near:
-            if not z[TOUCHED]:
-                z[TOUCHED] = 1
-                events = _emit(s, i, out, events, FVG_TOUCH, d, named, 0, 0, NAN, NAN, NAN)
-            if not z[HALF] and d * probe <= d * ((near + far) / 2.0):
-                z[HALF] = 1
-                events = _emit(s, i, out, events, FVG_MID, d, named, 0, 0, NAN, NAN, NAN)
-            if not z[FILLED] and d * probe <= d * far:
-                z[FILLED] = 1
-                events = _emit(s, i, out, events, FVG_FILL, d, named, 0, 0, NAN, NAN, NAN)
+            if not zones[r, TOUCHED]:
+                zones[r, TOUCHED] = 1
+                _emit(s.i, out, FVG_TOUCH, d, named, 0, 0, NAN, NAN, NAN)
+            if not zones[r, HALF] and d * probe <= d * ((near + far) / 2.0):
+                zones[r, HALF] = 1
+                _emit(s.i, out, FVG_MID, d, named, 0, 0, NAN, NAN, NAN)
+            if not zones[r, FILLED] and d * probe <= d * far:
+                zones[r, FILLED] = 1
+                _emit(s.i, out, FVG_FILL, d, named, 0, 0, NAN, NAN, NAN)
             if d * close < d * far:
                 dead = INVALIDATED
-            elif (rule == BY_TOUCH) or (rule == BY_MID and z[HALF]) or (rule == BY_FULL and z[FILLED]):
+            elif (rule == BY_TOUCH) or (rule == BY_MID and zones[r, HALF]) or (rule == BY_FULL and zones[r, FILLED]):
                 dead = MITIGATION
         if dead >= 0:
             s.i[FVG_LIVING + side] -= 1
-            events = _emit(s, i, out, events, FVG_DEAD, d, named, dead, 0, NAN, NAN, NAN)
+            _emit(s.i, out, FVG_DEAD, d, named, dead, 0, NAN, NAN, NAN)
             if dead != MITIGATION:
                 continue
-            z[MITIGATED] = i
+            zones[r, MITIGATED] = i
         _keep(s.fvg_i, s.fvg_f, r, kept)
         kept += 1
     s.i[FVG_COUNT] = kept
-    return events
 
 
 @njit(cache=True)
-def _blocks(s: Arrays, i: int, out: Output, events: int) -> int:
-    events = _breakers(s, i, out, events)  # first: a block broken by this bar is a breaker from the next one on
+def _blocks(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
     close = s.candles[at, CLOSE]
     rule = s.options_i[OB_MITIGATION]
-    kept = 0
+    zones, edges, kept = s.ob_i, s.ob_f, 0
     for r in range(s.i[OB_COUNT]):
-        z = s.ob_i[r]
-        d, named = z[DIR], z[ID_TIME]
+        d, named = zones[r, DIR], zones[r, ID_TIME]
         side = 0 if d > 0 else 1
         probe = s.candles[at, LOW] if d > 0 else s.candles[at, HIGH]
-        near, far = (s.ob_f[r, TOP], s.ob_f[r, BOTTOM]) if d > 0 else (s.ob_f[r, BOTTOM], s.ob_f[r, TOP])
+        near, far = (edges[r, TOP], edges[r, BOTTOM]) if d > 0 else (edges[r, BOTTOM], edges[r, TOP])
         dead = -1
-        if i - z[BORN] > s.options_i[OB_MAX_AGE]:
+        if i - zones[r, BORN] > s.options_i[OB_MAX_AGE]:
             dead = EXPIRED
         elif d * probe <= d * near:
-            if not z[TOUCHED]:
-                z[TOUCHED] = 1
-                events = _emit(s, i, out, events, OB_TOUCH, d, named, 0, 0, NAN, NAN, NAN)
+            if not zones[r, TOUCHED]:
+                zones[r, TOUCHED] = 1
+                _emit(s.i, out, OB_TOUCH, d, named, 0, 0, NAN, NAN, NAN)
                 if rule == BY_TOUCH:
-                    z[MITIGATED] = i
-            if not z[HALF] and d * probe <= d * ((near + far) / 2.0):
-                z[HALF] = 1
-                events = _emit(s, i, out, events, OB_MID, d, named, 0, 0, NAN, NAN, NAN)
+                    zones[r, MITIGATED] = i
+            if not zones[r, HALF] and d * probe <= d * ((near + far) / 2.0):
+                zones[r, HALF] = 1
+                _emit(s.i, out, OB_MID, d, named, 0, 0, NAN, NAN, NAN)
                 if rule == BY_MID:
-                    z[MITIGATED] = i
+                    zones[r, MITIGATED] = i
             breaking = probe if s.options_i[OB_BREAK_BY_WICK] else close
             if d * breaking < d * far:
                 dead = BROKEN
@@ -588,77 +636,79 @@ def _blocks(s: Arrays, i: int, out: Output, events: int) -> int:
             kept += 1
             continue
         s.i[OB_LIVING + side] -= 1
-        events = _emit(s, i, out, events, OB_DEAD, d, named, dead, 0, NAN, NAN, NAN)
+        _emit(s.i, out, OB_DEAD, d, named, dead, 0, NAN, NAN, NAN)
         if dead == BROKEN and s.options_i[OB_BREAKER]:
             n = s.i[BRK_COUNT]
-            s.brk_i[n] = z
-            s.brk_f[n] = s.ob_f[r]
+            _copy(s.ob_i, s.ob_f, r, s.brk_i, s.brk_f, n)
             s.brk_i[n, DIR] = -d
             s.brk_i[n, BORN] = i
             s.brk_i[n, TOUCHED] = 0
             s.i[BRK_COUNT] = n + 1
-            events = _emit(s, i, out, events, BRK_NEW, -d, named, 0, 0, NAN, NAN, NAN)
+            _emit(s.i, out, BRK_NEW, -d, named, 0, 0, NAN, NAN, NAN)
     s.i[OB_COUNT] = kept
-    return events
 
 
 @njit(cache=True)
-def _breakers(s: Arrays, i: int, out: Output, events: int) -> int:
+def _breakers(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
     close = s.candles[at, CLOSE]
-    kept = 0
+    zones, edges, kept = s.brk_i, s.brk_f, 0
     for r in range(s.i[BRK_COUNT]):
-        z = s.brk_i[r]
-        d, named = z[DIR], z[ID_TIME]
+        d, named = zones[r, DIR], zones[r, ID_TIME]
         probe = s.candles[at, LOW] if d > 0 else s.candles[at, HIGH]
-        near, far = (s.brk_f[r, TOP], s.brk_f[r, BOTTOM]) if d > 0 else (s.brk_f[r, BOTTOM], s.brk_f[r, TOP])
+        near, far = (edges[r, TOP], edges[r, BOTTOM]) if d > 0 else (edges[r, BOTTOM], edges[r, TOP])
         dead = -1
-        if i - z[BORN] > s.options_i[OB_MAX_AGE]:
+        if i - zones[r, BORN] > s.options_i[OB_MAX_AGE]:
             dead = EXPIRED
         elif d * probe <= d * near:
-            if not z[TOUCHED]:
-                z[TOUCHED] = 1
-                events = _emit(s, i, out, events, BRK_TOUCH, d, named, 0, 0, NAN, NAN, NAN)
+            if not zones[r, TOUCHED]:
+                zones[r, TOUCHED] = 1
+                _emit(s.i, out, BRK_TOUCH, d, named, 0, 0, NAN, NAN, NAN)
             if d * close < d * far:
                 dead = RECLAIMED
         if dead >= 0:
-            events = _emit(s, i, out, events, BRK_DEAD, d, named, dead, 0, NAN, NAN, NAN)
+            _emit(s.i, out, BRK_DEAD, d, named, dead, 0, NAN, NAN, NAN)
             continue
         _keep(s.brk_i, s.brk_f, r, kept)
         kept += 1
     s.i[BRK_COUNT] = kept
-    return events
 
 
 @njit(cache=True)
-def _pools(s: Arrays, i: int, out: Output, events: int) -> int:
+def _pools(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
     close = s.candles[at, CLOSE]
-    kept = 0
+    zones, edges, kept = s.pool_i, s.pool_f, 0
     for r in range(s.i[POOL_COUNT]):
-        z = s.pool_i[r]
-        d = z[DIR]
+        d = zones[r, DIR]
         side = 0 if d > 0 else 1
         probe = s.candles[at, HIGH] if d > 0 else s.candles[at, LOW]
-        level = s.pool_f[r, LEVEL]
+        level = edges[r, LEVEL]
         dead = -1
-        if i - z[LAST] > s.options_i[LIQ_MAX_AGE]:
+        if i - zones[r, LAST] > s.options_i[LIQ_MAX_AGE]:
             dead = EXPIRED
-        elif d * (probe - s.pool_f[r, ANCHOR]) > s.pool_f[r, TOLERANCE]:
+        elif d * (probe - edges[r, ANCHOR]) > edges[r, TOLERANCE]:
             dead = BROKEN if d * close > d * level else SWEPT
         if dead >= 0:
             s.i[POOL_LIVING + side] -= 1
             if dead == SWEPT:
                 s.i[SWEPT_BAR + side] = i
-            events = _emit(s, i, out, events, POOL_DEAD, d, z[ID_TIME], dead, z[COUNT], level, NAN, NAN)
+            _emit(s.i, out, POOL_DEAD, d, zones[r, ID_TIME], dead, zones[r, COUNT], level, NAN, NAN)
             continue
         _keep(s.pool_i, s.pool_f, r, kept)
         kept += 1
     s.i[POOL_COUNT] = kept
-    return events
 
 
 # --- D, E: breaks of structure and the order blocks they reveal -------------------------------------------------------------
+
+
+@njit(cache=True)
+def _note(s: Arrays, slot: int, d: int, time: int, note: int, level: float) -> None:
+    s.kept_i[slot, KEPT_DIR] = d
+    s.kept_i[slot, KEPT_TIME] = time
+    s.kept_i[slot, KEPT_NOTE] = note
+    s.kept_f[slot] = level
 
 
 @njit(cache=True)
@@ -673,11 +723,11 @@ def _is_broken(s: Arrays, side: int, at: int) -> bool:
 
 
 @njit(cache=True)
-def _break(s: Arrays, i: int, out: Output, events: int) -> int:
+def _break(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
     up, down = _is_broken(s, 0, at), _is_broken(s, 1, at)
     if not up and not down:
-        return events
+        return
     d = 1 if up else -1
     if up and down:
         body = s.candles[at, CLOSE] - s.candles[at, OPEN]
@@ -686,12 +736,15 @@ def _break(s: Arrays, i: int, out: Output, events: int) -> int:
     if d != 0:
         side = 0 if d > 0 else 1
         swing_bar, swing_time, level = s.i[REF_BAR + side], s.i[REF_TIME + side], s.f[REF_LEVEL + side]
-    for side in range(2):
-        if (up, down)[side]:
-            s.i[REF_BAR + side] = -1
-            s.f[REF_LEVEL + side] = NAN
+    if up:
+        s.i[REF_BAR] = -1
+        s.f[REF_LEVEL] = NAN
+    if down:
+        s.i[REF_BAR + 1] = -1
+        s.f[REF_LEVEL + 1] = NAN
     if d == 0:
-        return _emit(s, i, out, events, AMBIG, 0, 0, 0, 0, NAN, NAN, NAN)
+        _emit(s.i, out, AMBIG, 0, 0, 0, 0, NAN, NAN, NAN)
+        return
     trend = s.i[TREND]
     choch = 1 if trend == -d else 0
     s.i[TREND] = d
@@ -700,19 +753,15 @@ def _break(s: Arrays, i: int, out: Output, events: int) -> int:
     s.i[BREAK_IS_CHOCH + side] = choch
     if choch:
         s.i[CHOCH_BAR + side] = i
-    slot = s.i[BREAKS_SEEN] % BREAKS_KEPT
+    slot = SWINGS_KEPT + s.i[BREAKS_SEEN] % BREAKS_KEPT
     s.i[BREAKS_SEEN] += 1
-    s.breaks_i[slot, KEPT_DIR] = d
-    s.breaks_i[slot, KEPT_TIME] = s.i[TIME]
-    s.breaks_i[slot, KEPT_NOTE] = choch
-    s.breaks_i[slot, KEPT_BAR] = i
-    s.breaks_f[slot] = level
-    events = _emit(s, i, out, events, CHOCH if choch else BOS, d, swing_time, trend, 0, level, NAN, NAN)
-    return _order_block(s, i, d, swing_bar, out, events)
+    _note(s, slot, d, s.i[TIME], choch, level)
+    _emit(s.i, out, CHOCH if choch else BOS, d, swing_time, trend, 0, level, NAN, NAN)
+    _order_block(s, i, d, swing_bar, out)
 
 
 @njit(cache=True)
-def _order_block(s: Arrays, i: int, d: int, swing_bar: int, out: Output, events: int) -> int:
+def _order_block(s: Arrays, i: int, d: int, swing_bar: int, out: Output) -> None:
     """The last opposite candle at or before the origin of the impulse that broke the swing of `swing_bar`."""
     ring = len(s.times)
     side = 0 if d > 0 else 1
@@ -726,7 +775,7 @@ def _order_block(s: Arrays, i: int, d: int, swing_bar: int, out: Output, events:
     while k >= first and not d * s.candles[k % ring, CLOSE] < d * s.candles[k % ring, OPEN]:
         k -= 1
     if k < first or k <= s.i[OB_LAST_K + side]:
-        return events
+        return
     at = k % ring
     extreme = s.candles[origin % ring, column]
     if s.options_i[OB_BODY]:
@@ -736,20 +785,20 @@ def _order_block(s: Arrays, i: int, d: int, swing_bar: int, out: Output, events:
         top, bottom = s.candles[at, HIGH], s.candles[at, LOW]
     atr = s.f[ATR]
     if not d * (s.candles[i % ring, CLOSE] - extreme) >= s.options_f[OB_MIN_DISP_ATR] * atr:
-        return events
+        return
     if not top - bottom <= s.options_f[OB_MAX_HEIGHT_ATR] * atr:
-        return events
+        return
     if s.i[OB_LIVING + side] >= s.options_i[OB_MAX_ACTIVE]:
-        named = _oldest_out(s.ob_i, s.ob_f, s.i[OB_COUNT], d, False)
-        s.i[OB_COUNT] -= 1
+        row = _oldest(s.ob_i, d)
+        _emit(s.i, out, OB_DEAD, d, s.ob_i[row, ID_TIME], EVICTED, 0, NAN, NAN, NAN)
+        s.i[OB_COUNT] = _remove(s.ob_i, s.ob_f, row, s.i[OB_COUNT])
         s.i[OB_LIVING + side] -= 1
-        events = _emit(s, i, out, events, OB_DEAD, d, named, EVICTED, 0, NAN, NAN, NAN)
     s.i[OB_LAST_K + side] = k
     n = s.i[OB_COUNT]
     _new_zone(s.ob_i, s.ob_f, n, d, s.times[at], i, top, bottom, extreme)
     s.i[OB_COUNT] = n + 1
     s.i[OB_LIVING + side] += 1
-    return _emit(s, i, out, events, OB_NEW, d, s.times[at], 0, 0, top, bottom, extreme)
+    _emit(s.i, out, OB_NEW, d, s.times[at], 0, 0, top, bottom, extreme)
 
 
 @njit(cache=True)
@@ -772,9 +821,9 @@ def _new_zone(
 
 
 @njit(cache=True)
-def _new_gap(s: Arrays, i: int, out: Output, events: int) -> int:
+def _new_gap(s: Arrays, i: int, out: Output) -> None:
     if i < 2:
-        return events
+        return
     ring = len(s.times)
     first, middle, last = (i - 2) % ring, (i - 1) % ring, i % ring
     if s.candles[last, LOW] > s.candles[first, HIGH]:
@@ -782,33 +831,35 @@ def _new_gap(s: Arrays, i: int, out: Output, events: int) -> int:
     elif s.candles[last, HIGH] < s.candles[first, LOW]:
         d, top, bottom = -1, s.candles[first, LOW], s.candles[last, HIGH]
     else:
-        return events
+        return
     if s.options_i[FVG_DIRECTED] and not d * s.candles[middle, CLOSE] > d * s.candles[middle, OPEN]:
-        return events
+        return
     if not top - bottom >= s.options_f[FVG_MIN_ATR] * s.f[ATR]:
-        return events
+        return
     side = 0 if d > 0 else 1
     if s.i[FVG_LIVING + side] >= s.options_i[FVG_MAX_ACTIVE]:
-        named = _oldest_out(s.fvg_i, s.fvg_f, s.i[FVG_COUNT], d, True)
-        s.i[FVG_COUNT] -= 1
+        row = 0
+        while s.fvg_i[row, DIR] != d or s.fvg_i[row, MITIGATED] >= 0:
+            row += 1
+        _emit(s.i, out, FVG_DEAD, d, s.fvg_i[row, ID_TIME], EVICTED, 0, NAN, NAN, NAN)
+        s.i[FVG_COUNT] = _remove(s.fvg_i, s.fvg_f, row, s.i[FVG_COUNT])
         s.i[FVG_LIVING + side] -= 1
-        events = _emit(s, i, out, events, FVG_DEAD, d, named, EVICTED, 0, NAN, NAN, NAN)
     n = s.i[FVG_COUNT]
     _new_zone(s.fvg_i, s.fvg_f, n, d, s.i[TIME], i, top, bottom, NAN)
     s.i[FVG_COUNT] = n + 1
     s.i[FVG_LIVING + side] += 1
-    return _emit(s, i, out, events, FVG_NEW, d, s.i[TIME], 0, 0, top, bottom, NAN)
+    _emit(s.i, out, FVG_NEW, d, s.i[TIME], 0, 0, top, bottom, NAN)
 
 
 # --- G: swings, and what they confirm ---------------------------------------------------------------------------------------
 
 
 @njit(cache=True)
-def _swings(s: Arrays, i: int, out: Output, events: int) -> int:
+def _swings(s: Arrays, i: int, out: Output) -> None:
     left, right = s.options_i[SWING_LEFT], s.options_i[SWING_RIGHT]
     p = i - right
     if p < left:
-        return events
+        return
     ring = len(s.times)
     for side in range(2):
         d = 1 if side == 0 else -1
@@ -825,12 +876,11 @@ def _swings(s: Arrays, i: int, out: Output, events: int) -> int:
                     is_swing = False
                     break
         if is_swing:
-            events = _confirm(s, i, p, d, side, level, out, events)
-    return events
+            _confirm(s, i, p, d, side, level, out)
 
 
 @njit(cache=True)
-def _confirm(s: Arrays, i: int, p: int, d: int, side: int, level: float, out: Output, events: int) -> int:
+def _confirm(s: Arrays, i: int, p: int, d: int, side: int, level: float, out: Output) -> None:
     ring = len(s.times)
     time, rsi = s.times[p % ring], s.candles[p % ring, RING_RSI]
     q = s.i[SWING_BAR + side]
@@ -838,19 +888,15 @@ def _confirm(s: Arrays, i: int, p: int, d: int, side: int, level: float, out: Ou
     if q >= 0:
         before = s.f[SWING_LEVEL + side]
         label = LABEL_EQUAL if level == before else (LABEL_BEYOND if d * level > d * before else LABEL_INSIDE)
-    events = _emit(s, i, out, events, SWING, d, time, label, 0, level, NAN, NAN)
+    _emit(s.i, out, SWING, d, time, label, 0, level, NAN, NAN)
     slot = s.i[SWINGS_SEEN] % SWINGS_KEPT
     s.i[SWINGS_SEEN] += 1
-    s.swings_i[slot, KEPT_DIR] = d
-    s.swings_i[slot, KEPT_TIME] = time
-    s.swings_i[slot, KEPT_NOTE] = label
-    s.swings_i[slot, KEPT_BAR] = i
-    s.swings_f[slot] = level
-    if label == LABEL_BEYOND and p - q <= s.options_i[DIV_MAX_BARS]:
-        # Price went further, momentum did not: a lower low (d = -1) speaks for the bulls.
-        if d * (s.f[SWING_RSI + side] - rsi) >= s.options_f[DIV_MIN_DELTA]:
-            s.i[DIV_BAR + (1 - side)] = i
-            events = _emit(s, i, out, events, DIV, -d, time, s.i[SWING_TIME + side], 0, NAN, NAN, NAN)
+    _note(s, slot, d, time, label, level)
+    # Price went further, momentum did not: a lower low (d = -1) speaks for the bulls.
+    lag = d * (s.f[SWING_RSI + side] - rsi)
+    if label == LABEL_BEYOND and p - q <= s.options_i[DIV_MAX_BARS] and lag >= s.options_f[DIV_MIN_DELTA]:
+        s.i[DIV_BAR + (1 - side)] = i
+        _emit(s.i, out, DIV, -d, time, s.i[SWING_TIME + side], 0, NAN, NAN, NAN)
     s.i[SWING_BAR + side] = p
     s.i[SWING_TIME + side] = time
     s.f[SWING_LEVEL + side] = level
@@ -859,11 +905,11 @@ def _confirm(s: Arrays, i: int, p: int, d: int, side: int, level: float, out: Ou
     s.i[REF_TIME + side] = time
     s.f[REF_LEVEL + side] = level
     s.f[RANGE + side] = level
-    return _to_pool(s, i, d, side, level, time, out, events)
+    _to_pool(s, i, d, side, level, time, out)
 
 
 @njit(cache=True)
-def _to_pool(s: Arrays, i: int, d: int, side: int, level: float, time: int, out: Output, events: int) -> int:
+def _to_pool(s: Arrays, i: int, d: int, side: int, level: float, time: int, out: Output) -> None:
     best, nearest = -1, NAN
     for r in range(s.i[POOL_COUNT]):
         if s.pool_i[r, DIR] != d:
@@ -877,25 +923,18 @@ def _to_pool(s: Arrays, i: int, d: int, side: int, level: float, time: int, out:
             s.pool_f[best, LEVEL] = level
         s.pool_i[best, COUNT] += 1
         s.pool_i[best, LAST] = i
-        return _emit(
-            s,
-            i,
-            out,
-            events,
-            POOL_JOIN,
-            d,
-            s.pool_i[best, ID_TIME],
-            0,
-            s.pool_i[best, COUNT],
-            s.pool_f[best, LEVEL],
-            NAN,
-            NAN,
-        )
+        named, members, reach = s.pool_i[best, ID_TIME], s.pool_i[best, COUNT], s.pool_f[best, LEVEL]
+        _emit(s.i, out, POOL_JOIN, d, named, 0, members, reach, NAN, NAN)
+        return
     tolerance = s.options_f[EQ_TOL_ATR] * s.f[ATR]
     if not tolerance >= 0.0:  # no ATR yet
-        return events
+        return
     if s.i[POOL_LIVING + side] >= s.options_i[LIQ_MAX_POOLS]:
-        events = _evict_pool(s, i, d, side, out, events)
+        row = _oldest(s.pool_i, d)
+        named, members, reach = s.pool_i[row, ID_TIME], s.pool_i[row, COUNT], s.pool_f[row, LEVEL]
+        _emit(s.i, out, POOL_DEAD, d, named, EVICTED, members, reach, NAN, NAN)
+        s.i[POOL_COUNT] = _remove(s.pool_i, s.pool_f, row, s.i[POOL_COUNT])
+        s.i[POOL_LIVING + side] -= 1
     n = s.i[POOL_COUNT]
     s.pool_i[n, DIR] = d
     s.pool_i[n, ID_TIME] = time
@@ -907,53 +946,27 @@ def _to_pool(s: Arrays, i: int, d: int, side: int, level: float, time: int, out:
     s.pool_f[n, TOLERANCE] = tolerance
     s.i[POOL_COUNT] = n + 1
     s.i[POOL_LIVING + side] += 1
-    return _emit(s, i, out, events, POOL_NEW, d, time, 0, 1, level, tolerance, NAN)
-
-
-@njit(cache=True)
-def _evict_pool(s: Arrays, i: int, d: int, side: int, out: Output, events: int) -> int:
-    row = 0
-    while s.pool_i[row, DIR] != d:
-        row += 1
-    events = _emit(
-        s,
-        i,
-        out,
-        events,
-        POOL_DEAD,
-        d,
-        s.pool_i[row, ID_TIME],
-        EVICTED,
-        s.pool_i[row, COUNT],
-        s.pool_f[row, LEVEL],
-        NAN,
-        NAN,
-    )
-    _oldest_out(s.pool_i, s.pool_f, s.i[POOL_COUNT], d, False)
-    s.i[POOL_COUNT] -= 1
-    s.i[POOL_LIVING + side] -= 1
-    return events
+    _emit(s.i, out, POOL_NEW, d, time, 0, 1, level, tolerance, NAN)
 
 
 # --- H: dealing range, and the row of this bar --------------------------------------------------------------------------------
 
 
 @njit(cache=True)
-def _range(s: Arrays, i: int) -> None:
-    at = i % len(s.times)
-    if s.candles[at, HIGH] > s.f[RANGE]:
-        s.f[RANGE] = s.candles[at, HIGH]
-    if s.candles[at, LOW] < s.f[RANGE + 1]:
-        s.f[RANGE + 1] = s.candles[at, LOW]
-    high, low = s.f[RANGE], s.f[RANGE + 1]
-    if np.isnan(high) or np.isnan(low):
+def _range(f: Floats, high: float, low: float, close: float) -> None:
+    # Not max and min: with NaN their answer depends on who computes them.
+    if high > f[RANGE]:
+        f[RANGE] = high
+    if low < f[RANGE + 1]:
+        f[RANGE + 1] = low
+    top, bottom = f[RANGE], f[RANGE + 1]
+    if np.isnan(top) or np.isnan(bottom):
         return
-    s.f[RANGE_POS] = (s.candles[at, CLOSE] - low) / (high - low) if high > low else 0.5
+    f[RANGE_POS] = (close - bottom) / (top - bottom) if top > bottom else 0.5
 
 
 @njit(cache=True)
-def _row(s: Arrays, i: int, rows: Floats, n: int) -> None:
-    close = s.candles[i % len(s.times), CLOSE]
+def _row(s: Arrays, close: float, rows: Floats, n: int) -> None:
     above, below = NAN, NAN
     for r in range(s.i[POOL_COUNT]):
         level = s.pool_f[r, LEVEL]
@@ -976,3 +989,84 @@ def _row(s: Arrays, i: int, rows: Floats, n: int) -> None:
     rows[n, ROW_RANGE_POS] = s.f[RANGE_POS]
     rows[n, ROW_LIQ_ABOVE] = above
     rows[n, ROW_LIQ_BELOW] = below
+
+
+# --- the entry zone of the newest bar (smc-spec 4, C1): a search, it changes nothing --------------------------------------
+
+NO_ROW: Final = -1
+
+
+@njit(cache=True)
+def choose_zone(whole: Ints, real: Floats, d: int, blocks: bool, gaps: bool, only_pairs: bool) -> tuple[int, int]:
+    """Rows of the order block and of the gap that make the best usable zone of side `d`; NO_ROW for what is no part of it.
+
+    Two rows are a pair, and its zone is their intersection. `blocks`, `gaps`: which kinds may be used. Smallest key: not
+    touched by this bar, kind, distance of the close to the near edge, then the youngest, then the name.
+    """
+    s = views(whole, real)
+    i = s.i[BARS] - 1
+    at = i % len(s.times)
+    probe, close = s.candles[at, LOW] if d > 0 else s.candles[at, HIGH], s.candles[at, CLOSE]
+    best, best_block, best_gap = (2, 3, NAN, 0), NO_ROW, NO_ROW
+    # Row -1 stands for "no block" or "no gap": every block, every gap and every pair is one combination.
+    for b in range(-1, s.i[OB_COUNT] if blocks else 0):
+        if b >= 0 and not _is_usable(s.ob_i, s.ob_f, b, i, d, close):
+            continue
+        for g in range(-1, s.i[FVG_COUNT] if gaps else 0):
+            if (b < 0 and g < 0) or (only_pairs and (b < 0 or g < 0)):
+                continue
+            if g >= 0 and not _is_usable(s.fvg_i, s.fvg_f, g, i, d, close):
+                continue
+            top, bottom, known = np.inf, -np.inf, 0
+            if b >= 0:
+                top, bottom, known = s.ob_f[b, TOP], s.ob_f[b, BOTTOM], s.ob_i[b, BORN]
+            if g >= 0:
+                top, bottom = min(top, s.fvg_f[g, TOP]), max(bottom, s.fvg_f[g, BOTTOM])
+                known = max(known, s.fvg_i[g, BORN])
+            near, far = (top, bottom) if d > 0 else (bottom, top)
+            if not top > bottom or d * close < d * far:
+                continue
+            kind = 0 if b >= 0 and g >= 0 else (1 if b >= 0 else 2)
+            key = (0 if d * probe <= d * near else 1, kind, abs(close - near), -known)
+            if best[0] == 2 or key < best or (key == best and _is_named_before(s, b, g, best_block, best_gap)):
+                best, best_block, best_gap = key, b, g
+    return best_block, best_gap
+
+
+@njit(cache=True)
+def _is_usable(table_i: Ints, table_f: Floats, row: int, i: int, d: int, close: float) -> bool:
+    """Known before bar i, not mitigated before it, close not beyond the far edge."""
+    if table_i[row, DIR] != d or table_i[row, BORN] >= i:
+        return False
+    if table_i[row, MITIGATED] >= 0 and table_i[row, MITIGATED] != i:
+        return False
+    far = table_f[row, BOTTOM] if d > 0 else table_f[row, TOP]
+    return bool(d * close >= d * far)
+
+
+@njit(cache=True)
+def _is_named_before(s: Arrays, b: int, g: int, other_b: int, other_g: int) -> bool:
+    """Whether the id of zone (b, g) sorts before another of the same kind, as strings do: 100 before 99."""
+    if b >= 0 and b != other_b:
+        return _is_text_less(s.ob_i[b, ID_TIME], s.ob_i[other_b, ID_TIME])
+    return g >= 0 and _is_text_less(s.fvg_i[g, ID_TIME], s.fvg_i[other_g, ID_TIME])
+
+
+@njit(cache=True)
+def _is_text_less(a: int, b: int) -> bool:
+    """Order of two whole numbers >= 0 as decimal text."""
+    x, y = a, b
+    for _ in range(_digits(b) - _digits(a)):
+        x *= 10
+    for _ in range(_digits(a) - _digits(b)):
+        y *= 10
+    return x < y or (x == y and a < b)
+
+
+@njit(cache=True)
+def _digits(a: int) -> int:
+    count = 1
+    while a >= 10:
+        a //= 10
+        count += 1
+    return count

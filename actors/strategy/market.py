@@ -106,8 +106,10 @@ class Market:
         self.seeds: dict[Timeframe, list[Candle]] = {tf: [] for tf in longer}
 
     def series(self, timeframe: Timeframe) -> Series:
-        """The series of a longer timeframe."""
-        return self.bias[timeframe] if timeframe in ("4h", "1d") else self.tracks[timeframe].series
+        """The series of a longer timeframe that is in use."""
+        if timeframe == "15m" or timeframe == "1h":  # noqa: PLR1714  (mypy narrows on this form)
+            return self.tracks[timeframe].series
+        return self.bias[timeframe]
 
     def seed(self, timeframe: Timeframe, candle: Candle) -> None:
         """A native longer candle: history before the base feed, or something to compare our own with."""
@@ -157,17 +159,15 @@ class Market:
     def _feed(self, timeframe: Timeframe, rows: Candles) -> None:
         series = self.series(timeframe)
         series.feed(rows)
-        if timeframe in ("4h", "1d"):
+        if timeframe == "4h" or timeframe == "1d":  # noqa: PLR1714
             self.sides[timeframe] = series_side(self.params, series)
-        else:
+        elif timeframe == "1h":
             for time, values in zip(rows.times[-24:].tolist(), rows.values[-24:].tolist(), strict=True):
                 self.tracks[timeframe].note(Candle(time, *values), False)
 
     def take(self, candle: Candle, is_synthetic: bool) -> bool:
         """Take a base candle and all longer ones it completes; False for a repetition. Raises CandleRefused, nothing changed."""
-        bars = self.base.bars
-        self.base.take(candle)
-        if self.base.bars == bars:
+        if not self.base.take(candle):
             return False
         if BASE in self.tracks:
             self.tracks[BASE].note(candle, is_synthetic)
@@ -175,11 +175,11 @@ class Market:
             whole = bucket.add(candle, is_synthetic)
             if whole is None:
                 continue
-            if timeframe in ("4h", "1d"):
+            if timeframe == "4h" or timeframe == "1d":  # noqa: PLR1714
                 series = self.bias[timeframe]
                 series.take(whole)
                 self.sides[timeframe] = series_side(self.params, series)
-            else:
+            elif timeframe == "1h":
                 self.tracks[timeframe].take(whole, bucket.is_synthetic)
             waiting = self.seeds[timeframe]
             while waiting and waiting[0].open_time_ms <= whole.open_time_ms:

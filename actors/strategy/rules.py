@@ -19,7 +19,6 @@ from config.strategy import BiasTimeframe, ExecTimeframe, StrategyParams
 DAY_MS: Final = 86_400_000
 SKIPPED: Final = "skipped"
 ZoneKind = Literal["pair", "ob", "fvg"]
-ZONE_RANK: Final[Mapping[str, int]] = {"pair": 0, "ob": 1, "fvg": 2}
 TIMEFRAME_RANK: Final[Mapping[str, int]] = {"15m": 0, "1h": 1, "4h": 2, "1d": 3}
 SIDE_NAME: Final[Mapping[int, str]] = {1: "bullish", -1: "bearish", 0: "neutral"}
 
@@ -46,10 +45,10 @@ class Zone(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A level that price may be drawn to. `count` 0: the previous day's extreme."""
+    """A level that price may be drawn to. `members` 0: the previous day's extreme."""
 
     level: float
-    count: int
+    members: int
     timeframe: str
     open_time_ms: int
     id: str
@@ -116,7 +115,7 @@ class View:
     @cached_property
     def atr(self) -> float:
         """ATR of the execution series, NaN before it exists."""
-        return float(self.series.arrays.f[k.ATR])
+        return self.series.f[k.ATR]
 
     @cached_property
     def zone(self) -> Zone | None:
@@ -153,10 +152,10 @@ class View:
 
 def series_side(params: StrategyParams, series: Series) -> int:
     """Side of a bias series at its newest closed candle: +1, -1, or 0."""
-    f = series.arrays.f
+    f = series.f
     close, ema, band = series.candle().close, f[k.EMA], params.bias_ema_band_atr * f[k.ATR]
     by_ema = 1 if close > ema + band else (-1 if close < ema - band else 0)
-    by_structure = int(series.arrays.i[k.TREND])
+    by_structure = series.i[k.TREND]
     match params.bias_mode:
         case "ema":
             return by_ema
@@ -173,67 +172,41 @@ def combined_side(params: StrategyParams, readings: tuple[Reading, ...]) -> int:
     primary, others = readings[0].side, [reading.side for reading in readings[1:]]
     match params.bias_combine:
         case "primary_only":
-            return primary
+            agreed = True
         case "primary_not_opposed":
-            return 0 if any(side == -primary for side in others) else primary
+            agreed = all(side != -primary for side in others)
         case "all":
-            return primary if all(side == primary for side in others) else 0
+            agreed = all(side == primary for side in others)
+    return primary if agreed else 0
 
 
 # --- zones (C) -------------------------------------------------------------------------------------------------------
 
 
-def usable_zones(view: View, d: int) -> tuple[list[Zone], list[Zone]]:
-    """Order blocks and gaps of side `d` that bar i may enter at, oldest first."""
-    a, kinds = view.series.arrays, view.params.entry_zones
-    blocks = [
-        Zone("ob", name, (name,), top, bottom, extreme, known)
-        for name, top, bottom, extreme, known in _usable_rows(view, d, a.ob_i, a.ob_f, int(a.i[k.OB_COUNT]), ob_id)
-        if "ob" in kinds
-    ]
-    gaps = [
-        Zone("fvg", name, (name,), top, bottom, None, known)
-        for name, top, bottom, _, known in _usable_rows(view, d, a.fvg_i, a.fvg_f, int(a.i[k.FVG_COUNT]), fvg_id)
-        if "fvg" in kinds
-    ]
-    return blocks, gaps
-
-
-def _usable_rows(
-    view: View, d: int, table_i: k.Ints, table_f: k.Floats, count: int, name: Callable[[int, int], str]
-) -> Iterator[tuple[str, float, float, float, int]]:
-    bar, close = view.bar, view.candle.close
-    for whole, (top, bottom, extreme) in zip(table_i[:count].tolist(), table_f[:count].tolist(), strict=True):
-        if whole[k.DIR] != d or whole[k.BORN] >= bar or whole[k.MITIGATED] not in (-1, bar):
-            continue
-        if close >= bottom if d > 0 else close <= top:
-            yield name(d, whole[k.ID_TIME]), top, bottom, extreme, whole[k.BORN]
-
-
-def with_pairs(view: View, d: int) -> list[Zone]:
-    """All usable zones: pairs, blocks and gaps (pairs only, if confluence is required)."""
-    close = view.candle.close
-    blocks, gaps = usable_zones(view, d)
-    pairs = []
-    for block in blocks:
-        for gap in gaps:
-            top, bottom = min(block.top, gap.top), max(block.bottom, gap.bottom)
-            if top > bottom and (close >= bottom if d > 0 else close <= top):
-                known = max(block.known, gap.known)
-                name = f"{block.id}+{gap.id}"
-                pairs.append(Zone("pair", name, (block.id, gap.id), top, bottom, block.extreme, known))
-    return pairs if view.params.require_confluence else [*pairs, *blocks, *gaps]
-
-
 def choose_zone(view: View, d: int) -> Zone | None:
     """The zone this bar is about: touched ones first, then by kind, nearness, youth and name."""
-    candle = view.candle
+    p, a = view.params, view.series.arrays
+    block_row, gap_row = view.series.choose_zone(d, "ob" in p.entry_zones, "fvg" in p.entry_zones, p.require_confluence)
+    block = _zone_at("ob", d, a.ob_i, a.ob_f, block_row) if block_row != k.NO_ROW else None
+    gap = _zone_at("fvg", d, a.fvg_i, a.fvg_f, gap_row) if gap_row != k.NO_ROW else None
+    if block is None or gap is None:
+        return block or gap
+    return Zone(
+        "pair",
+        f"{block.id}+{gap.id}",
+        (block.id, gap.id),
+        min(block.top, gap.top),
+        max(block.bottom, gap.bottom),
+        block.extreme,
+        max(block.known, gap.known),
+    )
 
-    def key(zone: Zone) -> tuple[bool, int, float, int, str]:
-        near = zone.top if d > 0 else zone.bottom
-        return not _is_touched(zone, candle, d), ZONE_RANK[zone.kind], abs(candle.close - near), -zone.known, zone.id
 
-    return min(with_pairs(view, d), key=key, default=None)
+def _zone_at(kind: Literal["ob", "fvg"], d: int, table_i: k.Ints, table_f: k.Floats, row: int) -> Zone:
+    named, known = int(table_i[row, k.ID_TIME]), int(table_i[row, k.BORN])
+    top, bottom, extreme = table_f[row].tolist()
+    name = ob_id(d, named) if kind == "ob" else fvg_id(d, named)
+    return Zone(kind, name, (name,), top, bottom, number(extreme), known)
 
 
 def _is_touched(zone: Zone, candle: Candle, d: int) -> bool:
@@ -267,13 +240,12 @@ def rank_targets(view: View, d: int) -> list[Target]:
     found += _previous_day(view, d)
     least = d * view.candle.close + p.tp_min_atr * view.atr
     beyond = [target for target in found if d * target.level > least]
-    beyond.sort(key=lambda t: (d * t.level, -t.count, -TIMEFRAME_RANK[t.timeframe], t.open_time_ms))
+    beyond.sort(key=lambda t: (d * t.level, -t.members, -TIMEFRAME_RANK[t.timeframe], t.open_time_ms))
     return beyond
 
 
 def _pool_targets(series: Series, timeframe: str, d: int, least_count: int) -> list[Target]:
-    a = series.arrays
-    count = int(a.i[k.POOL_COUNT])
+    a, count = series.arrays, series.i[k.POOL_COUNT]
     return [
         Target(level, whole[k.COUNT], timeframe, whole[k.ID_TIME], pool_id(d, whole[k.ID_TIME]))
         for whole, level in zip(a.pool_i[:count].tolist(), a.pool_f[:count, k.LEVEL].tolist(), strict=True)
@@ -340,14 +312,14 @@ def _combined(v: View) -> Iterator[Result]:
 
 
 def _structure(v: View) -> Iterator[Result]:
-    trend = int(v.series.arrays.i[k.TREND])
+    trend = v.series.i[k.TREND]
     code = {v.side: "structure.aligned", 0: "structure.none"}.get(trend, "structure.opposed")
     yield Result(code, trend == v.side, trend, v.side)
 
 
 def _setup(v: View) -> Iterator[Result]:
-    i, side = v.series.arrays.i, 0 if v.side > 0 else 1
-    broken = int(i[k.BREAK_BAR + side])
+    i, side = v.series.i, 0 if v.side > 0 else 1
+    broken = i[k.BREAK_BAR + side]
     age = v.bar - broken if broken >= 0 else None
     if age is None or age > v.params.setup_max_age:
         yield Result("structure.too_old", False, age, v.params.setup_max_age)
@@ -402,7 +374,7 @@ def _discount(v: View) -> Iterator[Result]:
     if not v.params.pd_filter:
         yield Result("pd.off", True)
         return
-    pos, band = number(v.series.arrays.f[k.RANGE_POS]), v.params.pd_band
+    pos, band = number(v.series.f[k.RANGE_POS]), v.params.pd_band
     if pos is None:
         yield Result("pd.undefined", False)
         return
@@ -413,7 +385,7 @@ def _discount(v: View) -> Iterator[Result]:
 
 
 def _strength(v: View) -> Iterator[Result]:
-    f, p = v.series.arrays.f, v.params
+    f, p = v.series.f, v.params
     adx, plus, minus = number(f[k.ADX]), f[k.PLUS_DI], f[k.MINUS_DI]
     if adx is None or not adx >= p.adx_min:
         yield Result("adx.below_threshold", False, adx, p.adx_min)
@@ -432,7 +404,7 @@ def _volatility(v: View) -> Iterator[Result]:
 
 def _age(v: View, column: int, d: int) -> int | None:
     """Bars since the last event of direction `d`, None if there was none."""
-    bar = int(v.series.arrays.i[column + (0 if d > 0 else 1)])
+    bar = v.series.i[column + (0 if d > 0 else 1)]
     return v.bar - bar if bar >= 0 else None
 
 
@@ -478,7 +450,7 @@ def _stop(v: View) -> Iterator[Result]:
 def _target(v: View) -> Iterator[Result]:
     if v.targets:
         first = v.targets[0]
-        code = "target.liquidity" if first.count else "target.prev_day"
+        code = "target.liquidity" if first.members else "target.prev_day"
         has_price = v.take_profit is not None
         yield Result(code if has_price else "target.none", has_price, first.level)
         return

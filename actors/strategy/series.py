@@ -112,36 +112,33 @@ def options(params: StrategyParams, tf_ms: int, role: Role) -> tuple[k.Ints, k.F
 
 
 class Series:
-    """Closed candles in, structure out. `arrays` is the state; everything in it follows from the candles since the anchor."""
+    """Closed candles in, structure out. The memory is the whole state: all of it follows from the candles since the anchor.
+
+    `i` and `f` are the kernel's scalars as plain numbers, `arrays` its tables by name; read them, never write them.
+    """
 
     def __init__(self, params: StrategyParams, tf_ms: int, role: Role) -> None:
         self.tf_ms = tf_ms
-        self.arrays = k.make_arrays(*options(params, tf_ms, role))
-        self._most = int(self.arrays.options_i[k.EVENTS_MOST])
+        self._memory = k.make_memory(*options(params, tf_ms, role))
+        self.arrays: k.Arrays = k.views(*self._memory)
         self._one_time = np.zeros(1, np.int64)
         self._one_candle = np.zeros((1, 5))
         self._one_row = np.zeros((1, k.ROW_WIDTH))
-        self._one_output = k.make_output(self._most)
+        self._one_output = k.make_output(int(self.arrays.options_i[k.EVENTS_MOST]))
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self.i: list[int] = self.arrays.i.tolist()
+        self.f: list[float] = self.arrays.f.tolist()
+        self.bars = self.i[k.BARS]  # candles taken since the anchor
+        self.open_time_ms = self.i[k.TIME]  # of the newest candle; 0 before the first
+        # 0 before the first, which is older than any requirement
+        self.close_time_ms = self.open_time_ms + self.tf_ms if self.bars else 0
 
     @classmethod
     def of(cls, params: StrategyParams, timeframe: Timeframe, role: Role) -> Series:
         """The empty series of a timeframe."""
         return cls(params, TIMEFRAME_MS[timeframe], role)
-
-    @property
-    def bars(self) -> int:
-        """Candles taken since the anchor."""
-        return int(self.arrays.i[k.BARS])
-
-    @property
-    def open_time_ms(self) -> int:
-        """Open time of the newest candle; meaningless before the first."""
-        return int(self.arrays.i[k.TIME])
-
-    @property
-    def close_time_ms(self) -> int:
-        """End of the newest candle; 0 before the first, which is older than any requirement."""
-        return int(self.arrays.i[k.TIME]) + self.tf_ms if self.arrays.i[k.BARS] else 0
 
     def candle(self, back: int = 0) -> Candle:
         """The newest candle, or an older one that is still in the ring. Raises IndexError beyond it."""
@@ -151,55 +148,70 @@ class Series:
         at = bar % len(self.arrays.times)
         return Candle(int(self.arrays.times[at]), *self.arrays.candles[at, :5].tolist())
 
-    def take(self, candle: Candle) -> int:
-        """Take one candle; returns the number of events, 0 also for an identical repetition.
-
-        Raises CandleRefused, the state unchanged.
-        """
+    def take(self, candle: Candle) -> bool:
+        """Take one candle; False for an identical repetition of the newest. Raises CandleRefused, the state unchanged."""
         self._one_time[0] = candle[0]
         self._one_candle[0] = candle[1:]
-        _, verdict = k.inspect(self.arrays, self._one_time, self._one_candle)
+        _, _, verdict = k.advance(*self._memory, self._one_time, self._one_candle, 0, self._one_row, *self._one_output)
         if verdict == k.REPEATED:
-            return 0
+            return False
         if verdict != k.SOUND:
             raise refusal(verdict, candle.open_time_ms)
-        _, count = k.advance(self.arrays, self._one_time, self._one_candle, 0, self._one_row, self._one_output)
-        return int(count)
+        self._refresh()
+        return True
+
+    def inspect(self, candles: Candles) -> tuple[int, int]:
+        """The first candle that `feed` would refuse and the kernel's verdict on it; (n, SOUND) when there is none."""
+        at, verdict = k.inspect(*self._memory, *owned(candles))
+        return int(at), int(verdict)
+
+    def choose_zone(self, d: int, blocks: bool, gaps: bool, only_pairs: bool) -> tuple[int, int]:
+        """Rows of the block and the gap that make the best usable zone of side `d`, see `kernel.choose_zone`."""
+        block, gap = k.choose_zone(*self._memory, d, blocks, gaps, only_pairs)
+        return int(block), int(gap)
 
     def feed(self, candles: Candles) -> tuple[k.Floats, Events]:
         """Take many candles; returns their rows (n, ROW_WIDTH) and events.
 
         Raises CandleRefused before anything is taken when one of them is unsound, repeated or missing.
         """
-        times, values = candles
-        bad, verdict = k.inspect(self.arrays, times, values)
+        times, values = candles = owned(candles)
+        bad, verdict = self.inspect(candles)
         if verdict != k.SOUND:
             raise refusal(verdict, int(times[bad]))
         rows = np.empty((len(times), k.ROW_WIDTH))
-        output = k.make_output(max(BULK_EVENTS, 2 * self._most)) if len(times) > 1 else self._one_output
-        whole, real, done = [], [], 0
+        output = self._one_output if len(times) <= 1 else k.make_output(max(BULK_EVENTS, 2 * len(self._one_output.i)))
+        whole, real, done = [output.i[:0]], [output.f[:0]], 0
         while done < len(times):
-            done, count = k.advance(self.arrays, times, values, done, rows, output)
+            done, count, _ = k.advance(*self._memory, times, values, done, rows, *output)
             whole.append(output.i[:count].copy())
             real.append(output.f[:count].copy())
-        if not whole:
-            return rows, Events(output.i[:0].copy(), output.f[:0].copy())
+        self._refresh()
         return rows, Events(np.concatenate(whole), np.concatenate(real))
 
     def save(self) -> bytes:
         """The state as bytes: equal states give equal bytes."""
-        return msgspec.msgpack.encode([array.tobytes() for array in self.arrays])
+        return msgspec.msgpack.encode([array.tobytes() for array in self._memory])
 
     def restore(self, data: bytes) -> None:
         """Back to a state saved under the same parameters. Raises ValueError under others."""
-        parts: list[bytes] = msgspec.msgpack.decode(data, type=list[bytes])
-        if [len(part) for part in parts] != [array.nbytes for array in self.arrays]:
+        whole, real = msgspec.msgpack.decode(data, type=tuple[bytes, bytes])
+        same_options = whole.startswith(self.arrays.options_i.tobytes()) and real.startswith(
+            self.arrays.options_f.tobytes()
+        )
+        if not same_options:
             raise ValueError("the saved series has other parameters; replay it from its anchor")
-        for array, part in zip(self.arrays[:2], parts[:2], strict=True):
-            if array.tobytes() != part:
-                raise ValueError("the saved series has other parameters; replay it from its anchor")
-        for array, part in zip(self.arrays[2:], parts[2:], strict=True):
-            array[...] = np.frombuffer(part, array.dtype).reshape(array.shape)
+        self._memory[0][...] = np.frombuffer(whole, np.int64)
+        self._memory[1][...] = np.frombuffer(real, np.float64)
+        self._refresh()
+
+
+def owned(candles: Candles) -> Candles:
+    """Contiguous and writable, the one form the kernel is compiled for. Raises ValueError for another shape."""
+    times, values = np.array(candles.times, np.int64), np.array(candles.values, np.float64, order="C")
+    if values.shape != (len(times), 5):
+        raise ValueError(f"candles must be (n,) times and (n, 5) values, not {times.shape} and {values.shape}")
+    return Candles(times, values)
 
 
 def refusal(verdict: int, open_time_ms: int) -> CandleRefused:

@@ -44,6 +44,7 @@ def _name(value: dict[str, Any]) -> str:
 
 def take_snapshot(
     view: View,
+    *,
     symbol: str,
     results: Sequence[tuple[str, Result]],
     params_hash: str,
@@ -79,7 +80,7 @@ def take_snapshot(
                 }
                 for reading in view.readings
             },
-            "anchor_time": int(view.series.arrays.i[k.ANCHOR_TIME]),
+            "anchor_time": view.series.i[k.ANCHOR_TIME],
             "bars_seen": view.series.bars,
             "data_epoch": data_epoch,
             "params_hash": params_hash,
@@ -91,7 +92,7 @@ def take_snapshot(
 
 def indicators(series: Series) -> dict[str, float | None]:
     """Indicator values at the newest candle, null before they exist."""
-    f = series.arrays.f
+    f = series.f
     columns = {
         "ema": k.EMA,
         "atr": k.ATR,
@@ -105,31 +106,32 @@ def indicators(series: Series) -> dict[str, float | None]:
 
 def structure(series: Series) -> dict[str, Any]:
     """Trend, reference levels, dealing range, the last swings and breaks, oldest first."""
-    a = series.arrays
+    i, f = series.i, series.f
     return {
-        "trend": int(a.i[k.TREND]),
-        "ref_high": number(a.f[k.REF_LEVEL]),
-        "ref_low": number(a.f[k.REF_LEVEL + 1]),
-        "range_high": number(a.f[k.RANGE]),
-        "range_low": number(a.f[k.RANGE + 1]),
-        "range_pos": number(a.f[k.RANGE_POS]),
+        "trend": i[k.TREND],
+        "ref_high": number(f[k.REF_LEVEL]),
+        "ref_low": number(f[k.REF_LEVEL + 1]),
+        "range_high": number(f[k.RANGE]),
+        "range_low": number(f[k.RANGE + 1]),
+        "range_pos": number(f[k.RANGE_POS]),
         "swings": [
             {"dir": d, "src_time": time, "label": LABELS[note, d], "level": level}
-            for d, time, note, level in _newest(a.swings_i, a.swings_f, int(a.i[k.SWINGS_SEEN]))
+            for d, time, note, level in _newest(series, 0, k.SWINGS_KEPT, i[k.SWINGS_SEEN])
         ],
         "breaks": [
             {"dir": d, "time": time, "type": "CHOCH" if note else "BOS", "level": level}
-            for d, time, note, level in _newest(a.breaks_i, a.breaks_f, int(a.i[k.BREAKS_SEEN]))
+            for d, time, note, level in _newest(series, k.SWINGS_KEPT, k.BREAKS_KEPT, i[k.BREAKS_SEEN])
         ],
     }
 
 
-def _newest(ring_i: k.Ints, ring_f: k.Floats, seen: int) -> list[tuple[int, int, int, float]]:
-    size = len(ring_f)
+def _newest(series: Series, first: int, size: int, seen: int) -> list[tuple[int, int, int, float]]:
+    """The content of one ring, oldest first: direction, time, note, level."""
     rows = []
     for n in range(max(0, seen - size), seen):
-        d, time, note, _ = ring_i[n % size].tolist()
-        rows.append((d, time, note, float(ring_f[n % size])))
+        at = first + n % size
+        d, time, note = series.arrays.kept_i[at].tolist()
+        rows.append((d, time, note, float(series.arrays.kept_f[at])))
     return rows
 
 
@@ -138,8 +140,8 @@ def zones(series: Series) -> dict[str, list[dict[str, Any]]]:
     a, close = series.arrays, series.candle().close
     found: list[dict[str, Any]] = []
     for table_i, table_f, count, name in (
-        (a.ob_i, a.ob_f, int(a.i[k.OB_COUNT]), ob_id),
-        (a.fvg_i, a.fvg_f, int(a.i[k.FVG_COUNT]), fvg_id),
+        (a.ob_i, a.ob_f, series.i[k.OB_COUNT], ob_id),
+        (a.fvg_i, a.fvg_f, series.i[k.FVG_COUNT], fvg_id),
     ):
         for whole, (top, bottom, _) in zip(table_i[:count].tolist(), table_f[:count].tolist(), strict=True):
             d, named, _, touched, half, filled, mitigated = whole
@@ -167,7 +169,7 @@ def zones(series: Series) -> dict[str, list[dict[str, Any]]]:
 def pools(series: Series) -> dict[str, list[dict[str, Any]]]:
     """The living pools nearest to the close, a few per side."""
     a, close = series.arrays, series.candle().close
-    count = int(a.i[k.POOL_COUNT])
+    count = series.i[k.POOL_COUNT]
     found = [
         {"id": pool_id(whole[k.DIR], whole[k.ID_TIME]), "dir": whole[k.DIR], "level": level, "count": whole[k.COUNT]}
         for whole, level in zip(a.pool_i[:count].tolist(), a.pool_f[:count, k.LEVEL].tolist(), strict=True)

@@ -154,9 +154,11 @@ class CommandAnswered(Message, frozen=True, kw_only=True):
     """Edge -> futures_feed: how the exchange answered one of our wishes. `command` is the wish's id.
 
     `status` is the exchange's word verbatim; executions inside the answer come as `FillSeen` before it.
+    `wish`: what was asked for.
     """
 
     command: str
+    wish: Literal["place", "edit", "cancel"] = "place"
     client_order_id: str | None
     order_id: str | None
     symbol: str

@@ -28,7 +28,7 @@ class Market(Protocol):
         self, spot_symbol: str, timeframe: Timeframe, since_ms: int | None, until_us: int
     ) -> Sequence[CandleSeen]: ...
 
-    def running(self, spot_symbol: str, at_us: int) -> CandleSeen: ...
+    def running(self, spot_symbol: str, at_us: int) -> CandleSeen | None: ...
 
     def spot_price(self, spot_symbol: str, at_us: int) -> float: ...
 
@@ -54,7 +54,8 @@ def snapshot(market: Market, symbol: str, at: int) -> list[CandleSeen]:
 
 def rows(market: Market, symbol: str, timeframe: Timeframe, since_ms: int | None, at: int) -> list[CandleSeen]:
     """Closed candles from `since_ms` on and the running one, oldest first, at most 720."""
-    closed = market.candles(symbol, timeframe, since_ms, at)[1 - ROWS_MOST :]
+    first_ms = at // 1000 - ROWS_MOST * TIMEFRAME_MS[timeframe]
+    closed = market.candles(symbol, timeframe, max(since_ms or 0, first_ms), at)[1 - ROWS_MOST :]
     return [*closed, _running(market, symbol, timeframe, at)]
 
 

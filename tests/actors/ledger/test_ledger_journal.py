@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from decimal import Decimal as D
 from pathlib import Path
@@ -162,6 +166,49 @@ def test_a_failed_flush_writes_nothing_and_is_not_retried(url: str) -> None:
         assert ledger.reader().orders() == []
         ledger.latch(latch("journal failed"))
         assert ledger.read().latched
+
+
+def test_a_full_disk_fails_the_flush_and_loses_nothing_before_it(tmp_path: Path) -> None:
+    """What was durable stays durable and whole when the disk ends."""
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    with open_ledger(url) as ledger:
+        write(ledger, one_trade()[:3])
+        pages = ledger._connection.exec_driver_sql("PRAGMA page_count").scalar()
+        ledger._connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        ledger._connection.rollback()
+        ledger.keep("executor", b"x" * 100_000)
+        with pytest.raises(JournalFailed, match="full"):
+            ledger.flush()
+    with open_reader(url) as reader:
+        assert (reader.verify().steps, reader.verify().fault) == (3, "")
+
+
+KILLED = """
+import os, signal, sys
+from actors.ledger import open_ledger
+from ledger_stories import one_trade
+with open_ledger(sys.argv[1]) as ledger:
+    steps = one_trade()
+    for number, step in enumerate(steps):
+        ledger.record(*step)
+        if number == 6:
+            ledger.flush()
+    with ledger._connection.begin():
+        ledger._write_page()
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_writer_leaves_what_it_flushed_and_frees_the_pen(url: str) -> None:
+    """SIGKILL in the middle of a write: the next life finds whole transactions, unbroken seals, and may write."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    ended = subprocess.run([sys.executable, "-c", KILLED, url], env={**os.environ, "PYTHONPATH": paths}, check=False)
+    with open_ledger(url) as ledger:
+        write(ledger, one_trade()[7:])
+
+        assert ended.returncode == -signal.SIGKILL
+        assert [step[1] for step in one_trade()] == [step.message for step in ledger.reader().steps()]
+        assert ledger.reader().verify().fault == ""
 
 
 def test_the_latch_survives_and_only_an_acknowledgement_clears_it(url: str) -> None:

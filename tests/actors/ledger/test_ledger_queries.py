@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal as D
 
+import msgspec
 import pytest
-from ledger_stories import AT, candle_closed, candle_seen, noise, one_trade, signal_of
+from ledger_stories import AT, candle_closed, candle_seen, noise, one_trade, place, resting, signal_of
 from sqlalchemy import delete, update
 
 from actors.ledger import open_ledger, open_reader, tables
 from protocol.messages.base import follow
 from protocol.messages.control import Alert
-from protocol.messages.futures import SignalRefused
+from protocol.messages.futures import EntryBlocked, OrderAccepted, OrderUnknown, SignalRefused
 
 
 @pytest.fixture
@@ -131,6 +132,31 @@ def test_a_refusal_is_explained_by_its_signal(url: str) -> None:
             ledger.reader().signals()[0]["verdict"],
             ledger.reader().signals()[0]["verdict_reasons"],
         ) == ("refused", "basis,positions")
+
+
+def test_an_order_that_is_unknown_or_blocked_says_so(url: str) -> None:
+    """Unknown still counts as working; a blocked entry names what blocked it. A foreign order is known by its own id."""
+    candle = candle_closed(candle_seen())
+    unknown, blocked = (place(candle, signal, "entry") for signal in ("s1", "s2"))
+    foreign = msgspec.structs.replace(resting(unknown, "X1"), client_order_id=None)
+    refusal = {"symbol": "PF_XBTUSD", "reasons": ("lease.spot_feed", "latched")}
+    with open_ledger(url) as ledger:
+        ledger.record("executor", candle, [unknown, blocked])
+        for message in (
+            follow(unknown, OrderUnknown, client_order_id=unknown.client_order_id, symbol="PF_XBTUSD", wish="place"),
+            follow(blocked, EntryBlocked, client_order_id=blocked.client_order_id, **refusal),
+            follow(candle, OrderAccepted, order=foreign),
+        ):
+            ledger.record("executor", message, [])
+        ledger.flush()
+        orders = {row["order_key"]: row for row in ledger.reader().orders()}
+        working = {row["order_key"] for row in ledger.reader().orders(working_only=True)}
+
+        assert (
+            orders[blocked.client_order_id]["status"],
+            orders[blocked.client_order_id]["reason"],
+        ) == ("blocked", "lease.spot_feed,latched")
+        assert {unknown.client_order_id, "X1"} == working
 
 
 def test_nobody_goes_by_an_unknown_name(traded: str) -> None:

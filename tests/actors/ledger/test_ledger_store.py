@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from actors.ledger import NoLedger, database_url, open_latch, open_ledger, open_reader, tables
+from actors.ledger import JournalFailed, NoLedger, database_url, open_latch, open_ledger, open_reader, tables
 from actors.ledger.store import hidden
 from config.settings import StoreSettings
 
@@ -72,6 +72,16 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(NoLedger, match="cannot be read"), open_reader(f"sqlite:///{path}"):
         pass
+
+
+def test_a_database_that_cannot_be_had_is_one_line_without_its_password(tmp_path: Path) -> None:
+    """The writer says what failed and where; nobody learns the password by it."""
+    (tmp_path / "ledger.sqlite").write_bytes(b"this is not a database, whatever its name says" * 100)
+    nowhere = "postgresql+psycopg://smc:hunter2@127.0.0.1:1/ledger"
+    for url in (nowhere, f"sqlite:///{tmp_path / 'ledger.sqlite'}"):
+        with pytest.raises(JournalFailed, match=r"^the ledger at \S+ failed: .+$") as caught, open_ledger(url):
+            pass
+        assert "hunter2" not in str(caught.value)
 
 
 def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:

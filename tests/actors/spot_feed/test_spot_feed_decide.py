@@ -170,6 +170,21 @@ def test_a_final_candle_does_not_vouch_for_a_running_one_before_it() -> None:
     assert len(of(RequestHistory, out)) == 1
 
 
+def test_a_reconnection_over_a_boundary_tells_the_row_of_rest() -> None:
+    """The connection fell inside candle 1 and came back in candle 2: back-fill first, then the stream goes on."""
+    back = closes(1) + 60 * SECOND
+    _, out = run(
+        ready(),
+        seen(1, at=closes(1) - 60 * SECOND, final=False, volume=5, close=100.5),
+        seen(1, at=back, volume=9),
+        history("15m", back, open_ms(1)),
+        seen(2, at=back + SECOND, final=False, volume=1),
+    )
+
+    assert [(m.open_time_ms, m.close) for m in of(CandleClosed, out)] == [(open_ms(1), 102.0)]
+    assert of(SpotFault, out) == []
+
+
 def test_every_stream_frame_gives_the_spot_price() -> None:
     """The price follows the newest running candle, and late frames do not turn it back."""
     _, out = run(
@@ -303,39 +318,32 @@ def test_the_buffer_behind_a_hole_is_bounded() -> None:
 
 
 def test_seeds_are_released_longest_first_and_then_the_base() -> None:
-    """Nothing is told before all four back-fills; then days, 4h, 1h, and the base candles from midnight on."""
-    now = closes(3) + SETTLE_US
+    """Nothing is told before all four back-fills; then settled days, 4h, 1h, each once and in order, and the base."""
+    now = closes(1) + SETTLE_US
     day, four, hour = (TIMEFRAME_MS[t] for t in ("1d", "4h", "1h"))
     inputs = [
         native("1h", MIDNIGHT_MS - hour, now),
-        native("1h", MIDNIGHT_MS, now),  # inside the base series: told by aggregation, not by seed
-        *(seen(index, at=now) for index in (-2, -1, 0, 1)),
-        native("4h", MIDNIGHT_MS - 4 * four, now),  # before a hole
+        native("1h", MIDNIGHT_MS - hour, now),
+        native("1h", MIDNIGHT_MS - 2 * hour, now),
+        *(seen(index, at=now) for index in (-1, 1, 0)),
         native("4h", MIDNIGHT_MS - four, now),
-        native("4h", MIDNIGHT_MS - 2 * four, now),
         native("1d", MIDNIGHT_MS - day, now),
     ]
-    state, early = run(decide.initial(SETTINGS), *inputs, *backfilled(now)[:3])
+    unsettled = native("1h", MIDNIGHT_MS, closes(3) - SETTLE_US)
+    state, early = run(decide.initial(SETTINGS), *inputs, unsettled, *backfilled(now)[:3])
     state, out = run(state, history("15m", now))
 
     assert early == []
     assert [(m.timeframe, m.open_time_ms - MIDNIGHT_MS) for m in of(CandleClosed, out)] == [
         ("1d", -day),
-        ("4h", -2 * four),
         ("4h", -four),
+        ("1h", -2 * hour),
         ("1h", -hour),
+        ("15m", -STEP_MS),
         ("15m", 0),
         ("15m", STEP_MS),
     ]
-    assert run(state, native("1h", MIDNIGHT_MS, now))[1] == []
-
-
-def test_without_seeds_the_base_begins_with_its_first_candle() -> None:
-    """A file of base candles alone keeps all of them."""
-    now = closes(1) + SETTLE_US
-    _, out = run(decide.initial(SETTINGS), *(seen(index, at=now) for index in (-2, -1, 0)), *backfilled(now))
-
-    assert told(out) == [-2, -1, 0]
+    assert run(state, native("1h", MIDNIGHT_MS, closes(3) + SETTLE_US))[1] == []
 
 
 def test_a_running_native_candle_is_refused() -> None:

@@ -1,0 +1,89 @@
+# The commands of this project. `make` alone explains them; each can be run in a fresh clone.
+#
+# Two installs with a stamp each, made again only when their lock changes: `make paper` needs what the daemon runs on,
+# `make test` and `make check` need the tools as well. Locks carry versions and hashes; pip refuses anything else.
+
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/.installed-run
+DEV    := $(VENV)/.installed-dev
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
+ARGS   ?=
+
+# Colours for a person at a terminal only.
+ifeq ($(NO_COLOR),)
+ifneq ($(MAKE_TERMOUT),)
+BOLD  := $(shell printf '\033[1m')
+DIM   := $(shell printf '\033[2m')
+PLAIN := $(shell printf '\033[0m')
+endif
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help install paper smoke backtest test check format bench lock clean
+
+help: ## this page
+	@echo "$(BOLD)kraken-smc$(PLAIN): trades Kraken Futures perpetuals on signals from spot candles"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  $(BOLD)make %-9s$(PLAIN) %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "$(DIM)Start with$(PLAIN) make paper $(DIM)(nothing real is traded; Ctrl-C stops). Options go in ARGS:$(PLAIN)"
+	@echo "  make paper ARGS='--speed 600 --for 2h'"
+	@echo "  make backtest ARGS='--data BTC/USD=candles.csv --report report.html'"
+	@echo "  make test ARGS='tests/actors/risk -x --no-cov'"
+	@echo "$(DIM)All commands of the program:$(PLAIN) $(BIN)/python -m actors --help"
+
+install: $(DEV) ## make .venv with everything, tools and tests included
+
+paper: $(RUN) ## run the daemon on paper: simulated exchange, synthetic market, no network
+	@$(BIN)/python -m actors run --mode paper $(ARGS)
+
+smoke: $(RUN) ## does it start, trade on paper and stop? a minute, leaves nothing behind
+	@state=$$(mktemp -d) && trap 'rm -rf "$$state"' EXIT && \
+	  $(BIN)/python -m actors run --mode paper --for 4h --state "$$state" $(ARGS)
+
+backtest: $(RUN) ## one backtest; say of what in ARGS
+	@$(BIN)/python -m actors backtest $(ARGS)
+
+test: $(DEV) ## the whole suite with coverage; fails under the floor set in pyproject.toml
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+check: $(DEV) ## lint, format, types, layers: all that needs no run
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(DEV) ## put the code in the one format, and mend what the linter can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(DEV) ## list the measurements in bench/ and how to take each
+	@found=$$(ls bench/*.py 2>/dev/null) || found=; \
+	  for script in $$found; do printf '  $(BIN)/python %-28s %s\n' "$$script" "$$(sed -n '1s/"""//gp' "$$script")"; done; \
+	  test -n "$$found" || echo "bench/ holds no measurement yet"
+
+lock: ## write both locks anew from pyproject.toml (needs uv); review the diff before you commit it
+	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv" >&2; exit 1; }
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -o requirements-dev.lock
+
+clean: ## remove caches and reports; .venv and state/ stay
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov build *.egg-info
+	@find actors config protocol sim tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=...")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUN): requirements.lock | $(BIN)/python
+	@echo "installing what the daemon runs on ..."
+	@$(PIP) -r requirements.lock
+	@touch $@
+
+# The tools' lock holds the daemon's as well: one install serves both stamps.
+$(DEV): requirements-dev.lock | $(BIN)/python
+	@echo "installing the daemon's and the tools' packages ..."
+	@$(PIP) -r requirements-dev.lock
+	@touch $(RUN) $@

@@ -1,0 +1,464 @@
+"""What a trade owes at any moment, as a table of duties looked at after every message. Pure.
+
+A duty compares what should be with what is known and says what is lacking. Nothing is remembered of how we came here, so a
+partial fill, a lost stop, a late answer and a restart are one case: whatever is missing is made whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from actors.executor.exits import beyond
+from actors.executor.orders import Order, advance
+from actors.executor.trade import (
+    ZERO,
+    Trade,
+    add,
+    adopt,
+    average,
+    pnl_usd,
+    r_multiple,
+    update,
+)
+from config.settings import ExecutionSettings
+from protocol import ids
+from protocol.messages.base import Message, follow
+from protocol.messages.control import Alert, Severity
+from protocol.messages.futures import (
+    CancelOrder,
+    EditOrder,
+    MarkPrice,
+    OrderType,
+    PlaceOrder,
+    Protected,
+    Role,
+    TradeClosed,
+)
+from protocol.units import ENTRY_SIDE, EXIT_SIDE, SECOND_US, seconds_us
+
+ANSWER_MARGIN_US: Final = 2 * SECOND_US
+"""After `process_before` an entry is refused by the exchange; its answer may take so long to reach us."""
+NOT_FILLING_US: Final = 2 * SECOND_US
+"""A stop that should have filled for this long is no protection (invariant 1)."""
+ADOPT_AFTER_S: Final = 5
+"""Beyond one reconcile period: by then every fill the exchange knows has been told."""
+RETRY_FIRST_US: Final = 2 * SECOND_US
+RETRY_MOST_US: Final = 30 * SECOND_US
+STOPS_MAX: Final = 5
+TARGETS_MAX: Final = 3
+"""So many attempts to keep a stop or a target on the exchange, then other means: flattening, watching the mark."""
+
+ORDER_TYPES: Final[dict[Role, OrderType]] = {
+    "entry": "mkt",
+    "stop": "stp",
+    "target": "take_profit",
+    "exit": "mkt",
+    "flatten": "mkt",
+}
+"""Stops and targets carry no limit price: once triggered they are market orders, which a gap cannot leave behind."""
+
+
+class Desk(msgspec.Struct, frozen=True, kw_only=True):
+    """What a duty may look at besides the trade."""
+
+    cause: Message
+    execution: ExecutionSettings
+    mark: MarkPrice | None
+
+    @property
+    def at(self) -> int:
+        """Now."""
+        return self.cause.at
+
+    @property
+    def market_open(self) -> bool:
+        """Whether a market order would be taken. Unknown: try, the exchange will say."""
+        return self.mark is None or not (self.mark.suspended or self.mark.post_only)
+
+
+Result = tuple[Trade, Sequence[Message]]
+Duty = Callable[[Desk, Trade], Result]
+NOTHING: Final[Sequence[Message]] = ()
+
+
+# --- words ---------------------------------------------------------------------------------------------------
+
+
+def alert(cause: Message, code: str, severity: Severity, symbol: str, text: str) -> Alert:
+    """Something worth a line."""
+    return follow(cause, Alert, f"{code}:{symbol}", code=code, severity=severity, text=f"{symbol}: {text}")
+
+
+def place(desk: Desk, trade: Trade, role: Role, size: Decimal, stop: Decimal | None = None) -> Result:
+    """A new order with a new id: reduce-only unless it is the entry."""
+    plan = trade.plan
+    entry = role == "entry"
+    order = Order(
+        client_order_id=ids.client_order_id(plan.trade_id, role, trade.attempts.get(role, 0)),
+        role=role,
+        side=ENTRY_SIDE[plan.side] if entry else EXIT_SIDE[plan.side],
+        order_type=ORDER_TYPES[role],
+        size=size,
+        stop_price=stop,
+        placed_size=size,
+        placed_price=stop,
+        process_before=trade.entry_until - ANSWER_MARGIN_US if entry else None,
+        at=desk.at,
+    )
+    return add(trade, order), (wish(desk, trade, order),)
+
+
+def wish(desk: Desk, trade: Trade, order: Order) -> PlaceOrder:
+    """The wish an order stands for: equal terms under an equal id, however often it is said."""
+    return follow(
+        desk.cause,
+        PlaceOrder,
+        order.client_order_id,
+        client_order_id=order.client_order_id,
+        signal_id=trade.plan.trade_id,
+        role=order.role,
+        symbol=trade.plan.symbol,
+        side=order.side,
+        order_type=order.order_type,
+        size=order.placed_size,
+        stop_price=order.placed_price,
+        reduce_only=order.role != "entry",
+        process_before=order.process_before,
+    )
+
+
+def resend(desk: Desk, trade: Trade, order: Order) -> Result:
+    """The same order under the same id, once: the exchange refuses it if the first one arrived."""
+    return update(trade, replace(order, resent=True, at=desk.at)), (wish(desk, trade, order),)
+
+
+def edit(desk: Desk, trade: Trade, order: Order, size: Decimal, stop: Decimal) -> Result:
+    """New terms for a resting order."""
+    order = replace(order, size=size, stop_price=stop, at=desk.at)
+    message = follow(
+        desk.cause,
+        EditOrder,
+        order.client_order_id,
+        client_order_id=order.client_order_id,
+        role=order.role,
+        symbol=trade.plan.symbol,
+        size=size,
+        stop_price=stop,
+    )
+    return update(trade, order), (message,)
+
+
+def cancel(cause: Message, symbol: str, client_order_id: str | None, order_id: str | None = None) -> CancelOrder:
+    """Take an order off the book."""
+    return follow(
+        cause,
+        CancelOrder,
+        client_order_id or order_id or "",
+        symbol=symbol,
+        client_order_id=client_order_id,
+        order_id=None if client_order_id else order_id,
+    )
+
+
+def leave(trade: Trade, reason: str) -> Trade:
+    """Decide to leave; the first reason stands."""
+    return trade if trade.closing else replace(trade, closing=reason, exit_due=None)
+
+
+def covered(trade: Trade, stop: Order | None) -> bool:
+    """Whether a stop known to rest covers all that is held."""
+    if stop is None or not stop.resting or stop.resting_size is None:
+        return trade.cover == 0
+    return stop.resting_size - stop.filled >= trade.cover
+
+
+# --- duties --------------------------------------------------------------------------------------------------
+
+
+def expect_answer(desk: Desk, trade: Trade) -> Result:
+    """An entry nobody answered in time is of unknown outcome; one unknown for too long is a person's business."""
+    entry = trade.entry
+    if entry is not None and entry.state == "pending" and desk.at >= trade.entry_until:
+        trade = update(trade, advance(entry, "unanswered", desk.at))
+        trade = replace(trade, unknown_since=trade.unknown_since or desk.at)
+        return trade, (alert(desk.cause, "ORDER_UNKNOWN", "warning", trade.plan.symbol, "no answer to the entry"),)
+    if trade.unknown_since is None or desk.at < trade.unknown_since + seconds_us(desk.execution.unknown_within_s):
+        return trade, NOTHING
+    trade = replace(trade, unknown_since=None)
+    if entry is None or entry.state != "unknown":
+        return trade, NOTHING
+    text = f"entry {entry.client_order_id} of {entry.size} is still of unknown outcome"
+    return trade, (alert(desk.cause, "ORDER_UNKNOWN", "critical", trade.plan.symbol, text),)
+
+
+def believe_position(desk: Desk, trade: Trade) -> Result:
+    """The exchange's position outranks our fills once every fill it knows has had time to be told."""
+    if not disputed(trade) or desk.at < adopt_at(desk, trade):
+        return trade, NOTHING
+    price = desk.mark.mark if desk.mark else trade.plan.reference
+    text = f"position is {trade.position}, our fills say {trade.held}; taken over at mark {price}"
+    said = alert(desk.cause, "FOREIGN_FILL", "critical", trade.plan.symbol, text)
+    return adopt(trade, price, desk.at), (said,)
+
+
+def disputed(trade: Trade) -> bool:
+    """Whether the exchange's newer word differs from our fills."""
+    return trade.position_fresh and trade.position is not None and max(trade.position, ZERO) != trade.held
+
+
+def adopt_at(desk: Desk, trade: Trade) -> int:
+    """When a disputed position is taken over without a reconciliation having said so."""
+    return trade.position_at + seconds_us(desk.execution.reconcile_s + ADOPT_AFTER_S)
+
+
+def finish(desk: Desk, trade: Trade) -> Result:
+    """Flat by every account: cancel what still rests, and tell the result."""
+    if not trade.flat:
+        return trade, NOTHING
+    plan = trade.plan
+    said: list[Message] = [
+        cancel(desk.cause, plan.symbol, order.client_order_id) for order in trade.orders if order.live
+    ]
+    if trade.fees_estimated:
+        said.append(
+            alert(desk.cause, "FEE_ESTIMATED", "info", plan.symbol, "the exchange named no fee; taker rate taken")
+        )
+    closed = follow(
+        desk.cause,
+        TradeClosed,
+        plan.trade_id,
+        trade_id=plan.trade_id,
+        symbol=plan.symbol,
+        side=plan.side,
+        size=trade.entry_size,
+        entry_price=average(trade.entry_usd, trade.entry_size, plan.contract_size),
+        exit_price=average(trade.exit_usd, trade.exit_size, plan.contract_size),
+        pnl_usd=pnl_usd(trade),
+        fees_usd=trade.fees_usd,
+        opened_at=trade.opened_at,
+        reason=trade.last_exit,
+        r_multiple=r_multiple(trade),
+    )
+    return trade, (*said, closed)
+
+
+def over(trade: Trade) -> bool:
+    """Whether nothing more is owed: flat again, or an entry that ended without a fill."""
+    entry = trade.entry
+    stillborn = (
+        trade.opened_at is None
+        and entry is not None
+        and entry.state in {"cancelled", "rejected"}
+        and not trade.position
+    )
+    return trade.flat or stillborn
+
+
+def watch_stop(desk: Desk, trade: Trade) -> Result:
+    """A stop that should have filled and did not is no protection: leave by market."""
+    if trade.cover == 0 or trade.closing or trade.through_since is None:
+        return trade, NOTHING
+    if desk.at < trade.through_since + NOT_FILLING_US:
+        return trade, NOTHING
+    text = f"stop at {trade.stop_price} should have filled; leaving by market"
+    said = alert(desk.cause, "STOP_NOT_FILLING", "critical", trade.plan.symbol, text)
+    return leave(trade, "flatten.stop_not_filling"), (said,)
+
+
+def keep_stop(desk: Desk, trade: Trade) -> Result:
+    """One stop on the exchange for exactly what is held, at the stop price."""
+    if trade.cover == 0 or trade.closing:
+        return trade, NOTHING
+    stop = trade.working("stop")
+    return place_stop(desk, trade) if stop is None else mend_stop(desk, trade, stop)
+
+
+def place_stop(desk: Desk, trade: Trade) -> Result:
+    """The missing stop at the same price as before or better; if that is too late or hopeless, leave."""
+    symbol = trade.plan.symbol
+    if desk.mark is not None and beyond(trade.plan.side, desk.mark.mark, trade.stop_price):
+        text = f"no stop rests and mark {desk.mark.mark} is beyond {trade.stop_price}; leaving by market"
+        return leave(trade, "flatten.beyond_stop"), (alert(desk.cause, "NAKED_POSITION", "critical", symbol, text),)
+    if trade.attempts.get("stop", 0) >= STOPS_MAX:
+        text = f"{STOPS_MAX} stops were lost; leaving by market"
+        return leave(trade, "flatten.stop_lost"), (alert(desk.cause, "STOP_LOST", "critical", symbol, text),)
+    return place(desk, trade, "stop", trade.cover, trade.stop_price)
+
+
+def mend_stop(desk: Desk, trade: Trade, stop: Order) -> Result:
+    """Bring a stop to the size and price wanted: by an edit, or where edits are refused by a second stop before it goes."""
+    if stop.state == "unknown" and not stop.resent:
+        return resend(desk, trade, stop)
+    if stop.stuck:
+        useful = not covered(trade, stop) or stop.resting_price != trade.stop_price
+        if useful and trade.attempts.get("stop", 0) < STOPS_MAX:
+            return place(desk, trade, "stop", trade.cover, trade.stop_price)
+        return trade, NOTHING
+    wanted = trade.cover + stop.filled
+    if (stop.size, stop.stop_price) == (wanted, trade.stop_price) or not stop.resting:
+        return trade, NOTHING
+    return edit(desk, trade, stop, wanted, trade.stop_price)
+
+
+def keep_one_stop(desk: Desk, trade: Trade) -> Result:
+    """Once a replacement covers the position the stop before it goes."""
+    newest = trade.working("stop")
+    if newest is None or not covered(trade, newest):
+        return trade, NOTHING
+    older = [o for o in trade.orders if o.role == "stop" and o.resting and o.stuck and o is not newest]
+    for order in older:
+        # Its cancel is on the way: no longer ours to count on.
+        trade = update(trade, replace(order, stuck=False))
+    return trade, [cancel(desk.cause, trade.plan.symbol, order.client_order_id) for order in older]
+
+
+def keep_target(desk: Desk, trade: Trade) -> Result:
+    """One target for exactly what is held. The position is protected without it, so a refusal is not a disaster."""
+    if trade.cover == 0 or trade.closing or trade.working("stop") is None:
+        return trade, NOTHING
+    target = trade.working("target")
+    if target is None:
+        newest = trade.newest("target")
+        given_up = newest is not None and newest.state == "rejected"
+        if given_up or trade.attempts.get("target", 0) >= TARGETS_MAX:
+            return watch_target(desk, trade)
+        return place(desk, trade, "target", trade.cover, trade.target_price)
+    if target.state == "unknown" and not target.resent:
+        return resend(desk, trade, target)
+    wanted = trade.cover + target.filled
+    if target.size == wanted or not target.resting or target.stuck:
+        return trade, NOTHING
+    return edit(desk, trade, target, wanted, trade.target_price)
+
+
+def watch_target(desk: Desk, trade: Trade) -> Result:
+    """Without a target on the exchange the mark is watched instead."""
+    side = trade.plan.side
+    reached = desk.mark is not None and beyond(
+        "short" if side == "long" else "long", desk.mark.mark, trade.target_price
+    )
+    return (leave(trade, "exit.target") if reached else trade), NOTHING
+
+
+def mind_nakedness(desk: Desk, trade: Trade) -> Result:
+    """Unprotected for longer than the limit: leave. A triggered stop is the watchdog's."""
+    stop = trade.working("stop")
+    if trade.closing or covered(trade, stop):
+        return (replace(trade, naked_since=None) if trade.naked_since is not None else trade), NOTHING
+    if trade.naked_since is None:
+        return replace(trade, naked_since=desk.at), NOTHING
+    if desk.at < naked_until(desk, trade.naked_since) or (stop is not None and stop.state == "triggered"):
+        return trade, NOTHING
+    text = f"{trade.cover} held and no stop confirmed within {desk.execution.protect_within_s} s; leaving by market"
+    said = alert(desk.cause, "NAKED_POSITION", "critical", trade.plan.symbol, text)
+    return leave(trade, "flatten.unprotected"), (said,)
+
+
+def naked_until(desk: Desk, since: int) -> int:
+    """The end of the time a position may be without a confirmed stop."""
+    return since + seconds_us(desk.execution.protect_within_s)
+
+
+def leave_market(desk: Desk, trade: Trade) -> Result:
+    """Reduce-only market orders, one after another, until nothing is held. The stop rests until then."""
+    if not trade.closing or trade.cover == 0:
+        return trade, NOTHING
+    role: Role = "exit" if trade.closing.startswith("exit.") else "flatten"
+    last = trade.newest(role)
+    if trade.exit_due is not None and desk.at < trade.exit_due and not cut_short(last):
+        return trade, NOTHING
+    if not desk.market_open:
+        # Queued, not retried: the first mark of an open market resumes it (fault-catalogue 36).
+        return replace(trade, exit_due=desk.at + RETRY_MOST_US), (
+            alert(
+                desk.cause, "VENUE_MODE", "critical", trade.plan.symbol, f"{trade.closing} waits for the market to open"
+            ),
+        )
+    said: list[Message] = []
+    if trade.exit_tries:
+        text = f"{trade.closing}: attempt {trade.exit_tries + 1} to leave with {trade.cover}"
+        said.append(alert(desk.cause, "STOP_NOT_FILLING", "critical", trade.plan.symbol, text))
+        # A full-size target can keep a second reduce-only order out (fault-catalogue 48).
+        said += [
+            cancel(desk.cause, trade.plan.symbol, order.client_order_id)
+            for order in trade.orders
+            if order.role == "target" and order.resting
+        ]
+    trade, orders = place(desk, trade, role, trade.cover)
+    due = desk.at + max(seconds_us(desk.execution.request_timeout_s), back_off_us(trade.exit_tries))
+    return replace(trade, exit_due=due, exit_tries=trade.exit_tries + 1), (*said, *orders)
+
+
+def cut_short(order: Order | None) -> bool:
+    """Whether a market order ended in a part: the rest follows at once (fault-catalogue 38)."""
+    return order is not None and order.state == "cancelled" and order.filled > 0
+
+
+def back_off_us(tries: int) -> int:
+    """Two seconds doubling to thirty."""
+    return min(RETRY_FIRST_US << min(tries, 8), RETRY_MOST_US)
+
+
+def tell_protected(desk: Desk, trade: Trade) -> Result:
+    """Say once that stop and target rest for all that is held."""
+    stop, target = trade.working("stop"), trade.working("target")
+    if trade.cover == 0 or stop is None or target is None or not (covered(trade, stop) and covered(trade, target)):
+        return trade, NOTHING
+    told = (trade.cover, stop.resting_price or trade.stop_price, target.resting_price or trade.target_price)
+    if told == trade.told:
+        return trade, NOTHING
+    size, stop_price, target_price = told
+    message = follow(
+        desk.cause,
+        Protected,
+        trade.plan.trade_id,
+        trade_id=trade.plan.trade_id,
+        symbol=trade.plan.symbol,
+        size=size,
+        stop_price=stop_price,
+        target_price=target_price,
+    )
+    return replace(trade, told=told), (message,)
+
+
+DUTIES: Final[tuple[tuple[str, Duty], ...]] = (
+    ("expect an answer to the entry", expect_answer),
+    ("believe the exchange's position", believe_position),
+    ("finish when flat", finish),
+    ("watch that a stop fills", watch_stop),
+    ("keep a stop on the exchange", keep_stop),
+    ("keep only one", keep_one_stop),
+    ("keep a target on the exchange", keep_target),
+    ("mind how long the position is naked", mind_nakedness),
+    ("leave by market", leave_market),
+    ("tell when protected", tell_protected),
+)
+"""In this order: what is true first, then what is wanted, then the way out that a failing duty before it asked for."""
+
+
+def perform(desk: Desk, trade: Trade) -> Result:
+    """Every duty once."""
+    said: list[Message] = []
+    for _name, duty in DUTIES:
+        trade, more = duty(desk, trade)
+        said += more
+    return trade, said
+
+
+def next_look(desk: Desk, trade: Trade) -> int | None:
+    """When time alone would next change what is owed, None when it would not. Later than now."""
+    entry = trade.entry
+    moments = (
+        trade.entry_until if entry is not None and entry.state == "pending" else None,
+        trade.unknown_since + seconds_us(desk.execution.unknown_within_s) if trade.unknown_since is not None else None,
+        adopt_at(desk, trade) if disputed(trade) else None,
+        trade.through_since + NOT_FILLING_US if trade.through_since is not None and not trade.closing else None,
+        naked_until(desk, trade.naked_since) if trade.naked_since is not None and not trade.closing else None,
+        trade.exit_due if trade.closing and trade.cover else None,
+    )
+    return min((moment for moment in moments if moment is not None and moment > desk.at), default=None)

@@ -1,0 +1,392 @@
+"""The one way in for facts about our futures account: each told once, newest wins, whatever way and however often it came.
+
+Streams, replies and REST tell the same events in any order. Here they become one story: fills de-duplicated by the
+exchange's fill id across restarts, older frames dropped, snapshots never set against a newer event of the stream.
+Knows no trade, no strategy and no limit; judges nothing but the frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from config.settings import Settings
+from protocol.ids import is_ours
+from protocol.messages.base import Message, follow
+from protocol.messages.control import Alert, Started
+from protocol.messages.futures import (
+    Account,
+    AccountChanged,
+    AccountSeen,
+    CommandAnswered,
+    ExchangeSnapshot,
+    Fill,
+    Filled,
+    FillSeen,
+    InstrumentsListed,
+    InstrumentsSeen,
+    MarkPrice,
+    OpenOrder,
+    OrderAccepted,
+    OrderGone,
+    OrderRejected,
+    OrderSeen,
+    OrderUnknown,
+    Position,
+    PositionChanged,
+    PositionsSeen,
+    SnapshotFailed,
+    SnapshotMissed,
+    SnapshotSeen,
+    TickerSeen,
+)
+from protocol.units import MINUTE_US, SECOND_US
+
+FILLS_KEPT: Final = 4_096
+"""Fill ids remembered. The exchange repeats at most its last hundred or so."""
+ORDERS_KEPT: Final = 1_024
+"""Orders remembered as gone, and orders whose client id is remembered."""
+LIST_LAG_US: Final = 30 * SECOND_US
+"""How long the exchange's lists have been seen to trail its events."""
+AHEAD_MOST_US: Final = MINUTE_US
+"""A price stamped further ahead than this is garbled: taken in, it would keep every later one out."""
+ALREADY_THERE: Final = ("clientOrderIdAlreadyExist", "clientOrderIdAlreadyExists")
+"""Refusals that prove an earlier copy arrived: what became of it is to be found out."""
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What must survive a crash. `fills`: ids told, oldest first. `since`: when the first life began, microseconds;
+    executions up to then that are not ours belong to nobody's story here.
+    """
+
+    fills: dict[str, None] = {}
+    since: int | None = None
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What was last told. `orders`: order id -> (terms, when); `gone`: order id -> when; `positions`: symbol -> (.., when).
+
+    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `refused`: symbols whose last price was refused.
+    """
+
+    symbols: tuple[str, ...]
+    told: Told
+    mark_times: dict[str, int] = {}
+    refused: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    orders: dict[str, tuple[OpenOrder, int]] = {}
+    gone: dict[str, int] = {}
+    names: dict[str, str] = {}
+    positions: dict[str, tuple[Position, int]] = {}
+    positions_sequence: int | None = None
+    account: tuple[Account, int] | None = None
+    account_sequence: int | None = None
+
+
+Answer = tuple[State, list[Message]]
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(Told)
+
+
+def initial(settings: Settings, memory: bytes | None) -> State:
+    """A life that has told nothing but the fills in `memory`. Raises msgspec.ValidationError when that is not ours."""
+    return State(
+        symbols=tuple(pair.futures for pair in settings.symbols),
+        told=Told() if memory is None else _decoder.decode(memory),
+    )
+
+
+def durable(state: State) -> bytes | None:
+    """The fills told, as `initial` takes them."""
+    return _encoder.encode(state.told)
+
+
+def remembered(state: State) -> object:
+    """Changes exactly when `durable` would."""
+    return state.told
+
+
+def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
+    """One frame in, what is new in it out."""
+    match message:
+        case TickerSeen():
+            state, out = _ticker(state, message)
+        case OrderSeen():
+            order = message.order
+            state = _learn(state, ((order.order_id, order.client_order_id),))
+            state, out = _order(state, message, order, is_open=message.open, reason=message.reason)
+        case FillSeen():
+            state, out = _fills(state, message, (message.fill,))
+        case PositionsSeen(sequence=sequence) if _newer(sequence, state.positions_sequence):
+            state, out = _positions(replace(state, positions_sequence=sequence), message, message.positions, message.at)
+        case AccountSeen(sequence=sequence) if _newer(sequence, state.account_sequence):
+            state, out = _account(replace(state, account_sequence=sequence), message, message.account, message.at)
+        case InstrumentsSeen():
+            state, out = _instruments(state, message)
+        case CommandAnswered():
+            state = _learn(state, ((message.order_id, message.client_order_id),))
+            out = _answered(message)
+        case SnapshotSeen():
+            state, out = _snapshot(state, message)
+        case SnapshotFailed():
+            out = [follow(message, SnapshotMissed, reason=message.reason)]
+        case Started():
+            state, out = _started(state, message), []
+        case _:
+            return state, ()
+    return state, tuple(out)
+
+
+def _newer(sequence: int, newest: int | None) -> bool:
+    return newest is None or sequence > newest
+
+
+def _started(state: State, cause: Started) -> State:
+    """A new connection counts its frames anew; the first life of all begins the story."""
+    told = state.told if state.told.since is not None else replace(state.told, since=cause.at)
+    return replace(state, told=told, positions_sequence=None, account_sequence=None)
+
+
+# --- market ----------------------------------------------------------------------------------------------------
+
+
+def _ticker(state: State, seen: TickerSeen) -> Answer:
+    if seen.symbol not in state.symbols or seen.time < state.mark_times.get(seen.symbol, seen.time):
+        return state, []
+    why = _garbled(seen)
+    if why is not None:
+        if seen.symbol in state.refused:
+            return state, []
+        text = f"{seen.symbol}: price frame refused: {why}; the last good mark stands until it is too old"
+        alert = follow(seen, Alert, seen.symbol, code="PRICE_REJECTED", severity="warning", text=text)
+        return replace(state, refused=(*state.refused, seen.symbol)), [alert]
+    mark = follow(
+        seen,
+        MarkPrice,
+        seen.symbol,
+        symbol=seen.symbol,
+        mark=seen.mark,
+        index=seen.index,
+        bid=seen.bid,
+        ask=seen.ask,
+        funding_rate=seen.funding_rate,
+        suspended=seen.suspended,
+        post_only=seen.post_only,
+        mark_time=seen.time,
+    )
+    refused = tuple(s for s in state.refused if s != seen.symbol) if state.refused else ()
+    return replace(state, mark_times={**state.mark_times, seen.symbol: seen.time}, refused=refused), [mark]
+
+
+def _garbled(seen: TickerSeen) -> str | None:
+    """Why the frame cannot be believed, or None."""
+    for name, price in (("mark", seen.mark), ("index", seen.index), ("bid", seen.bid), ("ask", seen.ask)):
+        if not price.is_finite() or price <= 0:
+            return f"{name} is {price}"
+    if seen.time > seen.at + AHEAD_MOST_US:
+        return f"stamped {(seen.time - seen.at) // SECOND_US} s ahead"
+    return None
+
+
+def _instruments(state: State, seen: InstrumentsSeen) -> Answer:
+    ours = tuple(i for i in seen.instruments if i.symbol in state.symbols)
+    listed = {i.symbol for i in ours}
+    unlisted = tuple(s for s in state.symbols if s not in listed)
+    out: list[Message] = [follow(seen, InstrumentsListed, instruments=ours)] if ours else []
+    for symbol in unlisted:
+        if symbol not in state.unlisted:
+            text = (
+                f"{symbol} is not in the exchange's contract list: check `symbols` in the settings, or it was delisted"
+            )
+            out.append(follow(seen, Alert, symbol, code="INSTR_DELISTING", severity="critical", text=text))
+    return replace(state, unlisted=unlisted), out
+
+
+# --- orders ----------------------------------------------------------------------------------------------------
+
+
+def _learn(state: State, pairs: Iterable[tuple[str | None, str | None]]) -> State:
+    """Remember which client id belongs to which order."""
+    new = {order_id: name for order_id, name in pairs if order_id and name and state.names.get(order_id) != name}
+    return replace(state, names=_newest({**state.names, **new}, ORDERS_KEPT)) if new else state
+
+
+def _order(state: State, cause: Message, order: OpenOrder, *, is_open: bool, reason: str = "") -> Answer:
+    """An event of one order. Ids are never used twice, so an order that is gone stays gone."""
+    key = order.order_id
+    if key in state.gone:
+        return state, []
+    known = state.orders[key][0] if key in state.orders else None
+    if order.client_order_id is None:
+        order = replace(order, client_order_id=state.names.get(key))
+    if is_open:
+        state = replace(state, orders={**state.orders, key: (order, cause.at)})
+        return state, [] if known == order else [follow(cause, OrderAccepted, key, order=order)]
+    orders = {k: v for k, v in state.orders.items() if k != key}
+    gone = follow(
+        cause,
+        OrderGone,
+        key,
+        client_order_id=order.client_order_id,
+        order_id=key,
+        symbol=order.symbol or (known.symbol if known else ""),
+        reason=reason,
+    )
+    return replace(state, orders=orders, gone=_newest({**state.gone, key: cause.at}, ORDERS_KEPT)), [gone]
+
+
+def _newest(kept: dict[str, T], most: int) -> dict[str, T]:
+    """The last `most` entries, in order."""
+    return kept if len(kept) <= most else dict(list(kept.items())[-most:])
+
+
+def _answered(answer: CommandAnswered) -> list[Message]:
+    """Refusals and doubts. What did happen is told by the events themselves, not by the word of the answer."""
+    rejected = answer.outcome in {"rejected", "not_found"}
+    unknown = answer.outcome == "unknown" or (rejected and answer.status in ALREADY_THERE)
+    if not (rejected or unknown):
+        return []
+    if answer.client_order_id is None:
+        code = "ORDER_UNKNOWN" if unknown else "ORDER_REJECTED"
+        text = f"{answer.symbol}: {answer.wish} of order {answer.order_id}: {answer.outcome}, {answer.status}"
+        return [follow(answer, Alert, code=code, severity="warning", text=text)]
+    if unknown:
+        return [
+            follow(answer, OrderUnknown, client_order_id=answer.client_order_id, symbol=answer.symbol, wish=answer.wish)
+        ]
+    return [
+        follow(
+            answer,
+            OrderRejected,
+            client_order_id=answer.client_order_id,
+            symbol=answer.symbol,
+            wish=answer.wish,
+            status=answer.status,
+        )
+    ]
+
+
+# --- fills -----------------------------------------------------------------------------------------------------
+
+
+def _fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
+    """Tell each execution not told before, oldest first."""
+    told = state.told
+    named = (_named(state, fill) for fill in fills if fill.fill_id not in told.fills)
+    new = {fill.fill_id: fill for fill in sorted(named, key=_age) if not _before_us(told, fill)}
+    if not new:
+        return state, []
+    out: list[Message] = [follow(cause, Filled, fill_id, fill=fill) for fill_id, fill in new.items()]
+    kept = _newest({**told.fills, **dict.fromkeys(new)}, FILLS_KEPT)
+    return replace(state, told=replace(told, fills=kept)), out
+
+
+def _age(fill: Fill) -> tuple[int, str]:
+    return fill.time, fill.fill_id
+
+
+def _named(state: State, fill: Fill) -> Fill:
+    """The fill with our name for its order, where the frame left it out."""
+    if fill.client_order_id is not None or fill.order_id not in state.names:
+        return fill
+    return replace(fill, client_order_id=state.names[fill.order_id])
+
+
+def _before_us(told: Told, fill: Fill) -> bool:
+    """Whether it is history of the account from before the first life, and not of our making."""
+    return told.since is not None and fill.time < told.since and not is_ours(fill.client_order_id)
+
+
+# --- positions and account -----------------------------------------------------------------------------------------
+
+
+def _positions(state: State, cause: Message, listed: tuple[Position, ...], as_of: int) -> Answer:
+    """Tell what differs. The list is whole: who is not in it is flat. Knowledge newer than `as_of` stands."""
+    by_symbol = {p.symbol: p for p in listed}
+    absent = (s for s in (*state.symbols, *state.positions) if s not in by_symbol)
+    every = {**by_symbol, **{s: _flat(s) for s in absent}}
+    positions, out = dict(state.positions), list[Message]()
+    for symbol, seen in every.items():
+        known = positions.get(symbol)
+        if known is None:
+            positions[symbol] = (seen, as_of)
+            out.append(follow(cause, PositionChanged, symbol, position=seen))
+        elif known[1] <= as_of:
+            position = _with_what_is_known(seen, known[0])
+            positions[symbol] = (position, as_of)
+            if _terms(position) != _terms(known[0]):
+                out.append(follow(cause, PositionChanged, symbol, position=position))
+    return replace(state, positions=positions), out
+
+
+def _flat(symbol: str) -> Position:
+    return Position(symbol=symbol, size=Decimal(0), entry_price=Decimal(0))
+
+
+def _with_what_is_known(seen: Position, known: Position) -> Position:
+    """None means that this source does not say: of an unchanged position the last word stands."""
+    if (seen.size, seen.entry_price) != (known.size, known.entry_price):
+        return seen
+    return replace(
+        seen,
+        liquidation_price=known.liquidation_price if seen.liquidation_price is None else seen.liquidation_price,
+        margin_usd=known.margin_usd if seen.margin_usd is None else seen.margin_usd,
+    )
+
+
+def _terms(position: Position) -> tuple[object, ...]:
+    """All but the unrealised profit, which changes with every mark and can be computed from it."""
+    return position.size, position.entry_price, position.liquidation_price, position.margin_usd
+
+
+def _account(state: State, cause: Message, account: Account, as_of: int) -> Answer:
+    if state.account is not None and state.account[1] > as_of:
+        return state, []
+    same = state.account is not None and state.account[0] == account
+    out: list[Message] = [] if same else [follow(cause, AccountChanged, account=account)]
+    return replace(state, account=(account, as_of)), out
+
+
+# --- snapshots -------------------------------------------------------------------------------------------------
+
+
+def _snapshot(state: State, seen: SnapshotSeen) -> Answer:
+    """Fills first, so that whoever compares has booked them; then what differs; then the truth itself, verbatim.
+
+    Orders missing from the list are not told as gone: one list is no proof. The reconciler asks for a second.
+    """
+    state = _learn(state, ((order.order_id, order.client_order_id) for order in seen.orders))
+    state, out = _fills(state, seen, seen.fills)
+    for order in seen.orders:
+        if _proves(state, order.order_id, seen.began_at):
+            gone = {k: v for k, v in state.gone.items() if k != order.order_id}
+            state, more = _order(replace(state, gone=gone), seen, order, is_open=True)
+            out += more
+    listed = {order.order_id for order in seen.orders}
+    orders = {k: v for k, v in state.orders.items() if k in listed or v[1] >= seen.began_at}
+    state, positions = _positions(replace(state, orders=orders), seen, seen.positions, seen.began_at)
+    state, account = _account(state, seen, seen.account, seen.began_at)
+    truth = follow(
+        seen,
+        ExchangeSnapshot,
+        began_at=seen.began_at,
+        orders=seen.orders,
+        positions=seen.positions,
+        account=seen.account,
+    )
+    # Sequences restart when a stream reconnects: after a truth any number is the first.
+    state = replace(state, positions_sequence=None, account_sequence=None)
+    return state, [*out, *positions, *account, truth]
+
+
+def _proves(state: State, order_id: str, began_at: int) -> bool:
+    """Whether a list begun at `began_at` can be set against what the stream last said of the order."""
+    if order_id in state.gone:
+        return began_at > state.gone[order_id] + LIST_LAG_US
+    return order_id not in state.orders or state.orders[order_id][1] < began_at

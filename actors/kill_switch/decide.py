@@ -1,0 +1,163 @@
+"""Latches, then cancels and flattens until the exchange itself shows nothing open; only a person ends the latch.
+
+Acts on exchange truth alone, reading by reading, so that a restart resumes where the account stands. Knows no trade, no
+signal and no limit, and asks nobody whether it may.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from actors.kill_switch.plan import kill_id, plan
+from config.settings import Settings
+from protocol.messages.base import Message, follow
+from protocol.messages.control import Alert, KillProgress, KillRequested, Latch, Started, WakeAt, Woken
+from protocol.messages.futures import (
+    ExchangeSnapshot,
+    PlaceOrder,
+    Position,
+    PositionChanged,
+    RequestSnapshot,
+    SnapshotMissed,
+)
+from protocol.ports import LatchState
+from protocol.units import SECOND_US, seconds_us
+
+AGAIN_US: Final = SECOND_US
+STUCK_US: Final = 15 * SECOND_US
+WAKE: Final = "kill"
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """`kill`: the id of this latching. `since`: when this effort began, None while nothing is to be done. `asked`: when
+    an unanswered truth was asked for. `left`: what the last reading showed open. `moved`: newest word of the stream on
+    each position and when it came; it can only keep a stop in place, never remove one. `sent`: when each symbol was last
+    flattened; a reading that may not show the effect yet is no reason to sell twice.
+    """
+
+    patience_us: int
+    latched: bool = False
+    kill: str = ""
+    since: int | None = None
+    asked: int | None = None
+    stuck: bool = False
+    left: str = "not read yet"
+    moved: dict[str, tuple[Position, int]] = {}
+    sent: dict[str, int] = {}
+
+
+Answer = tuple[State, list[Message]]
+
+
+def initial(settings: Settings, latch: LatchState) -> State:
+    """A life that begins with what is written down."""
+    patience_us = seconds_us(settings.execution.request_timeout_s)
+    if not latch.latched:
+        return State(patience_us=patience_us)
+    return State(patience_us=patience_us, latched=True, kill=kill_id(latch.reason, latch.at))
+
+
+def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
+    """One message in; while latched, what brings the account closer to flat."""
+    match message:
+        case KillRequested():
+            state, out = _requested(state, message)
+        case Started() if state.latched:
+            state, out = _begin(state, message)
+        case PositionChanged(position=position):
+            state, out = _moved(state, message, position)
+        case ExchangeSnapshot() if state.latched:
+            state, out = _read(state, message)
+        case SnapshotMissed(reason=reason) if state.since is not None:
+            state, out = _stuck(replace(state, asked=None, left=f"unreadable: {reason}"), message)
+        case Woken(key=key) if key == WAKE and state.since is not None:
+            state, out = _again(state, message)
+        case _:
+            return state, ()
+    return state, tuple(out)
+
+
+def _requested(state: State, cause: KillRequested) -> Answer:
+    """The latch is written down before anything else; a second request only makes it look again."""
+    if state.latched:
+        return _begin(state, cause)
+    text = f"kill switch latched by {cause.by}: {cause.reason}; cancelling and flattening, a person must acknowledge"
+    out: list[Message] = [
+        follow(cause, Latch, reason=cause.reason, by=cause.by),
+        follow(cause, Alert, code="KILL_LATCHED", severity="critical", text=text),
+    ]
+    state, more = _begin(replace(state, latched=True, kill=kill_id(cause.reason, cause.at)), cause)
+    return state, [*out, *more]
+
+
+def _begin(state: State, cause: Message) -> Answer:
+    """Read the truth now and keep at it."""
+    if state.since is None:
+        state = replace(state, since=cause.at, stuck=False)
+    return replace(state, asked=cause.at), [_ask(cause), _wake(cause)]
+
+
+def _moved(state: State, cause: PositionChanged, position: Position) -> Answer:
+    """The stream may know of a position before any reading does: while latched that is a reason to look at once."""
+    state = replace(state, moved={**state.moved, position.symbol: (position, cause.at)})
+    return _begin(state, cause) if state.latched and state.since is None and position.size else (state, [])
+
+
+def _read(state: State, truth: ExchangeSnapshot) -> Answer:
+    """Plan from the truth; flat without working orders is done, until a later reading shows otherwise."""
+    positions = {p.symbol: p for p in truth.positions if p.size}
+    for symbol, (position, at) in state.moved.items():
+        if at >= truth.began_at and position.size:
+            positions[symbol] = position
+    planned = plan(truth, state.kill, truth.began_at, truth.orders, tuple(positions.values()))
+    commands = [
+        wish for wish in planned if not (isinstance(wish, PlaceOrder) and _overtaken(state, truth, wish.symbol))
+    ]
+    sent = {wish.symbol: truth.at for wish in commands if isinstance(wish, PlaceOrder)}
+    still_open = tuple(sorted(positions))
+    progress = follow(
+        truth, KillProgress, flat=not still_open, open_positions=still_open, working_orders=len(truth.orders)
+    )
+    state = replace(state, asked=None, sent={**state.sent, **sent})
+    if not (still_open or truth.orders):
+        return replace(state, since=None, stuck=False), [progress] if state.since is not None else []
+    state = replace(
+        state,
+        since=truth.at if state.since is None else state.since,
+        left=f"positions {', '.join(still_open) or 'none'}; {len(truth.orders)} working orders",
+    )
+    state, alerts = _stuck(state, truth)
+    return state, [*commands, progress, *alerts, _wake(truth)]
+
+
+def _overtaken(state: State, truth: ExchangeSnapshot, symbol: str) -> bool:
+    """Whether the symbol was flattened, or told flat, so late that this reading need not show it."""
+    position, at = state.moved.get(symbol, (None, -1))
+    told_flat = position is not None and not position.size and at >= truth.began_at
+    return told_flat or (symbol in state.sent and truth.began_at < state.sent[symbol] + AGAIN_US)
+
+
+def _again(state: State, cause: Woken) -> Answer:
+    """Ask for the next reading, unless the last question may still be answered."""
+    state, alerts = _stuck(state, cause)
+    if state.asked is not None and cause.at - state.asked < state.patience_us:
+        return state, [*alerts, _wake(cause)]
+    return replace(state, asked=cause.at), [*alerts, _ask(cause), _wake(cause)]
+
+
+def _stuck(state: State, cause: Message) -> Answer:
+    if state.since is None or state.stuck or cause.at - state.since <= STUCK_US:
+        return state, []
+    text = f"not flat {STUCK_US // SECOND_US} s after the kill switch began; still open: {state.left}; act by hand"
+    return replace(state, stuck=True), [follow(cause, Alert, code="KILL_STUCK", severity="critical", text=text)]
+
+
+def _ask(cause: Message) -> RequestSnapshot:
+    return follow(cause, RequestSnapshot, reason="kill switch")
+
+
+def _wake(cause: Message) -> WakeAt:
+    return follow(cause, WakeAt, key=WAKE, due=cause.at + AGAIN_US)

@@ -1,0 +1,129 @@
+"""The ports of the simulated exchanges without a wire: `SpotMarket` and `FuturesExchange` straight over a `Stage`.
+
+For backtests under trio. `Direct.play` runs beside the actors and is the only one that moves the market; its moments, and what is
+said in each, are those of `sim.loop`. Knows no actor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from math import inf
+from typing import cast
+
+import trio
+
+from config.settings import Settings
+from protocol.messages.base import Message
+from protocol.messages.futures import InstrumentsSeen, SnapshotSeen
+from protocol.messages.spot import CandleSeen
+from protocol.ports import Command
+from protocol.units import Timeframe, seconds_us
+from sim.clock import SimulatedClock
+from sim.stage import Stage
+
+Frames = trio.MemorySendChannel[Message | None]
+
+
+class Direct:
+    """One simulated world: `spot` and `futures` are its ports, `play` lets its time happen."""
+
+    def __init__(self, stage: Stage, clock: SimulatedClock, settings: Settings) -> None:
+        self.stage, self.clock = stage, clock
+        self.spot, self.futures = DirectSpot(self), DirectFutures(self)
+        self._heartbeat_us = seconds_us(min(settings.feeds.spot_idle_s, settings.feeds.futures_idle_s) / 2)
+        self._streams: dict[str, list[Frames]] = {"spot": [], "futures": []}
+        self._changed = trio.Event()
+
+    async def play(self) -> None:
+        """From the first moment of the tape to the last, as the clock reaches them; then what follows from the last."""
+        now = self.stage.tape.start_us
+        while (moment := self.stage.next(now)) is not None:
+            await self._wait(moment.at)
+            if self.clock.now_us() >= moment.at:
+                now = moment.at
+                self._tell("spot" if moment.kind in ("running", "closed") else "futures", self.stage.happen(moment))
+            else:
+                now = self.clock.now_us()  # a wish changed which moments matter
+        await trio.sleep_until(self.clock.trio_time(now + 1))
+
+    def send(self, command: Command) -> Sequence[Message]:
+        """Carry out a wish now; the market's next moment is looked for anew."""
+        said = self.stage.send(command, self.clock.now_us())
+        self._changed.set()
+        return said
+
+    @asynccontextmanager
+    async def open(self, which: str, first: Sequence[Message]) -> AsyncIterator[AsyncIterator[Message | None]]:
+        """A stream that begins with `first` and lasts for the block."""
+        sender, receiver = trio.open_memory_channel[Message | None](inf)
+        with sender, receiver:
+            self._streams[which].append(sender)
+            for message in first:
+                sender.send_nowait(message)
+            try:
+                yield receiver
+            finally:
+                self._streams[which].remove(sender)
+
+    async def _wait(self, at_us: int) -> None:
+        """Until `at_us` or until a wish was carried out; heartbeats prove life meanwhile."""
+        self._changed = trio.Event()
+        while (now := self.clock.now_us()) < at_us and not self._changed.is_set():
+            beat = now - now % self._heartbeat_us + self._heartbeat_us
+            with trio.move_on_at(self.clock.trio_time(min(at_us, beat))):
+                await self._changed.wait()
+            if self.clock.now_us() >= beat:
+                self._tell("spot", [None])
+                self._tell("futures", [None])
+
+    def _tell(self, which: str, frames: Sequence[Message | None]) -> None:
+        for stream in self._streams[which]:
+            for frame in frames:
+                stream.send_nowait(frame)
+
+
+class DirectSpot:
+    """`protocol.ports.SpotMarket`."""
+
+    def __init__(self, world: Direct) -> None:
+        self._world = world
+
+    async def history(self, symbol: str, timeframe: Timeframe, since_ms: int | None) -> Sequence[CandleSeen]:
+        """Candles that have settled, oldest first."""
+        await trio.lowlevel.checkpoint()
+        return self._world.stage.history(symbol, timeframe, since_ms, self._world.clock.now_us())
+
+    @asynccontextmanager
+    async def stream(self, symbols: Sequence[str]) -> AsyncIterator[AsyncIterator[CandleSeen | None]]:
+        """Candles of all symbols of the stage as they change; also finished ones, told by the source itself."""
+        async with self._world.open("spot", ()) as frames:
+            yield cast(AsyncIterator[CandleSeen | None], frames)  # only candles are told on this stream
+
+
+class DirectFutures:
+    """`protocol.ports.FuturesExchange`. A wish is answered at once, private reports included, so nothing is ever unknown."""
+
+    def __init__(self, world: Direct) -> None:
+        self._world = world
+
+    async def instruments(self) -> InstrumentsSeen:
+        """The contract rules."""
+        await trio.lowlevel.checkpoint()
+        return self._world.stage.engine.instruments(self._world.clock.now_us())
+
+    @asynccontextmanager
+    async def stream(self, symbols: Sequence[str]) -> AsyncIterator[AsyncIterator[Message | None]]:
+        """Tickers, orders, fills, positions and account of all contracts of the stage."""
+        async with self._world.open("futures", self._world.stage.opening(self._world.clock.now_us())) as frames:
+            yield frames
+
+    async def snapshot(self) -> SnapshotSeen:
+        """The truth."""
+        await trio.lowlevel.checkpoint()
+        return self._world.stage.engine.snapshot(self._world.clock.now_us())
+
+    async def send(self, command: Command) -> Sequence[Message]:
+        """Fills, the answer, and what the private streams say of it."""
+        await trio.lowlevel.checkpoint()
+        return self._world.send(command)

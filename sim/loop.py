@@ -1,0 +1,236 @@
+"""The fast driver: the same actors, routes, gate and door as under trio, in one plain loop without a scheduler.
+
+It decides nothing. Events come from `sim.stage` in one total order; after each the queue is drained to empty, first in, first
+out, with fan-out in route order. Timers: while anything is open each rings at its own moment; while all is flat
+time moves from event to event, and a timer rings at the first event at or after it was due.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from decimal import Decimal
+from heapq import heappop, heappush
+from typing import Any, Final
+
+from actors.door import Door
+from actors.gate import Gate
+from actors.part import Part
+from actors.shell import DOOR, EXCHANGE, GATE, LATCH, SPOT_EXCHANGE, TIMER, Routes, Unrouted
+from actors.spot_feed.decide import BACKFILL
+from config.settings import Settings
+from protocol import codec
+from protocol.ids import derive
+from protocol.messages import control, futures, signal
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Latch, Started, WakeAt, Woken
+from protocol.messages.futures import CancelOrder, EditOrder, EntryBlocked, PlaceOrder, RequestSnapshot
+from protocol.messages.spot import HistorySeen, RequestHistory
+from protocol.units import DAY_US, Timeframe
+from sim.engine import Engine
+from sim.stage import Stage
+from sim.tape import Tape
+
+Record = Callable[[str, Message, Sequence[Message]], None]
+
+DECISIONS: Final = (signal.Signal, futures.SignalRefused, futures.EnterPosition, futures.EntryBlocked)
+ORDERS: Final = (PlaceOrder, EditOrder, CancelOrder)
+FILLS: Final = (futures.Filled,)
+TRADES: Final = (futures.TradeOpened, futures.Protected, futures.TradeClosed)
+NOTICES: Final = (control.Alert, control.Drift, control.Latch, control.KillRequested)
+KEPT: Final = frozenset((*DECISIONS, *ORDERS, *FILLS, *TRADES, *NOTICES))
+
+
+@dataclass
+class Result:
+    """What came of a run: every decision, order, fill, trade and notice in order, and equity at each 15m boundary."""
+
+    start_us: int
+    end_us: int
+    messages: list[Message] = field(default_factory=list)
+    equity: list[tuple[int, Decimal]] = field(default_factory=list)
+    moments: int = 0
+    """How many moments of the market were visited."""
+
+    def watch(self, _sender: str, message: Message) -> None:
+        """Take in one message as it is sent; `World.watch` of the other driver."""
+        if type(message) in KEPT:
+            self.messages.append(message)
+
+    def of(self, *kinds: type[Message]) -> list[Any]:
+        """The messages of some kinds, in order."""
+        return [message for message in self.messages if isinstance(message, kinds)]
+
+    def digest(self) -> str:
+        """One hash over decisions, orders, fills, trades and equity: equal digests mean equal runs."""
+        told = codec.digest(self.of(*DECISIONS, *ORDERS, *FILLS, *TRADES))
+        return derive(told, *(f"{at}={usd}" for at, usd in self.equity))
+
+
+def run(
+    parts: Sequence[Part[Any]],
+    routes: Routes,
+    *,
+    gate: Gate,
+    door: Door,
+    engine: Engine,
+    tape: Tape,
+    settings: Settings,
+    record: Record = lambda actor, message, answers: None,
+    latch: Callable[[Latch], None] = lambda message: None,
+    progress: Callable[[int, int], None] = lambda done_us, total_us: None,
+) -> Result:
+    """Play the whole tape. `parts` in tree order; `record` sees every step, `latch` is told before the gate closes for good.
+
+    What an actor raises comes through: there is no supervisor here, a fault ends the run.
+    """
+    result = Result(tape.start_us, tape.end_us)
+    stage = Stage(tape, engine, settings)
+    loop = _Loop({part.name: part for part in parts}, routes, gate, door, stage, record, latch, result)
+    loop.begin([pair.spot for pair in settings.symbols])
+    with ExitStack() as leases:
+        for name in gate.leases():
+            leases.enter_context(gate.lease(name))
+        loop.play(progress)
+    result.equity = stage.equity
+    return result
+
+
+@dataclass
+class _Loop:
+    """One run: what it drives, the moment it is at, the queue, the timers."""
+
+    parts: dict[str, Part[Any]]
+    routes: Routes
+    gate: Gate
+    door: Door
+    stage: Stage
+    record: Record
+    latch: Callable[[Latch], None]
+    result: Result
+    now: int = 0
+    queue: deque[tuple[str, str, Message]] = field(default_factory=deque)
+    """(sender, receiver, message)."""
+    due: dict[tuple[str, str], int] = field(default_factory=dict)
+    """When the newest wish of (actor, key) is due; older ones still lie in `alarms`."""
+    alarms: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def begin(self, spot_symbols: Sequence[str]) -> None:
+        """Start every actor, then bring the feeds what they fetch on connecting."""
+        self.now = start = self.result.start_us
+        for name in self.parts:
+            self._deliver(name, from_edge(Started, start, name, start, 1, restarted=False))
+        engine = self.stage.engine
+        self._bring("futures_feed", [engine.instruments(start), engine.snapshot(start), *self.stage.opening(start)])
+        for symbol in spot_symbols:
+            for timeframe in BACKFILL:
+                self._bring("spot_feed", self._history(symbol, timeframe, None))
+
+    def play(self, progress: Callable[[int, int], None]) -> None:
+        """From the first moment of the tape to the last."""
+        start, end = self.result.start_us, self.result.end_us
+        day = start
+        while True:
+            moment = self.stage.next(self.now)
+            if self._ring(end if moment is None else moment.at):
+                continue
+            if moment is None:
+                break
+            self.now = moment.at
+            self.result.moments += 1
+            self._bring("market", self.stage.happen(moment))
+            if DAY_US <= self.now - day < end - day:
+                day = self.now
+                progress(self.now - start, end - start)
+        progress(end - start, end - start)
+
+    # --- timers -------------------------------------------------------------------------------------------------
+
+    def _ring(self, horizon: int) -> bool:
+        """Ring the next timer that is due before `horizon`; whether there was one."""
+        while self.alarms and self.due.get(self.alarms[0][1:]) != self.alarms[0][0]:
+            heappop(self.alarms)  # replaced by a later wish for the same key
+        if not self.alarms or self.alarms[0][0] >= horizon:
+            return False
+        due, owner, key = heappop(self.alarms)
+        del self.due[owner, key]
+        self.now = max(self.now, due if self.stage.busy() else horizon - 1)
+        self._deliver(owner, Woken(id=derive("Woken", owner, key, due), cause="", at=self.now, key=key))
+        return True
+
+    # --- messages -----------------------------------------------------------------------------------------------
+
+    def _bring(self, sender: str, messages: Sequence[Message]) -> None:
+        """Facts from the world, one at a time, each with all that follows from it."""
+        for message in messages:
+            self._post(sender, message)
+            self._drain()
+
+    def _deliver(self, receiver: str, message: Message) -> None:
+        self.queue.append(("", receiver, message))
+        self._drain()
+
+    def _post(self, sender: str, message: Message) -> None:
+        """Send to every receiver in route order."""
+        self.result.watch(sender, message)
+        for receiver in self.routes[type(message)]:
+            if receiver == GATE:
+                self.gate.observe(message)
+            elif receiver == DOOR:
+                self.door.observe(message)
+            elif receiver == LATCH:
+                assert isinstance(message, Latch)
+                self.latch(message)
+                self.gate.latch()
+            elif receiver == TIMER:
+                assert isinstance(message, WakeAt)
+                self.due[sender, message.key] = message.due
+                heappush(self.alarms, (message.due, sender, message.key))
+            else:
+                self.queue.append((sender, receiver, message))
+
+    def _drain(self) -> None:
+        while self.queue:
+            sender, receiver, message = self.queue.popleft()
+            if receiver in (EXCHANGE, SPOT_EXCHANGE):
+                for fact in self._carry_out(message):
+                    self._post(f"{sender}.hands", fact)
+                continue
+            part = self.parts[receiver]
+            answers = part.receive(message)
+            self.record(receiver, message, answers)
+            for answer in answers:
+                self._post(receiver, answer)
+
+    def _carry_out(self, wish: Message) -> Sequence[Message]:
+        """What an actor's hands do in the world."""
+        match wish:
+            case RequestSnapshot():
+                return (self.stage.engine.snapshot(self.now),)
+            case PlaceOrder() | EditOrder() | CancelOrder():
+                admitted = self.door.admit(wish, self.now)
+                if isinstance(admitted, EntryBlocked):
+                    return (admitted,)
+                return self.stage.send(admitted, self.now)
+            case RequestHistory(symbol=symbol, timeframe=timeframe, since_ms=since_ms):
+                return self._history(symbol, timeframe, since_ms)
+            case _:
+                raise Unrouted(f"no hands for {type(wish).__name__}: see actors/tree.py")
+
+    def _history(self, symbol: str, timeframe: Timeframe, since_ms: int | None) -> list[Message]:
+        """Closed candles, then word that these are all."""
+        candles = self.stage.history(symbol, timeframe, since_ms, self.now)
+        newest = candles[-1].open_time_ms if candles else None
+        done = from_edge(
+            HistorySeen,
+            self.now,
+            symbol,
+            timeframe,
+            self.now,
+            symbol=symbol,
+            timeframe=timeframe,
+            newest_open_time_ms=newest,
+        )
+        return [*candles, done]

@@ -1,0 +1,157 @@
+"""Tape and exchange together: which moments matter, and what happens in each. Both drivers play from this one script.
+
+A symbol is visited on the tick grid: at each 15m boundary, at the moment its candle counts as closed, and, while it has a position or
+a resting order, also at each turn of its path and wherever its price crosses a level of the exchange. All else is skipped.
+Every moment has a microsecond of its own (symbol by symbol, in configured order), so whatever follows from one is over before the next
+and no two orders of events are possible. Knows no actor and no scheduler.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final, Literal, NamedTuple
+
+from config.settings import Settings
+from protocol.messages.base import Message, from_edge
+from protocol.messages.futures import AccountSeen, PositionsSeen
+from protocol.messages.spot import CandleSeen
+from protocol.ports import Command
+from protocol.units import HOUR_US, Timeframe
+from sim.engine import Engine
+from sim.tape import BAR_US, LEG_US, Tape
+
+Kind = Literal["funding", "tick", "running", "closed"]
+SLOTS: Final[tuple[Kind, ...]] = ("funding", "tick", "running", "closed")
+"""The order within one visit: mark before spot, both before the closed candle that may give a signal."""
+FIRST_SLOT_US: Final = 1
+"""Whole seconds belong to the actors' own timers: midnight comes before the market of midnight."""
+
+
+class Moment(NamedTuple):
+    """Something that happens at `at` (microseconds UTC) on the tick grid's moment `grid`."""
+
+    at: int
+    grid: int
+    kind: Kind
+    spot: str
+    futures: str
+
+
+class Stage:
+    """One market and one exchange. `equity` grows by (boundary, USD) as boundaries are played."""
+
+    def __init__(self, tape: Tape, engine: Engine, settings: Settings) -> None:
+        self.tape, self.engine = tape, engine
+        self.settle_us = settings.feeds.settle_ms * 1000
+        self.equity: list[tuple[int, Decimal]] = []
+        self._pairs = tuple((pair.spot, pair.futures) for pair in settings.symbols)
+        self._width_us = FIRST_SLOT_US + len(SLOTS) * len(self._pairs)
+        self._ticked: dict[str, int] = {}
+        self._script: deque[Moment] = deque()
+        self._changed = True
+
+    # --- which moments ------------------------------------------------------------------------------------------
+
+    def next(self, after: int) -> Moment | None:
+        """The first moment after `after`, None when the tape is over. Wishes and fills may change it: ask again."""
+        if self._changed or not self._script:
+            self._script = deque(self._upcoming(after))
+            self._changed = False
+        return self._script[0] if self._script else None
+
+    def _upcoming(self, after: int) -> Sequence[Moment]:
+        """The next visits after `after`, all on one grid moment."""
+        grid = after - self._width_us
+        while True:
+            due = [self._due(futures, grid) for _, futures in self._pairs]
+            grid = min(due)
+            if grid > self.tape.end_us:
+                return ()
+            moments = [
+                moment
+                for place, (pair, when) in enumerate(zip(self._pairs, due, strict=True))
+                if when == grid
+                for moment in self._visit(grid, place, *pair)
+                if moment.at > after
+            ]
+            if moments:
+                return moments
+
+    def busy(self) -> bool:
+        """Whether any position or order is open."""
+        return any(self.engine.busy(futures) for _, futures in self._pairs)
+
+    def _due(self, futures: str, after: int) -> int:
+        """The first grid moment after `after` at which this contract must be visited."""
+        due = min(_next(after, BAR_US, 0), _next(after, BAR_US, self.settle_us))
+        if self.engine.busy(futures):
+            due = min(due, _next(after, LEG_US, 0))
+            crossing = self.tape.first_crossing(
+                futures, max(after, self.tape.start_us), due, self.engine.levels(futures)
+            )
+            due = due if crossing is None else crossing
+        return due
+
+    def _visit(self, grid: int, place: int, spot: str, futures: str) -> list[Moment]:
+        """What happens to one symbol on one grid moment."""
+        kinds: list[Kind] = ["tick", "running"]
+        if place == 0 and grid % HOUR_US == 0:
+            kinds.insert(0, "funding")
+        if (grid - self.settle_us) % BAR_US == 0:
+            kinds.append("closed")
+        first = grid + FIRST_SLOT_US + len(SLOTS) * place
+        return [Moment(first + SLOTS.index(kind), grid, kind, spot, futures) for kind in kinds]
+
+    # --- what happens -------------------------------------------------------------------------------------------
+
+    def happen(self, moment: Moment) -> list[Message]:
+        """Play the moment that `next` gave: what the exchanges say of it, oldest first."""
+        self._script.popleft()
+        match moment.kind:
+            case "funding":
+                return self.engine.settle_funding(moment.at)
+            case "tick":
+                said = self._tick(moment.futures, moment.at)
+                self._changed = len(said) > 1
+                if moment.grid % BAR_US == 0 and moment.futures == self._pairs[-1][1]:
+                    self.equity.append((moment.grid, self.engine.equity_usd))
+                return said
+            case "running":
+                running = self.tape.running(moment.spot, moment.at)
+                return [running] if running.volume > 0 else []  # nothing traded, nothing shown
+            case "closed":
+                closed = self.tape.closed(moment.spot, moment.grid - self.settle_us, moment.at)
+                return [] if closed is None else [closed]
+
+    def send(self, command: Command, at: int) -> list[Message]:
+        """Carry out a wish at the prices of `at`: what the market did since the last visit comes first."""
+        self._changed = True
+        return [*self._refresh(command.symbol, at), *self.engine.send(command, at)]
+
+    def opening(self, at: int) -> list[Message]:
+        """What the private streams say first: positions and account."""
+        number = self.engine.state.frames
+        return [
+            from_edge(PositionsSeen, at, "opening", at, positions=self.engine.positions(), sequence=number),
+            from_edge(AccountSeen, at, "opening", at, account=self.engine.account(), sequence=number),
+        ]
+
+    def history(self, spot: str, timeframe: Timeframe, since_ms: int | None, at: int) -> list[CandleSeen]:
+        """Candles that have settled by `at`."""
+        return self.tape.candles(spot, timeframe, since_ms, at - self.settle_us, at_us=at)
+
+    def _refresh(self, futures: str, at: int) -> list[Message]:
+        """A tick, if prices may have moved since the last one."""
+        stale = self._ticked.get(futures, -1) // self.tape.tick_us < at // self.tape.tick_us
+        return self._tick(futures, at) if stale and futures in self.tape.futures else []
+
+    def _tick(self, futures: str, at: int) -> list[Message]:
+        self._ticked[futures] = at
+        return self.engine.move(self.tape.tick(futures, at))
+
+
+def _next(after: int, step: int, offset: int) -> int:
+    """The first multiple of `step`, moved by `offset`, after `after`."""
+    return after - (after - offset) % step + step

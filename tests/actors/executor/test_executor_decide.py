@@ -1,0 +1,1014 @@
+"""Stories of a trade, from an approved entry to flat, on good days and bad ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal as D
+from typing import Any
+
+import msgspec
+import pytest
+
+from actors.executor import decide
+from actors.executor.duties import STOPS_MAX
+from config.settings import Settings
+from protocol import codec, ids
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Alert, Drift, HaltEntries, Reconciled, Started, WakeAt, Woken
+from protocol.messages.futures import (
+    CancelOrder,
+    EditOrder,
+    EnterPosition,
+    EntryBlocked,
+    Fill,
+    Filled,
+    Instrument,
+    InstrumentsListed,
+    MarkPrice,
+    OpenOrder,
+    OrderAccepted,
+    OrderGone,
+    OrderRejected,
+    OrderUnknown,
+    PlaceOrder,
+    Position,
+    PositionChanged,
+    Protected,
+    TradeClosed,
+    TradeOpened,
+)
+from protocol.messages.signal import StructureRead
+from protocol.units import HOUR_US, SECOND_US, TIMEFRAME_MS
+
+XBT = "PF_XBTUSD"
+CLOSE = 500_000 * HOUR_US
+NOW = CLOSE + 3 * SECOND_US
+HOUR_MS = TIMEFRAME_MS["1h"]
+ENTRY, STOP, TARGET = (ids.client_order_id("s1", leg) for leg in ("entry", "stop", "target"))
+
+
+class Room:
+    """The executor with a person at the other end: each call is one message in, `said` is what it answered to the last."""
+
+    def __init__(self, state: decide.State | None = None, **sections: Any) -> None:
+        self.settings = Settings(**sections)
+        self.state = decide.initial(self.settings, None) if state is None else state
+        self.at = NOW
+        self.count = 0
+        self.fills = 0
+        self.said: Sequence[Message] = ()
+        self.all: list[Message] = []
+
+    def hear(self, kind: type[Message], /, **fields: Any) -> Sequence[Message]:
+        self.count += 1
+        return self.take(from_edge(kind, self.at, self.count, **fields))
+
+    def take(self, message: Message) -> Sequence[Message]:
+        self.state, self.said = decide.step(self.state, message)
+        self.all += self.said
+        return self.said
+
+    def listed(self) -> None:
+        instrument = Instrument(
+            symbol=XBT,
+            tick=D(1),
+            lot=D("0.0001"),
+            max_position=D(100),
+            contract_size=D(1),
+            inverse=False,
+            tradeable=True,
+            margin_levels=((D(0), D("0.02"), D("0.01")),),
+            max_relative_funding_rate=D("0.0025"),
+        )
+        self.hear(InstrumentsListed, instruments=(instrument,))
+
+    def mark(self, price: int, **changes: Any) -> Sequence[Message]:
+        fields: dict[str, Any] = {
+            "symbol": XBT,
+            "mark": D(price),
+            "index": D(price),
+            "bid": D(price),
+            "ask": D(price),
+            "funding_rate": D(0),
+            "suspended": False,
+            "post_only": False,
+            "mark_time": self.at,
+        }
+        return self.hear(MarkPrice, **{**fields, **changes})
+
+    def enter(self, signal_id: str = "s1", **changes: Any) -> Sequence[Message]:
+        fields: dict[str, Any] = {
+            "signal_id": signal_id,
+            "symbol": XBT,
+            "spot_symbol": "BTC/USD",
+            "timeframe": "1h",
+            "side": "long",
+            "size": D(2),
+            "stop_pct": D("0.02"),
+            "take_profit_pct": D("0.1"),
+            "spot_entry": D(50_000),
+            "mark": D(50_000),
+            "leverage": D(1),
+            "valid_until": CLOSE + HOUR_US,
+            "exit_on_choch": "4h",
+            "max_hold_bars": 0,
+            "verdict": "{}",
+        }
+        return self.hear(EnterPosition, **{**fields, **changes})
+
+    def filled(self, client_order_id: str | None, size: str, price: int, **changes: Any) -> Sequence[Message]:
+        self.fills += 1
+        fields: dict[str, Any] = {
+            "fill_id": f"f{self.fills}",
+            "order_id": f"o-{client_order_id}",
+            "client_order_id": client_order_id,
+            "symbol": XBT,
+            "side": "buy" if client_order_id == ENTRY else "sell",
+            "size": D(size),
+            "price": D(price),
+            "time": self.at,
+            "fill_type": "taker",
+            "fee_usd": D(10),
+        }
+        return self.hear(Filled, fill=Fill(**{**fields, **changes}))
+
+    def accepted(self, client_order_id: str, size: str, price: int | None, filled: str = "0") -> Sequence[Message]:
+        order = OpenOrder(
+            order_id=f"o-{client_order_id}",
+            client_order_id=client_order_id,
+            symbol=XBT,
+            side="sell",
+            order_type="stop",
+            size=D(size),
+            filled=D(filled),
+            limit_price=None,
+            stop_price=None if price is None else D(price),
+            reduce_only=True,
+            trigger="mark",
+        )
+        return self.hear(OrderAccepted, order=order)
+
+    def rejected(self, client_order_id: str, status: str, wish: str = "place") -> Sequence[Message]:
+        return self.hear(OrderRejected, client_order_id=client_order_id, symbol=XBT, wish=wish, status=status)
+
+    def unknown(self, client_order_id: str, wish: str = "place") -> Sequence[Message]:
+        return self.hear(OrderUnknown, client_order_id=client_order_id, symbol=XBT, wish=wish)
+
+    def gone(self, client_order_id: str, reason: str) -> Sequence[Message]:
+        return self.hear(
+            OrderGone, client_order_id=client_order_id, order_id=f"o-{client_order_id}", symbol=XBT, reason=reason
+        )
+
+    def position(self, size: str) -> Sequence[Message]:
+        return self.hear(PositionChanged, position=Position(symbol=XBT, size=D(size), entry_price=D(50_000)))
+
+    def drift(self, kind: str, **changes: Any) -> Sequence[Message]:
+        return self.hear(Drift, **{"kind": kind, "symbol": XBT, "ours": "", "theirs": "", **changes})
+
+    def read(self, bar: int = 1, close: float = 50_000.0, **changes: Any) -> Sequence[Message]:
+        fields: dict[str, Any] = {
+            "symbol": "BTC/USD",
+            "timeframe": "1h",
+            "candle_time_ms": CLOSE // 1000 + (bar - 1) * HOUR_MS,
+            "high": close,
+            "low": close,
+            "close": close,
+            "atr": 100.0,
+            "choch": 0,
+            "choch_4h": 0,
+            "bias": 0,
+            "trail_long": None,
+            "trail_short": None,
+        }
+        return self.hear(StructureRead, **{**fields, **changes})
+
+    def after(self, seconds: float) -> None:
+        self.at += round(seconds * SECOND_US)
+
+    def woken(self) -> Sequence[Message]:
+        """Let the timer ring that was asked for last."""
+        wakes = [m for m in self.all if isinstance(m, WakeAt)]
+        self.at = max(self.at, wakes[-1].due)
+        return self.hear(Woken, key=wakes[-1].key)
+
+    def reborn(self) -> Room:
+        """Kill the room and start it again with what it kept."""
+        memory = decide.durable(self.state)
+        room = Room(decide.initial(self.settings, memory))
+        room.at, room.count, room.fills = self.at + SECOND_US, self.count + 1000, self.fills
+        room.hear(Started, restarted=True)
+        room.listed()
+        return room
+
+    @property
+    def trade(self) -> Any:
+        return self.state.memory.trades[XBT]
+
+    def ended(self) -> TradeClosed:
+        (closed,) = only(TradeClosed, self.all)
+        return closed
+
+
+def only(kind: type[Any], said: Sequence[Message]) -> list[Any]:
+    return [message for message in said if isinstance(message, kind)]
+
+
+def placed(said: Sequence[Message]) -> list[tuple[str, D]]:
+    return [(order.role, order.size) for order in only(PlaceOrder, said)]
+
+
+def codes(said: Sequence[Message]) -> list[str]:
+    return [message.code for message in only(Alert, said)]
+
+
+def entered(**sections: Any) -> Room:
+    """An entry was sent."""
+    room = Room(**sections)
+    room.listed()
+    room.mark(50_000)
+    room.enter()
+    return room
+
+
+def naked(**sections: Any) -> Room:
+    """The entry filled whole; stop and target were asked for."""
+    room = entered(**sections)
+    room.filled(ENTRY, "2", 50_010)
+    room.position("2")
+    return room
+
+
+def protected(**sections: Any) -> Room:
+    """Stop and target rest."""
+    room = naked(**sections)
+    room.accepted(STOP, "2", 49_000)
+    room.accepted(TARGET, "2", 55_000)
+    return room
+
+
+# --- good days -----------------------------------------------------------------------------------------------
+
+
+def test_an_entry_is_a_market_order_that_must_arrive_in_time() -> None:
+    """The id comes from the signal, and the exchange refuses the order after process_before."""
+    room = entered()
+
+    (order,) = only(PlaceOrder, room.said)
+    assert (order.client_order_id, order.role, order.order_type, order.side) == (ENTRY, "entry", "mkt", "buy")
+    assert (order.size, order.reduce_only, order.limit_price) == (D(2), False, None)
+    assert order.process_before == NOW + 5 * SECOND_US
+
+
+def test_the_first_fill_is_protected_at_once() -> None:
+    """Stop-market and take-profit, reduce-only, for exactly what filled, at distances from the mark at entry."""
+    room = entered()
+    said = room.filled(ENTRY, "2", 50_010)
+
+    assert [(m.size, m.price) for m in only(TradeOpened, said)] == [(D(2), D(50_010))]
+    stop, target = only(PlaceOrder, said)
+    assert (stop.client_order_id, stop.order_type, stop.side, stop.size) == (STOP, "stp", "sell", D(2))
+    assert (stop.stop_price, stop.limit_price, stop.reduce_only) == (D(49_000), None, True)
+    assert (target.client_order_id, target.order_type, target.stop_price) == (TARGET, "take_profit", D(55_000))
+
+
+def test_protected_is_said_when_both_rest() -> None:
+    """Asked for is not protected; listed by the exchange is."""
+    room = naked()
+    assert only(Protected, room.accepted(STOP, "2", 49_000)) == []
+
+    (message,) = only(Protected, room.accepted(TARGET, "2", 55_000))
+    assert (message.size, message.stop_price, message.target_price) == (D(2), D(49_000), D(55_000))
+    assert only(Protected, room.accepted(TARGET, "2", 55_000)) == []
+
+
+def test_a_trade_that_reaches_its_target_is_told_with_its_sums() -> None:
+    """The stop rests until the exchange says flat, then it goes; profit is after fees, measured in R."""
+    room = protected()
+    room.gone(TARGET, "stop_order_triggered")
+    assert room.filled(TARGET, "2", 54_990) == ()
+
+    said = room.position("0")
+    assert [m.client_order_id for m in only(CancelOrder, said)] == [STOP]
+    (closed,) = only(TradeClosed, said)
+    assert (closed.reason, closed.size) == ("exit.target", D(2))
+    assert (closed.entry_price, closed.exit_price) == (D(50_010), D(54_990))
+    assert (closed.fees_usd, closed.pnl_usd) == (D(20), D(2 * 4_980 - 20))
+    assert closed.r_multiple == (D(9_940) / (2 * 1_010)).quantize(D("0.0001"))
+    assert XBT not in room.state.memory.trades
+
+
+def test_a_trade_that_is_stopped_cancels_its_target() -> None:
+    """The mirror of a target."""
+    room = protected()
+    room.mark(48_990)
+    room.gone(STOP, "stop_order_triggered")
+    room.filled(STOP, "2", 48_980)
+    said = room.position("0")
+
+    assert [m.client_order_id for m in only(CancelOrder, said)] == [TARGET]
+    assert room.ended().reason == "exit.stop"
+    assert room.ended().r_multiple < -1
+
+
+def test_a_flat_word_ahead_of_its_fill_is_waited_out() -> None:
+    """The position may be told before the fill that explains it."""
+    room = protected()
+    assert only(TradeClosed, room.position("0")) == []
+    room.filled(STOP, "2", 49_000)
+
+    assert room.ended().reason == "exit.stop"
+
+
+def test_further_fills_enlarge_the_protection() -> None:
+    """Each part is covered by an edit of what rests; sizes are totals."""
+    room = entered()
+    room.filled(ENTRY, "0.5", 50_000)
+    room.accepted(STOP, "0.5", 49_000)
+    room.accepted(TARGET, "0.5", 55_000)
+    said = room.filled(ENTRY, "1.5", 50_000)
+
+    edits = only(EditOrder, said)
+    assert [(m.client_order_id, m.size, m.stop_price) for m in edits] == [
+        (STOP, D(2), D(49_000)),
+        (TARGET, D(2), D(55_000)),
+    ]
+    assert placed(said) == []
+    room.accepted(STOP, "2", 49_000)
+    assert [m.size for m in only(Protected, room.accepted(TARGET, "2", 55_000))] == [D(2)]
+
+
+def test_a_fill_before_the_stop_is_listed_is_covered_once_it_is() -> None:
+    """An order on its way is not edited; the moment it rests it is."""
+    room = entered()
+    room.filled(ENTRY, "0.5", 50_000)
+    assert only(EditOrder, room.filled(ENTRY, "1.5", 50_000)) == []
+
+    assert [m.size for m in only(EditOrder, room.accepted(STOP, "0.5", 49_000))] == [D(2)]
+
+
+def test_a_part_filled_target_shrinks_the_stop_when_the_position_says_so() -> None:
+    """What is still held stays covered, and not more than that."""
+    room = protected()
+    room.filled(TARGET, "0.5", 55_000)
+    said = room.position("1.5")
+
+    assert [(m.client_order_id, m.size) for m in only(EditOrder, room.all)] == [(STOP, D("1.5"))]
+    assert said == ()
+
+
+def test_a_fill_told_twice_counts_once() -> None:
+    """Idempotent by the exchange's fill id."""
+    room = naked()
+    before = room.state
+
+    assert room.filled(ENTRY, "2", 50_010, fill_id="f1") == ()
+    assert room.state == before
+
+
+def test_a_fee_that_is_not_told_is_estimated_and_said() -> None:
+    """Unknown is not zero: the taker rate is taken."""
+    room = protected()
+    room.filled(TARGET, "2", 55_000, fee_usd=None)
+    said = room.position("0")
+
+    assert "FEE_ESTIMATED" in codes(said)
+    assert room.ended().fees_usd == D(10) + D(110_000) * D("0.0005")
+
+
+# --- entries that go wrong -----------------------------------------------------------------------------------
+
+
+def test_one_entry_a_signal_for_ever() -> None:
+    """The same approval again, now or after a restart, sends nothing."""
+    room = entered()
+    assert placed(room.enter()) == []
+    room.hear(EntryBlocked, client_order_id=ENTRY, symbol=XBT, reasons=("gate.lease:spot_feed",))
+    assert room.state.memory.trades == {}
+    assert placed(room.enter()) == []
+
+    again = room.reborn()
+    again.hear(Reconciled, began_at=again.at, clean=True)
+    assert placed(again.enter()) == []
+    assert codes(again.said) == ["ORDER_REJECTED"]
+
+
+@pytest.mark.parametrize(
+    ("code", "prepare"),
+    [
+        ("entry.held", lambda room: room.enter("s0")),
+        ("entry.late", lambda room: room.after(7200)),
+        ("entry.instrument_unknown", lambda room: room.hear(InstrumentsListed, instruments=())),
+        ("entry.not_reconciled", lambda room: room.hear(Started, restarted=True)),
+    ],
+)
+def test_an_entry_that_may_not_be_sent_is_dropped_and_said(code: str, prepare: Any) -> None:
+    """An approval is necessary, not sufficient."""
+    room = Room()
+    room.listed()
+    prepare(room)
+
+    assert placed(room.enter()) == []
+    assert code in only(Alert, room.said)[0].text
+
+
+@pytest.mark.parametrize("end", ["blocked", "rejected", "gone"])
+def test_an_entry_that_ends_without_a_fill_is_over(end: str) -> None:
+    """Nothing held, nothing owed."""
+    room = entered()
+    if end == "blocked":
+        room.hear(EntryBlocked, client_order_id=ENTRY, symbol=XBT, reasons=("halt",))
+    elif end == "rejected":
+        assert codes(room.rejected(ENTRY, "insufficientAvailableFunds")) == ["ORDER_REJECTED"]
+    else:
+        room.gone(ENTRY, "ioc_order_failed_because_it_would_not_be_executed")
+
+    assert room.state.memory.trades == {}
+    assert only(TradeClosed, room.all) == []
+
+
+def test_an_unknown_entry_stays_unknown_and_is_not_resent() -> None:
+    """No time ends it; after a minute a person is told."""
+    room = entered()
+    assert codes(room.unknown(ENTRY)) == ["ORDER_UNKNOWN"]
+    room.after(61)
+    said = room.hear(Woken, key=XBT)
+
+    assert [(m.code, m.severity) for m in only(Alert, said)] == [("ORDER_UNKNOWN", "critical")]
+    assert placed(said) == []
+    assert room.trade.entry.state == "unknown"
+
+
+def test_an_unknown_entry_that_filled_is_protected() -> None:
+    """The fill is the evidence."""
+    room = entered()
+    room.unknown(ENTRY)
+
+    assert placed(room.filled(ENTRY, "2", 50_000)) == [("stop", D(2)), ("target", D(2))]
+
+
+def test_an_unanswered_entry_becomes_unknown_by_itself() -> None:
+    """Silence is not a refusal."""
+    room = entered()
+
+    assert codes(room.woken()) == ["ORDER_UNKNOWN"]
+    assert room.trade.entry.state == "unknown"
+
+
+def test_an_unknown_entry_is_settled_by_proof_of_absence() -> None:
+    """The reconciler's word, or two complete passes begun after the exchange would have refused it."""
+    by_word = entered()
+    by_word.unknown(ENTRY)
+    by_word.drift("missing_order", client_order_id=ENTRY)
+    assert by_word.state.memory.trades == {}
+
+    by_passes = entered()
+    by_passes.unknown(ENTRY)
+    by_passes.hear(Reconciled, began_at=by_passes.at, clean=True)
+    by_passes.after(15)
+    by_passes.hear(Reconciled, began_at=by_passes.at, clean=True)
+    assert XBT in by_passes.state.memory.trades
+    by_passes.after(15)
+    by_passes.hear(Reconciled, began_at=by_passes.at, clean=True)
+    assert by_passes.state.memory.trades == {}
+
+
+def test_an_entry_that_filled_after_it_was_refused_is_closed() -> None:
+    """Fills outrank every other word; a trade given up is not taken up again, it is flattened."""
+    room = entered()
+    room.rejected(ENTRY, "insufficientAvailableFunds")
+    said = room.filled(ENTRY, "2", 50_000)
+
+    assert "RECON_DIFF" in codes(said)
+    assert placed(said) == [("flatten", D(2))]
+
+
+def test_a_duplicate_refusal_is_evidence_of_the_first() -> None:
+    """ "Already exists" means that the order arrived."""
+    room = entered()
+    room.unknown(ENTRY)
+    room.rejected(ENTRY, "clientOrderIdAlreadyExist")
+
+    assert room.trade.entry.state == "submitted"
+
+
+# --- protection that goes wrong ------------------------------------------------------------------------------
+
+
+def test_a_refused_stop_flattens_at_once() -> None:
+    """A position without a stop is not held on to."""
+    room = naked()
+    said = room.rejected(STOP, "outsidePriceCollar")
+
+    assert placed(said) == [("flatten", D(2))]
+    assert only(PlaceOrder, said)[0].reduce_only
+    assert [m.severity for m in only(Alert, said)] == ["critical"]
+    flatten = only(PlaceOrder, said)[0].client_order_id
+    room.filled(flatten, "2", 49_900)
+    room.position("0")
+    assert room.ended().reason == "flatten.stop_rejected"
+
+
+def test_a_stop_nobody_confirms_flattens_in_time() -> None:
+    """Five seconds without a listed stop."""
+    room = naked()
+    assert placed(room.woken()) == [("flatten", D(2))]
+
+    assert codes(room.said) == ["NAKED_POSITION"]
+    assert room.at == NOW + 5 * SECOND_US
+
+
+def test_an_unknown_stop_is_sent_again_once_under_the_same_id() -> None:
+    """The exchange refuses the second if the first arrived; still unknown, the limit flattens."""
+    room = naked()
+    (again,) = only(PlaceOrder, room.unknown(STOP))
+    assert (again.client_order_id, again.size, again.stop_price) == (STOP, D(2), D(49_000))
+    assert only(PlaceOrder, room.unknown(STOP)) == []
+
+    assert placed(room.woken()) == [("flatten", D(2))]
+
+
+def test_a_resent_stop_that_already_rests_is_fine() -> None:
+    """The refusal of the duplicate does not flatten."""
+    room = naked()
+    room.unknown(STOP)
+    assert placed(room.rejected(STOP, "clientOrderIdAlreadyExist")) == []
+    room.accepted(STOP, "2", 49_000)
+
+    assert room.trade.naked_since is None
+
+
+def test_a_lost_stop_is_replaced_at_the_same_price() -> None:
+    """With a new id, and said."""
+    room = protected()
+    said = room.gone(STOP, "dead_man_switch")
+
+    assert codes(said) == ["STOP_LOST"]
+    (stop,) = only(PlaceOrder, said)
+    assert (stop.client_order_id, stop.stop_price) == (ids.client_order_id("s1", "stop", 1), D(49_000))
+
+
+def test_a_lost_stop_the_mark_is_already_beyond_flattens() -> None:
+    """A stop placed now would be too late."""
+    room = protected()
+    room.mark(48_900)
+    said = room.drift("missing_order", client_order_id=STOP)
+
+    assert placed(said) == [("flatten", D(2))]
+    assert room.trade.closing == "flatten.beyond_stop"
+
+
+def test_a_stop_that_is_lost_again_and_again_flattens() -> None:
+    """Replacing is bounded."""
+    room = protected()
+    for attempt in range(STOPS_MAX):
+        assert room.trade.closing is None
+        room.gone(ids.client_order_id("s1", "stop", attempt), "cancelled_by_admin")
+
+    assert room.trade.closing == "flatten.stop_lost"
+
+
+def test_a_stop_that_should_have_filled_and_did_not_flattens() -> None:
+    """Two seconds beyond the stop is no protection any more."""
+    room = protected()
+    room.mark(48_990)
+    room.gone(STOP, "stop_order_triggered")
+    room.after(1)
+    assert placed(room.mark(49_100)) == []
+    said = room.woken()
+
+    assert placed(said) == [("flatten", D(2))]
+    assert "STOP_NOT_FILLING" in codes(said)
+    assert room.at == NOW + 2 * SECOND_US
+
+
+def test_a_wick_through_an_untriggered_stop_is_forgiven() -> None:
+    """The mark came back before the stop even triggered."""
+    room = protected()
+    room.mark(48_990)
+    room.after(1)
+    room.mark(49_100)
+    room.after(2)
+
+    assert placed(room.hear(Woken, key=XBT)) == []
+
+
+def test_the_child_of_a_triggered_stop_counts_as_the_stop() -> None:
+    """A triggered stop may fill under an order id of the exchange's own."""
+    room = protected()
+    room.gone(STOP, "stop_order_triggered")
+    room.filled(None, "2", 48_990)
+    room.position("0")
+
+    assert room.ended().reason == "exit.stop"
+
+
+def test_a_refused_edit_is_answered_by_a_second_stop_before_the_first_goes() -> None:
+    """A replacement places before it cancels (invariant 3)."""
+    room = entered()
+    room.filled(ENTRY, "0.5", 50_000)
+    room.accepted(STOP, "0.5", 49_000)
+    room.filled(ENTRY, "1.5", 50_000)
+    said = room.rejected(STOP, "invalidSize", "edit")
+    second = ids.client_order_id("s1", "stop", 1)
+    assert [(m.client_order_id, m.size) for m in only(PlaceOrder, said) if m.role == "stop"] == [(second, D(2))]
+    assert only(CancelOrder, said) == []
+
+    said = room.accepted(second, "2", 49_000)
+    assert [m.client_order_id for m in only(CancelOrder, said)] == [STOP]
+    assert only(CancelOrder, room.accepted(second, "2", 49_000)) == []
+
+
+def test_an_edit_of_unknown_outcome_is_asked_again_once() -> None:
+    """An edit to a total is the same however often it arrives."""
+    room = entered()
+    room.filled(ENTRY, "0.5", 50_000)
+    room.accepted(STOP, "0.5", 49_000)
+    room.filled(ENTRY, "1.5", 50_000)
+
+    assert [m.size for m in only(EditOrder, room.unknown(STOP, "edit"))] == [D(2)]
+    assert only(EditOrder, room.unknown(STOP, "edit")) == []
+
+
+def test_a_refused_target_leaves_the_stop_and_watches_the_mark() -> None:
+    """The position is protected without it; reaching the price still ends the trade."""
+    room = naked()
+    room.accepted(STOP, "2", 49_000)
+    assert placed(room.rejected(TARGET, "tooManySmallOrders")) == []
+    assert placed(room.mark(54_999)) == []
+
+    assert placed(room.mark(55_000)) == [("exit", D(2))]
+    assert room.trade.closing == "exit.target"
+
+
+def test_a_stop_refused_because_nothing_is_held_does_not_flatten() -> None:
+    """ "Would not reduce" says that the position is gone; its fill or the position will follow."""
+    room = naked()
+
+    assert placed(room.rejected(STOP, "wouldNotReducePosition")) == [("stop", D(2))]
+
+
+# --- leaving -------------------------------------------------------------------------------------------------
+
+
+def test_a_flip_leaves_by_market_with_the_stop_still_resting() -> None:
+    """The stop is not cancelled first (invariant 10): it goes when the exchange says flat."""
+    room = protected()
+    said = room.read(1, choch_4h=-1)
+    (order,) = only(PlaceOrder, said)
+    assert (order.role, order.order_type, order.size, order.reduce_only) == ("exit", "mkt", D(2), True)
+    assert only(CancelOrder, said) == []
+
+    room.filled(order.client_order_id, "2", 50_500)
+    said = room.position("0")
+    assert {m.client_order_id for m in only(CancelOrder, said)} == {STOP, TARGET}
+    assert room.ended().reason == "exit.choch"
+
+
+def test_time_is_up() -> None:
+    """max_hold_bars candles after the entry candle."""
+    room = Room()
+    room.listed()
+    room.enter(max_hold_bars=2)
+    room.filled(ENTRY, "2", 50_000)
+    assert placed(room.read(1)) == []
+
+    assert placed(room.read(2)) == [("exit", D(2))]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"bar": 0}, {"timeframe": "15m"}, {"symbol": "ETH/USD"}], ids=["entry candle", "timeframe", "symbol"]
+)
+def test_a_candle_that_is_not_the_trades_own_says_nothing(changes: dict[str, Any]) -> None:
+    """Exits follow the series that signalled, after the entry candle."""
+    room = protected()
+
+    assert room.read(**{"bar": 1, "choch_4h": -1, **changes}) == ()
+
+
+def test_a_market_exit_cut_short_is_repeated_for_the_rest() -> None:
+    """A market order is an IOC with price protection: the remainder follows under a new id."""
+    room = protected()
+    first = only(PlaceOrder, room.read(1, choch_4h=-1))[0].client_order_id
+    room.filled(first, "1.5", 50_000)
+    room.position("0.5")
+    said = room.gone(first, "ioc_order_failed_because_it_would_not_be_executed")
+
+    (second,) = only(PlaceOrder, said)
+    assert (second.client_order_id, second.size) == (ids.client_order_id("s1", "exit", 1), D("0.5"))
+
+
+def test_an_exit_that_is_not_answered_is_repeated_with_growing_patience() -> None:
+    """Reduce-only, so a second one cannot overshoot; each repetition is said, and a target in the way goes."""
+    room = protected()
+    room.read(1, choch_4h=-1)
+    room.unknown(ids.client_order_id("s1", "exit"))
+    start = room.at
+    said = room.woken()
+    assert placed(said) == [("exit", D(2))]
+    assert [m.client_order_id for m in only(CancelOrder, said)] == [TARGET]
+    assert "STOP_NOT_FILLING" in codes(said)
+    room.woken()
+    room.woken()
+
+    assert room.at - start > 3 * 5 * SECOND_US
+
+
+def test_an_exit_waits_for_a_market_that_is_closed() -> None:
+    """Queued and not retried in a loop; the first mark of an open market lets it go (fault-catalogue 36)."""
+    room = protected()
+    room.mark(50_000, suspended=True)
+    said = room.read(1, choch_4h=-1)
+    assert (placed(said), codes(said)) == ([], ["VENUE_MODE"])
+    assert placed(room.mark(50_000, suspended=True)) == []
+
+    assert placed(room.mark(50_000)) == [("exit", D(2))]
+
+
+def test_a_flatten_refused_because_nothing_is_held_ends_the_trade() -> None:
+    """The exchange has no position of ours: closed elsewhere, told as such."""
+    room = entered()
+    room.filled(ENTRY, "2", 50_000)
+    flatten = only(PlaceOrder, room.rejected(STOP, "invalidPrice"))[0].client_order_id
+    room.gone(TARGET, "cancelled_by_user")
+    room.rejected(flatten, "wouldNotReducePosition")
+    room.woken()
+
+    assert room.ended().reason == "exit.external"
+
+
+def test_a_trailed_stop_is_edited_and_only_ever_tightens() -> None:
+    """The stop follows the best close; a worse candidate changes nothing."""
+    room = protected()
+    policy = msgspec.structs.replace(room.state.policy, trail_mode="atr", trail_start_r=1.0)
+    room.state = msgspec.structs.replace(room.state, policy=policy)
+    room.mark(51_500)
+    (edit,) = only(EditOrder, room.read(1, 51_500.0))
+    assert (edit.client_order_id, edit.stop_price, edit.size) == (STOP, D(51_200), D(2))
+
+    room.accepted(STOP, "2", 51_200)
+    assert only(EditOrder, room.read(2, 51_450.0, atr=1_000.0)) == []
+    assert room.trade.stop_price == D(51_200)
+
+
+def test_a_trail_the_mark_is_already_beyond_is_not_taken() -> None:
+    """Spot allows it, the mark does not: such a stop would fire at once."""
+    room = protected()
+    room.state = msgspec.structs.replace(
+        room.state, policy=msgspec.structs.replace(room.state.policy, trail_mode="atr", trail_start_r=1.0)
+    )
+    room.mark(51_000)
+
+    assert only(EditOrder, room.read(1, 51_500.0)) == []
+
+
+# --- the exchange is right -----------------------------------------------------------------------------------
+
+
+def test_a_position_closed_by_hand_is_believed_after_a_complete_pass() -> None:
+    """No fill explained it: the trade is over at the mark, our orders go, nothing is re-opened."""
+    room = protected()
+    room.position("0")
+    room.after(1)
+    said = room.hear(Reconciled, began_at=room.at, clean=True)
+
+    assert {m.client_order_id for m in only(CancelOrder, said)} == {STOP, TARGET}
+    assert (room.ended().reason, room.ended().exit_price) == ("exit.external", D(50_000))
+
+
+def test_a_position_closed_by_hand_is_believed_after_a_while_in_any_case() -> None:
+    """Also when no reconciliation comes."""
+    room = protected()
+    room.position("0")
+    room.woken()
+
+    assert room.at == NOW + 20 * SECOND_US
+    assert room.ended().reason == "exit.external"
+
+
+@pytest.mark.parametrize(("size", "wanted"), [("3", D(3)), ("1", D(1))])
+def test_protection_follows_a_position_changed_by_hand(size: str, wanted: D) -> None:
+    """Larger at once, smaller when no fill explains it."""
+    room = protected()
+    room.position(size)
+    if wanted > 2:
+        room.accepted(STOP, size, 49_000)
+    room.woken()
+
+    assert [m.size for m in only(EditOrder, room.all) if m.client_order_id == STOP] == [wanted]
+    assert "FOREIGN_FILL" in codes(room.all)
+
+
+def test_a_foreign_fill_that_adds_is_protected_and_said() -> None:
+    """A person bought more: ours to protect, not ours to like."""
+    room = protected()
+    said = room.filled(None, "1", 50_000, side="buy")
+
+    assert codes(said) == ["FOREIGN_FILL"]
+    assert [m.size for m in only(EditOrder, said)] == [D(3), D(3)]
+
+
+def test_a_liquidation_is_booked_as_what_it_is() -> None:
+    """With its own reason."""
+    room = protected()
+    said = room.filled(None, "2", 30_000, fill_type="liquidation")
+    room.position("0")
+
+    assert codes(said) == ["LIQUIDATED"]
+    assert room.ended().reason == "exit.liquidated"
+
+
+def test_a_foreign_position_is_said_and_left_alone() -> None:
+    """No entry of ours opened it."""
+    room = Room()
+
+    assert codes(room.position("1")) == ["FOREIGN_POSITION"]
+    assert codes(room.drift("foreign_position", theirs="1")) == ["FOREIGN_POSITION"]
+    assert codes(room.filled(None, "1", 50_000)) == ["FOREIGN_FILL"]
+    assert room.position("0") == ()
+    assert placed(room.all) == []
+
+
+def test_drift_unprotected_makes_a_settled_stop_count_as_lost() -> None:
+    """One just sent may be on its way; one thought to rest is not there."""
+    room = protected()
+    assert room.drift("unprotected") == ()
+    room.after(6)
+
+    assert placed(room.drift("unprotected")) == [("stop", D(2))]
+
+
+def test_drift_in_position_is_believed_at_once() -> None:
+    """The reconciler speaks after every fill was told. What is no number is left to the next PositionChanged."""
+    room = protected()
+    assert room.drift("position", theirs="long, about two") == ()
+    room.drift("position", theirs="0")
+
+    assert room.ended().reason == "exit.external"
+
+
+def test_an_orphan_of_ours_is_cancelled_and_a_protection_is_not() -> None:
+    """Orders of ours without a position go; the stop of a trade never does; foreign orders are not touched."""
+    room = protected()
+    assert room.drift("orphan_order", client_order_id=STOP, order_id="o1") == ()
+    assert room.drift("orphan_order", client_order_id="someone", order_id="o2") == ()
+    orphan = ids.client_order_id("old", "stop")
+
+    assert [m.client_order_id for m in only(CancelOrder, room.drift("orphan_order", client_order_id=orphan))] == [
+        orphan
+    ]
+
+
+def test_leftovers_of_the_last_trade_keep_the_next_entry_in() -> None:
+    """An old stop could fill against the new position; once it is known to be gone the next entry may leave."""
+    room = protected()
+    room.filled(TARGET, "2", 55_000)
+    room.position("0")
+    room.enter("s2")
+    assert "entry.leftovers" in only(Alert, room.said)[0].text
+
+    room.rejected(STOP, "notFound", "cancel")
+    assert placed(room.enter("s3")) == [("entry", D(2))]
+
+
+@pytest.mark.parametrize("how", ["gone", "filled", "missing", "accepted"])
+def test_orders_of_an_ended_trade_are_followed_to_their_end(how: str) -> None:
+    """A cancel may be overtaken by anything."""
+    room = protected()
+    room.filled(TARGET, "2", 55_000)
+    room.position("0")
+    if how == "gone":
+        room.gone(STOP, "cancelled_by_user")
+    elif how == "filled":
+        room.rejected(STOP, "filled", "cancel")
+    elif how == "missing":
+        room.drift("missing_order", client_order_id=STOP)
+    else:
+        room.accepted(STOP, "2", 49_000)
+
+    stop = room.state.memory.ended[0].find(STOP)
+    assert stop is not None
+    assert stop.live == (how == "accepted")
+
+
+# --- later lives ---------------------------------------------------------------------------------------------
+
+LIVES = {"entered": entered, "naked": naked, "protected": protected}
+
+
+@pytest.mark.parametrize("life", LIVES)
+def test_a_restart_sends_nothing_before_the_truth_is_known(life: str) -> None:
+    """Whatever happens, not one order leaves before the first complete pass."""
+    room = LIVES[life]().reborn()
+    room.mark(50_000)
+    room.filled(ENTRY, "0.5", 50_000)
+    room.read(1, choch_4h=-1)
+    room.after(60)
+    room.hear(Woken, key=XBT)
+    room.drift("missing_order", client_order_id=STOP)
+
+    assert [m for m in room.all if isinstance(m, PlaceOrder | EditOrder | CancelOrder)] == []
+
+
+def test_a_restart_with_an_entry_in_flight_protects_what_filled_meanwhile() -> None:
+    """The fill is told before the pass; protection follows it."""
+    room = entered().reborn()
+    room.filled(ENTRY, "2", 50_000)
+    room.position("2")
+
+    assert placed(room.hear(Reconciled, began_at=room.at, clean=False)) == [("stop", D(2)), ("target", D(2))]
+
+
+def test_a_restart_with_protection_asked_for_asks_again_under_the_same_ids() -> None:
+    """Whether the wishes left is unknown: a resend cannot double them."""
+    room = naked().reborn()
+    room.position("2")
+    said = room.hear(Reconciled, began_at=room.at, clean=True)
+
+    assert [m.client_order_id for m in only(PlaceOrder, said)] == [STOP, TARGET]
+
+
+def test_a_restart_with_protection_listed_has_nothing_to_do() -> None:
+    """The exchange lists both orders at the terms we know."""
+    room = protected().reborn()
+    room.position("2")
+    room.accepted(STOP, "2", 49_000)
+    room.accepted(TARGET, "2", 55_000)
+    said = room.hear(Reconciled, began_at=room.at, clean=True)
+
+    assert [m for m in said if isinstance(m, PlaceOrder | EditOrder | CancelOrder)] == []
+
+
+def test_a_restart_after_the_stop_filled_closes_the_trade() -> None:
+    """Flat is not told of a symbol nobody knew: a complete pass without a position is the word."""
+    room = protected().reborn()
+    room.filled(STOP, "2", 49_000)
+    room.hear(Reconciled, began_at=room.at, clean=True)
+
+    assert room.ended().reason == "exit.stop"
+
+
+def test_a_restart_in_the_middle_of_leaving_goes_on_leaving() -> None:
+    """The decision to leave is remembered; the next attempt has a new id."""
+    room = protected()
+    room.read(1, choch_4h=-1)
+    again = room.reborn()
+    again.position("2")
+    again.after(10)
+    said = again.hear(Reconciled, began_at=again.at, clean=True)
+
+    assert [m.client_order_id for m in only(PlaceOrder, said)] == [ids.client_order_id("s1", "exit", 1)]
+
+
+def test_a_restart_finds_an_edit_that_never_arrived() -> None:
+    """What the exchange lists is what was last asked for, so the difference is asked for again."""
+    room = entered()
+    room.filled(ENTRY, "0.5", 50_000)
+    room.accepted(STOP, "0.5", 49_000)
+    room.filled(ENTRY, "1.5", 50_000)
+    again = room.reborn()
+    again.accepted(STOP, "0.5", 49_000)
+    again.position("2")
+    said = again.hear(Reconciled, began_at=again.at, clean=True)
+
+    assert [(m.client_order_id, m.size) for m in only(EditOrder, said)] == [(STOP, D(2))]
+
+
+def test_what_is_durable_is_the_same_in_the_next_life() -> None:
+    """A trade written and read is the same trade."""
+    room = protected()
+    kept = decide.durable(room.state)
+
+    assert msgspec.json.decode(kept, type=decide.Memory) == room.state.memory
+    with pytest.raises(msgspec.DecodeError):
+        decide.initial(room.settings, b"{")
+
+
+def test_marks_that_change_nothing_cost_no_write() -> None:
+    """Remembered state is the same object."""
+    room = protected()
+    before = decide.remembered(room.state)
+    room.mark(50_500)
+    room.hear(Woken, key=XBT)
+
+    assert decide.remembered(room.state) is before
+
+
+def test_messages_of_no_concern_change_nothing() -> None:
+    """Any message type is tolerated, and so are answers about orders of nobody here."""
+    room = protected()
+    before = room.state
+    room.hear(HaltEntries, key="x", reason="y")
+    room.gone("ks-other", "cancelled_by_user")
+    room.unknown("ks-other")
+    room.rejected("ks-other", "notFound", "cancel")
+    room.drift("stuck")
+    room.drift("missing_order", client_order_id="ks-other")
+    room.hear(EntryBlocked, client_order_id="ks-other", symbol=XBT, reasons=())
+    room.unknown(STOP, "cancel")
+
+    assert room.state == before
+
+
+def test_equal_stories_give_equal_bytes() -> None:
+    """Two runs over the same messages say the same."""
+    assert codec.digest(protected().all) == codec.digest(protected().all)

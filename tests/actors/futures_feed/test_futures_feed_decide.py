@@ -1,0 +1,478 @@
+"""The futures feed tells each fact once, newest wins, whatever way and however often it came."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from actors.futures_feed import decide
+from actors.futures_feed.decide import FILLS_KEPT, LIST_LAG_US, State
+from config.settings import Settings
+from protocol.ids import client_order_id
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Alert, Started, Woken
+from protocol.messages.futures import (
+    Account,
+    AccountChanged,
+    AccountSeen,
+    CommandAnswered,
+    ExchangeSnapshot,
+    Fill,
+    Filled,
+    FillSeen,
+    Instrument,
+    InstrumentsListed,
+    InstrumentsSeen,
+    MarkPrice,
+    OpenOrder,
+    OrderAccepted,
+    OrderGone,
+    OrderRejected,
+    OrderSeen,
+    OrderUnknown,
+    Position,
+    PositionChanged,
+    PositionsSeen,
+    SnapshotFailed,
+    SnapshotMissed,
+    SnapshotSeen,
+    TickerSeen,
+)
+
+XBT, ETH = "PF_XBTUSD", "PF_ETHUSD"
+T = 1_767_571_200_000_000
+SECOND = 1_000_000
+OURS = client_order_id("signal", "entry")
+D = Decimal
+
+
+def ticker(*, at: int = T, time: int | None = None, **values: Any) -> TickerSeen:
+    """A whole ticker frame."""
+    prices = {"mark": D(100), "index": D(100), "bid": D("99.5"), "ask": D("100.5"), "last": D(100)}
+    fields: dict[str, Any] = {"symbol": XBT, "funding_rate": None, "suspended": False, "post_only": False, **prices}
+    return from_edge(TickerSeen, at, at, time or at, time=at if time is None else time, **(fields | values))
+
+
+def order(order_id: str = "o1", **values: Any) -> OpenOrder:
+    """A resting entry of ours."""
+    fields: dict[str, Any] = {
+        "order_id": order_id,
+        "client_order_id": OURS,
+        "symbol": XBT,
+        "side": "buy",
+        "order_type": "lmt",
+        "size": D(1),
+        "filled": D(0),
+        "limit_price": D(100),
+        "stop_price": None,
+        "reduce_only": False,
+        "trigger": None,
+    }
+    return OpenOrder(**(fields | values))
+
+
+def order_seen(resting: OpenOrder, *, at: int = T, is_open: bool = True, reason: str = "new") -> OrderSeen:
+    """The private stream tells of an order."""
+    return from_edge(OrderSeen, at, resting.order_id, at, is_open, order=resting, open=is_open, reason=reason)
+
+
+def fill(fill_id: str, **values: Any) -> Fill:
+    """One execution."""
+    fields: dict[str, Any] = {
+        "fill_id": fill_id,
+        "order_id": "o1",
+        "client_order_id": OURS,
+        "symbol": XBT,
+        "side": "buy",
+        "size": D(1),
+        "price": D(100),
+        "time": T,
+        "fill_type": "taker",
+    }
+    return Fill(**(fields | values))
+
+
+def fill_seen(execution: Fill, *, at: int = T, source: Any = "stream") -> FillSeen:
+    """Somebody tells of an execution."""
+    return from_edge(FillSeen, at, execution.fill_id, source, at, fill=execution, source=source)
+
+
+def position(size: int, symbol: str = XBT, **values: Any) -> Position:
+    """A position at 100."""
+    return Position(symbol=symbol, size=D(size), entry_price=D(100), **values)
+
+
+def positions_seen(*listed: Position, sequence: int, at: int = T) -> PositionsSeen:
+    """A frame of the positions stream."""
+    return from_edge(PositionsSeen, at, sequence, at, positions=listed, sequence=sequence)
+
+
+def account(equity: int) -> Account:
+    """An account without positions."""
+    return Account(
+        equity_usd=D(equity),
+        balance_usd=D(equity),
+        available_margin_usd=D(equity),
+        initial_margin_usd=D(0),
+        maintenance_margin_usd=D(0),
+    )
+
+
+def account_seen(equity: int, sequence: int, at: int = T) -> AccountSeen:
+    """A frame of the balances stream."""
+    return from_edge(AccountSeen, at, sequence, at, account=account(equity), sequence=sequence)
+
+
+def snapshot(*, began_at: int = T, at: int | None = None, **values: Any) -> SnapshotSeen:
+    """A whole truth by REST."""
+    fields: dict[str, Any] = {"orders": (), "positions": (), "fills": (), "account": account(1000)}
+    at = began_at + 1 if at is None else at
+    return from_edge(SnapshotSeen, at, began_at, at, began_at=began_at, **(fields | values))
+
+
+def answered(outcome: Any, status: str = "said so", **values: Any) -> CommandAnswered:
+    """How the exchange answered one of our wishes."""
+    fields: dict[str, Any] = {"client_order_id": OURS, "order_id": "o1", "symbol": XBT, "wish": "place"}
+    return from_edge(CommandAnswered, T, outcome, command="c1", outcome=outcome, status=status, **(fields | values))
+
+
+def run(state: State, *messages: Message) -> tuple[State, list[Message]]:
+    """Every answer to the messages, in order."""
+    out: list[Message] = []
+    for message in messages:
+        state, answers = decide.step(state, message)
+        out.extend(answers)
+    return state, out
+
+
+def fresh(memory: bytes | None = None) -> State:
+    """A feed at the beginning of a life."""
+    return decide.initial(Settings(), memory)
+
+
+def kinds(messages: list[Message]) -> list[str]:
+    """The names of the messages."""
+    return [type(m).__name__ for m in messages]
+
+
+def of(kind: type[Message], messages: list[Message]) -> list[Any]:
+    """The messages of one kind."""
+    return [m for m in messages if isinstance(m, kind)]
+
+
+# --- market ----------------------------------------------------------------------------------------------------
+
+
+def test_marks_are_told_and_older_frames_dropped() -> None:
+    """A frame stamped before the newest never turns the mark back; untraded symbols are not ours to tell."""
+    _, out = run(
+        fresh(),
+        ticker(time=T, mark=D(101)),
+        ticker(time=T - 1, mark=D(99)),
+        ticker(time=T, mark=D(102)),
+        ticker(symbol="PF_DOGEUSD"),
+    )
+
+    assert [(m.mark, m.mark_time) for m in of(MarkPrice, out)] == [(D(101), T), (D(102), T)]
+    assert len(out) == 2
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"mark": D(0)}, {"index": D(-1)}, {"bid": D("NaN")}, {"ask": D(0)}, {"time": T + 61 * SECOND}],
+)
+def test_garbled_prices_are_refused_with_one_alert(values: dict[str, Any]) -> None:
+    """Nothing of the frame is believed; the alert is raised again only after a good frame."""
+    state, out = run(fresh(), ticker(**values), ticker(**values))
+
+    assert [m.code for m in of(Alert, out)] == ["PRICE_REJECTED"]
+    assert len(out) == 1
+    assert kinds(run(state, ticker(), ticker(**values))[1]) == ["MarkPrice", "Alert"]
+
+
+def test_only_traded_contracts_are_listed_and_a_missing_one_is_reported_once() -> None:
+    """A traded symbol the exchange does not list is a fault of the settings or a delisting."""
+    listing = from_edge(
+        InstrumentsSeen,
+        T,
+        instruments=tuple(
+            Instrument(
+                symbol=symbol,
+                tick=D("0.5"),
+                lot=D("0.001"),
+                max_position=D(100),
+                contract_size=D(1),
+                inverse=False,
+                tradeable=True,
+                margin_levels=((D(0), D("0.1"), D("0.05")),),
+                max_relative_funding_rate=D("0.001"),
+            )
+            for symbol in (XBT, "PF_DOGEUSD")
+        ),
+    )
+    _, out = run(fresh(), listing, listing)
+
+    assert kinds(out) == ["InstrumentsListed", "Alert", "InstrumentsListed"]
+    assert [i.symbol for i in of(InstrumentsListed, out)[0].instruments] == [XBT]
+    assert ETH in of(Alert, out)[0].text
+
+
+# --- orders ----------------------------------------------------------------------------------------------------
+
+
+def test_an_order_is_told_when_it_appears_changes_and_goes() -> None:
+    """The same frame again is silent; the reason of the end is the exchange's word."""
+    _, out = run(
+        fresh(),
+        order_seen(order()),
+        order_seen(order(), at=T + 1),
+        order_seen(order(size=D("0.5"), filled=D("0.5")), at=T + 2),
+        order_seen(order(), at=T + 3, is_open=False, reason="full_fill"),
+        order_seen(order(), at=T + 4, is_open=False, reason="cancelled_by_user"),
+    )
+
+    assert kinds(out) == ["OrderAccepted", "OrderAccepted", "OrderGone"]
+    assert of(OrderAccepted, out)[1].order.size == D("0.5")
+    assert of(OrderGone, out)[0].reason == "full_fill"
+
+
+def test_an_order_that_is_gone_stays_gone() -> None:
+    """An acknowledgement that arrives after the end does not raise the dead; only a list begun much later may."""
+    state, out = run(fresh(), order_seen(order(), is_open=False), order_seen(order(), at=T + 1))
+    assert kinds(out) == ["OrderGone"]
+
+    state, out = run(state, snapshot(began_at=T + LIST_LAG_US, orders=(order(),)))
+    assert of(OrderAccepted, out) == []
+
+    _, out = run(state, snapshot(began_at=T + LIST_LAG_US + 1, orders=(order(),)))
+    assert len(of(OrderAccepted, out)) == 1
+
+
+def test_a_frame_without_a_client_id_gets_the_one_we_know() -> None:
+    """Cancel frames and fills may name only the exchange's id; the answer to our request taught us which is which."""
+    state, _ = run(fresh(), answered("placed"))
+    nameless = order(client_order_id=None, symbol="")
+    _, out = run(
+        state,
+        order_seen(order()),
+        fill_seen(fill("f1", client_order_id=None)),
+        fill_seen(fill("f2", client_order_id=None, order_id="stranger")),
+        order_seen(nameless, is_open=False),
+    )
+
+    assert [m.fill.client_order_id for m in of(Filled, out)] == [OURS, None]
+    assert [(m.client_order_id, m.symbol) for m in of(OrderGone, out)] == [(OURS, XBT)]
+
+
+@pytest.mark.parametrize("outcome", ["placed", "edited", "cancelled", "filled"])
+def test_a_good_answer_tells_nothing_by_itself(outcome: str) -> None:
+    """What happened is told by the order's and the fills' own events."""
+    assert run(fresh(), answered(outcome))[1] == []
+
+
+@pytest.mark.parametrize("outcome", ["rejected", "not_found"])
+def test_a_refusal_names_the_wish(outcome: str) -> None:
+    """A definitive no carries what was asked and the exchange's word."""
+    _, out = run(fresh(), answered(outcome, "notFound", wish="cancel"))
+
+    assert kinds(out) == ["OrderRejected"]
+    assert [(m.client_order_id, m.wish, m.status) for m in of(OrderRejected, out)] == [(OURS, "cancel", "notFound")]
+
+
+def test_an_unknown_outcome_is_told_as_unknown() -> None:
+    """A time-out is evidence of nothing, and a duplicate's refusal proves that the first copy arrived."""
+    _, out = run(
+        fresh(), answered("unknown", "timeout", wish="edit"), answered("rejected", "clientOrderIdAlreadyExist")
+    )
+
+    assert [(type(m), m.wish) for m in of(OrderUnknown, out)] == [(OrderUnknown, "edit"), (OrderUnknown, "place")]
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("rejected", "ORDER_REJECTED"), ("unknown", "ORDER_UNKNOWN")])
+def test_trouble_with_a_foreign_order_is_an_alert(outcome: str, code: str) -> None:
+    """Without a client id no actor can act on it; a person hears it."""
+    assert [m.code for m in of(Alert, run(fresh(), answered(outcome, client_order_id=None))[1])] == [code]
+
+
+# --- fills -----------------------------------------------------------------------------------------------------
+
+
+def test_a_fill_is_told_once_across_a_crash() -> None:
+    """What was told is remembered by the next life."""
+    state, out = run(fresh(), from_edge(Started, T), fill_seen(fill("f1")), fill_seen(fill("f1"), source="reply"))
+    assert len(of(Filled, out)) == 1
+
+    memory = decide.durable(state)
+    _, out = run(fresh(memory), from_edge(Started, T + 9, restarted=True), snapshot(fills=(fill("f2"), fill("f1"))))
+    assert [m.fill.fill_id for m in of(Filled, out)] == ["f2"]
+
+
+def test_memory_changes_only_with_fills() -> None:
+    """The remembered piece is the same object until a new fill is told."""
+    state, _ = run(fresh(), fill_seen(fill("f1")))
+    after, _ = run(state, fill_seen(fill("f1")), ticker(), order_seen(order()))
+
+    assert decide.remembered(after) is decide.remembered(state)
+    assert decide.remembered(run(after, fill_seen(fill("f2")))[0]) is not decide.remembered(state)
+
+
+def test_a_foreign_memory_is_refused() -> None:
+    """Bytes that are not ours are an error, never an empty memory."""
+    with pytest.raises(msgspec.ValidationError):
+        fresh(b'{"fills": 3}')
+
+
+def test_fills_from_before_the_first_life_are_history() -> None:
+    """Old executions of the account belong to nobody's story here; ours are told however old."""
+    _, out = run(
+        fresh(),
+        from_edge(Started, T),
+        snapshot(
+            fills=(
+                fill("old", client_order_id=None, time=T - 1),
+                fill("ours", time=T - 1),
+                fill("new", client_order_id=None, time=T),
+            )
+        ),
+    )
+
+    assert [m.fill.fill_id for m in of(Filled, out)] == ["ours", "new"]
+
+
+def test_the_memory_of_fills_is_bounded() -> None:
+    """Only the newest ids are kept."""
+    state, _ = run(fresh(), snapshot(fills=tuple(fill(f"{n:05}") for n in range(FILLS_KEPT + 5))))
+
+    assert len(state.told.fills) == FILLS_KEPT
+    assert "00004" not in state.told.fills
+    assert "00005" in state.told.fills
+
+
+@given(
+    order_of_telling=st.lists(st.tuples(st.integers(0, 7), st.sampled_from(["stream", "reply", "rest"])), max_size=40),
+    crash_at=st.integers(0, 40),
+)
+def test_each_fill_is_told_exactly_once(order_of_telling: list[tuple[int, str]], crash_at: int) -> None:
+    """Law: any order, any number of tellings, any sources, a crash anywhere: each fill is told once."""
+    messages = [fill_seen(fill(f"f{n}", time=T + n), source=source) for n, source in order_of_telling]
+    truth = snapshot(fills=tuple(fill(f"f{n}", time=T + n) for n in range(8)))
+    state, before = run(fresh(), *messages[:crash_at])
+    _, after = run(fresh(decide.durable(state)), truth, *messages[crash_at:], truth)
+
+    assert sorted(m.fill.fill_id for m in of(Filled, before + after)) == [f"f{n}" for n in range(8)]
+
+
+# --- positions and account -------------------------------------------------------------------------------------
+
+
+def test_positions_are_told_when_they_differ() -> None:
+    """The first list tells every traded symbol; later ones what changed; absence is flat."""
+    state, out = run(fresh(), positions_seen(position(1), sequence=1))
+    assert [(m.position.symbol, m.position.size) for m in of(PositionChanged, out)] == [(XBT, D(1)), (ETH, D(0))]
+
+    state, out = run(state, positions_seen(position(1, unrealized_pnl_usd=D(5)), sequence=2))
+    assert out == []
+
+    state, out = run(state, positions_seen(position(3, "PF_DOGEUSD"), sequence=3))
+    assert [(m.position.symbol, m.position.size) for m in of(PositionChanged, out)] == [
+        ("PF_DOGEUSD", D(3)),
+        (XBT, D(0)),
+    ]
+
+    _, out = run(state, positions_seen(sequence=4))
+    assert [(m.position.symbol, m.position.size) for m in of(PositionChanged, out)] == [("PF_DOGEUSD", D(0))]
+
+
+def test_a_source_that_does_not_say_keeps_the_last_word() -> None:
+    """None is not a value: the liquidation price stands until the position changes."""
+    state, _ = run(fresh(), positions_seen(position(1, liquidation_price=D(50)), sequence=1))
+    state, out = run(state, positions_seen(position(1), sequence=2))
+    assert out == []
+
+    _, out = run(state, positions_seen(position(2), sequence=3))
+    assert of(PositionChanged, out)[0].position.liquidation_price is None
+
+
+def test_older_frames_never_overwrite_until_the_stream_starts_anew() -> None:
+    """Sequences order frames; a new life or a truth by REST lets them begin again."""
+    state, out = run(fresh(), positions_seen(position(2), sequence=9), positions_seen(position(1), sequence=8))
+    assert [m.position.size for m in of(PositionChanged, out) if m.position.symbol == XBT] == [D(2)]
+
+    _, out = run(state, from_edge(Started, T, restarted=True), positions_seen(position(1), sequence=1, at=T + 1))
+    assert [m.position.size for m in of(PositionChanged, out)] == [D(1)]
+
+    state, out = run(state, snapshot(began_at=T + 2, positions=(position(2),)), account_seen(5, sequence=1, at=T + 4))
+    assert of(PositionChanged, out) == []
+    assert [m.account.equity_usd for m in of(AccountChanged, out)] == [D(1000), D(5)]
+
+
+def test_the_account_is_told_when_it_differs() -> None:
+    """Repetitions and older frames are silent."""
+    _, out = run(fresh(), account_seen(5, 2), account_seen(5, 3), account_seen(4, 1), account_seen(6, 4))
+
+    assert [m.account.equity_usd for m in of(AccountChanged, out)] == [D(5), D(6)]
+
+
+# --- snapshots -------------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_tells_fills_first_and_itself_last() -> None:
+    """Whoever compares has booked the fills and knows the positions before the truth arrives."""
+    truth = snapshot(orders=(order(),), positions=(position(1),), fills=(fill("b", time=T + 1), fill("a")))
+    _, out = run(fresh(), truth)
+
+    assert kinds(out) == [
+        "Filled",
+        "Filled",
+        "OrderAccepted",
+        "PositionChanged",
+        "PositionChanged",
+        "AccountChanged",
+        "ExchangeSnapshot",
+    ]
+    assert [m.fill.fill_id for m in of(Filled, out)] == ["a", "b"]
+    assert of(ExchangeSnapshot, out)[0].orders == (order(),)
+
+
+def test_a_snapshot_never_overrules_a_newer_event() -> None:
+    """What the stream said after the reading began stands; the truth itself is handed on verbatim."""
+    stream = [
+        order_seen(order(size=D(2)), at=T + 5),
+        positions_seen(position(2), sequence=1, at=T + 5),
+        account_seen(7, 1, at=T + 5),
+    ]
+    state, _ = run(fresh(), *stream)
+    old = snapshot(began_at=T, at=T + 9, orders=(order(),), positions=(position(1),))
+    state, out = run(state, old)
+
+    assert kinds(out) == ["ExchangeSnapshot"]
+    assert kinds(run(state, stream[0])[1]) == []
+
+
+def test_a_list_without_an_order_kills_nothing() -> None:
+    """Absence from one list is no proof: no OrderGone is told, whatever the age of the list."""
+    state, _ = run(fresh(), order_seen(order()))
+    state, out = run(state, snapshot(began_at=T + SECOND), snapshot(began_at=T + 2 * SECOND))
+
+    assert of(OrderGone, out) == []
+
+
+def test_a_failed_snapshot_is_missed() -> None:
+    """No truth is told as no truth."""
+    _, out = run(fresh(), from_edge(SnapshotFailed, T, reason="timeout"))
+
+    assert [(type(m), m.reason) for m in of(SnapshotMissed, out)] == [(SnapshotMissed, "timeout")]
+
+
+def test_unknown_messages_are_tolerated() -> None:
+    """What is not for the feed changes nothing."""
+    state = fresh()
+
+    assert run(state, from_edge(Woken, T, key="x")) == (state, [])
+    assert replace(state) == state

@@ -1,0 +1,349 @@
+"""The kill switch latches first, ends flat, and never removes a stop before its symbol is flat."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.kill_switch import decide
+from actors.kill_switch.decide import State
+from actors.kill_switch.plan import kill_id, plan
+from config.settings import Settings
+from protocol.ids import client_order_id
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Alert, Drift, KillProgress, KillRequested, Latch, Started, WakeAt, Woken
+from protocol.messages.futures import (
+    Account,
+    CancelOrder,
+    ExchangeSnapshot,
+    OpenOrder,
+    PlaceOrder,
+    Position,
+    PositionChanged,
+    RequestSnapshot,
+    SnapshotMissed,
+)
+from protocol.ports import LatchState
+from protocol.protection import is_stop_of
+
+XBT, ETH = "PF_XBTUSD", "PF_ETHUSD"
+SECOND = 1_000_000
+T = 1_767_571_200 * SECOND
+OURS = client_order_id("signal", "stop")
+D = Decimal
+ACCOUNT = Account(
+    equity_usd=D(1000),
+    balance_usd=D(1000),
+    available_margin_usd=D(1000),
+    initial_margin_usd=D(0),
+    maintenance_margin_usd=D(0),
+)
+
+
+def order(order_id: str, **values: Any) -> OpenOrder:
+    """A resting limit entry of ours."""
+    fields: dict[str, Any] = {
+        "client_order_id": client_order_id(order_id, "entry"),
+        "symbol": XBT,
+        "side": "buy",
+        "order_type": "lmt",
+        "size": D(1),
+        "filled": D(0),
+        "limit_price": D(100),
+        "stop_price": None,
+        "reduce_only": False,
+        "trigger": None,
+    }
+    return OpenOrder(order_id=order_id, **(fields | values))
+
+
+def stop(order_id: str = "stop", **values: Any) -> OpenOrder:
+    """The protective stop of a long."""
+    fields = {"side": "sell", "order_type": "stop", "reduce_only": True, "trigger": "mark", "stop_price": D(90)}
+    return order(order_id, **(fields | values))
+
+
+def target() -> OpenOrder:
+    """The target of a long."""
+    return stop("target", order_type="take_profit")
+
+
+def position(size: int, symbol: str = XBT) -> Position:
+    """A position at 100."""
+    return Position(symbol=symbol, size=D(size), entry_price=D(100))
+
+
+def snapshot(
+    began_s: float, positions: tuple[Position, ...] = (), orders: tuple[OpenOrder, ...] = ()
+) -> ExchangeSnapshot:
+    """The truth read from `began_s` seconds on, in hand half a second later."""
+    began_at = T + round(began_s * SECOND)
+    return from_edge(
+        ExchangeSnapshot,
+        began_at + SECOND // 2,
+        began_at,
+        began_at=began_at,
+        orders=orders,
+        positions=positions,
+        account=ACCOUNT,
+    )
+
+
+def requested(at_s: float = 0) -> KillRequested:
+    """A person asks."""
+    at = T + round(at_s * SECOND)
+    return from_edge(KillRequested, at, at, reason="test", by="a person")
+
+
+def woken(at_s: float) -> Woken:
+    """The timer rings."""
+    return from_edge(Woken, T + round(at_s * SECOND), at_s, key="kill")
+
+
+def run(state: State, *messages: Message) -> tuple[State, list[Message]]:
+    """Every answer to the messages, in order."""
+    out: list[Message] = []
+    for message in messages:
+        state, answers = decide.step(state, message)
+        out.extend(answers)
+    return state, out
+
+
+def idle() -> State:
+    """A switch that nobody has asked."""
+    return decide.initial(Settings(), LatchState(latched=False))
+
+
+def latched() -> State:
+    """A switch asked at second 0."""
+    return run(idle(), requested())[0]
+
+
+def of(kind: type[Message], messages: list[Message]) -> list[Any]:
+    """The messages of one kind."""
+    return [m for m in messages if isinstance(m, kind)]
+
+
+def kinds(messages: list[Message]) -> list[str]:
+    """The names of the messages."""
+    return [type(m).__name__ for m in messages]
+
+
+# --- latching --------------------------------------------------------------------------------------------------
+
+
+def test_the_latch_is_written_before_anything_else() -> None:
+    """Latch, alert, then at once the question for the truth."""
+    _, out = run(idle(), requested())
+
+    assert kinds(out) == ["Latch", "Alert", "RequestSnapshot", "WakeAt"]
+    assert (of(Latch, out)[0].reason, of(Alert, out)[0].code) == ("test", "KILL_LATCHED")
+    assert of(WakeAt, out)[0].due == T + SECOND
+
+
+def test_it_latches_once() -> None:
+    """A second request looks again and writes nothing."""
+    assert kinds(run(latched(), requested(1))[1]) == ["RequestSnapshot", "WakeAt"]
+
+
+def test_a_life_that_begins_latched_resumes() -> None:
+    """A restart neither forgets the latch nor writes it again, and its kill keeps its name."""
+    state = decide.initial(Settings(), LatchState(latched=True, reason="test", by="a person", at=T))
+    _, out = run(state, from_edge(Started, T + 60 * SECOND, restarted=True), snapshot(61, (position(1),)))
+
+    assert kinds(out) == ["RequestSnapshot", "WakeAt", "PlaceOrder", "KillProgress", "WakeAt"]
+    assert of(PlaceOrder, out)[0].signal_id == latched().kill
+
+
+def test_unasked_it_does_nothing() -> None:
+    """No message but a request moves it."""
+    drift = from_edge(Drift, T, kind="position", symbol=XBT, ours="0", theirs="1")
+    messages = [
+        from_edge(Started, T),
+        snapshot(1, (position(1),), (order("o1"),)),
+        from_edge(SnapshotMissed, T, reason="x"),
+        woken(2),
+        drift,
+    ]
+
+    assert run(idle(), *messages) == (idle(), [])
+
+
+# --- acting ----------------------------------------------------------------------------------------------------
+
+
+def test_it_cancels_entries_first_keeps_the_stop_and_flattens() -> None:
+    """The order of commands on one reading of a long with stop, target and entries, one of them foreign."""
+    foreign = order("foreign", client_order_id=None, symbol=ETH)
+    _, out = run(latched(), snapshot(1, (position(2),), (target(), stop(), foreign, order("entry"))))
+    cancels, flattens = of(CancelOrder, out), of(PlaceOrder, out)
+
+    assert kinds(out) == ["CancelOrder", "CancelOrder", "CancelOrder", "PlaceOrder", "KillProgress", "WakeAt"]
+    assert [(c.client_order_id, c.order_id) for c in cancels] == [
+        (None, "foreign"),
+        (client_order_id("entry", "entry"), None),
+        (client_order_id("target", "entry"), None),
+    ]
+    assert [(f.side, f.size, f.order_type, f.reduce_only, f.role) for f in flattens] == [
+        ("sell", D(2), "mkt", True, "flatten")
+    ]
+    assert (of(KillProgress, out)[0].open_positions, of(KillProgress, out)[0].working_orders) == ((XBT,), 4)
+
+
+def test_a_short_is_bought_back_and_every_symbol_is_flattened() -> None:
+    """Traded by us or not: the account ends flat."""
+    _, out = run(latched(), snapshot(1, (position(-3), position(1, "PF_DOGEUSD")), ()))
+
+    assert [(f.symbol, f.side, f.size) for f in of(PlaceOrder, out)] == [
+        ("PF_DOGEUSD", "sell", D(1)),
+        (XBT, "buy", D(3)),
+    ]
+
+
+def test_the_stop_goes_when_its_symbol_is_flat_and_then_it_is_done() -> None:
+    """After the last reading shows nothing the switch rests, latched."""
+    state, out = run(latched(), snapshot(1, (), (stop(),)), snapshot(2))
+    assert kinds(out) == ["CancelOrder", "KillProgress", "WakeAt", "KillProgress"]
+    assert [(m.flat, m.working_orders) for m in of(KillProgress, out)] == [(True, 1), (True, 0)]
+
+    assert run(state, woken(3), snapshot(4))[1] == []
+    assert state.latched
+
+
+def test_each_reading_is_a_new_attempt_with_its_own_id() -> None:
+    """A partly filled flatten is sent again for the rest under another id; the same reading gives the same id."""
+    _, out = run(latched(), snapshot(1, (position(2),)), snapshot(2.5, (position(1),)))
+    _, again = run(latched(), snapshot(1, (position(2),)))
+    first, second = of(PlaceOrder, out)
+
+    assert first.client_order_id != second.client_order_id
+    assert (first.size, second.size) == (D(2), D(1))
+    assert of(PlaceOrder, again)[0].client_order_id == first.client_order_id
+
+
+def test_a_stop_stays_when_the_stream_knows_of_a_position_the_reading_missed() -> None:
+    """A late fill between the two halves of a reading must not cost its protection."""
+    changed = from_edge(PositionChanged, T + 1_200_000, position=position(1))
+    _, out = run(latched(), changed, snapshot(1, (), (stop(),)))
+
+    assert of(CancelOrder, out) == []
+    assert [f.size for f in of(PlaceOrder, out)] == [D(1)]
+
+
+def test_a_stream_that_says_flat_stops_the_selling_but_removes_no_stop() -> None:
+    """Only a reading that shows the symbol flat costs its stop."""
+    changed = from_edge(PositionChanged, T + 1_200_000, position=position(0))
+    _, out = run(latched(), changed, snapshot(1, (position(1),), (stop(),)))
+
+    assert kinds(out) == ["KillProgress", "WakeAt"]
+
+
+def test_a_reading_too_early_to_show_the_flatten_sends_no_second_one() -> None:
+    """The reconciler's readings arrive too: what they show may have been sold already."""
+    long = (position(2),)
+    _, out = run(latched(), snapshot(1, long), snapshot(1.2, long), snapshot(2.4, long), snapshot(2.5, long))
+
+    assert len(of(PlaceOrder, out)) == 2
+    assert len(of(KillProgress, out)) == 4
+
+
+def test_what_appears_after_it_was_done_is_dealt_with() -> None:
+    """An entry that was on its way when the latch fell is cancelled or flattened when it becomes known."""
+    state, _ = run(latched(), snapshot(1))
+
+    assert kinds(run(state, snapshot(2, (), (order("late"),)))[1]) == ["CancelOrder", "KillProgress", "WakeAt"]
+    changed = from_edge(PositionChanged, T + 3 * SECOND, position=position(1))
+    assert kinds(run(state, changed, changed)[1]) == ["RequestSnapshot", "WakeAt"]
+    assert run(idle(), changed)[1] == []
+
+
+# --- keeping at it ---------------------------------------------------------------------------------------------
+
+
+def test_it_asks_again_each_second_but_not_over_an_unanswered_question() -> None:
+    """A slow exchange is not flooded; a question that was lost is repeated after the request time-out."""
+    state, out = run(latched(), woken(1), woken(4.9))
+    assert kinds(out) == ["WakeAt", "WakeAt"]
+
+    state, out = run(state, woken(5))
+    assert kinds(out) == ["RequestSnapshot", "WakeAt"]
+
+    state, out = run(state, from_edge(SnapshotMissed, T + 6 * SECOND, reason="x"), woken(6))
+    assert kinds(out) == ["RequestSnapshot", "WakeAt"]
+
+
+@pytest.mark.parametrize(
+    "late",
+    [snapshot(15, (position(1),)), from_edge(SnapshotMissed, T + 16 * SECOND, reason="timeout"), woken(15.1)],
+)
+def test_not_flat_after_fifteen_seconds_is_an_alert_once(late: Message) -> None:
+    """However it becomes known, a person hears what is still open."""
+    state, out = run(latched(), snapshot(1, (position(1),)), late, late)
+
+    assert [m.code for m in of(Alert, out)] == ["KILL_STUCK"]
+    assert kinds(run(state, snapshot(20))[1]) == ["KillProgress"]
+
+
+def test_the_patience_counts_from_the_beginning_of_each_effort() -> None:
+    """Something new long after the account was flat is not stuck at once."""
+    state, _ = run(latched(), snapshot(1))
+
+    assert of(Alert, run(state, snapshot(100, (position(1),)))[1]) == []
+    assert of(RequestSnapshot, run(state, requested(200))[1]) != []
+
+
+# --- the planner -----------------------------------------------------------------------------------------------
+
+orders_anyhow = st.lists(
+    st.builds(
+        order,
+        st.sampled_from([f"o{n}" for n in range(8)]),
+        symbol=st.sampled_from([XBT, ETH]),
+        side=st.sampled_from(["buy", "sell"]),
+        order_type=st.sampled_from(["lmt", "stp", "stop", "take_profit"]),
+        reduce_only=st.booleans(),
+        client_order_id=st.sampled_from([OURS, None, "someone"]),
+    ),
+    max_size=8,
+    unique_by=lambda o: o.order_id,
+)
+
+
+@given(orders=orders_anyhow, xbt=st.integers(-2, 2), eth=st.integers(-2, 2))
+def test_the_plan_never_cancels_the_stop_of_an_open_position(orders: list[OpenOrder], xbt: int, eth: int) -> None:
+    """Law: protection stays, everything else goes, exposure before reductions, and only reductions are sent."""
+    cause = from_edge(Started, T)
+    positions = (position(xbt, XBT), position(eth, ETH))
+    commands = plan(cause, kill_id("test", T), T, orders, positions)
+    cancelled = {c.order_id for c in commands if isinstance(c, CancelOrder) and c.order_id} | {
+        o.order_id
+        for o in orders
+        for c in commands
+        if isinstance(c, CancelOrder) and c.client_order_id and c.id == _cancel_id(cause, o)
+    }
+    sizes = {p.symbol: p.size for p in positions}
+    kept = {o.order_id for o in orders if is_stop_of(o, sizes[o.symbol])}
+    flattens = [c for c in commands if isinstance(c, PlaceOrder)]
+
+    assert cancelled == {o.order_id for o in orders} - kept
+    assert all(sizes[o.symbol] != 0 for o in orders if o.order_id in kept)
+    assert all(f.reduce_only and f.size == abs(sizes[f.symbol]) for f in flattens)
+    assert {f.symbol for f in flattens} == {s for s, size in sizes.items() if size}
+    assert len({c.id for c in commands}) == len(commands)
+
+
+def _cancel_id(cause: Message, resting: OpenOrder) -> str:
+    return plan(cause, "k", T, (resting,), ())[0].id
+
+
+@given(orders=orders_anyhow)
+def test_the_plan_does_not_depend_on_the_order_of_the_list(orders: list[OpenOrder]) -> None:
+    """Law: the same account gives the same commands."""
+    cause = from_edge(Started, T)
+    positions = (position(1), position(-1, ETH))
+
+    assert plan(cause, "k", T, orders, positions) == plan(cause, "k", T, orders[::-1], positions[::-1])

@@ -48,9 +48,8 @@ def backtest(
     files = {
         name: _files(name, pairs, settings) for name, pairs in (("data", data), ("perp", perp), ("funding", funding))
     }
-    from sim.files import BadCandleFile
-
     from actors.modes import run_backtest
+    from sim.files import BadCandleFile
 
     end_us = None if last is None else last + 86_400 * SECOND_US
     with _progress(json) as progress, bad_input(BadCandleFile):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import IO
+from typing import TextIO
 
 import msgspec
 import structlog
@@ -28,7 +28,7 @@ UNLOGGED = (
 )
 
 
-def log_to(file: IO[str]) -> Callable[[str, Message], None]:
+def log_to(file: TextIO) -> Callable[[str, Message], None]:
     """A watcher that writes each message worth a line to `file`; the journal holds the rest."""
     logger = structlog.wrap_logger(
         structlog.WriteLogger(file),

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from config.load import BadSetting, load
 
 from actors.cli.errors import bad_input
+from config.load import BadSetting, load
 from config.settings import Environment, Mode, Settings
 
 ConfigFile = Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -62,7 +62,7 @@ def _run(settings: Settings, seconds: float | None, trades: int | None, log: str
         except AlreadyRunning as error:
             raise stop(Exit.REFUSED, f"refused: {error}") from None
         stack.callback(directory.release)
-        file: IO[str] = sys.stderr if log == "json" else stack.enter_context(directory.log_file.open("a"))
+        file: TextIO = sys.stderr if log == "json" else stack.enter_context(directory.log_file.open("a"))
         screen = stack.enter_context(Screen(settings, quiet=log == "json"))
         write_log = log_to(file)
 

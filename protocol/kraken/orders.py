@@ -33,6 +33,7 @@ from protocol.kraken.wire import (
 )
 from protocol.messages.base import Message, from_edge
 from protocol.messages.futures import (
+    WISHES,
     CancelOrder,
     CommandAnswered,
     EditOrder,
@@ -282,6 +283,7 @@ def answered(
         command.id,
         at,
         command=command.id,
+        wish=WISHES[type(command)],
         client_order_id=command.client_order_id or client_order_id,
         order_id=order_id or (command.order_id if isinstance(command, CancelOrder) else None),
         symbol=command.symbol,

@@ -16,6 +16,7 @@ from protocol.units import OrderSide, Side
 
 OrderType = Literal["lmt", "post", "ioc", "mkt", "stp", "take_profit"]
 Role = Literal["entry", "stop", "target", "exit", "flatten"]
+Wish = Literal["place", "edit", "cancel"]
 Outcome = Literal["placed", "edited", "cancelled", "filled", "rejected", "not_found", "unknown"]
 """`unknown`: a time-out or an ambiguous answer. Never evidence; only reconciliation may leave it."""
 
@@ -158,7 +159,7 @@ class CommandAnswered(Message, frozen=True, kw_only=True):
     """
 
     command: str
-    wish: Literal["place", "edit", "cancel"] = "place"
+    wish: Wish
     client_order_id: str | None
     order_id: str | None
     symbol: str
@@ -339,6 +340,10 @@ class CancelOrder(Message, frozen=True, kw_only=True):
     symbol: str
     client_order_id: str | None = None
     order_id: str | None = None
+
+
+WISHES: dict[type[Message], Wish] = {PlaceOrder: "place", EditOrder: "edit", CancelOrder: "cancel"}
+"""What each kind of order wish is called in its answer."""
 
 
 class RequestSnapshot(Message, frozen=True, kw_only=True):

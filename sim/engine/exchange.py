@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from protocol.messages.base import Message, from_edge
 from protocol.messages.futures import (
+    WISHES,
     Account,
     AccountSeen,
     CancelOrder,
@@ -116,6 +117,7 @@ class Engine:
             command.id,
             at,
             command=command.id,
+            wish=WISHES[type(command)],
             client_order_id=command.client_order_id,
             order_id=order_id,
             symbol=command.symbol,

@@ -41,9 +41,11 @@ def updates(market: Market, symbol: str, grid_us: int, step_us: int) -> list[Can
     A candle in which nothing was traded is never shown, as no trade would cause a frame.
     """
     shown = market.running(symbol, grid_us)
-    candles = [shown] if shown.volume > 0 else []
-    if grid_us % CANDLE_US == 0 and market.running(symbol, grid_us + step_us).volume > 0:
-        candles.append(_opened(market, symbol, grid_us))
+    candles = [shown] if shown is not None and shown.volume > 0 else []
+    if grid_us % CANDLE_US == 0:
+        coming = market.running(symbol, grid_us + step_us)
+        if coming is not None and coming.volume > 0:
+            candles.append(_opened(market, symbol, grid_us))
     return candles
 
 
@@ -60,7 +62,7 @@ def rows(market: Market, symbol: str, timeframe: Timeframe, since_ms: int | None
 
 
 def _running(market: Market, symbol: str, timeframe: Timeframe, at: int) -> CandleSeen:
-    quarter = _opened(market, symbol, at) if at % CANDLE_US == 0 else market.running(symbol, at)
+    quarter = (None if at % CANDLE_US == 0 else market.running(symbol, at)) or _opened(market, symbol, at)
     if timeframe == "15m":
         return quarter
     start_ms = at // 1000 - at // 1000 % TIMEFRAME_MS[timeframe]

@@ -130,10 +130,10 @@ class Series:
     def _refresh(self) -> None:
         self.i: list[int] = self.arrays.i.tolist()
         self.f: list[float] = self.arrays.f.tolist()
-        self.bars = self.i[k.BARS]  # candles taken since the anchor
-        self.open_time_ms = self.i[k.TIME]  # of the newest candle; 0 before the first
+        self.bars: int = self.i[k.BARS]  # candles taken since the anchor
+        self.open_time_ms: int = self.i[k.TIME]  # of the newest candle; 0 before the first
         # 0 before the first, which is older than any requirement
-        self.close_time_ms = self.open_time_ms + self.tf_ms if self.bars else 0
+        self.close_time_ms: int = self.open_time_ms + self.tf_ms if self.bars else 0
 
     @classmethod
     def of(cls, params: StrategyParams, timeframe: Timeframe, role: Role) -> Series:

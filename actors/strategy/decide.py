@@ -15,7 +15,7 @@ from typing import Final
 from actors.strategy import kernel as k
 from actors.strategy.market import BASE, Market, Track
 from actors.strategy.names import number
-from actors.strategy.rules import View, first_failure, judge
+from actors.strategy.rules import View, combined_side, first_failure, judge
 from actors.strategy.series import Candle, CandleRefused, Series
 from actors.strategy.snapshot import signal_id, take_snapshot
 from config.strategy import RULE_VERSION, StrategyParams, params_hash
@@ -114,13 +114,17 @@ def resolve(params: StrategyParams, market: Market) -> list[tuple[View, str | No
     """
     at_ms = market.base.close_time_ms
     closing = [(tf, track) for tf, track in market.tracks.items() if track.series.close_time_ms == at_ms]
-    readings = market.readings(at_ms) if closing else ()
+    if not closing:
+        return []
+    readings = market.readings(at_ms)
+    side = combined_side(params, readings)
     views = [
         View(
             params=params,
             timeframe=tf,
             series=track.series,
             readings=readings,
+            side=side,
             bias_series=market.bias,
             data_fault=_fault(market, track),
             today=track.today,

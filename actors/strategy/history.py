@@ -7,6 +7,7 @@ follows every signal by section 5 as if it had been entered at its close.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,36 @@ from actors.strategy.rules import View, judge
 from actors.strategy.series import Candles
 from config.strategy import StrategyParams
 from protocol.messages.base import from_edge
-from protocol.messages.signal import Held, Signal
+from protocol.messages.signal import Held, Signal, StructureRead
 from protocol.messages.spot import CandleClosed
 from protocol.units import TIMEFRAME_MS
 
 BASE_MS = TIMEFRAME_MS["15m"]
+
+
+@dataclass
+class OpenTrade:
+    """A signal being followed on its own series, and the row its end is written to."""
+
+    trade: Trade
+    timeframe: str
+    row: dict[str, Any]
+
+    def follow(self, view: View, read: StructureRead) -> bool:
+        """Take the next candle of any series; whether the trade is still open after it."""
+        if view.timeframe != self.timeframe:
+            return True
+        self.trade, ended = follow_bar(self.trade, read, view.candle.open, view.params)
+        if ended is None:
+            return True
+        self.row |= {
+            "code": ended.code,
+            "exit_time": ended.candle_time_ms,
+            "exit_price": ended.price,
+            "bars_held": ended.bars_held,
+            "last_stop": ended.stop,
+        }
+        return False
 
 
 def decide_history(
@@ -42,25 +68,16 @@ def decide_history(
 def _one_symbol(symbol: str, candles: Candles, params: StrategyParams, exits: bool) -> list[dict[str, Any]]:
     state = initial(params, [symbol])
     rows: list[dict[str, Any]] = []
-    open_trades: list[tuple[Trade, str, dict[str, Any]]] = []
+    open_trades: list[OpenTrade] = []
     for message in closed_candles(symbol, candles, params.gap_policy == "fill"):
         market, answers = absorb(state, message)
         rows += [_held_row(answer) for answer in answers if isinstance(answer, Held)]
         if market is None:
             continue
         for view, reason in resolve(params, market):
-            if exits and open_trades:
+            if exits:
                 read = read_structure(market, message, view)
-                open_trades = [
-                    (after, tf, row)
-                    for trade, tf, row in open_trades
-                    for after in [
-                        _followed(trade, view, row, follow_bar(trade, read, view.candle.open, params))
-                        if tf == view.timeframe
-                        else trade
-                    ]
-                    if after is not None
-                ]
+                open_trades = [open_trade for open_trade in open_trades if open_trade.follow(view, read)]
             row = _row(symbol, view, reason)
             rows.append(row)
             if reason is not None:
@@ -70,7 +87,7 @@ def _one_symbol(symbol: str, candles: Candles, params: StrategyParams, exits: bo
                 row |= _entry(signal, view)
                 if exits:
                     row |= dict.fromkeys(("code", "exit_time", "exit_price", "bars_held", "last_stop"))
-                    open_trades.append((enter(signal), view.timeframe, row))
+                    open_trades.append(OpenTrade(enter(signal), view.timeframe, row))
     return rows
 
 
@@ -104,20 +121,6 @@ def _closed(  # noqa: PLR0917  (a candle's columns in their usual order)
         volume=v,
         synthetic=synthetic,
     )
-
-
-def _followed(trade: Trade, view: View, row: dict[str, Any], outcome: tuple[Trade, Any]) -> Trade | None:
-    after, ended = outcome
-    if ended is None:
-        return after
-    row |= {
-        "code": ended.code,
-        "exit_time": ended.candle_time_ms,
-        "exit_price": ended.price,
-        "bars_held": ended.bars_held,
-        "last_stop": ended.stop,
-    }
-    return None
 
 
 def _row(symbol: str, view: View, reason: str | None) -> dict[str, Any]:

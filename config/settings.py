@@ -96,7 +96,7 @@ class FeedSettings(Section):
 class MarketSettings(Section):
     """The simulated market of environment `dev` and of tests."""
 
-    seed: int = Field(66, ge=0)
+    seed: int = Field(97, ge=0)
     speed: float = Field(300, gt=0, description="simulated seconds a second")
     tick_s: int = Field(1, ge=1, le=900, description="seconds between marks")
     start: str = Field("2026-01-05T00:00:00Z", description="first moment of trading; history lies before it")

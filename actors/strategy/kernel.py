@@ -16,7 +16,8 @@ is the mirrored comparison and exact, since multiplying by one is. A missing val
 # ruff: noqa: PLR0917, PLR1730  (compiled functions take their arguments by position; see `_range` for the other)
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,15 @@ Floats = npt.NDArray[np.float64]
 
 NAN: Final = float("nan")
 
-# For functions that only compiled code calls: without an entry from Python they compile in less time.
-inner = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+F = TypeVar("F", bound=Callable[..., Any])
+NO_ENTRY: Final[dict[str, Any]] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def inner(function: F) -> F:
+    """For functions that only compiled code calls: without an entry from Python they compile in less time."""
+    compiled: F = njit(cache=True, **NO_ENTRY)(function)
+    return compiled
+
 
 # --- parameters: whole numbers -------------------------------------------------------------------------------------
 EMA_PERIOD: Final = 0

@@ -69,23 +69,19 @@ def absorb(state: State, message: CandleClosed) -> tuple[Market | None, list[Mes
         return None, []
     if state.params.gap_policy == "reset" and 0 < market.base.close_time_ms < candle.open_time_ms:
         market = state.markets[message.symbol] = Market(message.symbol, state.params, market.data_epoch + 1)
-    answers = _planted(market, message) if market.base.bars == 0 else []
     try:
         is_new = market.take(candle, message.synthetic)
     except CandleRefused as refused:
         if market.fault not in STICKY:
             market.fault = refused.code
-        return None, [*answers, *_refused(state, message, refused.code)]
-    if is_new and market.fault not in STICKY:
+        return None, _refused(state, message, refused.code)
+    if not is_new:
+        return None, []
+    if market.fault not in STICKY:
         market.fault = None
-    return (market if is_new else None), answers
-
-
-def _planted(market: Market, message: CandleClosed) -> list[Message]:
-    left_out = market.plant(message.open_time_ms)
-    return [
+    return market, [
         follow(message, Alert, text, code="data.gap", severity="warning", text=f"{market.symbol} {text}")
-        for text in left_out
+        for text in market.left_out
     ]
 
 

@@ -211,7 +211,8 @@ class Series:
 
 def owned(candles: Candles) -> Candles:
     """Contiguous and writable, the one form the kernel is compiled for. Raises ValueError for another shape."""
-    times, values = np.array(candles.times, np.int64), np.array(candles.values, np.float64, order="C")
+    times = np.require(candles.times, np.int64, ["C", "W"])
+    values = np.require(candles.values, np.float64, ["C", "W"])
     if values.shape != (len(times), 5):
         raise ValueError(f"candles must be (n,) times and (n, 5) values, not {times.shape} and {values.shape}")
     return Candles(times, values)

@@ -79,6 +79,13 @@ def test_a_level_is_known_before_it_can_break() -> None:
     assert upward[:2] == [(6, "SWING", 1, 106), (7, "BOS", 1, 106)]
 
 
+def test_a_break_is_tested_before_the_bar_confirms_its_swings() -> None:
+    """A bar that confirms a higher swing still breaks the older, lower one: the new reference comes after."""
+    rows: list[Row] = [*HIGH_AT_5, (102, 108, 102, 105), (105, 107.5, 104, 107)]
+    upward = [e for e in of(look(rows), "SWING", "BOS") if e[2] == 1]
+    assert upward == [(6, "SWING", 1, 106), (8, "BOS", 1, 106), (8, "SWING", 1, 108)]
+
+
 def test_a_break_against_the_trend_is_a_change_of_character() -> None:
     """Up first, then below the swing low: BOS, then CHOCH, and the trend before it is told."""
     rows: list[Row] = [

@@ -44,7 +44,7 @@ def backtest(
     first, last = _day(start, "--start"), _day(end, "--end")
     if first is not None and last is not None and last < first:
         raise stop(Exit.BAD_INPUT, f"error: --end {end} lies before --start {start}")
-    settings = settings_for("backtest", "dev", config)
+    settings = settings_for("backtest", "paper", config)
     files = {
         name: _files(name, pairs, settings) for name, pairs in (("data", data), ("perp", perp), ("funding", funding))
     }

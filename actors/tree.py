@@ -89,7 +89,7 @@ CHILDREN: tuple[ChildSpec, ...] = (
     ),
     ChildSpec(
         name=strategy.NAME,
-        build=strategy.build,
+        build=lambda world: strategy.build(world.settings.strategy, [pair.spot for pair in world.settings.symbols]),
         says=(g.Signal, g.Held, g.StructureRead, c.Alert),
         restarts=2,
         period_s=600,
@@ -157,7 +157,7 @@ ROUTES: Routes = {
     f.EditOrder: (EXCHANGE,),
     f.CancelOrder: (EXCHANGE,),
     f.RequestSnapshot: (EXCHANGE,),
-    f.EntryBlocked: ("executor",),
+    f.EntryBlocked: ("executor", "risk"),
     f.TradeOpened: (),
     f.Protected: (),
     f.TradeClosed: (),

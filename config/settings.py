@@ -96,11 +96,11 @@ class FeedSettings(Section):
 class MarketSettings(Section):
     """The simulated market of environment `dev` and of tests."""
 
-    seed: int = Field(7, ge=0)
-    speed: float = Field(600, gt=0, description="simulated seconds a second")
+    seed: int = Field(97, ge=0)
+    speed: float = Field(300, gt=0, description="simulated seconds a second")
     tick_s: int = Field(1, ge=1, le=900, description="seconds between marks")
     start: str = Field("2026-01-05T00:00:00Z", description="first moment of trading; history lies before it")
-    equity_usd: Decimal = Field(Decimal(100_000), gt=0, description="paper balance")
+    equity_usd: Decimal = Field(Decimal(10_000), gt=0, description="paper balance")
     slippage_pct: Decimal = Field(Decimal("0.01"), ge=0, le=5)
     spread_pct: Decimal = Field(Decimal("0.01"), ge=0, le=5)
 

@@ -6,6 +6,7 @@ The one file of the project that may read the machine's clocks. Knows no market 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from math import inf
 
 import trio
@@ -110,3 +111,9 @@ class PacedClock(trio.abc.Clock):
 
 def _real() -> float:
     return time.perf_counter()  # noqa: TID251  the pace of the simulation is kept against real time here only
+
+
+def stopwatch() -> Callable[[], float]:
+    """Real seconds since this call, for reports on speed; no decision may depend on it."""
+    began = _real()
+    return lambda: _real() - began

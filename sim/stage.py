@@ -119,10 +119,11 @@ class Stage:
                     self.equity.append((moment.grid, self.engine.equity_usd))
                 return said
             case "running":
-                candle = self.tape.running(moment.spot, moment.at)
+                running = self.tape.running(moment.spot, moment.at)
+                return [running] if running.volume > 0 else []  # nothing traded, nothing shown
             case "closed":
-                candle = self.tape.closed(moment.spot, moment.grid - self.settle_us, moment.at)
-        return [] if candle is None else [candle]
+                closed = self.tape.closed(moment.spot, moment.grid - self.settle_us, moment.at)
+                return [] if closed is None else [closed]
 
     def send(self, command: Command, at: int) -> list[Message]:
         """Carry out a wish at the prices of `at`: what the market did since the last visit comes first."""

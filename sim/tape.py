@@ -261,15 +261,13 @@ class Tape:
             return None
         return _seen(spot_symbol, "15m", track.candles, bar, at_us)
 
-    def running(self, spot_symbol: str, at_us: int) -> CandleSeen | None:
-        """The 15m candle as it stands at `at_us`; at the very end of a candle that candle, whole. None: nothing was traded."""
+    def running(self, spot_symbol: str, at_us: int) -> CandleSeen:
+        """The 15m candle as it stands at `at_us`; at the very end of a candle that candle, whole. Volume 0: no trade yet."""
         track = self.tracks[spot_symbol]
         grid = self._grid(at_us)
         bar, into = track.place(grid)
         if into == 0 and bar > 0:
             bar, into = bar - 1, BAR_US
-        if track.candles.synthetic[bar]:
-            return None
         price = track.knots[bar, 3].item() if into == BAR_US else track.spot(grid)
         reached = [*track.rows[bar][: into // LEG_US + 1], price]
         open_ms = int(track.candles.time[bar])

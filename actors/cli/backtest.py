@@ -44,15 +44,15 @@ def backtest(
     first, last = _day(start, "--start"), _day(end, "--end")
     if first is not None and last is not None and last < first:
         raise stop(Exit.BAD_INPUT, f"error: --end {end} lies before --start {start}")
-    settings = settings_for("backtest", "dev", config)
+    settings = settings_for("backtest", "paper", config)
     files = {
         name: _files(name, pairs, settings) for name, pairs in (("data", data), ("perp", perp), ("funding", funding))
     }
-    from actors.modes import run_backtest
-    from sim.files import BadCandleFile
+    from actors.modes.backtest import run_backtest
+    from sim.files import BadCandleFile, BadPeriod
 
     end_us = None if last is None else last + 86_400 * SECOND_US
-    with _progress(json) as progress, bad_input(BadCandleFile):
+    with _progress(json) as progress, bad_input(BadCandleFile, BadPeriod):
         bar = progress.add_task("", total=None)
         result = run_backtest(
             settings,

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from rich.markup import escape
+
 from protocol.messages import control as c
 from protocol.messages import futures as f
 from protocol.messages import signal as g
@@ -75,12 +77,14 @@ def _closed(m: f.TradeClosed) -> str:
     )
 
 
-def _alert(m: c.Alert) -> str:
-    colour = {"info": "dim", "warning": "yellow", "critical": "bold red"}[m.severity]
-    return f"[{colour}]{m.code}[/] {m.text}"
+def _alert(m: c.Alert) -> str | None:
+    if m.severity == "info":
+        return None  # for the journal
+    colour = {"warning": "yellow", "critical": "bold red"}[m.severity]
+    return f"[{colour}]{m.code}[/] {escape(m.text)}"
 
 
-LINES: dict[type[Message], Callable[[Any], str]] = {
+LINES: dict[type[Message], Callable[[Any], str | None]] = {
     g.Signal: _signal,
     f.EnterPosition: _enter,
     f.SignalRefused: _refused,
@@ -88,10 +92,10 @@ LINES: dict[type[Message], Callable[[Any], str]] = {
     f.PlaceOrder: _place,
     f.Filled: _filled,
     f.Protected: _protected,
-    f.OrderRejected: lambda m: f"[red]rejected[/] {m.symbol} {m.client_order_id}: {m.status}",
+    f.OrderRejected: lambda m: f"[red]rejected[/] {m.symbol} {m.client_order_id}: {escape(m.status)}",
     f.OrderUnknown: lambda m: f"[yellow]unknown[/]  {m.symbol} {m.client_order_id}: outcome not known yet",
     f.TradeClosed: _closed,
-    s.SpotFault: lambda m: f"[yellow]{m.code}[/] {m.symbol} {m.timeframe}: {m.detail}",
+    s.SpotFault: lambda m: f"[yellow]{m.code}[/] {m.symbol} {m.timeframe}: {escape(m.detail)}",
     c.Alert: _alert,
     c.Drift: lambda m: f"[yellow]drift[/]    {m.symbol} {m.kind}: ours {m.ours}, exchange {m.theirs}",
     c.HaltEntries: lambda m: f"[yellow]halt[/]     entries halted: {m.reason} ({m.key})",
@@ -108,4 +112,5 @@ LINES: dict[type[Message], Callable[[Any], str]] = {
 def line(message: Message) -> str | None:
     """The line for a person, with rich markup; None when the event matters to the journal only."""
     write = LINES.get(type(message))
-    return None if write is None else f"[dim]{moment(message.at)}[/] {write(message)}"
+    text = None if write is None else write(message)
+    return None if text is None else f"[dim]{moment(message.at)}[/] {text}"

@@ -42,7 +42,8 @@ def emergency(
     if not emergency:
         typer.echo(context.get_help())
         raise typer.Exit(int(Exit.DONE))
-    from actors.modes import Refused, kill
+    from actors.modes.emergency import kill
+    from actors.modes.sites import Refused
 
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -62,7 +63,7 @@ def status(
     json: AsJson = False,
 ) -> None:
     """Say whether the kill switch is latched, since when, by whom and why."""
-    from actors.modes import latch_state
+    from actors.modes.emergency import latch_state
 
     latch = latch_state(_settings(mode, env, config, state))
     if json:
@@ -82,8 +83,8 @@ def acknowledge(
     state: StateDir = None,
 ) -> None:
     """Acknowledge: clear the latch. Refused while a daemon runs or anything is open."""
-    from actors.modes import Refused
-    from actors.modes import acknowledge as clear
+    from actors.modes.emergency import acknowledge as clear
+    from actors.modes.sites import Refused
 
     try:
         text = clear(_settings(mode, env, config, state), reason, getpass.getuser())

@@ -52,7 +52,8 @@ def run(
 
 
 def _run(settings: Settings, seconds: float | None, trades: int | None, log: str) -> int:
-    from actors.modes import Refused, run_daemon
+    from actors.modes.daemon import run_daemon
+    from actors.modes.sites import Refused
     from actors.state import AlreadyRunning, StateDirectory
 
     with ExitStack() as stack:

@@ -28,7 +28,7 @@ def serve(
     config: Annotated[Path | None, typer.Option("--config", help="Settings over the environment's own.")] = None,
 ) -> None:
     """Serve Kraken's spot and futures protocol on 127.0.0.1 until Ctrl-C; prints the base URLs and a key pair."""
-    from actors.modes import serve_venue
+    from actors.modes.serve import serve_venue
 
     market = {"speed": speed, **({} if seed is None else {"seed": seed})}
     settings = settings_for("paper", "dev", config, {"market": market})

@@ -25,7 +25,7 @@ from actors.executor.orders import (
     advance,
     confirm,
     fill,
-    forget_edit,
+    forget_wishes,
 )
 from actors.executor.trade import ZERO, Trade, book_entry, book_exit, update
 from config.settings import ExecutionSettings, Settings
@@ -217,8 +217,8 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
     if trade.position_fresh and message.began_at >= trade.position_at:
         trade = replace(trade, position_at=0)
     for order in trade.orders:
-        if order.resting and not order.stuck and order.at < message.began_at:
-            trade = update(trade, forget_edit(order))
+        if order.resting and order.at < message.began_at:
+            trade = update(trade, forget_wishes(order))
     entry = trade.entry
     if entry is None or not entry.live or entry.filled or message.began_at < trade.entry_until:
         return trade
@@ -409,7 +409,11 @@ def on_accepted(state: State, message: OrderAccepted) -> Answers:
     if found is None:
         return update_ended(state, listed.client_order_id, confirmed), NOTHING
     trade, order = found
-    return carry_on(state, message, update(trade, confirmed(order)))
+    said: list[Message] = []
+    if order.state in {"cancelled", "rejected"} and order.role in {"stop", "target"}:
+        # Listed though we gave it up: a late frame, or alive and beside its replacement. A cancel is right in both cases.
+        said.append(cancel(message, listed.symbol, order.client_order_id))
+    return carry_on(state, message, update(trade, confirmed(order)), said)
 
 
 def on_rejected(state: State, message: OrderRejected) -> Answers:
@@ -434,7 +438,8 @@ def refused(order: Order, message: OrderRejected) -> Order:
     if message.status in ALREADY_EXISTS:
         return advance(order, "accepted", message.at)
     if message.wish == "place":
-        return advance(order, "rejected", message.at)
+        # The refusal of a resend proves nothing about the first: unknown until evidence, or until time is up.
+        return order if order.resent else advance(order, "rejected", message.at)
     if message.status in NOT_FOUND:
         return advance(order, "missing", message.at)
     if message.status == "filled":
@@ -460,7 +465,7 @@ def on_unknown(state: State, message: OrderUnknown) -> Answers:
         return state, NOTHING
     trade, order = found
     if message.wish == "edit" and not order.resent:
-        return carry_on(state, message, update(trade, replace(forget_edit(order), resent=True)))
+        return carry_on(state, message, update(trade, replace(forget_wishes(order), resent=True)))
     if message.wish != "place":
         return state, NOTHING
     trade = update(trade, advance(order, "unanswered", message.at))
@@ -624,14 +629,14 @@ def drift_missing(state: State, message: Drift) -> Answers:
 
 
 def drift_unprotected(state: State, message: Drift) -> Answers:
-    """The exchange shows no stop. One we just sent may be on its way; one we thought rested is not there."""
+    """The exchange shows no stop for all of it. One just sent may be on its way; one that rested is doubted and replaced."""
     trade = state.memory.trades.get(message.symbol)
     stop = trade.working("stop") if trade else None
     if trade is None or stop is None:
         return (state, NOTHING) if trade is None else carry_on(state, message, trade)
     settled = message.at - stop.at > seconds_us(state.execution.protect_within_s)
     if settled and stop.resting:
-        trade = update(trade, advance(stop, "missing", message.at))
+        trade = update(trade, replace(stop, stuck=True, resting_size=None, resting_price=None, at=message.at))
     return carry_on(state, message, trade)
 
 

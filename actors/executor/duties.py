@@ -310,10 +310,9 @@ def keep_one_stop(desk: Desk, trade: Trade) -> Result:
     newest = trade.working("stop")
     if newest is None or not covered(trade, newest):
         return trade, NOTHING
-    older = [o for o in trade.orders if o.role == "stop" and o.resting and o.stuck and o is not newest]
+    older = [o for o in trade.orders if o.role == "stop" and o.resting and not o.leaving and o is not newest]
     for order in older:
-        # Its cancel is on the way: no longer ours to count on.
-        trade = update(trade, replace(order, stuck=False))
+        trade = update(trade, replace(order, leaving=True))
     return trade, [cancel(desk.cause, trade.plan.symbol, order.client_order_id) for order in older]
 
 

@@ -115,7 +115,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     last asked for; `resting_*` those the exchange confirmed.
 
     `size` is the total, filled part included. `at`: the last thing we heard or did. `resent`: the one resend of what was last asked is spent.
-    `stuck`: an edit was refused, only a replacement helps.
+    `stuck`: an edit was refused, only a replacement helps. `leaving`: its cancel is on the way.
     """
 
     client_order_id: str
@@ -134,6 +134,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     resent: bool = False
     stuck: bool = False
+    leaving: bool = False
 
     @property
     def live(self) -> bool:
@@ -169,8 +170,8 @@ def confirm(order: Order, open_size: Decimal, filled: Decimal, stop_price: Decim
     return msgspec.structs.replace(advance(order, "accepted", at), **listed)
 
 
-def forget_edit(order: Order) -> Order:
-    """The order as if the edit that is not confirmed had never been asked for: it will be asked for again."""
+def forget_wishes(order: Order) -> Order:
+    """The order as if what is not confirmed, edit or cancel, had never been asked for: it will be asked for again."""
     if order.resting_size is None:
         return order
-    return msgspec.structs.replace(order, size=order.resting_size, stop_price=order.resting_price)
+    return msgspec.structs.replace(order, size=order.resting_size, stop_price=order.resting_price, leaving=False)

@@ -8,6 +8,7 @@ Knows nothing of futures, of the strategy, or of how candles travel.
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import chain
 from typing import Final, Literal
 
 import msgspec
@@ -22,6 +23,8 @@ from protocol.units import TIMEFRAME_MS, Timeframe, close_time_us, seconds_us
 
 BASE: Final[Timeframe] = "15m"
 STEP_MS: Final = TIMEFRAME_MS[BASE]
+Chunks = tuple[tuple[CandleSeen, ...], ...]
+CHUNK: Final = 256
 BACKFILL: Final[tuple[Timeframe, ...]] = ("1d", "4h", "1h", BASE)
 """Longest first: a decision on a base candle needs the bias that was known before it."""
 HELD_MOST: Final = 1_000
@@ -47,7 +50,8 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str
     backfilled: tuple[Timeframe, ...] = ()
     released: bool = False
-    seeds: tuple[CandleSeen, ...] = ()
+    seeds: Chunks = ()
+    history: Chunks = ()
     newest: CandleSeen | None = None
     waiting: tuple[CandleSeen, ...] = ()
     heard: int | None = None
@@ -120,6 +124,8 @@ def _candle(rules: Rules, series: Series, candle: CandleSeen) -> Answer:
         return _seed(series, candle)
     if series.newest is not None and candle.open_time_ms <= series.newest.open_time_ms:
         return _again(series, series.newest, candle)
+    if candle.final and not series.released:
+        return replace(series, history=_appended(series.history, candle)), []
     if candle.final:
         return _advance(rules, _hold(rules, series, candle), candle)
     out: list[Message] = []
@@ -135,7 +141,13 @@ def _seed(series: Series, candle: CandleSeen) -> Answer:
         return series, []
     if not candle.final:
         return series, [_fault(candle, candle, "data.not_closed", "a native candle is still running")]
-    return replace(series, seeds=(*series.seeds, candle)), []
+    return replace(series, seeds=_appended(series.seeds, candle)), []
+
+
+def _appended(chunks: Chunks, candle: CandleSeen) -> Chunks:
+    """One more candle; years of back-fill must not be copied for each."""
+    last = chunks[-1] if chunks and len(chunks[-1]) < CHUNK else ()
+    return (*(chunks[:-1] if last else chunks), (*last, candle))
 
 
 def _again(series: Series, newest: CandleSeen, candle: CandleSeen) -> Answer:
@@ -276,13 +288,23 @@ def _release(rules: Rules, series: Series, cause: HistorySeen) -> Answer:
     out: list[Message] = [
         _closed(cause, seed)
         for timeframe in BACKFILL[:-1]
-        for _, seed in sorted({s.open_time_ms: s for s in series.seeds if s.timeframe == timeframe}.items())
+        for _, seed in sorted({s.open_time_ms: s for s in chain(*series.seeds) if s.timeframe == timeframe}.items())
         if cause.at >= close_time_us(seed.open_time_ms, timeframe) + rules.settle_us
     ]
-    series = replace(series, released=True, seeds=())
+    series = replace(series, released=True, seeds=(), history=(), waiting=_waiting_with_history(series))
     proven = cause.newest_open_time_ms if cause.timeframe == BASE else None
     series, more = _advance(rules, series, cause, proven_ms=proven)
     return series, [*out, *more]
+
+
+def _waiting_with_history(series: Series) -> tuple[CandleSeen, ...]:
+    """Back-fill and stream as one, by open time; of running candles only the newest may still become whole."""
+    merged: dict[int, CandleSeen] = {}
+    for candle in chain(*series.history, series.waiting):
+        held = merged.get(candle.open_time_ms)
+        merged[candle.open_time_ms] = candle if held is None else _better(held, candle)
+    newest = max(merged, default=0)
+    return tuple(candle for opened, candle in sorted(merged.items()) if candle.final or opened == newest)
 
 
 # --- time ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 
 from actors.strategy import kernel as k
 from actors.strategy.names import EVENT_TYPES, LABELS, REASONS, fvg_id, number, ob_id, pool_id
-from actors.strategy.series import Candles, Events, Series, refusal
+from actors.strategy.series import Candles, Events, Series, owned, refusal
 from config.strategy import StrategyParams
 
 INDICATORS: Final = {
@@ -65,10 +65,10 @@ def analyze(candles: Candles, params: StrategyParams, tf_ms: int) -> dict[str, A
 def segments(candles: Candles, params: StrategyParams, tf_ms: int) -> list[tuple[int, Candles]]:
     """Runs of sound candles without a gap, each with the row of its first one."""
     found: list[tuple[int, Candles]] = []
-    times, values = candles
-    first = 0
+    times, values = owned(candles)
+    empty, first = Series(params, tf_ms, "exec"), 0
     while first < len(times):
-        length, verdict = Series(params, tf_ms, "exec").inspect(Candles(times[first:], values[first:]))
+        length, verdict = empty.inspect(Candles(times[first:], values[first:]))
         if verdict == k.REPEATED:
             times, values = np.delete(times, first + length), np.delete(values, first + length, axis=0)
             continue

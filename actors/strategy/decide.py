@@ -18,7 +18,7 @@ from actors.strategy.names import number
 from actors.strategy.rules import View, combined_side, first_failure, judge
 from actors.strategy.series import Candle, CandleRefused, Series
 from actors.strategy.snapshot import signal_id, take_snapshot
-from config.strategy import RULE_VERSION, ExecTimeframe, StrategyParams, params_hash
+from config.strategy import RULE_VERSION, StrategyParams, params_hash
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert
 from protocol.messages.signal import Held, Signal, StructureRead
@@ -49,33 +49,39 @@ def step(state: State, message: Message) -> tuple[State, Sequence[Message]]:
     """Take one message. Only CandleClosed says anything to the strategy."""
     if not isinstance(message, CandleClosed) or message.symbol not in state.markets:
         return state, NOTHING
+    market, answers = absorb(state, message)
+    if market is not None:
+        answers += _decided(state, market, message)
+    return state, answers
+
+
+def absorb(state: State, message: CandleClosed) -> tuple[Market | None, list[Message]]:
+    """Take a candle into its market; returns the market if there is something new to decide on, and what to say about it.
+
+    A seed, a repetition and a refused candle leave nothing to decide.
+    """
     candle = Candle(message.open_time_ms, message.open, message.high, message.low, message.close, message.volume)
     if message.at < close_time_us(message.open_time_ms, message.timeframe):
-        return state, _refused(state, message, "data.not_closed")
+        return None, _refused(state, message, "data.not_closed")
     market = state.markets[message.symbol]
     if message.timeframe != BASE:
         market.seed(message.timeframe, candle)
-        return state, NOTHING
-    if state.params.gap_policy == "reset" and market.base.bars and candle.open_time_ms > market.base.close_time_ms:
+        return None, []
+    if state.params.gap_policy == "reset" and 0 < market.base.close_time_ms < candle.open_time_ms:
         market = state.markets[message.symbol] = Market(message.symbol, state.params, market.data_epoch + 1)
-    answers = _planted(market, message) if market.base.bars == 0 else []
     try:
-        if not market.take(candle, message.synthetic):
-            return state, NOTHING
+        is_new = market.take(candle, message.synthetic)
     except CandleRefused as refused:
         if market.fault not in STICKY:
             market.fault = refused.code
-        return state, [*answers, *_refused(state, message, refused.code)]
+        return None, _refused(state, message, refused.code)
+    if not is_new:
+        return None, []
     if market.fault not in STICKY:
         market.fault = None
-    return state, [*answers, *_decided(state, market, message)]
-
-
-def _planted(market: Market, message: CandleClosed) -> list[Message]:
-    left_out = market.plant(message.open_time_ms)
-    return [
+    return market, [
         follow(message, Alert, text, code="data.gap", severity="warning", text=f"{market.symbol} {text}")
-        for text in left_out
+        for text in market.left_out
     ]
 
 
@@ -97,37 +103,49 @@ def _refused(state: State, message: CandleClosed, code: str) -> list[Message]:
     ]
 
 
-def _decided(state: State, market: Market, message: CandleClosed) -> list[Message]:
-    """What the execution candles that closed with this base candle mean, then what was decided on them."""
-    at_ms = message.open_time_ms + TIMEFRAME_MS[BASE]
-    closing = [tf for tf, track in market.tracks.items() if track.series.close_time_ms == at_ms]
+def resolve(params: StrategyParams, market: Market) -> list[tuple[View, str | None]]:
+    """The execution candles that closed with the newest base candle, each with the reason to hold or None for a signal.
+
+    At most one of them is a signal: the first by `exec_precedence`.
+    """
+    at_ms = market.base.close_time_ms
+    closing = [(tf, track) for tf, track in market.tracks.items() if track.series.close_time_ms == at_ms]
     if not closing:
         return []
     readings = market.readings(at_ms)
-    bias = combined_side(state.params, readings)
-    answers: list[Message] = []
-    verdicts: dict[ExecTimeframe, tuple[View, str | None]] = {}
-    for tf in closing:
-        track = market.tracks[tf]
-        answers.append(_read(market, message, tf, track.series, bias))
-        view = View(
-            params=state.params,
+    side = combined_side(params, readings)
+    views = [
+        View(
+            params=params,
             timeframe=tf,
             series=track.series,
             readings=readings,
+            side=side,
             bias_series=market.bias,
             data_fault=_fault(market, track),
             today=track.today,
             last_signal_bar=track.last_signal_bar,
             used_zones=track.used_zones,
         )
-        verdicts[tf] = view, first_failure(view)
-    standing = [tf for tf in state.params.exec_precedence if tf in verdicts and verdicts[tf][1] is None]
-    for tf, (view, reason) in verdicts.items():
-        if reason is None and tf == standing[0]:
-            answers.append(_signal(state, market, message, view))
+        for tf, track in closing
+    ]
+    verdicts = [(view, first_failure(view)) for view in views]
+    standing = [view.timeframe for view, reason in verdicts if reason is None]
+    if len(standing) > 1:
+        winner = min(standing, key=params.exec_precedence.index)
+        return [(v, LOST if reason is None and v.timeframe != winner else reason) for v, reason in verdicts]
+    return verdicts
+
+
+def _decided(state: State, market: Market, message: CandleClosed) -> list[Message]:
+    """What the execution candles that closed with this base candle mean, then what was decided on them."""
+    verdicts = resolve(state.params, market)
+    answers: list[Message] = [read_structure(market, message, view) for view, _ in verdicts]
+    for view, reason in verdicts:
+        if reason is None:
+            answers.append(enter_or_expire(state, market, message, view))
         else:
-            answers.append(_held(message, view, reason or LOST))
+            answers.append(_held(message, view, reason))
     return answers
 
 
@@ -151,7 +169,7 @@ def _held(message: CandleClosed, view: View, reason: str) -> Held:
     )
 
 
-def _signal(state: State, market: Market, message: CandleClosed, view: View) -> Message:
+def enter_or_expire(state: State, market: Market, message: CandleClosed, view: View) -> Message:
     """A decision for entry: it stands and uses up its zone whether or not it is sent in time."""
     params, candle, zone, stop, target = state.params, view.candle, view.zone, view.stop.price, view.take_profit
     assert zone is not None
@@ -194,28 +212,28 @@ def _signal(state: State, market: Market, message: CandleClosed, view: View) -> 
     )
 
 
-def _read(market: Market, message: CandleClosed, tf: ExecTimeframe, series: Series, bias: int) -> StructureRead:
+def read_structure(market: Market, message: CandleClosed, view: View) -> StructureRead:
     """What this bar says to whoever holds a position (section 5)."""
-    f, candle, bar = series.f, series.candle(), series.bars - 1
-    buffer = market.params.sl_buffer_atr * f[k.ATR]
+    series, candle = view.series, view.candle
+    buffer = view.params.sl_buffer_atr * view.atr
     four_hours = market.bias["4h"]
     is_new = series.close_time_ms - series.tf_ms < four_hours.close_time_ms <= series.close_time_ms
     return follow(
         message,
         StructureRead,
-        tf,
+        view.timeframe,
         symbol=market.symbol,
-        timeframe=tf,
+        timeframe=view.timeframe,
         candle_time_ms=candle.open_time_ms,
         high=candle.high,
         low=candle.low,
         close=candle.close,
-        atr=number(f[k.ATR]),
-        choch=choch_at(series, bar),
+        atr=number(view.atr),
+        choch=choch_at(series, view.bar),
         choch_4h=choch_at(four_hours, four_hours.bars - 1) if is_new else 0,
-        bias=bias,
-        trail_long=number(f[k.SWING_LEVEL + 1] - buffer),
-        trail_short=number(f[k.SWING_LEVEL] + buffer),
+        bias=view.side,
+        trail_long=number(series.f[k.SWING_LEVEL + 1] - buffer),
+        trail_short=number(series.f[k.SWING_LEVEL] + buffer),
     )
 
 

@@ -16,7 +16,8 @@ is the mirrored comparison and exact, since multiplying by one is. A missing val
 # ruff: noqa: PLR1730  (compiled functions take their arguments by position; see `_range` for the other)
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,16 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 NAN: Final = float("nan")
+
+F = TypeVar("F", bound=Callable[..., Any])
+NO_ENTRY: Final[dict[str, Any]] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def inner(function: F) -> F:
+    """For functions that only compiled code calls: without an entry from Python they compile in less time."""
+    compiled: F = njit(cache=True, **NO_ENTRY)(function)
+    return compiled
+
 
 # --- parameters: whole numbers -------------------------------------------------------------------------------------
 EMA_PERIOD: Final = 0
@@ -332,7 +343,7 @@ def make_output(size: int) -> Output:
 # --- A: validation ------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@inner
 def _verdict(state: Ints, tf: int, newest: Floats, row: int, time: int, candle: Floats, n: int) -> int:
     """May row `n` of `candle`, opening at `time`, follow a series of `state`, whose newest candle is row `row` of `newest`?"""
     o, h, low, c, v = candle[n, 0], candle[n, 1], candle[n, 2], candle[n, 3], candle[n, 4]
@@ -415,7 +426,7 @@ def advance(
     return n, events, verdict
 
 
-@njit(cache=True)
+@inner
 def _emit(
     state: Ints, out: Output, kind: int, d: int, src: int, note: int, count: int, x: float, y: float, z: float
 ) -> None:
@@ -436,7 +447,7 @@ def _emit(
 # --- B: indicators. The order of operations is TA-Lib's, so that the last bits agree too ----------------------------------
 
 
-@njit(cache=True)
+@inner
 def _indicators(s: Arrays, i: int) -> None:
     ring = len(s.times)
     high, low, close = s.candles[i % ring, HIGH], s.candles[i % ring, LOW], s.candles[i % ring, CLOSE]
@@ -455,7 +466,7 @@ def _indicators(s: Arrays, i: int) -> None:
     s.candles[i % ring, RING_RSI] = s.f[RSI]
 
 
-@njit(cache=True)
+@inner
 def _ema(options: Ints, f: Floats, i: int, x: float) -> None:
     n = options[EMA_PERIOD]
     if i < n:
@@ -466,7 +477,7 @@ def _ema(options: Ints, f: Floats, i: int, x: float) -> None:
         f[EMA] = (x - f[EMA]) * (2.0 / (n + 1)) + f[EMA]
 
 
-@njit(cache=True)
+@inner
 def _atr(options: Ints, f: Floats, i: int, true_range: float) -> None:
     n = options[ATR_PERIOD]
     if i <= n:
@@ -477,7 +488,7 @@ def _atr(options: Ints, f: Floats, i: int, true_range: float) -> None:
         f[ATR] = (f[ATR] * (n - 1) + true_range) / n
 
 
-@njit(cache=True)
+@inner
 def _adx(options: Ints, f: Floats, i: int, up: float, down: float, true_range: float) -> None:
     n = options[ADX_PERIOD]
     plus, minus = 0.0, 0.0
@@ -507,7 +518,7 @@ def _adx(options: Ints, f: Floats, i: int, up: float, down: float, true_range: f
         f[ADX] = (f[ADX] * (n - 1) + dx) / n
 
 
-@njit(cache=True)
+@inner
 def _rsi(options: Ints, f: Floats, i: int, change: float) -> None:
     n = options[RSI_PERIOD]
     gain = max(change, 0.0)
@@ -530,14 +541,14 @@ def _rsi(options: Ints, f: Floats, i: int, change: float) -> None:
 # --- C: lifecycle of what was known before this bar -----------------------------------------------------------------------
 
 
-@njit(cache=True)
+@inner
 def _keep(table_i: Ints, table_f: Floats, row: int, to: int) -> None:
     """Move a living row up over the dead ones before it: tables stay packed and oldest first."""
     if row != to:
         _copy(table_i, table_f, row, table_i, table_f, to)
 
 
-@njit(cache=True)
+@inner
 def _copy(from_i: Ints, from_f: Floats, row: int, to_i: Ints, to_f: Floats, to: int) -> None:
     for column in range(from_i.shape[1]):
         to_i[to, column] = from_i[row, column]
@@ -545,7 +556,7 @@ def _copy(from_i: Ints, from_f: Floats, row: int, to_i: Ints, to_f: Floats, to: 
         to_f[to, column] = from_f[row, column]
 
 
-@njit(cache=True)
+@inner
 def _oldest(table_i: Ints, d: int) -> int:
     """The first row of side `d`. The caller knows that there is one."""
     row = 0
@@ -554,7 +565,7 @@ def _oldest(table_i: Ints, d: int) -> int:
     return row
 
 
-@njit(cache=True)
+@inner
 def _remove(table_i: Ints, table_f: Floats, row: int, count: int) -> int:
     """Take a row out and close up; returns how many remain."""
     for later in range(row + 1, count):
@@ -562,7 +573,7 @@ def _remove(table_i: Ints, table_f: Floats, row: int, count: int) -> int:
     return count - 1
 
 
-@njit(cache=True)
+@inner
 def _gaps(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
     close = s.candles[at, CLOSE]
@@ -603,7 +614,7 @@ def _gaps(s: Arrays, i: int, out: Output) -> None:
     s.i[FVG_COUNT] = kept
 
 
-@njit(cache=True)
+@inner
 def _blocks(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
     close = s.candles[at, CLOSE]
@@ -648,7 +659,7 @@ def _blocks(s: Arrays, i: int, out: Output) -> None:
     s.i[OB_COUNT] = kept
 
 
-@njit(cache=True)
+@inner
 def _breakers(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
     close = s.candles[at, CLOSE]
@@ -674,7 +685,7 @@ def _breakers(s: Arrays, i: int, out: Output) -> None:
     s.i[BRK_COUNT] = kept
 
 
-@njit(cache=True)
+@inner
 def _pools(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
     close = s.candles[at, CLOSE]
@@ -703,7 +714,7 @@ def _pools(s: Arrays, i: int, out: Output) -> None:
 # --- D, E: breaks of structure and the order blocks they reveal -------------------------------------------------------------
 
 
-@njit(cache=True)
+@inner
 def _note(s: Arrays, slot: int, d: int, time: int, note: int, level: float) -> None:
     s.kept_i[slot, KEPT_DIR] = d
     s.kept_i[slot, KEPT_TIME] = time
@@ -711,7 +722,7 @@ def _note(s: Arrays, slot: int, d: int, time: int, note: int, level: float) -> N
     s.kept_f[slot] = level
 
 
-@njit(cache=True)
+@inner
 def _is_broken(s: Arrays, side: int, at: int) -> bool:
     if s.i[REF_BAR + side] < 0:
         return False
@@ -722,7 +733,7 @@ def _is_broken(s: Arrays, side: int, at: int) -> bool:
     return bool(d * source > d * level)
 
 
-@njit(cache=True)
+@inner
 def _break(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
     up, down = _is_broken(s, 0, at), _is_broken(s, 1, at)
@@ -760,7 +771,7 @@ def _break(s: Arrays, i: int, out: Output) -> None:
     _order_block(s, i, d, swing_bar, out)
 
 
-@njit(cache=True)
+@inner
 def _order_block(s: Arrays, i: int, d: int, swing_bar: int, out: Output) -> None:
     """The last opposite candle at or before the origin of the impulse that broke the swing of `swing_bar`."""
     ring = len(s.times)
@@ -801,7 +812,7 @@ def _order_block(s: Arrays, i: int, d: int, swing_bar: int, out: Output) -> None
     _emit(s.i, out, OB_NEW, d, s.times[at], 0, 0, top, bottom, extreme)
 
 
-@njit(cache=True)
+@inner
 def _new_zone(
     table_i: Ints, table_f: Floats, row: int, d: int, named: int, i: int, top: float, bottom: float, extreme: float
 ) -> None:
@@ -820,7 +831,7 @@ def _new_zone(
 # --- F: a new fair value gap --------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@inner
 def _new_gap(s: Arrays, i: int, out: Output) -> None:
     if i < 2:
         return
@@ -854,7 +865,7 @@ def _new_gap(s: Arrays, i: int, out: Output) -> None:
 # --- G: swings, and what they confirm ---------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@inner
 def _swings(s: Arrays, i: int, out: Output) -> None:
     left, right = s.options_i[SWING_LEFT], s.options_i[SWING_RIGHT]
     p = i - right
@@ -879,7 +890,7 @@ def _swings(s: Arrays, i: int, out: Output) -> None:
             _confirm(s, i, p, d, side, level, out)
 
 
-@njit(cache=True)
+@inner
 def _confirm(s: Arrays, i: int, p: int, d: int, side: int, level: float, out: Output) -> None:
     ring = len(s.times)
     time, rsi = s.times[p % ring], s.candles[p % ring, RING_RSI]
@@ -908,7 +919,7 @@ def _confirm(s: Arrays, i: int, p: int, d: int, side: int, level: float, out: Ou
     _to_pool(s, i, d, side, level, time, out)
 
 
-@njit(cache=True)
+@inner
 def _to_pool(s: Arrays, i: int, d: int, side: int, level: float, time: int, out: Output) -> None:
     best, nearest = -1, NAN
     for r in range(s.i[POOL_COUNT]):
@@ -952,7 +963,7 @@ def _to_pool(s: Arrays, i: int, d: int, side: int, level: float, time: int, out:
 # --- H: dealing range, and the row of this bar --------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@inner
 def _range(f: Floats, high: float, low: float, close: float) -> None:
     # Not max and min: with NaN their answer depends on who computes them.
     if high > f[RANGE]:
@@ -965,7 +976,7 @@ def _range(f: Floats, high: float, low: float, close: float) -> None:
     f[RANGE_POS] = (close - bottom) / (top - bottom) if top > bottom else 0.5
 
 
-@njit(cache=True)
+@inner
 def _row(s: Arrays, close: float, rows: Floats, n: int) -> None:
     above, below = NAN, NAN
     for r in range(s.i[POOL_COUNT]):
@@ -1033,7 +1044,7 @@ def choose_zone(whole: Ints, real: Floats, d: int, blocks: bool, gaps: bool, onl
     return best_block, best_gap
 
 
-@njit(cache=True)
+@inner
 def _is_usable(table_i: Ints, table_f: Floats, row: int, i: int, d: int, close: float) -> bool:
     """Known before bar i, not mitigated before it, close not beyond the far edge."""
     if table_i[row, DIR] != d or table_i[row, BORN] >= i:
@@ -1044,7 +1055,7 @@ def _is_usable(table_i: Ints, table_f: Floats, row: int, i: int, d: int, close: 
     return bool(d * close >= d * far)
 
 
-@njit(cache=True)
+@inner
 def _is_named_before(s: Arrays, b: int, g: int, other_b: int, other_g: int) -> bool:
     """Whether the id of zone (b, g) sorts before another of the same kind, as strings do: 100 before 99."""
     if b >= 0 and b != other_b:
@@ -1063,7 +1074,7 @@ def _is_text_less(a: int, b: int) -> bool:
     return x < y or (x == y and a < b)
 
 
-@njit(cache=True)
+@inner
 def _digits(a: int) -> int:
     count = 1
     while a >= 10:

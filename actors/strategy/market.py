@@ -94,6 +94,7 @@ class Market:
         self.params = params
         self.data_epoch = data_epoch
         self.fault: str | None = None
+        self.left_out: list[str] = []
         self.mismatched: set[Timeframe] = set()  # natives that differed at the newest comparison
         self.base = Series.of(params, BASE, "exec")
         self.bias: dict[BiasTimeframe, Series] = {tf: Series.of(params, tf, "bias") for tf in BIAS}
@@ -103,7 +104,7 @@ class Market:
         }
         longer: list[Timeframe] = [*BIAS, *(tf for tf in self.tracks if tf != BASE)]
         self.buckets: dict[Timeframe, Bucket] = {tf: Bucket(TIMEFRAME_MS[tf]) for tf in longer}
-        self.seeds: dict[Timeframe, list[Candle]] = {tf: [] for tf in longer}
+        self.seeds: dict[Timeframe, dict[int, Candle]] = {tf: {} for tf in longer}  # by open time
 
     def series(self, timeframe: Timeframe) -> Series:
         """The series of a longer timeframe that is in use."""
@@ -116,7 +117,7 @@ class Market:
         if timeframe not in self.buckets:
             return
         if self.base.bars == 0:
-            self.seeds[timeframe].append(candle)
+            self.seeds[timeframe][candle.open_time_ms] = candle
             return
         series = self.series(timeframe)
         back = (series.open_time_ms - candle.open_time_ms) // series.tf_ms
@@ -129,13 +130,14 @@ class Market:
         else:
             self.mismatched.add(timeframe)
 
-    def plant(self, base_open_ms: int) -> list[str]:
+    def _plant(self, base_open_ms: int) -> list[str]:
         """Feed the seeds that end where our own aggregation will begin; returns what had to be left out, in words.
 
         Only an unbroken run up to that point is used: a gap is never bridged.
         """
         left_out = []
-        for timeframe, seeds in self.seeds.items():
+        for timeframe, known in self.seeds.items():
+            seeds = [known[time] for time in sorted(known)]
             length = TIMEFRAME_MS[timeframe]
             start = -(-base_open_ms // length) * length
             usable = unbroken_tail([c for c in seeds if c.open_time_ms + length <= start], length)
@@ -153,7 +155,7 @@ class Market:
                     left_out.append(f"{timeframe}: history begins after its last gap, at {usable[0].open_time_ms}")
             elif usable:
                 left_out.append(f"{timeframe}: history ends before the base feed's first whole candle {start}")
-            self.seeds[timeframe] = [c for c in seeds if c.open_time_ms >= start]
+            self.seeds[timeframe] = {c.open_time_ms: c for c in seeds if c.open_time_ms >= start}
         return left_out
 
     def _feed(self, timeframe: Timeframe, rows: Candles) -> None:
@@ -166,9 +168,14 @@ class Market:
                 self.tracks[timeframe].note(Candle(time, *values), False)
 
     def take(self, candle: Candle, is_synthetic: bool) -> bool:
-        """Take a base candle and all longer ones it completes; False for a repetition. Raises CandleRefused, nothing changed."""
+        """Take a base candle and all longer ones it completes; False for a repetition. Raises CandleRefused, nothing changed.
+
+        The first one fixes where our own longer candles begin, so the seeds are planted with it; `left_out` says what of
+        them could not be used.
+        """
         if not self.base.take(candle):
             return False
+        self.left_out = self._plant(candle.open_time_ms) if self.base.bars == 1 else []
         if BASE in self.tracks:
             self.tracks[BASE].note(candle, is_synthetic)
         for timeframe, bucket in self.buckets.items():
@@ -181,11 +188,9 @@ class Market:
                 self.sides[timeframe] = series_side(self.params, series)
             elif timeframe == "1h":
                 self.tracks[timeframe].take(whole, bucket.is_synthetic)
-            waiting = self.seeds[timeframe]
-            while waiting and waiting[0].open_time_ms <= whole.open_time_ms:
-                native = waiting.pop(0)
-                if native.open_time_ms == whole.open_time_ms:
-                    self._compare(timeframe, native, whole)
+            native = self.seeds[timeframe].pop(whole.open_time_ms, None)
+            if native is not None:
+                self._compare(timeframe, native, whole)
         return True
 
     def readings(self, at_ms: int) -> tuple[Reading, ...]:

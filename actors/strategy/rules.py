@@ -86,36 +86,19 @@ class View:
     timeframe: ExecTimeframe
     series: Series
     readings: tuple[Reading, ...]
+    side: int  # combined side of the bias, 0 when neutral or stale
     bias_series: Mapping[BiasTimeframe, Series]
     data_fault: str | None
     today: Extremes | None
     last_signal_bar: int | None
     used_zones: Mapping[str, int]
 
-    @cached_property
-    def bar(self) -> int:
-        """Index of the newest candle since the anchor."""
-        return self.series.bars - 1
-
-    @cached_property
-    def candle(self) -> Candle:
-        """The newest candle."""
-        return self.series.candle()
-
-    @cached_property
-    def close_time_ms(self) -> int:
-        """The decision's time T."""
-        return self.series.close_time_ms
-
-    @cached_property
-    def side(self) -> int:
-        """Combined side of the bias, 0 when neutral or stale."""
-        return combined_side(self.params, self.readings)
-
-    @cached_property
-    def atr(self) -> float:
-        """ATR of the execution series, NaN before it exists."""
-        return self.series.f[k.ATR]
+    def __post_init__(self) -> None:
+        series = self.series
+        self.bar = series.bars - 1  # index of the newest candle since the anchor
+        self.candle = series.candle()
+        self.close_time_ms = series.close_time_ms  # the decision's time T
+        self.atr = series.f[k.ATR]  # NaN before it exists
 
     @cached_property
     def zone(self) -> Zone | None:
@@ -277,12 +260,13 @@ def _data(v: View) -> Iterator[Result]:
 
 def _warmup(v: View) -> Iterator[Result]:
     p = v.params
-    least = {"4h": p.warmup_bars_4h, "1d": p.warmup_bars_1d}
-    wanted = [("exec", v.series.bars, p.warmup_bars_exec)]
-    wanted += [(reading.timeframe, reading.bars, least[reading.timeframe]) for reading in v.readings]
-    for name, bars, needed in wanted:
-        if bars < needed:
-            yield Result(f"warmup.{name}", False, bars, needed)
+    if v.series.bars < p.warmup_bars_exec:
+        yield Result("warmup.exec", False, v.series.bars, p.warmup_bars_exec)
+        return
+    for reading in v.readings:
+        needed = p.warmup_bars_4h if reading.timeframe == "4h" else p.warmup_bars_1d
+        if reading.bars < needed:
+            yield Result(f"warmup.{reading.timeframe}", False, reading.bars, needed)
             return
     yield Result("warmup.ok", True, v.series.bars, p.warmup_bars_exec)
 

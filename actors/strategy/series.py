@@ -127,13 +127,14 @@ class Series:
         self._one_output = k.make_output(int(self.arrays.options_i[k.EVENTS_MOST]))
         self._refresh()
 
-    def _refresh(self) -> None:
+    def _refresh(self, newest: Candle | None = None) -> None:
         self.i: list[int] = self.arrays.i.tolist()
         self.f: list[float] = self.arrays.f.tolist()
-        self.bars = self.i[k.BARS]  # candles taken since the anchor
-        self.open_time_ms = self.i[k.TIME]  # of the newest candle; 0 before the first
+        self.bars: int = self.i[k.BARS]  # candles taken since the anchor
+        self.open_time_ms: int = self.i[k.TIME]  # of the newest candle; 0 before the first
         # 0 before the first, which is older than any requirement
-        self.close_time_ms = self.open_time_ms + self.tf_ms if self.bars else 0
+        self.close_time_ms: int = self.open_time_ms + self.tf_ms if self.bars else 0
+        self._newest = newest
 
     @classmethod
     def of(cls, params: StrategyParams, timeframe: Timeframe, role: Role) -> Series:
@@ -142,6 +143,8 @@ class Series:
 
     def candle(self, back: int = 0) -> Candle:
         """The newest candle, or an older one that is still in the ring. Raises IndexError beyond it."""
+        if back == 0 and self._newest is not None:
+            return self._newest
         bar = self.bars - 1 - back
         if back < 0 or bar < 0 or back >= len(self.arrays.times):
             raise IndexError(f"no candle {back} bars back")
@@ -157,7 +160,7 @@ class Series:
             return False
         if verdict != k.SOUND:
             raise refusal(verdict, candle.open_time_ms)
-        self._refresh()
+        self._refresh(candle)
         return True
 
     def inspect(self, candles: Candles) -> tuple[int, int]:
@@ -208,7 +211,8 @@ class Series:
 
 def owned(candles: Candles) -> Candles:
     """Contiguous and writable, the one form the kernel is compiled for. Raises ValueError for another shape."""
-    times, values = np.array(candles.times, np.int64), np.array(candles.values, np.float64, order="C")
+    times = np.require(candles.times, np.int64, ["C", "W"])
+    values = np.require(candles.values, np.float64, ["C", "W"])
     if values.shape != (len(times), 5):
         raise ValueError(f"candles must be (n,) times and (n, 5) values, not {times.shape} and {values.shape}")
     return Candles(times, values)

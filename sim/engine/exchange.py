@@ -58,8 +58,9 @@ class Engine:
     and to each new order and tick: a larger order is filled in parts, and perhaps not whole. None: it is endlessly deep.
     `revalue_s`: while a position is open,
     positions and account are reported again once in so many seconds, as soon as every held contract has ticked.
-    Decisions are then the same whether all ticks are visited or only those where `levels` are crossed, given that the first
-    tick of each such interval and of each hour is visited for every held contract.
+    What is traded and paid is then the same whether all ticks are visited or only those where `levels` are crossed, if at each
+    crossing, and at the first tick of each such interval and of each hour, every held contract is visited at that moment and at
+    the tick before it (its mark counts in what the others report).
     """
 
     def __init__(

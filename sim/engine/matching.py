@@ -350,8 +350,8 @@ class Matching:
     def _order_seen(self, working: Working, *, open_: bool, reason: str) -> OrderSeen:
         order = working.order
         at = self.state.now
-        key = (order.order_id, reason, str(order.size), str(order.filled), at)
-        return from_edge(OrderSeen, at, *key, order=order, open=open_, reason=reason)
+        terms = f"{order.size} {order.filled} {order.limit_price} {order.stop_price}"
+        return from_edge(OrderSeen, at, order.order_id, reason, terms, at, order=order, open=open_, reason=reason)
 
 
 def _aggressive(order: OpenOrder, tick: Tick) -> bool:

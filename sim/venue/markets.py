@@ -62,7 +62,8 @@ def rows(market: Market, symbol: str, timeframe: Timeframe, since_ms: int | None
 
 
 def _running(market: Market, symbol: str, timeframe: Timeframe, at: int) -> CandleSeen:
-    quarter = (None if at % CANDLE_US == 0 else market.running(symbol, at)) or _opened(market, symbol, at)
+    begun_us = at - at % CANDLE_US
+    quarter = (None if at == begun_us else market.running(symbol, at)) or _opened(market, symbol, begun_us)
     if timeframe == "15m":
         return quarter
     start_ms = at // 1000 - at // 1000 % TIMEFRAME_MS[timeframe]

@@ -72,7 +72,7 @@ class AsgiSocket:
     async def receive(self) -> str:
         try:
             return await self._websocket.receive_text()
-        except (WebSocketDisconnect, RuntimeError) as end:
+        except (WebSocketDisconnect, RuntimeError, KeyError) as end:  # KeyError: a binary frame
             raise SocketClosed from end
 
     async def send(self, text: str) -> None:

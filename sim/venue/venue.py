@@ -224,7 +224,11 @@ class Venue:
         ours, theirs = pipe()
         self._nursery.start_soon(self._accept, self._nursery, theirs, path)
         # Any stream will do, whatever its annotation says.
-        connection = await wrap_client_stream(self._nursery, cast(Any, ours), "venue", path)
+        try:
+            connection = await wrap_client_stream(self._nursery, cast(Any, ours), "venue", path)
+        except BaseException:
+            await trio.aclose_forcefully(ours)  # or the other end would wait for the handshake for ever
+            raise
         try:
             yield connection
         finally:

@@ -537,6 +537,23 @@ def test_a_resent_stop_that_already_rests_is_fine() -> None:
     assert room.trade.naked_since is None
 
 
+def test_a_refused_resend_proves_nothing_about_the_first() -> None:
+    """The first may rest: nothing is concluded until it is listed or the time is up."""
+    room = naked()
+    room.unknown(STOP)
+    assert placed(room.rejected(STOP, "marketSuspended")) == []
+
+    assert placed(room.woken()) == [("flatten", D(2))]
+
+
+def test_an_order_given_up_and_listed_all_the_same_is_cancelled() -> None:
+    """It would stand beside its replacement."""
+    room = protected()
+    room.drift("missing_order", client_order_id=STOP)
+
+    assert [m.client_order_id for m in only(CancelOrder, room.accepted(STOP, "2", 49_000))] == [STOP]
+
+
 def test_a_lost_stop_is_replaced_at_the_same_price() -> None:
     """With a new id, and said."""
     room = protected()
@@ -835,6 +852,8 @@ def test_drift_unprotected_makes_a_settled_stop_count_as_lost() -> None:
     room.after(6)
 
     assert placed(room.drift("unprotected")) == [("stop", D(2))]
+    second = ids.client_order_id("s1", "stop", 1)
+    assert [m.client_order_id for m in only(CancelOrder, room.accepted(second, "2", 49_000))] == [STOP]
 
 
 def test_drift_in_position_is_believed_at_once() -> None:

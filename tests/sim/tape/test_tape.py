@@ -59,7 +59,6 @@ def test_prices_hold_between_grid_moments(at: int) -> None:
 def test_the_running_candle_holds_the_path_and_grows_into_the_closed_one(at: int) -> None:
     """The forming candle's close is the spot price, and its range lies within the finished candle's range."""
     running = TAPE.running(BTC, at)
-    assert running is not None
     assert not running.final
     closed = TAPE.closed(BTC, running.open_time_ms * 1000 + BAR_US, at)
     assert closed is not None
@@ -151,7 +150,8 @@ def test_a_gap_is_flat_in_the_path_and_absent_from_the_candles(tmp_path: Path) -
     tape = recorded(tmp_path, [bar, None, later])  # type: ignore[list-item]
     inside = tape.start_us + BAR_US + BAR_US // 2
     assert tape.spot_price(BTC, inside) == 100.5
-    assert tape.running(BTC, inside) is None
+    running = tape.running(BTC, inside)
+    assert (running.low, running.high, running.volume) == (100.5, 100.5, 0.0)
     assert tape.closed(BTC, tape.start_us + 2 * BAR_US, inside) is None
     assert [c.open_time_ms for c in tape.candles(BTC, "15m", None, tape.end_us)] == [T0, T0 + 2 * STEP]
     assert [span.candles for span in tape.filled[BTC]] == [1]

@@ -1,0 +1,196 @@
+"""One backtest: the same parts, routes and door over a tape and the exchange engine, by either driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from actors.door import Door
+from actors.gate import Gate
+from actors.modes.sites import SYNTHETIC_DAYS, engine_for
+from actors.shell import World
+from actors.supervisor import Supervisor
+from actors.tree import CHILDREN, LEASES, ROUTES
+from config.settings import Settings
+from protocol.messages.base import Message
+from protocol.messages.control import Latch
+from protocol.messages.futures import TradeClosed
+from protocol.ports import LatchState
+from protocol.units import TIMEFRAME_MS
+from sim.clock import PacedClock, SimulatedClock, stopwatch
+from sim.direct import Direct
+from sim.loop import Result, run
+from sim.report.metrics import measure
+from sim.stage import Stage
+from sim.tape import Tape
+
+Files = Mapping[str, Path]
+Progress = Callable[[int, int], None]
+
+RECONCILE_S = 300.0
+
+
+@dataclass
+class MemoryBook:
+    """Journal and latch store of a backtest: what must be remembered, in memory. Records are watched, not stored."""
+
+    memories: dict[str, bytes] = field(default_factory=dict)
+    state: LatchState = field(default_factory=lambda: LatchState(latched=False))
+
+    def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
+        """The result keeps what is said; nothing more is needed here."""
+
+    def keep(self, actor: str, memory: bytes) -> None:
+        """Replace what `actor` remembers."""
+        self.memories[actor] = memory
+
+    def flush(self) -> None:
+        """Memory is as durable as the run."""
+
+    def memory(self, actor: str) -> bytes | None:
+        """What `actor` last asked to keep."""
+        return self.memories.get(actor)
+
+    def read(self) -> LatchState:
+        """The latch."""
+        return self.state
+
+    def latch(self, latch: Latch) -> None:
+        """Latch, for the rest of the run."""
+        self.state = LatchState(latched=True, reason=latch.reason, by=latch.by, at=latch.at)
+
+    def acknowledge(self, by: str, reason: str, at: int) -> None:
+        """Nobody acknowledges in a backtest."""
+        raise NotImplementedError
+
+
+def run_backtest(
+    settings: Settings,
+    *,
+    data: Files,
+    perp: Files,
+    funding: Files,
+    start_us: int | None,
+    end_us: int | None,
+    driver: str,
+    on_progress: Progress = lambda done, total: None,
+) -> dict[str, Any]:
+    """The result as plain data. Without `data` the synthetic market is traded. Raises BadCandleFile, BadPeriod."""
+    settings = _for_history(settings, data)
+    tape = (
+        Tape.recorded(
+            settings,
+            data,
+            perp=perp,
+            funding=funding,
+            start_ms=None if start_us is None else start_us // 1000,
+            end_ms=None if end_us is None else end_us // 1000,
+        )
+        if data
+        else Tape.synthetic(settings, days=SYNTHETIC_DAYS)
+    )
+    watch = stopwatch()
+    result, stage = DRIVERS[driver](settings, tape, on_progress)
+    return summary(settings, tape, result, stage) | {"run_s": round(watch(), 3)}
+
+
+def _for_history(settings: Settings, data: Files) -> Settings:
+    """Only the symbols there is data for; intervals without trades are filled, as the design says for backtests.
+
+    Nothing is lost between this daemon and its exchange, so the periodic reading of the truth may be rare.
+    """
+    symbols = tuple(s for s in settings.symbols if s.spot in data) if data else settings.symbols
+    strategy = settings.strategy.model_copy(update={"gap_policy": "fill"})
+    execution = settings.execution.model_copy(update={"reconcile_s": RECONCILE_S})
+    return settings.model_copy(update={"symbols": symbols, "strategy": strategy, "execution": execution})
+
+
+def by_loop(settings: Settings, tape: Tape, progress: Progress) -> tuple[Result, Stage]:
+    """The fast driver: one plain loop."""
+    world = _world(settings, None, MemoryBook())
+    engine = engine_for(settings, tape)
+    book = world.latch_store
+    result = run(
+        [spec.build(world) for spec in CHILDREN],
+        ROUTES,
+        gate=world.gate,
+        door=world.door,
+        engine=engine,
+        tape=tape,
+        settings=settings,
+        latch=book.latch,
+        progress=progress,
+    )
+    return result, Stage(tape, engine, settings)
+
+
+def by_trio(settings: Settings, tape: Tape, progress: Progress) -> tuple[Result, Stage]:
+    """The shell of live trading, under a clock that only jumps."""
+    result = Result(tape.start_us, tape.end_us)
+    stage = Stage(tape, engine_for(settings, tape), settings)
+
+    async def main() -> None:
+        direct = Direct(stage, SimulatedClock(tape.start_us), settings)
+        world = _world(settings, direct, MemoryBook(), result.watch)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Supervisor(CHILDREN, world).run)
+            await direct.play()
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=PacedClock())
+    result.equity = stage.equity
+    progress(1, 1)
+    return result, stage
+
+
+DRIVERS = {"loop": by_loop, "trio": by_trio}
+
+
+def _world(
+    settings: Settings,
+    direct: Direct | None,
+    book: MemoryBook,
+    watch: Callable[[str, Message], None] = lambda sender, message: None,
+) -> World:
+    gate = Gate(LEASES, book.read())
+    nothing: Any = None
+    return World(
+        settings=settings,
+        clock=nothing if direct is None else direct.clock,
+        spot=nothing if direct is None else direct.spot,
+        futures=nothing if direct is None else direct.futures,
+        journal=book,
+        latch_store=book,
+        gate=gate,
+        door=Door(settings, gate),
+        routes=ROUTES,
+        jitter=lambda: 0.5,
+        watch=watch,
+    )
+
+
+def summary(settings: Settings, tape: Tape, result: Result, stage: Stage) -> dict[str, Any]:
+    """What `--json` prints: the metrics by name, every trade, the digest, and what was assumed."""
+    books = stage.engine.books
+    trades = result.of(TradeClosed)
+    metrics = measure(trades, result.equity, fees_usd=books.fees_usd, funding_usd=books.funding_usd)
+    candles = len(settings.symbols) * (tape.end_us - tape.start_us) // (TIMEFRAME_MS["15m"] * 1000)
+    return {
+        **msgspec.to_builtins(metrics),
+        "trades": [msgspec.to_builtins(trade) for trade in trades],
+        "trade_count": len(trades),
+        "candles": candles,
+        "filled_spans": {symbol: len(spans) for symbol, spans in tape.filled.items()},
+        "assumed": {
+            "taker_fee_pct": str(settings.risk.taker_fee_pct),
+            "slippage_pct": str(settings.market.slippage_pct),
+            "spread_pct": str(settings.market.spread_pct),
+            "path": "open, extreme against the candle, other extreme, close; marks each second on it while anything is open",
+        },
+        "digest": result.digest(),
+    }

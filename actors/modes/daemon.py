@@ -1,0 +1,130 @@
+"""One run of the daemon: the tree in its site, the ledger flushed and the status written as time passes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import trio
+
+from actors.door import Door
+from actors.gate import Gate
+from actors.ledger.journal import Ledger, open_ledger
+from actors.ledger.store import database_url
+from actors.modes.sites import OpenSite, site_of
+from actors.monitor.status import StatusPage
+from actors.shell import World
+from actors.state import StateDirectory
+from actors.supervisor import Supervisor
+from actors.tree import CHILDREN, LEASES, ROUTES
+from config.settings import Settings
+from protocol.messages.base import Message
+from protocol.messages.control import KillProgress
+from protocol.messages.futures import TradeClosed
+from sim.clock import PacedClock
+
+HOUSEKEEPING_REAL_S = 0.25
+
+Watch = Callable[[str, Message], None]
+
+
+class End(IntEnum):
+    """How a run ended; the numbers are exit codes."""
+
+    DONE = 0
+    LATCHED = 3
+
+
+def run_daemon(
+    settings: Settings,
+    state: StateDirectory,
+    watch: Watch,
+    gate_changed: Callable[[str, bool], None],
+    *,
+    seconds: float | None = None,
+    trades: int | None = None,
+) -> End:
+    """Run the tree until a signal, `seconds` of market time, or so many closed `trades`. `state` is owned. Raises Refused."""
+    open_site = site_of(settings)
+    url = database_url(settings.store, settings.mode, settings.env)
+    with open_ledger(url, settings=settings.model_dump_json()) as ledger:
+        daemon = Daemon(settings, state, ledger, watch, gate_changed, seconds, trades)
+        return trio.run(daemon.run, open_site, clock=PacedClock(settings.market.speed))
+
+
+@dataclass
+class Daemon:
+    """One run: the tree in its site, the ledger flushed and the status written as time passes."""
+
+    settings: Settings
+    state: StateDirectory
+    ledger: Ledger
+    watch: Watch
+    gate_changed: Callable[[str, bool], None]
+    seconds: float | None
+    trades: int | None
+
+    async def run(self, open_site: OpenSite) -> End:
+        """Until told to stop; then the children stop in reverse order and everything is written down."""
+        self._status = StatusPage()
+        self._ended = End.DONE
+        self._latched_before = self.ledger.read().latched
+        async with open_site(self.settings, self.state) as site, trio.open_nursery() as nursery:
+            self._scope = nursery.cancel_scope
+            gate = Gate(LEASES, self.ledger.read(), self.gate_changed)
+            world = World(
+                settings=self.settings,
+                clock=site.clock,
+                spot=site.spot,
+                futures=site.futures,
+                journal=self.ledger,
+                latch_store=self.ledger,
+                gate=gate,
+                door=Door(self.settings, gate),
+                routes=ROUTES,
+                jitter=np.random.default_rng(self.settings.market.seed).random,
+                kill_requested=self.state.kill_requested,
+                watch=self._observe,
+            )
+            nursery.start_soon(self._stop_on_signal)
+            nursery.start_soon(self._keep_house, world)
+            if self.seconds is not None:
+                nursery.start_soon(self._stop_after, self.seconds)
+            await Supervisor(CHILDREN, world).run()
+        self._write(world)
+        return self._ended
+
+    def _observe(self, sender: str, message: Message) -> None:
+        self.watch(sender, message)
+        self._status.observe(message)
+        match message:
+            case TradeClosed() if self.trades is not None:
+                self.trades -= 1
+                if self.trades == 0:
+                    self._scope.cancel()
+            case KillProgress(flat=True, working_orders=0) if self._latched_before:
+                self._ended = End.LATCHED
+                self._scope.cancel()
+            case _:
+                pass
+
+    async def _stop_on_signal(self) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                self._scope.cancel()
+
+    async def _stop_after(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self._scope.cancel()
+
+    async def _keep_house(self, world: World) -> None:
+        while True:
+            await trio.sleep(max(HOUSEKEEPING_REAL_S * self.settings.market.speed, 1.0))
+            self._write(world)
+
+    def _write(self, world: World) -> None:
+        self.ledger.flush()
+        self.state.write_status(self._status.page(world.gate, world.lives))

@@ -1,0 +1,156 @@
+"""What a run was worth: the usual figures, each defined once. What cannot be known is None, never zero.
+
+Knows no market: it reads closed trades, equity points and the account's books.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import accumulate, pairwise
+from typing import Final
+
+import msgspec
+
+from protocol.messages.futures import TradeClosed
+from protocol.units import DAY_US
+
+DAYS_A_YEAR: Final = 365
+"""Crypto trades every day."""
+CAGR_DAYS: Final = 30
+"""A shorter span says nothing of a year."""
+
+Equity = Sequence[tuple[int, Decimal]]
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """Money in USD, ratios as plain numbers, percentages in percent. None: not to be had from this run."""
+
+    days: float | None
+    """Between the first and the last equity point."""
+    trades: int
+    """Closed trades; the ratios below are of these."""
+    start_equity_usd: Decimal | None
+    end_equity_usd: Decimal | None
+    net_usd: Decimal | None
+    """Change of equity, open positions at their marks included."""
+    return_pct: float | None
+    cagr_pct: float | None
+    """Growth a year, compounded; None for spans under 30 days."""
+    pnl_usd: Decimal
+    """Sum over closed trades, after fees, before funding."""
+    fees_usd: Decimal
+    funding_usd: Decimal
+    """Paid; below zero it was received."""
+    win_rate_pct: float | None
+    """Trades with a profit, of all closed trades."""
+    profit_factor: float | None
+    """Sum of profits / sum of losses; None without a losing trade."""
+    expectancy_usd: Decimal | None
+    """Mean profit of a trade."""
+    expectancy_r: float | None
+    """Mean multiple of the risk taken at entry."""
+    max_drawdown_pct: float | None
+    """Deepest fall of equity below its highest point so far, of that point."""
+    max_drawdown_usd: Decimal | None
+    """Deepest such fall in money; not always the same one."""
+    sharpe: float | None
+    """Mean / standard deviation (n - 1) of daily returns, a year, riskless rate 0; days end at 00:00 UTC."""
+    sortino: float | None
+    """The same over the downside deviation: root of the mean square of daily losses, gains counted as 0."""
+    exposure_pct: float | None
+    """Share of the time with at least one trade open."""
+
+
+def measure(
+    trades: Sequence[TradeClosed],
+    equity: Equity,
+    *,
+    fees_usd: Decimal,
+    funding_usd: Decimal,
+    open_since_us: Sequence[int] = (),
+) -> Metrics:
+    """All figures. `equity`: (moment in us, USD) in time order; `open_since_us`: when trades began that are still open."""
+    start, end = (equity[0], equity[-1]) if equity else (None, None)
+    days = (end[0] - start[0]) / DAY_US if start and end and end[0] > start[0] else None
+    growth = float(end[1] / start[1]) if start and end and days and start[1] > 0 else None
+    profits = [trade.pnl_usd for trade in trades if trade.pnl_usd > 0]
+    losses = [-trade.pnl_usd for trade in trades if trade.pnl_usd < 0]
+    pnl = sum((trade.pnl_usd for trade in trades), Decimal(0))
+    fall_pct, fall_usd = drawdown(equity)
+    returns = daily_returns(equity)
+    return Metrics(
+        days=days,
+        trades=len(trades),
+        start_equity_usd=start[1] if start else None,
+        end_equity_usd=end[1] if end else None,
+        net_usd=end[1] - start[1] if start and end else None,
+        return_pct=(growth - 1) * 100 if growth is not None else None,
+        cagr_pct=_cagr_pct(growth, days),
+        pnl_usd=pnl,
+        fees_usd=fees_usd,
+        funding_usd=funding_usd,
+        win_rate_pct=100 * len(profits) / len(trades) if trades else None,
+        profit_factor=float(sum(profits) / sum(losses)) if losses else None,
+        expectancy_usd=pnl / len(trades) if trades else None,
+        expectancy_r=float(sum(trade.r_multiple for trade in trades) / len(trades)) if trades else None,
+        max_drawdown_pct=fall_pct,
+        max_drawdown_usd=fall_usd,
+        sharpe=sharpe(returns),
+        sortino=sortino(returns),
+        exposure_pct=_exposure_pct(trades, equity, open_since_us),
+    )
+
+
+def drawdown(equity: Equity) -> tuple[float | None, Decimal | None]:
+    """The deepest fall below the running maximum, in percent of that maximum and in USD; None without points."""
+    if not equity:
+        return None, None
+    values = [usd for _, usd in equity]
+    falls = [(peak - usd, peak) for usd, peak in zip(values, accumulate(values, max), strict=True)]
+    deepest = max((fall / peak for fall, peak in falls if peak > 0), default=None)
+    return (None if deepest is None else float(deepest) * 100), max(fall for fall, _ in falls)
+
+
+def daily_returns(equity: Equity) -> list[float]:
+    """Returns between consecutive 00:00 UTC points; none from or to an equity that is not above zero."""
+    midnights = [usd for at, usd in equity if at % DAY_US == 0]
+    return [float(after / before) - 1 for before, after in pairwise(midnights) if before > 0]
+
+
+def sharpe(returns: Sequence[float]) -> float | None:
+    """Annualised; None for fewer than two returns or when they do not vary."""
+    if len(returns) < 2:
+        return None
+    mean = math.fsum(returns) / len(returns)
+    deviation = math.sqrt(math.fsum((r - mean) ** 2 for r in returns) / (len(returns) - 1))
+    return mean / deviation * math.sqrt(DAYS_A_YEAR) if deviation > 0 else None
+
+
+def sortino(returns: Sequence[float]) -> float | None:
+    """Annualised; None for fewer than two returns or without a losing day."""
+    if len(returns) < 2:
+        return None
+    downside = math.sqrt(math.fsum(min(r, 0.0) ** 2 for r in returns) / len(returns))
+    return math.fsum(returns) / len(returns) / downside * math.sqrt(DAYS_A_YEAR) if downside > 0 else None
+
+
+def _cagr_pct(growth: float | None, days: float | None) -> float | None:
+    if growth is None or days is None or days < CAGR_DAYS or growth <= 0:
+        return None
+    return float((growth ** (DAYS_A_YEAR / days) - 1) * 100)
+
+
+def _exposure_pct(trades: Sequence[TradeClosed], equity: Equity, open_since_us: Sequence[int]) -> float | None:
+    """Length of the union of all holding times, of the time between the first and the last point."""
+    if len(equity) < 2:
+        return None
+    begin, end = equity[0][0], equity[-1][0]
+    spans = [(trade.opened_at, trade.at) for trade in trades] + [(since, end) for since in open_since_us]
+    covered, reached = 0, begin
+    for opened, closed in sorted(spans):
+        closed = min(closed, end)  # noqa: PLW2901  the span cut to the run
+        covered += max(0, closed - max(opened, reached))
+        reached = max(reached, closed)
+    return 100 * covered / (end - begin)

@@ -1,0 +1,117 @@
+"""Report figures against sums done by hand."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+import pytest
+
+from protocol.messages.base import from_edge
+from protocol.messages.futures import TradeClosed
+from protocol.units import DAY_US, HOUR_US
+from sim.report.metrics import Equity, Metrics, daily_returns, drawdown, measure, sharpe, sortino
+
+START = 1_767_571_200_000_000  # midnight UTC
+
+
+def trade(pnl: str, r: str, opened_h: int, closed_h: int) -> TradeClosed:
+    """A closed trade: hours since the start."""
+    return from_edge(
+        TradeClosed,
+        START + closed_h * HOUR_US,
+        opened_h,
+        trade_id=str(opened_h),
+        symbol="PF_XBTUSD",
+        side="long",
+        size=Decimal(1),
+        entry_price=Decimal(1),
+        exit_price=Decimal(1),
+        pnl_usd=Decimal(pnl),
+        fees_usd=Decimal(1),
+        opened_at=START + opened_h * HOUR_US,
+        reason="x",
+        r_multiple=Decimal(r),
+    )
+
+
+def daily(*usd: int) -> Equity:
+    """Equity at consecutive midnights."""
+    return [(START + i * DAY_US, Decimal(value)) for i, value in enumerate(usd)]
+
+
+def measured(trades: list[TradeClosed], equity: Equity, **more: object) -> Metrics:
+    """Metrics with two dollars of fees and one of funding."""
+    return measure(trades, equity, fees_usd=Decimal(2), funding_usd=Decimal(1), **more)  # type: ignore[arg-type]
+
+
+def test_trade_figures() -> None:
+    """Three wins of 300 in all against one loss of 120: factor 2.5, win rate 75 %, expectancy 45 dollars and 0.5 R."""
+    m = measured(
+        [trade("100", "1", 0, 1), trade("150", "1.5", 2, 3), trade("50", "0.5", 4, 5), trade("-120", "-1", 6, 7)],
+        daily(1000, 1180),
+    )
+    assert (m.trades, m.pnl_usd, m.fees_usd, m.funding_usd) == (4, Decimal(180), Decimal(2), Decimal(1))
+    assert (m.win_rate_pct, m.profit_factor, m.expectancy_usd, m.expectancy_r) == (75.0, 2.5, Decimal(45), 0.5)
+    assert (m.net_usd, m.days) == (Decimal(180), 1.0)
+    assert m.return_pct == pytest.approx(18)
+
+
+def test_without_trades_there_are_no_ratios() -> None:
+    """No trades: counts and sums are zero, every ratio is unknown."""
+    m = measured([], daily(1000, 1000, 1000))
+    assert (m.trades, m.pnl_usd, m.max_drawdown_pct, m.exposure_pct) == (0, 0, 0.0, 0.0)
+    assert (m.win_rate_pct, m.profit_factor, m.expectancy_usd, m.expectancy_r, m.sharpe, m.sortino) == (None,) * 6
+
+
+def test_without_losses_there_is_no_profit_factor() -> None:
+    """A division by nothing is not infinity but unknown; a trade at exactly zero is neither won nor lost."""
+    m = measured([trade("10", "1", 0, 1), trade("0", "0", 2, 3)], daily(1000, 1010))
+    assert m.profit_factor is None
+    assert m.win_rate_pct == 50.0
+
+
+def test_without_equity_nothing_is_claimed() -> None:
+    """No points: no drawdown, no return, no span."""
+    m = measured([], [])
+    assert (m.days, m.net_usd, m.return_pct, m.cagr_pct, m.max_drawdown_pct, m.exposure_pct) == (None,) * 6
+
+
+def test_drawdown_is_measured_from_the_highest_point_so_far() -> None:
+    """100, 120, 90, 130, 110: a quarter of 120; in money 30."""
+    percent, usd = drawdown(daily(100, 120, 90, 130, 110))
+    assert percent == pytest.approx(25)
+    assert usd == 30
+    percent, usd = drawdown(daily(100, 80, 1000, 900))
+    assert percent == pytest.approx(20)
+    assert usd == 100
+
+
+def test_sharpe_and_sortino_by_hand() -> None:
+    """Daily returns +10 %, -5 %, +1 %: mean 2 %, deviation sqrt(0.0057), downside sqrt(0.0025 / 3)."""
+    returns = [0.10, -0.05, 0.01]
+    assert sharpe(returns) == pytest.approx(0.02 / math.sqrt((0.08**2 + 0.07**2 + 0.01**2) / 2) * math.sqrt(365))
+    assert sortino(returns) == pytest.approx(0.02 / math.sqrt(0.0025 / 3) * math.sqrt(365))
+    assert sharpe([0.1]) is None
+    assert sharpe([0.25, 0.25]) is None
+    assert sortino([0.1, 0.2]) is None
+
+
+def test_days_end_at_midnight_utc() -> None:
+    """Points inside a day do not count for daily returns."""
+    equity = [(START, Decimal(100)), (START + HOUR_US, Decimal(500)), (START + DAY_US, Decimal(110))]
+    assert daily_returns(equity) == [pytest.approx(0.10)]
+
+
+def test_growth_a_year_is_compounded_and_needs_a_month() -> None:
+    """+10 % in 73 days is 1.1 to the fifth a year; in 29 days it is no statement, and neither is ruin."""
+    assert measured([], [(START, Decimal(100)), (START + 73 * DAY_US, Decimal(110))]).cagr_pct == pytest.approx(61.051)
+    assert measured([], [(START, Decimal(100)), (START + 29 * DAY_US, Decimal(110))]).cagr_pct is None
+    assert measured([], [(START, Decimal(100)), (START + 73 * DAY_US, Decimal(-1))]).cagr_pct is None
+
+
+def test_exposure_counts_overlapping_trades_once() -> None:
+    """Hours 2 to 8, 4 to 10 and 20 to the end of a day: twelve of twenty-four."""
+    trades = [trade("1", "1", 2, 8), trade("1", "1", 4, 10)]
+    m = measured(trades, daily(1000, 1000), open_since_us=[START + 20 * HOUR_US])
+    assert m.exposure_pct == pytest.approx(50)

@@ -114,9 +114,10 @@ class Screen:
         """Leases and halts as they change; the spot lease ends the warm-up."""
         if what == "lease.spot_feed" and is_open:
             self._warm()
-        if what.startswith("lease.") or what == "reconciled":
-            word = what.removeprefix("lease.")
-            self._console.print(f"[dim]{word}: {'up' if is_open else 'down, entries halted'}[/]")
+        if what.startswith("lease."):
+            self._console.print(f"[dim]{what.removeprefix('lease.')}: {'up' if is_open else 'down, entries halted'}[/]")
+        if what == "reconciled":
+            self._console.print("[dim]reconciled with the exchange[/]")
 
     def _warm(self) -> None:
         if self._bar is not None:

@@ -55,7 +55,7 @@ def test_dev_shows_classic_trading() -> None:
     dev, prod = load("paper", "dev", None, None, {}), load("live", "prod", None, None, {})
 
     assert dev.strategy == load_preset("classic")
-    assert (dev.profile, dev.risk.cost_max_r) == ("standard", D(2))
+    assert (dev.profile, dev.risk.cost_max_r) == ("conservative", D(2))
     assert (prod.profile, prod.risk.risk_pct) == ("conservative", D("0.25"))
 
 

@@ -6,6 +6,7 @@ send them. Money, prices and sizes are `Decimal` from the order boundary on; can
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 from typing import Final, Literal
 
@@ -64,3 +65,8 @@ def round_ceiling(value: Decimal, step: Decimal) -> Decimal:
 def decimal(value: float | int | str) -> Decimal:
     """A float as the decimal it prints as (shortest round trip), never its binary expansion."""
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+
+
+def moment(at: int) -> str:
+    """Microseconds UTC for a person, to the second."""
+    return datetime.fromtimestamp(at // SECOND_US, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -14,12 +13,7 @@ from protocol.messages import futures as f
 from protocol.messages import signal as g
 from protocol.messages import spot as s
 from protocol.messages.base import Message
-from protocol.units import SECOND_US
-
-
-def moment(at: int) -> str:
-    """Microseconds UTC for a person."""
-    return datetime.fromtimestamp(at // SECOND_US, UTC).strftime("%Y-%m-%d %H:%M:%S")
+from protocol.units import moment
 
 
 def _money(value: Decimal) -> str:

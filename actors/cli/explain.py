@@ -9,11 +9,12 @@ import msgspec
 import typer
 from rich.console import Console
 
-from actors.cli.console import line, moment
+from actors.cli.console import line
 from actors.cli.errors import Exit, stop
 from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for
 from config.settings import Mode
 from protocol.messages.base import Message
+from protocol.units import moment
 
 
 def explain(

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from actors.cli.console import moment
 from actors.cli.errors import Exit, stop
 from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for
 from config.settings import Mode, Settings
+from protocol.units import moment
 
 app = typer.Typer(
     invoke_without_command=True, help="Cancel all orders, flatten all positions, latch until acknowledged."

@@ -10,11 +10,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from actors.cli.console import moment
 from actors.cli.errors import Exit, stop
 from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for
 from actors.state import StateDirectory
 from config.settings import Mode
+from protocol.units import moment
 
 
 def status(

@@ -18,7 +18,7 @@ from config.settings import Settings
 from protocol.messages.control import Severity
 from protocol.messages.futures import MarkPrice, Position
 from protocol.messages.spot import SpotPrice
-from protocol.units import seconds_us
+from protocol.units import moment, seconds_us
 
 LET_GO: Final = Decimal("0.8")
 """A guard with hysteresis lets go at this share of the threshold it took hold at."""
@@ -82,7 +82,7 @@ def drawdown(view: View, raised: bool) -> Reading | None:
 
 def cooldown(view: View, _raised: bool) -> Reading | None:
     """Lasts a fixed time after a streak of losses."""
-    return Reading(view.at < view.cooldown_until, f"loss streak; entries rest until {view.cooldown_until} us UTC")
+    return Reading(view.at < view.cooldown_until, f"loss streak; entries rest until {moment(view.cooldown_until)} UTC")
 
 
 def leverage(view: View, raised: bool) -> Reading | None:

@@ -124,15 +124,20 @@ def _candle(rules: Rules, series: Series, candle: CandleSeen) -> Answer:
         return _seed(series, candle)
     if series.newest is not None and candle.open_time_ms <= series.newest.open_time_ms:
         return _again(series, series.newest, candle)
-    if candle.final and not series.released:
-        return replace(series, history=_appended(series.history, candle)), []
     if candle.final:
-        return _advance(rules, _hold(rules, series, candle), candle)
+        return _finished(rules, series, candle)
     out: list[Message] = []
     if not series.waiting or candle.open_time_ms >= series.waiting[-1].open_time_ms:
         out.append(follow(candle, SpotPrice, symbol=candle.symbol, price=candle.close))
     series, more = _advance(rules, replace(_hold(rules, series, candle), heard=candle.at), candle)
     return series, [*out, *more]
+
+
+def _finished(rules: Rules, series: Series, candle: CandleSeen) -> Answer:
+    """A base candle that the source says is over: told in its turn, or kept until back-fill is complete."""
+    if not series.released:
+        return replace(series, history=_appended(series.history, candle)), []
+    return _advance(rules, _hold(rules, series, candle), candle)
 
 
 def _seed(series: Series, candle: CandleSeen) -> Answer:

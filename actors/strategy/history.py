@@ -103,7 +103,7 @@ def closed_candles(symbol: str, candles: Candles, fill: bool) -> Iterator[Candle
         previous_ms, previous_close = time, c
 
 
-def _closed(  # noqa: PLR0917  (a candle's columns in their usual order)
+def _closed(
     symbol: str, time: int, o: float, h: float, low: float, c: float, v: float, *, synthetic: bool
 ) -> CandleClosed:
     return from_edge(

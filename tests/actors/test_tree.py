@@ -49,8 +49,7 @@ def test_what_an_actor_handles_is_sent_to_it() -> None:
         for kind in handlers
         if kind not in FROM_OUTSIDE and name not in ROUTES[kind]
     ]
-    # The door's no would travel upstream: what risk has pending runs out by itself.
-    assert deaf == [("risk", "EntryBlocked")]
+    assert deaf == []
 
 
 def test_no_futures_message_reaches_the_strategy() -> None:

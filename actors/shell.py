@@ -1,7 +1,7 @@
 """Drives one actor under trio: takes a message from its mailbox, steps, writes both sides down, sends on what came out.
 
-A child is a step loop with its timers, its hands (wishes carried out in the world, one lane per symbol, so that one
-symbol's time-out never delays another's stop) and its edge (what listens to the world). All live and die together in one
+A child is a step loop with its timers, its hands (wishes carried out in the world, in lanes, so that no entry's and no other
+symbol's time-out delays a stop) and its edge (what listens to the world). All live and die together in one
 nursery. Knows nothing of what the messages mean; `World` is what the children of one tree share.
 """
 

@@ -564,7 +564,7 @@ def book_late(state: State, message: Filled, trade: Trade, order: Order) -> Answ
 
 
 def book_foreign(state: State, message: Filled, trade: Trade) -> Answers:
-    """A fill in a symbol of ours by an order that is not: a triggered stop's child, the exchange's hand, or a person's."""
+    """A fill in a symbol of ours by no order of this trade: a triggered stop's child, the kill switch, the exchange, a person."""
     execution = message.fill
     if execution.side == ENTRY_SIDE[trade.plan.side]:
         trade = book_entry(trade, execution, message.at, state.taker_fee_pct)
@@ -576,6 +576,11 @@ def book_foreign(state: State, message: Filled, trade: Trade) -> Answers:
     if child is not None and not ids.is_ours(execution.client_order_id) and execution.fill_type not in FORCED_FILLS:
         return book_ours(state, message, trade, child)
     forced = execution.fill_type in FORCED_FILLS
+    if ids.is_ours(execution.client_order_id) and not forced:
+        # Ours and none of this trade's: the kill switch flattens with ids of its own. It has raised its own alert.
+        return carry_on(
+            state, message, book_exit(trade, execution, "exit.kill_switch", message.at, state.taker_fee_pct), ()
+        )
     code = "exit.liquidated" if forced else "exit.external"
     trade = book_exit(trade, execution, code, message.at, state.taker_fee_pct)
     text = (

@@ -834,6 +834,16 @@ def test_a_liquidation_is_booked_as_what_it_is() -> None:
     assert room.ended().reason == "exit.liquidated"
 
 
+def test_the_kill_switchs_own_fill_is_booked_without_an_alarm() -> None:
+    """It flattens with an id of ours that is none of the trade's: expected, and named as what it was."""
+    room = protected()
+    said = room.filled("ks-of-the-kill-switch", "2", 49_500)
+    room.position("0")
+
+    assert codes(said) == []
+    assert room.ended().reason == "exit.kill_switch"
+
+
 def test_a_foreign_position_is_said_and_left_alone() -> None:
     """No entry of ours opened it."""
     room = Room()

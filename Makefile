@@ -30,7 +30,7 @@ help: ## this page
 	@echo
 	@echo "$(DIM)Start with$(PLAIN) make paper $(DIM)(nothing real is traded; Ctrl-C stops). Options go in ARGS:$(PLAIN)"
 	@echo "  make paper ARGS='--speed 600 --for 2h'"
-	@echo "  make backtest ARGS='--data BTC/USD=candles.csv --report report.html'"
+	@echo "  make backtest ARGS='--data BTC/USD=candles.csv'"
 	@echo "  make test ARGS='tests/actors/risk -x --no-cov'"
 	@echo "$(DIM)All commands of the program:$(PLAIN) $(BIN)/python -m actors --help"
 
@@ -39,9 +39,9 @@ install: $(DEV) ## make .venv with everything, tools and tests included
 paper: $(RUN) ## run the daemon on paper: simulated exchange, synthetic market, no network
 	@$(BIN)/python -m actors run --mode paper $(ARGS)
 
-smoke: $(RUN) ## does it start, trade on paper and stop? a minute, leaves nothing behind
+smoke: $(RUN) ## does it start, trade on paper and stop? half a minute, leaves nothing behind
 	@state=$$(mktemp -d) && trap 'rm -rf "$$state"' EXIT && \
-	  $(BIN)/python -m actors run --mode paper --for 4h --state "$$state" $(ARGS)
+	  $(BIN)/python -m actors run --mode paper --speed 100000 --trades 1 --for 4h --state "$$state" $(ARGS)
 
 backtest: $(RUN) ## one backtest; say of what in ARGS
 	@$(BIN)/python -m actors backtest $(ARGS)

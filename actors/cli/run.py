@@ -128,11 +128,12 @@ class Screen:
 def banner(settings: Settings) -> str:
     """Which market, which exchange, which profile; and that nothing real is traded, or that it is."""
     symbols = ", ".join(f"{s.spot} -> {s.futures}" for s in settings.symbols)
-    market = f"synthetic, seed {settings.market.seed}, {settings.market.speed:g}x real time"
+    market = settings.market
     return (
-        f"market    {market} ({symbols})\n"
+        f"market    synthetic, seed {market.seed}, {market.speed:g}x real time\n"
+        f"symbols   {symbols}\n"
         "exchange  simulated Kraken Futures, in memory\n"
-        f"profile   {settings.profile}, risk {settings.risk.risk_pct} % a trade, "
+        f"profile   {settings.profile}: risk {settings.risk.risk_pct} % a trade, "
         f"leverage at most {settings.risk.exposure_max_x}x\n"
-        "[bold green]Paper: nothing real is traded.[/] Ctrl-C stops; open positions keep their stops."
+        "[bold green]Paper: nothing real is traded.[/] Ctrl-C stops."
     )

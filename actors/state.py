@@ -103,6 +103,14 @@ class StateDirectory:
         """The reason someone asked for, None when nobody did."""
         return self._kill_file.read_text() if self._kill_file.exists() else None
 
+    def answer_to_kill(self) -> dict[str, object] | None:
+        """The status published since the kill was requested, None until there is one: an older page may lie."""
+        try:
+            asked, published = self._kill_file.stat().st_mtime_ns, self._status_file.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+        return self.read_status() if published > asked else None
+
     def forget_kill_request(self) -> None:
         """The request is in the latch store now, or acknowledged."""
         self._kill_file.unlink(missing_ok=True)

@@ -28,6 +28,9 @@ SLOTS: Final[tuple[Kind, ...]] = ("funding", "tick", "running", "closed")
 FIRST_SLOT_US: Final = 1
 """Whole seconds belong to the actors' own timers: midnight comes before the market of midnight."""
 
+HISTORY_ROWS: Final = 720
+"""What a feed is given at a start, here as on Kraken: the strategy then knows no more than it would live."""
+
 
 class Moment(NamedTuple):
     """Something that happens at `at` (microseconds UTC) on the tick grid's moment `grid`."""
@@ -139,8 +142,8 @@ class Stage:
         ]
 
     def history(self, spot: str, timeframe: Timeframe, since_ms: int | None, at: int) -> list[CandleSeen]:
-        """Candles that have settled by `at`."""
-        return self.tape.candles(spot, timeframe, since_ms, at - self.settle_us, at_us=at)
+        """The newest candles that have settled by `at`, as many as Kraken's REST gives in one answer."""
+        return self.tape.candles(spot, timeframe, since_ms, at - self.settle_us, at_us=at)[-HISTORY_ROWS:]
 
     def _refresh(self, futures: str, at: int) -> list[Message]:
         """A tick, if prices may have moved since the last one."""

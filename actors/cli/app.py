@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from actors.cli import backtest, config, explain, kill_switch, run, status, venue
+from actors.cli.errors import Exit, stop
+
+
+class Commands(TyperGroup):
+    """The commands; what cannot be understood is one line on stderr, as every other bad input."""
+
+    def main(self, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
+        """Run one command. Exits with its code in `standalone_mode`."""
+        try:
+            result = super().main(args, standalone_mode=False, **extra)
+        except TyperException as error:
+            if not standalone_mode:
+                raise
+            text = " ".join(error.format_message().split())
+            if text:  # none: no command was given, and the help is already printed
+                stop(Exit.BAD_INPUT, f"error: {text.rstrip('.')}; `--help` after the command shows what it takes")
+            raise SystemExit(Exit.BAD_INPUT) from None
+        if standalone_mode:
+            raise SystemExit(result if isinstance(result, int) else Exit.DONE)
+        return result
+
 
 app = typer.Typer(
     name="kraken-smc",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

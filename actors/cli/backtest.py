@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_text
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from actors.cli.errors import Exit, bad_input, stop
-from actors.cli.options import AsJson, ConfigFile, settings_for
+from actors.cli.options import AsJson, ConfigFile, one_of, settings_for
 from config.settings import Settings
 from protocol.units import SECOND_US
 
@@ -39,8 +39,7 @@ def backtest(
     json: AsJson = False,
 ) -> None:
     """Run one backtest and print its result. Without --data it runs on the seeded synthetic market."""
-    if driver not in ("loop", "trio"):
-        raise typer.BadParameter(f"{driver!r} is none of loop, trio", param_hint="--driver")
+    one_of("--driver", driver, "loop", "trio")
     first, last = _day(start, "--start"), _day(end, "--end")
     if first is not None and last is not None and last < first:
         raise stop(Exit.BAD_INPUT, f"error: --end {end} lies before --start {start}")
@@ -80,10 +79,10 @@ def _day(text: str | None, option: str) -> int | None:
     if text is None:
         return None
     try:
-        day = datetime.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise stop(Exit.BAD_INPUT, f"error: {option} {text!r} is no day: write 2023-01-31") from None
-    return round(day.replace(tzinfo=day.tzinfo or UTC).timestamp()) * SECOND_US
+    return round(datetime.combine(day, time(), UTC).timestamp()) * SECOND_US
 
 
 def _files(option: str, pairs: list[str] | None, settings: Settings) -> dict[str, Path]:

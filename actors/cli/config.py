@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
 
-from actors.cli.options import AsJson, ConfigFile, Env, settings_for
+from actors.cli.options import AsJson, ConfigFile, Env, one_of, settings_for
 from config.settings import Mode
 
 app = typer.Typer(no_args_is_help=True, help="Check the settings, or show the ones in force.")
@@ -15,9 +15,7 @@ ModeOption = Annotated[str, typer.Option("--mode", help="backtest, paper or live
 
 
 def _mode(mode: str) -> Mode:
-    if mode not in ("backtest", "paper", "live"):
-        raise typer.BadParameter(f"{mode!r} is none of backtest, paper, live", param_hint="--mode")
-    return mode  # type: ignore[return-value]  # narrowed above
+    return cast(Mode, one_of("--mode", mode, "backtest", "paper", "live"))
 
 
 @app.command("check")

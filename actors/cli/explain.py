@@ -11,8 +11,7 @@ from rich.console import Console
 
 from actors.cli.console import line
 from actors.cli.errors import Exit, stop
-from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for
-from config.settings import Mode
+from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for, trading_mode
 from protocol.messages.base import Message
 from protocol.units import moment
 
@@ -29,8 +28,7 @@ def explain(
     from actors.ledger.journal import open_reader
     from actors.ledger.store import NoLedger, database_url
 
-    kind: Mode = "live" if mode == "live" else "paper"
-    settings = settings_for(kind, env, config, state=state)
+    settings = settings_for(trading_mode(mode), env, config, state=state)
     try:
         with open_reader(database_url(settings.store, settings.mode, settings.env)) as reader:
             told = reader.explain(name)

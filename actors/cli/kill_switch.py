@@ -11,9 +11,14 @@ import typer
 from rich.console import Console
 
 from actors.cli.errors import Exit, stop
+<<<<<<< HEAD
 from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for
 from config.settings import Mode, Settings
 from protocol.units import moment
+=======
+from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for, trading_mode
+from config.settings import Settings
+>>>>>>> commands
 
 app = typer.Typer(
     invoke_without_command=True, help="Cancel all orders, flatten all positions, latch until acknowledged."
@@ -22,8 +27,7 @@ ModeOption = Annotated[str, typer.Option("--mode", help="paper or live.")]
 
 
 def _settings(mode: str, env: str, config: Path | None, state: Path | None) -> Settings:
-    kind: Mode = "live" if mode == "live" else "paper"
-    return settings_for(kind, env, config, state=state)
+    return settings_for(trading_mode(mode), env, config, state=state)
 
 
 @app.callback()

@@ -12,14 +12,15 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from actors.cli.console import line
+from actors.cli.console import line, moment
 from actors.cli.durations import seconds_of
-from actors.cli.errors import Exit, bad_input, stop
+from actors.cli.errors import ERRORS, Exit, stop
 from actors.cli.logs import log_to
-from actors.cli.options import ConfigFile, Env, StateDir, settings_for
-from config.settings import Mode, Settings
+from actors.cli.options import ConfigFile, Env, StateDir, one_of, settings_for, trading_mode
+from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.spot import CandleClosed
+from protocol.ports import LatchState
 
 SEED_CANDLES = 4 * 720
 """Candles a symbol is warmed up with: four timeframes, the exchange's most rows each."""
@@ -41,18 +42,24 @@ def run(
     state: StateDir = None,
 ) -> None:
     """Run the daemon until Ctrl-C or SIGTERM. Positions stay, protected by their stops on the exchange."""
-    if mode not in ("paper", "live"):
-        raise typer.BadParameter(f"{mode!r} is none of paper, live", param_hint="--mode")
-    kind: Mode = mode  # type: ignore[assignment]  # narrowed above
+    kind = trading_mode(mode)
+    one_of("--log", log, "file", "json")
     market = {k: v for k, v in {"speed": speed, "seed": seed}.items() if v is not None}
-    with bad_input(ValueError):
-        seconds = None if duration is None else seconds_of(duration)
+    seconds = None if duration is None else _seconds(duration)
     settings = settings_for(kind, env, config, {"market": market} if market else {}, state)
     raise typer.Exit(_run(settings, seconds, trades, log))
 
 
+def _seconds(duration: str) -> float:
+    try:
+        return seconds_of(duration)
+    except ValueError as error:
+        raise stop(Exit.BAD_INPUT, f"error: --for {error}") from None
+
+
 def _run(settings: Settings, seconds: float | None, trades: int | None, log: str) -> int:
     from actors.modes.daemon import run_daemon
+    from actors.modes.emergency import latch_state
     from actors.modes.sites import Refused
     from actors.state import AlreadyRunning, StateDirectory
 
@@ -66,6 +73,9 @@ def _run(settings: Settings, seconds: float | None, trades: int | None, log: str
         file: TextIO = sys.stderr if log == "json" else stack.enter_context(directory.log_file.open("a"))
         screen = stack.enter_context(Screen(settings, quiet=log == "json"))
         write_log = log_to(file)
+        latch = latch_state(settings)
+        if latch.latched:
+            ERRORS.print(latched_text(latch), markup=False)
 
         def watch(sender: str, message: Message) -> None:
             write_log(sender, message)
@@ -75,6 +85,14 @@ def _run(settings: Settings, seconds: float | None, trades: int | None, log: str
             return int(run_daemon(settings, directory, watch, screen.gate_changed, seconds=seconds, trades=trades))
         except Refused as error:
             raise stop(Exit.REFUSED, f"refused: {error}") from None
+
+
+def latched_text(latch: LatchState) -> str:
+    """Why a start trades nothing, in one line."""
+    return (
+        f"refused: the kill switch is latched since {moment(latch.at)} UTC by {latch.by}: {latch.reason}. "
+        "What is open is closed and nothing else done; then `kill-switch ack --reason ...` lets `run` trade again"
+    )
 
 
 class Screen:
@@ -94,7 +112,7 @@ class Screen:
         self._bar: TaskID | None = None
 
     def __enter__(self) -> Screen:
-        self._console.print(Panel.fit(banner(self._settings), title="kraken-smc"))
+        self._console.print(Panel.fit(banner(self._settings), title="kraken-smc"), soft_wrap=False)
         self._bar = self._progress.add_task("", total=SEED_CANDLES * len(self._settings.symbols))
         self._progress.start()
         return self

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.cli.errors import Exit, stop
-from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for
+from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for, trading_mode
 from actors.state import StateDirectory
-from config.settings import Mode
 from protocol.units import moment
 
 
@@ -25,7 +24,7 @@ def status(
     json: AsJson = False,
 ) -> None:
     """Show positions, protection, leverage, equity, leases, latch and health of the daemon."""
-    kind: Mode = "live" if mode == "live" else "paper"
+    kind = trading_mode(mode)
     settings = settings_for(kind, env, config, state=state)
     directory = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
     page = directory.read_status()

@@ -24,6 +24,7 @@ from protocol.ports import LatchState
 from protocol.units import TIMEFRAME_MS
 from sim.clock import PacedClock, SimulatedClock, stopwatch
 from sim.direct import Direct
+from sim.files import BadPeriod, when
 from sim.loop import Result, run
 from sim.report.metrics import measure
 from sim.stage import Stage
@@ -92,11 +93,23 @@ def run_backtest(
             end_ms=None if end_us is None else end_us // 1000,
         )
         if data
-        else Tape.synthetic(settings, days=SYNTHETIC_DAYS)
+        else _period(Tape.synthetic(settings, days=SYNTHETIC_DAYS), settings, start_us, end_us)
     )
     watch = stopwatch()
     result, stage = DRIVERS[driver](settings, tape, on_progress)
     return summary(settings, tape, result, stage) | {"run_s": round(watch(), 3)}
+
+
+def _period(whole: Tape, settings: Settings, start_us: int | None, end_us: int | None) -> Tape:
+    """The part of the synthetic market that is traded; what lies before it is history. Raises BadPeriod."""
+    start = whole.start_us if start_us is None else start_us
+    end = whole.end_us if end_us is None else end_us
+    if not whole.start_us <= start < end <= whole.end_us:
+        raise BadPeriod(
+            f"--start, --end: the synthetic market runs from {when(whole.start_us // 1000)} to "
+            f"{when(whole.end_us // 1000)}; give days within it, or --data"
+        )
+    return Tape(tuple(whole.tracks.values()), settings, start, end)
 
 
 def _for_history(settings: Settings, data: Files) -> Settings:

@@ -48,8 +48,8 @@ def kill(settings: Settings, reason: str, by: str) -> KillOutcome:
 async def _await_kill(state: StateDirectory) -> KillOutcome:
     """The daemon looks each second; wait until its status says latched and flat."""
     for _ in range(FLATTEN_TRIES):
-        page = state.read_status() or {}
-        if page.get("latched") and not page.get("positions"):
+        page = state.answer_to_kill() or {}
+        if page.get("latched") and page.get("kill_done") and not page.get("positions"):
             return KillOutcome(True, "latched; the daemon cancelled all orders and is flat")
         await trio.sleep(1)
     return KillOutcome(

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from actors.gate import Gate
 from protocol.messages.base import Message
+from protocol.messages.control import KillProgress
 from protocol.messages.futures import (
     Account,
     AccountChanged,
@@ -28,6 +29,7 @@ class StatusPage:
         self._account: Account | None = None
         self._trades = 0
         self._pnl_usd = Decimal(0)
+        self._kill: KillProgress | None = None
 
     def observe(self, message: Message) -> None:
         """Take in what was said."""
@@ -46,6 +48,8 @@ class StatusPage:
             case TradeClosed(pnl_usd=pnl_usd):
                 self._trades += 1
                 self._pnl_usd += pnl_usd
+            case KillProgress():
+                self._kill = message
             case _:
                 pass
 
@@ -57,6 +61,7 @@ class StatusPage:
             "entries": "open" if not gate.closed_by() else "closed",
             "closed_by": list(gate.closed_by()),
             "latched": gate.latched,
+            "kill_done": self._kill is not None and self._kill.flat and not self._kill.working_orders,
             "leases": gate.leases(),
             "restarts": {name: life - 1 for name, life in lives.items()},
             "equity_usd": None if account is None else account.equity_usd,

@@ -1,0 +1,123 @@
+"""The daemon as a process: stopped, killed at any moment, flattened, latched, acknowledged; and what is told of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from conftest import Home, ended, wait_for
+
+from actors.ledger.journal import open_reader
+from actors.modes.sites import SYNTHETIC_DAYS, engine_for
+from config.load import load
+from protocol.messages.futures import OpenOrder, Position
+from sim.tape import Tape
+
+pytestmark = pytest.mark.slow
+
+OPENED_AT = 1_767_573_003_000_000
+"""2026-01-05 00:30:03, when the seeded market gives its first entry."""
+STOPPED_WITHIN_S = 5.0
+CRASHES_AFTER_S = (15, 115, 225)
+"""Market time from each start to a kill; the position is open throughout."""
+
+
+def on_exchange(home: Home) -> tuple[tuple[Position, ...], tuple[OpenOrder, ...]]:
+    """Positions and working orders of the saved exchange."""
+    settings = load("paper", "dev", Path(home.options[1]), {}, {})
+    tape = Tape.synthetic(settings, days=SYNTHETIC_DAYS)
+    engine = engine_for(settings, tape)
+    engine.restore((home.path / "venue.msgpack").read_bytes())
+    truth = engine.snapshot(engine.state.now)
+    return tuple(p for p in truth.positions if p.size), truth.orders
+
+
+def roles(home: Home) -> Counter[str]:
+    """How many orders of each role were ever sent."""
+    with open_reader(f"sqlite:///{home.path / 'ledger.sqlite'}") as reader:
+        return Counter(row["role"] for row in reader.orders())
+
+
+def assert_protected(home: Home) -> None:
+    """One position on the exchange, with a reduce-only stop over all of it."""
+    (position,), orders = on_exchange(home)
+    assert position.size == Decimal("0.0595")
+    stops = [order for order in orders if order.order_type == "stp"]
+    assert [(stop.size, stop.reduce_only) for stop in stops] == [(position.size, True)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_stop_signal(holding: Home, how: signal.Signals) -> None:
+    """A stop signal ends the daemon in seconds with exit 0; the position keeps its stop and the files are whole."""
+    daemon = holding.start()
+    holding.page_where(lambda page: bool(page["positions"]) and page["entries"] == "open")
+    daemon.send_signal(how)
+    daemon.wait(STOPPED_WITHIN_S)
+    assert ended(daemon)[0] == 0
+    assert holding.status is not None
+    assert_protected(holding)
+    assert roles(holding)["entry"] == 1
+
+
+def test_killed_at_any_moment(holding: Home) -> None:
+    """`kill -9` with a position open: each next start finds it protected, enters no second time, and ends the trade."""
+    for seconds in CRASHES_AFTER_S:
+        daemon = holding.start()
+        begun = (holding.status or {"at": 0})["at"]
+        page = holding.page_where(
+            lambda page, until=begun + seconds * 1_000_000: page["at"] >= until and bool(page["positions"])  # type: ignore[misc]
+        )
+        daemon.kill()
+        daemon.wait()
+        assert page["positions"][0]["stop_price"] is not None
+        assert_protected(holding)
+        assert roles(holding)["entry"] == 1
+    code, out, err = ended(holding.start("--trades", "1"))
+    assert (code, err) == (0, "")
+    assert "exit.time" in out
+    assert on_exchange(holding)[0] == ()
+    assert roles(holding)["entry"] == 1
+
+
+def test_emergency_with_the_daemon_up(holding: Home) -> None:
+    """The running daemon latches, flattens and says so; another daemon and an acknowledgement are refused meanwhile."""
+    daemon = holding.start()
+    holding.page_where(lambda page: bool(page["positions"]) and page["entries"] == "open")
+    code, _, err = ended(holding.start())
+    assert code == 3
+    assert err.count("\n") == 1
+    assert "a daemon is running on this state" in err
+    killed = holding.command("kill-switch", "--emergency", "--reason", "drill")
+    assert killed.exit_code == 0, killed.output
+    assert daemon.poll() is None
+    acknowledged = holding.command("kill-switch", "ack", "--reason", "looked")
+    assert (acknowledged.exit_code, acknowledged.stderr.count("\n")) == (3, 1)
+    assert "a daemon is running" in acknowledged.stderr
+    daemon.terminate()
+    assert ended(daemon)[0] == 0
+    assert on_exchange(holding) == ((), ())
+
+
+def test_emergency_with_the_daemon_down(holding: Home) -> None:
+    """Flattened on the exchange itself; `run` refuses and says why until a person acknowledges, then trades again."""
+    assert_protected(holding)
+    killed = holding.command("kill-switch", "--emergency", "--reason", "drill")
+    assert killed.exit_code == 0, killed.output
+    assert on_exchange(holding) == ((), ())
+    assert "drill" in holding.command("kill-switch", "status").stdout
+    code, _, err = ended(holding.start())
+    assert code == 3
+    assert err.startswith("refused: the kill switch is latched since 2026-01-05 00:30:")
+    assert "drill" in err and "kill-switch ack" in err and err.count("\n") == 1
+    assert roles(holding)["entry"] == 1
+    acknowledged = holding.command("kill-switch", "ack", "--reason", "looked")
+    assert acknowledged.exit_code == 0, acknowledged.output
+    assert holding.command("kill-switch", "status").stdout == "not latched\n"
+    daemon = holding.start()
+    assert holding.page_where(lambda page: page["entries"] == "open")["latched"] is False
+    daemon.terminate()
+    assert ended(daemon)[0] == 0

@@ -1,0 +1,147 @@
+"""Bad input: one line that names the field and the file, exit 2, nothing written. And what each command says of itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner, Result
+
+from actors.cli.app import app
+
+HEAD = "time,open,high,low,close,volume\n"
+FIRST, SECOND, THIRD = (1_767_571_200_000 + 900_000 * i for i in range(3))
+GOOD = f"{HEAD}{FIRST},10,12,9,11,1\n"
+
+CONFIGS = {
+    "range": ("risk: {leverage_cap: 11}", "risk.leverage_cap: 11 is above 10"),
+    "unknown": ("riskk: {a: 1}", "riskk: no such setting, did you mean risk?"),
+    "type": ("risk: {risk_pct: lots}", "risk.risk_pct"),
+    "malformed": ("risk: {a: [\n", "line 2"),
+    "twice": ("risk: {}\nrisk: {}\n", "'risk' stands twice"),
+}
+CANDLES = {
+    "nan": (f"{GOOD}{SECOND},10,nan,9,11,1\n", "row 2, column high"),
+    "high below low": (f"{GOOD}{SECOND},10,8,9,11,1\n", "row 2, column high"),
+    "unsorted": (f"{GOOD}{THIRD},10,12,9,11,1\n{SECOND},10,12,9,11,1\n", "row 3, column time"),
+    "no column": ("time,open\n1,2\n", "column 'high' is missing"),
+    "empty": (HEAD, "holds no rows"),
+}
+OPTIONS = {
+    "mode": (["run", "--mode", "papre"], "--mode 'papre'"),
+    "no mode": (["run"], "--mode"),
+    "env": (["run", "--mode", "paper", "--env", "moon"], "--env 'moon'"),
+    "env of a mode": (["run", "--mode", "live", "--env", "paper"], "env"),
+    "duration": (["run", "--mode", "paper", "--for", "5x"], "--for '5x'"),
+    "no duration": (["run", "--mode", "paper", "--for", "0s"], "--for '0s'"),
+    "speed": (["run", "--mode", "paper", "--speed", "fast"], "--speed"),
+    "seed": (["run", "--mode", "paper", "--seed", "-1"], "--seed"),
+    "log": (["run", "--mode", "paper", "--log", "loud"], "--log 'loud'"),
+    "option": (["run", "--mode", "paper", "--nope"], "--nope"),
+    "command": (["rum"], "'rum'"),
+    "status mode": (["status", "--mode", "moon"], "--mode 'moon'"),
+    "explain mode": (["explain", "x", "--mode", "moon"], "--mode 'moon'"),
+    "latch mode": (["kill-switch", "status", "--mode", "moon"], "--mode 'moon'"),
+    "config mode": (["config", "check", "--mode", "moon"], "--mode 'moon'"),
+    "reason": (["kill-switch", "ack"], "--reason"),
+    "driver": (["backtest", "--driver", "car"], "--driver 'car'"),
+    "pair": (["backtest", "--data", "BTC/USD"], "--data 'BTC/USD': write SYMBOL=FILE"),
+    "symbol": (["backtest", "--data", "X/USD=x.csv"], "unknown symbol 'X/USD'"),
+    "no file": (["backtest", "--data", "BTC/USD=none.csv"], "there is no file none.csv"),
+    "day": (["backtest", "--start", "2023-02-30"], "--start '2023-02-30'"),
+    "backwards": (["backtest", "--start", "2024-01-02", "--end", "2024-01-01"], "--end 2024-01-01"),
+    "outside": (["backtest", "--start", "1999-01-01"], "--start"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """State goes to ./state by default: that must be ours."""
+    monkeypatch.chdir(tmp_path)
+
+
+def assert_one_line(result: Result, *named: str) -> None:
+    """Exit 2, nothing on stdout, one line on stderr that names all of `named`, nothing written."""
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1, result.stderr
+    for name in named:
+        assert name in result.stderr
+    assert not Path("state").exists()
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+@pytest.mark.parametrize("words", [["run", "--mode", "paper"], ["config", "check"], ["backtest"]], ids=lambda w: w[0])
+def test_bad_config(case: str, words: list[str], tmp_path: Path) -> None:
+    """A setting that cannot be used is told with its file, by every command that reads settings."""
+    text, told = CONFIGS[case]
+    file = tmp_path / "own.yaml"
+    file.write_text(text)
+    assert_one_line(CliRunner().invoke(app, [*words, "--config", str(file)]), str(file), told)
+
+
+def test_missing_config() -> None:
+    """A settings file that is not there is named."""
+    result = CliRunner().invoke(app, ["run", "--mode", "paper", "--config", "none.yaml"])
+    assert_one_line(result, "none.yaml: cannot be read: No such file")
+
+
+@pytest.mark.parametrize("case", CANDLES)
+def test_bad_candles(case: str, tmp_path: Path) -> None:
+    """A candle file that cannot be used is told with file, row and column."""
+    text, told = CANDLES[case]
+    file = tmp_path / "candles.csv"
+    file.write_text(text)
+    assert_one_line(CliRunner().invoke(app, ["backtest", "--data", f"BTC/USD={file}"]), str(file), told)
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_bad_option(case: str) -> None:
+    """An option that cannot be used is named."""
+    words, told = OPTIONS[case]
+    assert_one_line(CliRunner().invoke(app, words), told)
+
+
+def test_config_commands() -> None:
+    """The packaged settings are sound, and every effective value can be read as JSON."""
+    checked = CliRunner().invoke(app, ["config", "check"])
+    assert (checked.exit_code, checked.stdout[:4]) == (0, "ok: ")
+    shown = json.loads(CliRunner().invoke(app, ["config", "show", "--json"]).stdout)
+    assert shown["risk"]["leverage_cap"] is not None
+    assert shown["mode"] == "paper"
+
+
+def test_before_any_run() -> None:
+    """Without a state there is nothing to show, the latch is off, and looking writes nothing."""
+    status = CliRunner().invoke(app, ["status"])
+    assert (status.exit_code, status.stdout) == (1, "")
+    assert "start one with `run --mode paper`" in status.stderr
+    assert CliRunner().invoke(app, ["explain", "x"]).exit_code == 1
+    assert CliRunner().invoke(app, ["kill-switch", "status"]).stdout == "not latched\n"
+    latch = json.loads(CliRunner().invoke(app, ["kill-switch", "status", "--json"]).stdout)
+    assert latch["latched"] is False
+    assert not Path("state").exists()
+
+
+def commands() -> dict[tuple[str, ...], object]:
+    """Every command by its words, groups included."""
+    found: dict[tuple[str, ...], object] = {(): get_command(app)}
+    waiting = [()]
+    while waiting:
+        words = waiting.pop()
+        for name, command in getattr(found[words], "commands", {}).items():
+            found[*words, name] = command
+            waiting.append((*words, name))
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_help(words: tuple[str, ...]) -> None:
+    """Every command says what it is for, and so does each of its options."""
+    result = CliRunner().invoke(app, [*words, "--help"])
+    assert result.exit_code == 0
+    command = commands()[words]
+    assert command.help  # type: ignore[attr-defined]
+    assert [p.name for p in command.params if not getattr(p, "help", None)] == []  # type: ignore[attr-defined]

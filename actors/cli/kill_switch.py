@@ -11,14 +11,9 @@ import typer
 from rich.console import Console
 
 from actors.cli.errors import Exit, stop
-<<<<<<< HEAD
-from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for
-from config.settings import Mode, Settings
-from protocol.units import moment
-=======
 from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for, trading_mode
 from config.settings import Settings
->>>>>>> commands
+from protocol.units import moment
 
 app = typer.Typer(
     invoke_without_command=True, help="Cancel all orders, flatten all positions, latch until acknowledged."

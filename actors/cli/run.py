@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from actors.cli.console import line, moment
+from actors.cli.console import line
 from actors.cli.durations import seconds_of
 from actors.cli.errors import ERRORS, Exit, stop
 from actors.cli.logs import log_to
@@ -21,6 +21,7 @@ from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.spot import CandleClosed
 from protocol.ports import LatchState
+from protocol.units import moment
 
 SEED_CANDLES = 4 * 720
 """Candles a symbol is warmed up with: four timeframes, the exchange's most rows each."""

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
 FAST = """
 symbols: [{spot: BTC/USD, futures: PF_XBTUSD}]
-market: {tick_s: 5, speed: 1500}
+profile: standard
+market: {tick_s: 5, speed: 1500, seed: 97}
 feeds: {futures_idle_s: 30, spot_idle_s: 30}
 strategy: {max_hold_bars: 1}
 """

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from conftest import Home, ended, wait_for
+from conftest import Home, ended
 
 from actors.ledger.journal import open_reader
 from actors.modes.sites import SYNTHETIC_DAYS, engine_for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import NamedTuple
 
 from actors.gate import Gate
 from protocol.messages.base import Message
@@ -10,12 +11,23 @@ from protocol.messages.control import KillProgress
 from protocol.messages.futures import (
     Account,
     AccountChanged,
+    ExchangeSnapshot,
     MarkPrice,
+    OpenOrder,
     Position,
     PositionChanged,
     Protected,
     TradeClosed,
 )
+from protocol.protection import STOP_TYPES
+
+
+class Levels(NamedTuple):
+    """Stop and target of a position as known at `at`; None: none rests on the exchange."""
+
+    at: int
+    stop_price: Decimal | None
+    target_price: Decimal | None
 
 
 class StatusPage:
@@ -25,7 +37,7 @@ class StatusPage:
         self._at = 0
         self._marks: dict[str, Decimal] = {}
         self._positions: dict[str, Position] = {}
-        self._protection: dict[str, Protected] = {}
+        self._protection: dict[str, Levels] = {}
         self._account: Account | None = None
         self._trades = 0
         self._pnl_usd = Decimal(0)
@@ -44,7 +56,9 @@ class StatusPage:
             case AccountChanged(account=account):
                 self._account = account
             case Protected():
-                self._protection[message.symbol] = message
+                self._protection[message.symbol] = Levels(message.at, message.stop_price, message.target_price)
+            case ExchangeSnapshot(began_at=began_at, orders=orders):
+                self._read(began_at, orders)
             case TradeClosed(pnl_usd=pnl_usd):
                 self._trades += 1
                 self._pnl_usd += pnl_usd
@@ -52,6 +66,16 @@ class StatusPage:
                 self._kill = message
             case _:
                 pass
+
+    def _read(self, began_at: int, orders: tuple[OpenOrder, ...]) -> None:
+        """What rests on the exchange: after a restart nobody says `Protected` again, and a lost stop must not look held."""
+        for symbol, position in self._positions.items():
+            said = self._protection.get(symbol)
+            if position.size and (said is None or said.at < began_at):
+                closing = [o for o in orders if o.symbol == symbol and o.reduce_only]
+                stop = next((o.stop_price for o in closing if o.order_type in STOP_TYPES), None)
+                target = next((o.stop_price or o.limit_price for o in closing if o.order_type not in STOP_TYPES), None)
+                self._protection[symbol] = Levels(began_at, stop, target)
 
     def page(self, gate: Gate, lives: dict[str, int]) -> dict[str, object]:
         """Everything a person asks first: may it trade, what is held, is it protected, what is it worth."""

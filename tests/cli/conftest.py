@@ -22,12 +22,11 @@ ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
 FAST = """
 symbols: [{spot: BTC/USD, futures: PF_XBTUSD}]
-profile: standard
-market: {tick_s: 5, speed: 1500, seed: 97}
+market: {tick_s: 5, speed: 600}
 feeds: {futures_idle_s: 30, spot_idle_s: 30}
 strategy: {max_hold_bars: 1}
 """
-"""One symbol and few ticks, so that computing is cheap; a position opens at 00:30:03 and is closed at 00:45:03."""
+"""One symbol and few ticks, so that computing is cheap; a position opens at 00:30:03 and is closed a quarter later."""
 
 
 def wait_for(look: Callable[[], T | None]) -> T:
@@ -102,9 +101,11 @@ def fast_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(tmp_path_factory: pytest.TempPathFactory, fast_config: Path) -> Home:
     """A state whose daemon has opened a position, protected it and stopped. Copy it, never run on it."""
     home = Home(tmp_path_factory.mktemp("opened"), fast_config)
-    code, out, err = ended(home.start("--for", "1810s"))
-    assert code == 0, err
-    assert "protect" in out, out
+    daemon = home.start()
+    home.page_where(lambda page: any(row["stop_price"] for row in page["positions"]))
+    daemon.terminate()
+    code, _, err = ended(daemon)
+    assert (code, err) == (0, "")
     return home
 
 

@@ -1,0 +1,81 @@
+"""`backtest` as a process: one JSON document, the same digest under any hash seed, driver and source of the same candles."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from actors.modes.sites import SYNTHETIC_DAYS
+from config.load import load
+from sim.tape import Tape
+
+pytestmark = pytest.mark.slow
+
+FIGURES = {
+    "trades", "trade_count", "net_usd", "return_pct", "cagr_pct", "fees_usd", "funding_usd", "win_rate_pct", "profit_factor",
+    "expectancy_r", "max_drawdown_pct", "sharpe", "sortino", "exposure_pct", "candles", "filled_spans", "assumed", "digest",
+}  # fmt: skip
+DAYS = ("--start", "2026-01-05", "--end", "2026-01-05")
+
+
+def backtest(config: Path, *options: str, hash_seed: str = "0") -> dict[str, Any]:
+    """The one document that a run prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "actors", "backtest", "--json", "--config", str(config), *options],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@pytest.fixture(scope="module")
+def by_loop(fast_config: Path) -> dict[str, Any]:
+    """The first day of the synthetic market by the fast driver."""
+    return backtest(fast_config, *DAYS)
+
+
+def test_document(by_loop: dict[str, Any]) -> None:
+    """Every figure is named, and the day has trades to speak of."""
+    assert set(by_loop) >= FIGURES
+    assert by_loop["trade_count"] == len(by_loop["trades"]) >= 2
+    assert by_loop["candles"] == 96
+
+
+def test_hash_seed(by_loop: dict[str, Any], fast_config: Path) -> None:
+    """No decision hangs on the order of a set or a dict of another process."""
+    again = backtest(fast_config, *DAYS, hash_seed="4711")
+    assert again | {"run_s": 0} == by_loop | {"run_s": 0}
+
+
+def test_driver(by_loop: dict[str, Any], fast_config: Path) -> None:
+    """The shell of live trading decides, orders, fills and earns exactly what the plain loop does."""
+    by_trio = backtest(fast_config, *DAYS, "--driver", "trio")
+    assert by_trio | {"run_s": 0} == by_loop | {"run_s": 0}
+
+
+def test_recorded_drivers(fast_config: Path, tmp_path: Path) -> None:
+    """Both drivers agree on a file of candles, too, whose history lies before --start."""
+    tape = Tape.synthetic(load("paper", "dev", fast_config, {}, {}), days=SYNTHETIC_DAYS)
+    candles = tape.candles("BTC/USD", "15m", None, tape.start_us + 86_400_000_000)
+    file = tmp_path / "btc.csv"
+    with file.open("w", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(("time", "open", "high", "low", "close", "volume"))
+        rows.writerows((c.open_time_ms, c.open, c.high, c.low, c.close, c.volume) for c in candles)
+    options = ("--data", f"BTC/USD={file}", *DAYS)
+    results = [backtest(fast_config, *options, "--driver", driver) for driver in ("loop", "trio")]
+    assert results[0] | {"run_s": 0} == results[1] | {"run_s": 0}
+    assert results[0]["trade_count"] >= 1

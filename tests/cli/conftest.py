@@ -22,9 +22,11 @@ ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
 FAST = """
 symbols: [{spot: BTC/USD, futures: PF_XBTUSD}]
-market: {tick_s: 5, speed: 600}
+profile: standard
+risk: {cost_max_r: 2}
+market: {tick_s: 5, speed: 600, seed: 97}
 feeds: {futures_idle_s: 30, spot_idle_s: 30}
-strategy: {max_hold_bars: 1}
+strategy: {preset: classic, max_hold_bars: 1}
 """
 """One symbol and few ticks, so that computing is cheap; a position opens at 00:30:03 and is closed a quarter later."""
 

@@ -49,6 +49,7 @@ async def keep_connected(
             async with open_stream() as frames:
                 for message in await prepare():
                     deliver(message)
+                    await trio.lowlevel.checkpoint()  # years of history must not fill the mailbox before it is read
                 with lease():
                     while True:
                         with trio.fail_after(idle_s):

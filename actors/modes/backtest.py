@@ -34,6 +34,7 @@ Files = Mapping[str, Path]
 Progress = Callable[[int, int], None]
 
 RECONCILE_S = 300.0
+IDLE_S = 120.0
 
 
 @dataclass
@@ -115,12 +116,13 @@ def _period(whole: Tape, settings: Settings, start_us: int | None, end_us: int |
 def _for_history(settings: Settings, data: Files) -> Settings:
     """Only the symbols there is data for; intervals without trades are filled, as the design says for backtests.
 
-    Nothing is lost between this daemon and its exchange, so the periodic reading of the truth may be rare.
+    Nothing is lost between this daemon and its exchange, so the periodic reading of the truth and the proofs of life may be rare.
     """
     symbols = tuple(s for s in settings.symbols if s.spot in data) if data else settings.symbols
     strategy = settings.strategy.model_copy(update={"gap_policy": "fill"})
     execution = settings.execution.model_copy(update={"reconcile_s": RECONCILE_S})
-    return settings.model_copy(update={"symbols": symbols, "strategy": strategy, "execution": execution})
+    feeds = settings.feeds.model_copy(update={"spot_idle_s": IDLE_S, "futures_idle_s": IDLE_S})
+    return settings.model_copy(update={"symbols": symbols, "strategy": strategy, "execution": execution, "feeds": feeds})
 
 
 def by_loop(settings: Settings, tape: Tape, progress: Progress) -> tuple[Result, Stage]:

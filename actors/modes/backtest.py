@@ -122,7 +122,9 @@ def _for_history(settings: Settings, data: Files) -> Settings:
     strategy = settings.strategy.model_copy(update={"gap_policy": "fill"})
     execution = settings.execution.model_copy(update={"reconcile_s": RECONCILE_S})
     feeds = settings.feeds.model_copy(update={"spot_idle_s": IDLE_S, "futures_idle_s": IDLE_S})
-    return settings.model_copy(update={"symbols": symbols, "strategy": strategy, "execution": execution, "feeds": feeds})
+    return settings.model_copy(
+        update={"symbols": symbols, "strategy": strategy, "execution": execution, "feeds": feeds}
+    )
 
 
 def by_loop(settings: Settings, tape: Tape, progress: Progress) -> tuple[Result, Stage]:

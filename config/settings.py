@@ -63,7 +63,6 @@ class RiskSettings(Section):
         Decimal("0.25"), gt=0, description="fees both ways and expected funding against the risked distance"
     )
     funding_max_pct: Decimal = Field(Decimal("0.02"), gt=0, description="adverse relative funding rate an hour")
-    reverse_on_signal: bool = False
 
 
 class ExecutionSettings(Section):
@@ -79,7 +78,6 @@ class ExecutionSettings(Section):
     order_notional_max_usd: Decimal = Field(Decimal(25_000), gt=0)
     reconcile_s: float = Field(15, ge=1, le=300)
     unknown_within_s: float = Field(60, ge=5, le=600)
-    flatten_on_exit: bool = False
 
 
 class FeedSettings(Section):
@@ -89,8 +87,6 @@ class FeedSettings(Section):
     futures_idle_s: float = Field(3, gt=0, le=120)
     settle_ms: int = Field(3000, ge=0, le=60_000, description="wait after a candle's end before it counts as closed")
     bar_late_s: float = Field(30, gt=0, le=600, description="closed candle not in hand after its end: ask by REST")
-    reconnect_first_s: float = Field(0.5, gt=0)
-    reconnect_most_s: float = Field(30, gt=0)
 
 
 class MarketSettings(Section):
@@ -103,15 +99,6 @@ class MarketSettings(Section):
     equity_usd: Decimal = Field(Decimal(10_000), gt=0, description="paper balance")
     slippage_pct: Decimal = Field(Decimal("0.01"), ge=0, le=5)
     spread_pct: Decimal = Field(Decimal("0.01"), ge=0, le=5)
-
-
-class GatewaySettings(Section):
-    """Where the exchanges are. The hosts of `prod` are constants in the gateway; these serve `live` in `dev`."""
-
-    spot_rest: str = ""
-    spot_ws: str = ""
-    futures_rest: str = ""
-    futures_ws: str = ""
 
 
 class StoreSettings(Section):
@@ -138,7 +125,6 @@ class Settings(Section):
     execution: ExecutionSettings = ExecutionSettings()
     feeds: FeedSettings = FeedSettings()
     market: MarketSettings = MarketSettings()
-    gateway: GatewaySettings = GatewaySettings()
     store: StoreSettings = StoreSettings()
 
     @model_validator(mode="after")

@@ -109,15 +109,15 @@ def test_words_stay_words(tmp_path: Path) -> None:
     """`off` is not false, a date not a moment, 12:30 not a number, 007 not eight; decimals keep their digits."""
     settings = load_text(
         tmp_path,
-        "strategy: {exit_on_choch: off}\nmarket: {start: 2026-01-05T00:00:00Z}\nrisk: {risk_pct: 0.1}\n"
-        "store: {directory: 12:30}\nexecution: {order_notional_max_usd: 25_000, flatten_on_exit: true}\n",
+        "strategy: {exit_on_choch: off, pd_filter: true}\nmarket: {start: 2026-01-05T00:00:00Z}\nrisk: {risk_pct: 0.1}\n"
+        "store: {directory: 12:30}\nexecution: {order_notional_max_usd: 25_000}\n",
     )
 
     assert settings.strategy.exit_on_choch == "off"
     assert settings.market.start == "2026-01-05T00:00:00Z"
     assert settings.store.directory == "12:30"
     assert str(settings.risk.risk_pct) == "0.1"
-    assert (D(25_000), True) == (settings.execution.order_notional_max_usd, settings.execution.flatten_on_exit)
+    assert (D(25_000), True) == (settings.execution.order_notional_max_usd, settings.strategy.pd_filter)
 
 
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:

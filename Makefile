@@ -47,7 +47,7 @@ backtest: $(RUN) ## one backtest; say of what in ARGS
 	@$(BIN)/python -m actors backtest $(ARGS)
 
 test: $(DEV) ## the whole suite with coverage; fails under the floor set in pyproject.toml
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(DEV) ## lint, format, types, layers: all that needs no run
 	@$(BIN)/ruff check .

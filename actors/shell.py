@@ -20,7 +20,7 @@ from actors.part import Part
 from config.settings import Settings
 from protocol.ids import derive
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Latch, Started, WakeAt, Woken
+from protocol.messages.control import Alert, Latch, Severity, Started, WakeAt, Woken
 from protocol.ports import Clock, FuturesExchange, Journal, LatchStore, SpotMarket
 from protocol.units import SECOND_US
 
@@ -76,6 +76,13 @@ class World:
     watch: Callable[[str, Message], None] = lambda sender, message: None
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     lives: dict[str, int] = field(default_factory=dict)
+
+    def alert(self, sender: str, code: str, severity: Severity, text: str) -> None:
+        """Journal and show something that arose outside every step: at an edge, in the supervisor, at the gate."""
+        now = self.clock.now_us()
+        alert = from_edge(Alert, now, sender, code, now, text, code=code, severity=severity, text=text)
+        self.journal.record(sender, alert, ())
+        self.watch(sender, alert)
 
     def post(self, sender: str, message: Message, carry: Callable[[str, Message], None]) -> None:
         """Send `message` to its receivers in route order; `carry` takes what the sender's own timer or hands do."""

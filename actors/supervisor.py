@@ -16,7 +16,7 @@ from actors.connection import backoff_s, describe
 from actors.mailbox import Mailbox
 from actors.shell import ChildSpec, World, live
 from protocol.messages.base import from_edge
-from protocol.messages.control import Alert, KillRequested
+from protocol.messages.control import KillRequested
 from protocol.units import seconds_us
 
 FAILURES_MAX = 64
@@ -98,7 +98,9 @@ class Supervisor:
             deaths.popleft()
         halt = f"supervisor.{name}"
         self._world.gate.halt(halt, f"{name} is restarting")
-        self._alert("CHILD_RESTART", "warning", f"{name} failed and restarts with its feeders: {describe(error)}", now)
+        self._world.alert(
+            "supervisor", "CHILD_RESTART", "warning", f"{name} failed and restarts with its feeders: {describe(error)}"
+        )
         await self._stop_from(index)
         if any(s.guards for s in self._specs[index:]):
             self._world.gate.need_reconciliation(now)
@@ -112,14 +114,9 @@ class Supervisor:
 
     def _escalate(self, spec: ChildSpec, now: int) -> None:
         text = f"{spec.name} failed more than {spec.restarts} times in {spec.period_s:.0f} s"
-        self._alert("CHILD_ESCALATED", "critical", f"{text}: {spec.escalation}", now)
+        self._world.alert("supervisor", "CHILD_ESCALATED", "critical", f"{text}: {spec.escalation}")
         if spec.escalation == "exit":
             raise GaveUp(text)
         if spec.escalation == "kill":
             request = from_edge(KillRequested, now, spec.name, now, reason=text, by="supervisor")
             self._world.mailboxes["kill_switch"].put(request)
-
-    def _alert(self, code: str, severity: str, text: str, now: int) -> None:
-        alert = from_edge(Alert, now, code, now, text, code=code, severity=severity, text=text)
-        self._world.journal.record("supervisor", alert, ())
-        self._world.watch("supervisor", alert)

@@ -9,8 +9,7 @@ from actors.connection import keep_connected
 from actors.futures_feed import decide
 from actors.part import Part
 from actors.shell import World
-from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert
+from protocol.messages.base import Message
 
 NAME = "futures_feed"
 
@@ -29,11 +28,7 @@ async def edge(world: World, deliver: Callable[[Message], None]) -> None:
         return [await world.futures.instruments(), await world.futures.snapshot()]
 
     def lost(why: str) -> None:
-        now = world.clock.now_us()
-        text = f"futures stream lost: {why}; entries wait, reconnecting"
-        alert = from_edge(Alert, now, NAME, now, code="FEED_STALE", severity="warning", text=text)
-        world.journal.record(NAME, alert, ())
-        world.watch(NAME, alert)
+        world.alert(NAME, "FEED_STALE", "warning", f"futures stream lost: {why}; entries wait, reconnecting")
 
     await keep_connected(
         open_stream=partial(world.futures.stream, symbols),

@@ -74,7 +74,7 @@ class Daemon:
         self._latched_before = self.ledger.read().latched
         async with open_site(self.settings, self.state) as site, trio.open_nursery() as nursery:
             self._scope = nursery.cancel_scope
-            gate = Gate(LEASES, self.ledger.read(), self.gate_changed)
+            gate = Gate(LEASES, self.ledger.read(), lambda what, is_open: self._gate_changed(world, what, is_open))
             world = World(
                 settings=self.settings,
                 clock=site.clock,
@@ -96,6 +96,10 @@ class Daemon:
             await Supervisor(CHILDREN, world).run()
         self._write(world)
         return self._ended
+
+    def _gate_changed(self, world: World, what: str, is_open: bool) -> None:
+        world.alert("gate", "GATE", "info", f"{what} {'open' if is_open else 'closed'}")
+        self.gate_changed(what, is_open)
 
     def _observe(self, sender: str, message: Message) -> None:
         self.watch(sender, message)

@@ -10,7 +10,6 @@ from actors.part import Part
 from actors.shell import World
 from actors.spot_feed import decide
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert
 from protocol.messages.spot import CandleSeen, HistorySeen, RequestHistory
 from protocol.ports import FeedLost
 from protocol.units import Timeframe
@@ -39,9 +38,7 @@ async def edge(world: World, deliver: Callable[[Message], None]) -> None:
         return [m for s, tf in wanted for m in await _history(world, s, tf, newest.get((s, tf)))]
 
     def lost(why: str) -> None:
-        now = world.clock.now_us()
-        text = f"spot stream lost: {why}; entries wait, reconnecting"
-        deliver_alert(world, from_edge(Alert, now, NAME, now, code="FEED_STALE", severity="warning", text=text))
+        world.alert(NAME, "FEED_STALE", "warning", f"spot stream lost: {why}; entries wait, reconnecting")
 
     await keep_connected(
         open_stream=partial(world.spot.stream, symbols),
@@ -60,16 +57,9 @@ async def hands(world: World, wish: Message) -> Sequence[Message]:
     try:
         return await _history(world, wish.symbol, wish.timeframe, wish.since_ms)
     except FeedLost as error:
-        now = world.clock.now_us()
         text = f"{wish.symbol} {wish.timeframe} history not to be had: {error}"
-        deliver_alert(world, from_edge(Alert, now, NAME, wish.id, now, code="BAR_GAP", severity="warning", text=text))
+        world.alert(NAME, "BAR_GAP", "warning", text)
         return ()
-
-
-def deliver_alert(world: World, alert: Alert) -> None:
-    """Journal and show an alert that arose at the edge, not in a step."""
-    world.journal.record(NAME, alert, ())
-    world.watch(NAME, alert)
 
 
 async def _history(world: World, symbol: str, timeframe: Timeframe, since_ms: int | None) -> Sequence[Message]:

@@ -19,11 +19,16 @@ def test_venue_serve() -> None:
     )
     with venue:
         assert venue.stdout is not None
-        address = re.search(r"http://127\.0\.0\.1:\d+", venue.stdout.readline())
+        told = ""
+        while "Ctrl-C stops" not in told:
+            line = venue.stdout.readline()
+            assert line, "it ended before it said how to stop it"
+            told += line
+        address = re.search(r"http://127\.0\.0\.1:\d+", told)
         assert address is not None
         answer = httpx.get(f"{address[0]}/0/public/SystemStatus", timeout=20).json()
         assert answer["result"]["status"] == "online"
         venue.send_signal(signal.SIGINT)
-        told, _ = venue.communicate(timeout=20)
+        venue.wait(timeout=20)
     assert "API secret" in told
     assert venue.returncode == 0

@@ -84,22 +84,35 @@ class World:
         self.journal.record(sender, alert, ())
         self.watch(sender, alert)
 
+    def latch(self, latch: Latch) -> None:
+        """Write the kill switch down."""
+        self.latch_store.latch(latch)
+
     def post(self, sender: str, message: Message, carry: Callable[[str, Message], None]) -> None:
         """Send `message` to its receivers in route order; `carry` takes what the sender's own timer or hands do."""
         self.watch(sender, message)
         for receiver in self.routes[type(message)]:
-            if receiver == GATE:
-                self.gate.observe(message)
-            elif receiver == DOOR:
-                self.door.observe(message)
-            elif receiver == LATCH:
-                assert isinstance(message, Latch)
-                self.latch_store.latch(message)
-                self.gate.latch()
-            elif receiver in (TIMER, EXCHANGE, SPOT_EXCHANGE):
+            if heard(receiver, message, self.gate, self.door, self.latch):
+                continue
+            if receiver in (TIMER, EXCHANGE, SPOT_EXCHANGE):
                 carry(receiver, message)
             else:
                 self.mailboxes[receiver].put(message)
+
+
+def heard(receiver: str, message: Message, gate: Gate, door: Door, latch: Callable[[Latch], None]) -> bool:
+    """Tell `message` to the gate, the door or the latch, if that is the receiver: they hear at once, in both drivers."""
+    if receiver == GATE:
+        gate.observe(message)
+    elif receiver == DOOR:
+        door.observe(message)
+    elif receiver == LATCH:
+        assert isinstance(message, Latch)
+        latch(message)
+        gate.latch()
+    else:
+        return False
+    return True
 
 
 async def live(spec: ChildSpec, world: World) -> None:

@@ -18,7 +18,8 @@ from typing import Any, Final
 from actors.door import Door
 from actors.gate import Gate
 from actors.part import Part
-from actors.shell import DOOR, EXCHANGE, GATE, LATCH, SPOT_EXCHANGE, TIMER, Routes, Unrouted
+from actors.shell import EXCHANGE, SPOT_EXCHANGE, TIMER, Routes, Unrouted, heard
+from actors.spot_feed.candle import complete
 from actors.spot_feed.decide import BACKFILL
 from config.settings import Settings
 from protocol import codec
@@ -27,7 +28,7 @@ from protocol.messages import control, futures, signal
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Latch, Started, WakeAt, Woken
 from protocol.messages.futures import CancelOrder, EditOrder, EntryBlocked, PlaceOrder, RequestSnapshot
-from protocol.messages.spot import HistorySeen, RequestHistory
+from protocol.messages.spot import RequestHistory
 from protocol.units import DAY_US, Timeframe
 from sim.engine import Engine
 from sim.stage import Stage
@@ -176,15 +177,9 @@ class _Loop:
         """Send to every receiver in route order."""
         self.result.watch(sender, message)
         for receiver in self.routes[type(message)]:
-            if receiver == GATE:
-                self.gate.observe(message)
-            elif receiver == DOOR:
-                self.door.observe(message)
-            elif receiver == LATCH:
-                assert isinstance(message, Latch)
-                self.latch(message)
-                self.gate.latch()
-            elif receiver == TIMER:
+            if heard(receiver, message, self.gate, self.door, self.latch):
+                continue
+            if receiver == TIMER:
                 assert isinstance(message, WakeAt)
                 self.due[sender, message.key] = message.due
                 heappush(self.alarms, (message.due, sender, message.key))
@@ -222,15 +217,4 @@ class _Loop:
     def _history(self, symbol: str, timeframe: Timeframe, since_ms: int | None) -> list[Message]:
         """Closed candles, then word that these are all."""
         candles = self.stage.history(symbol, timeframe, since_ms, self.now)
-        newest = candles[-1].open_time_ms if candles else None
-        done = from_edge(
-            HistorySeen,
-            self.now,
-            symbol,
-            timeframe,
-            self.now,
-            symbol=symbol,
-            timeframe=timeframe,
-            newest_open_time_ms=newest,
-        )
-        return [*candles, done]
+        return complete(candles, symbol, timeframe, self.now)

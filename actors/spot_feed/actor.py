@@ -9,13 +9,13 @@ from actors.connection import keep_connected
 from actors.part import Part
 from actors.shell import World
 from actors.spot_feed import decide
-from protocol.messages.base import Message, from_edge
-from protocol.messages.spot import CandleSeen, HistorySeen, RequestHistory
+from actors.spot_feed.candle import complete
+from protocol.messages.base import Message
+from protocol.messages.spot import CandleSeen, RequestHistory
 from protocol.ports import FeedLost
 from protocol.units import Timeframe
 
 NAME = "spot_feed"
-SEEDED: tuple[Timeframe, ...] = ("1d", "4h", "1h", "15m")
 
 
 def build(world: World) -> Part[decide.State]:
@@ -34,7 +34,7 @@ async def edge(world: World, deliver: Callable[[Message], None]) -> None:
         deliver(message)
 
     async def prepare() -> Sequence[Message]:
-        wanted = [(s, tf) for s in symbols for tf in SEEDED if tf == "15m" or (s, tf) not in newest]
+        wanted = [(s, tf) for s in symbols for tf in decide.BACKFILL if tf == decide.BASE or (s, tf) not in newest]
         return [m for s, tf in wanted for m in await _history(world, s, tf, newest.get((s, tf)))]
 
     def lost(why: str) -> None:
@@ -64,9 +64,4 @@ async def hands(world: World, wish: Message) -> Sequence[Message]:
 
 async def _history(world: World, symbol: str, timeframe: Timeframe, since_ms: int | None) -> Sequence[Message]:
     candles = await world.spot.history(symbol, timeframe, since_ms)
-    now = world.clock.now_us()
-    newest = candles[-1].open_time_ms if candles else None
-    done = from_edge(
-        HistorySeen, now, symbol, timeframe, now, symbol=symbol, timeframe=timeframe, newest_open_time_ms=newest
-    )
-    return [*candles, done]
+    return complete(candles, symbol, timeframe, world.clock.now_us())

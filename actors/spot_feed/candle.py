@@ -1,11 +1,22 @@
-"""What makes a candle believable by itself (smc-spec section 0). Knows no series, no order of arrival and no policy."""
+"""What makes a candle believable by itself (smc-spec section 0), and fetched history whole. Knows no series, no order of arrival and no policy."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 
-from protocol.messages.spot import CandleSeen
-from protocol.units import TIMEFRAME_MS, close_time_us
+from protocol.messages.base import Message, from_edge
+from protocol.messages.spot import CandleSeen, HistorySeen
+from protocol.units import TIMEFRAME_MS, Timeframe, close_time_us
+
+
+def complete(candles: Sequence[CandleSeen], symbol: str, timeframe: Timeframe, at: int) -> list[Message]:
+    """Fetched history, then the word that these are all there are at `at` (microseconds UTC)."""
+    newest = candles[-1].open_time_ms if candles else None
+    end = from_edge(
+        HistorySeen, at, symbol, timeframe, at, symbol=symbol, timeframe=timeframe, newest_open_time_ms=newest
+    )
+    return [*candles, end]
 
 
 def malformed(candle: CandleSeen) -> str | None:

@@ -15,54 +15,24 @@ from actors.pretrade import CONTROLS, Facts, normalise, refusals
 from config.settings import Settings
 from protocol.messages.base import from_edge
 from protocol.messages.futures import (
-    Account,
     AccountChanged,
     CancelOrder,
     EditOrder,
     EntryBlocked,
-    Instrument,
     InstrumentsListed,
-    MarkPrice,
     PlaceOrder,
     Position,
     PositionChanged,
 )
 from protocol.ports import LatchState
+from tests.fakes import facts
 
 SETTINGS = Settings()
 AT = 1_000_000_000
 
-INSTRUMENT = Instrument(
-    symbol="PF_XBTUSD",
-    tick=Decimal(1),
-    lot=Decimal("0.0001"),
-    max_position=Decimal(1200),
-    contract_size=Decimal(1),
-    inverse=False,
-    tradeable=True,
-    margin_levels=((Decimal(0), Decimal("0.02"), Decimal("0.01")),),
-    max_relative_funding_rate=Decimal("0.0025"),
-)
-MARK = from_edge(
-    MarkPrice,
-    AT,
-    symbol="PF_XBTUSD",
-    mark=Decimal(50_000),
-    index=Decimal(50_000),
-    bid=Decimal(49_999),
-    ask=Decimal(50_001),
-    funding_rate=Decimal(0),
-    suspended=False,
-    post_only=False,
-    mark_time=AT,
-)
-ACCOUNT = Account(
-    equity_usd=Decimal(10_000),
-    balance_usd=Decimal(10_000),
-    available_margin_usd=Decimal(10_000),
-    initial_margin_usd=Decimal(0),
-    maintenance_margin_usd=Decimal(0),
-)
+INSTRUMENT = facts.instrument()
+MARK = facts.mark(AT, bid=Decimal(49_999), ask=Decimal(50_001))
+ACCOUNT = facts.account()
 ENTRY = from_edge(
     PlaceOrder,
     AT,

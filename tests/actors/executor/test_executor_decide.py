@@ -20,30 +20,26 @@ from protocol.messages.futures import (
     EditOrder,
     EnterPosition,
     EntryBlocked,
-    Fill,
     Filled,
-    Instrument,
     InstrumentsListed,
     MarkPrice,
-    OpenOrder,
     OrderAccepted,
     OrderGone,
     OrderRejected,
     OrderUnknown,
     PlaceOrder,
-    Position,
     PositionChanged,
     Protected,
     TradeClosed,
     TradeOpened,
 )
 from protocol.messages.signal import StructureRead
-from protocol.units import HOUR_US, SECOND_US, TIMEFRAME_MS
+from protocol.units import HOUR_US, SECOND_US
+from tests.fakes import facts
+from tests.fakes.facts import HOUR_MS, XBT
 
-XBT = "PF_XBTUSD"
 CLOSE = 500_000 * HOUR_US
 NOW = CLOSE + 3 * SECOND_US
-HOUR_MS = TIMEFRAME_MS["1h"]
 ENTRY, STOP, TARGET = (ids.client_order_id("s1", leg) for leg in ("entry", "stop", "target"))
 
 
@@ -69,32 +65,10 @@ class Room:
         return self.said
 
     def listed(self) -> None:
-        instrument = Instrument(
-            symbol=XBT,
-            tick=D(1),
-            lot=D("0.0001"),
-            max_position=D(100),
-            contract_size=D(1),
-            inverse=False,
-            tradeable=True,
-            margin_levels=((D(0), D("0.02"), D("0.01")),),
-            max_relative_funding_rate=D("0.0025"),
-        )
-        self.hear(InstrumentsListed, instruments=(instrument,))
+        self.hear(InstrumentsListed, instruments=(facts.instrument(max_position=D(100)),))
 
     def mark(self, price: int, **changes: Any) -> Sequence[Message]:
-        fields: dict[str, Any] = {
-            "symbol": XBT,
-            "mark": D(price),
-            "index": D(price),
-            "bid": D(price),
-            "ask": D(price),
-            "funding_rate": D(0),
-            "suspended": False,
-            "post_only": False,
-            "mark_time": self.at,
-        }
-        return self.hear(MarkPrice, **{**fields, **changes})
+        return self.hear(MarkPrice, **facts.mark_fields(self.at, price, **changes))
 
     def enter(self, signal_id: str = "s1", **changes: Any) -> Sequence[Message]:
         fields: dict[str, Any] = {
@@ -118,34 +92,14 @@ class Room:
 
     def filled(self, client_order_id: str | None, size: str, price: int, **changes: Any) -> Sequence[Message]:
         self.fills += 1
-        fields: dict[str, Any] = {
-            "fill_id": f"f{self.fills}",
-            "order_id": f"o-{client_order_id}",
-            "client_order_id": client_order_id,
-            "symbol": XBT,
-            "side": "buy" if client_order_id == ENTRY else "sell",
-            "size": D(size),
-            "price": D(price),
-            "time": self.at,
-            "fill_type": "taker",
-            "fee_usd": D(10),
-        }
-        return self.hear(Filled, fill=Fill(**{**fields, **changes}))
+        side = changes.pop("side", "buy" if client_order_id == ENTRY else "sell")
+        name = changes.pop("fill_id", f"f{self.fills}")
+        known = {"order_id": f"o-{client_order_id}", "client_order_id": client_order_id, "fee_usd": D(10)}
+        return self.hear(Filled, fill=facts.fill(name, side, size, price, time=self.at, **(known | changes)))
 
     def accepted(self, client_order_id: str, size: str, price: int | None, filled: str = "0") -> Sequence[Message]:
-        order = OpenOrder(
-            order_id=f"o-{client_order_id}",
-            client_order_id=client_order_id,
-            symbol=XBT,
-            side="sell",
-            order_type="stop",
-            size=D(size),
-            filled=D(filled),
-            limit_price=None,
-            stop_price=None if price is None else D(price),
-            reduce_only=True,
-            trigger="mark",
-        )
+        stop_price = None if price is None else D(price)
+        order = facts.stop_order(f"o-{client_order_id}", client_order_id, size, filled=D(filled), stop_price=stop_price)
         return self.hear(OrderAccepted, order=order)
 
     def rejected(self, client_order_id: str, status: str, wish: str = "place") -> Sequence[Message]:
@@ -160,27 +114,14 @@ class Room:
         )
 
     def position(self, size: str) -> Sequence[Message]:
-        return self.hear(PositionChanged, position=Position(symbol=XBT, size=D(size), entry_price=D(50_000)))
+        return self.hear(PositionChanged, position=facts.position(size))
 
     def drift(self, kind: str, **changes: Any) -> Sequence[Message]:
         return self.hear(Drift, **{"kind": kind, "symbol": XBT, "ours": "", "theirs": "", **changes})
 
     def read(self, bar: int = 1, close: float = 50_000.0, **changes: Any) -> Sequence[Message]:
-        fields: dict[str, Any] = {
-            "symbol": "BTC/USD",
-            "timeframe": "1h",
-            "candle_time_ms": CLOSE // 1000 + (bar - 1) * HOUR_MS,
-            "high": close,
-            "low": close,
-            "close": close,
-            "atr": 100.0,
-            "choch": 0,
-            "choch_4h": 0,
-            "bias": 0,
-            "trail_long": None,
-            "trail_short": None,
-        }
-        return self.hear(StructureRead, **{**fields, **changes})
+        candle_time_ms = changes.pop("candle_time_ms", CLOSE // 1000 + (bar - 1) * HOUR_MS)
+        return self.hear(StructureRead, **facts.structure_fields(candle_time_ms, close, **changes))
 
     def after(self, seconds: float) -> None:
         self.at += round(seconds * SECOND_US)

@@ -20,7 +20,6 @@ from protocol.messages.control import Started, WakeAt, Woken
 from protocol.messages.futures import (
     CancelOrder,
     EditOrder,
-    Instrument,
     PlaceOrder,
     RequestSnapshot,
     SignalRefused,
@@ -31,20 +30,11 @@ from protocol.messages.spot import SpotPrice
 from protocol.units import HOUR_US, SECOND_US, Side
 from sim.engine import Engine
 from sim.tick import Tick
+from tests.fakes import facts
+from tests.fakes.facts import XBT
 
-XBT = "PF_XBTUSD"
 CLOSE = 500_000 * HOUR_US
-INSTRUMENT = Instrument(
-    symbol=XBT,
-    tick=D(1),
-    lot=D("0.0001"),
-    max_position=D(1200),
-    contract_size=D(1),
-    inverse=False,
-    tradeable=True,
-    margin_levels=((D(0), D("0.02"), D("0.01")),),
-    max_relative_funding_rate=D("0.0025"),
-)
+INSTRUMENT = facts.instrument()
 
 
 class System:

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from actors.executor import exits
 from actors.executor.exits import Plan, Policy, Trail
-from protocol.messages.base import from_edge
 from protocol.messages.signal import StructureRead
-from protocol.units import TIMEFRAME_MS, Side
-
-HOUR_MS = TIMEFRAME_MS["1h"]
+from protocol.units import Side
+from tests.fakes import facts
+from tests.fakes.facts import HOUR_MS
 
 
 def plan(side: Side = "long", **changes: Any) -> Plan:
@@ -40,21 +39,7 @@ def plan(side: Side = "long", **changes: Any) -> Plan:
 
 
 def read(bar: int = 1, close: float = 50_000.0, **changes: Any) -> StructureRead:
-    fields: dict[str, Any] = {
-        "symbol": "BTC/USD",
-        "timeframe": "1h",
-        "candle_time_ms": bar * HOUR_MS,
-        "high": close,
-        "low": close,
-        "close": close,
-        "atr": 100.0,
-        "choch": 0,
-        "choch_4h": 0,
-        "bias": 0,
-        "trail_long": None,
-        "trail_short": None,
-    }
-    return from_edge(StructureRead, 0, bar, close, **{**fields, **changes})
+    return facts.structure(0, bar * HOUR_MS, close, **changes)
 
 
 START = Trail(best_close=50_000.0)

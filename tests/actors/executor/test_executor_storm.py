@@ -23,7 +23,6 @@ from protocol.messages.futures import (
     EnterPosition,
     Fill,
     Filled,
-    Instrument,
     InstrumentsListed,
     MarkPrice,
     OpenOrder,
@@ -38,8 +37,9 @@ from protocol.messages.futures import (
 )
 from protocol.messages.signal import StructureRead
 from protocol.units import HOUR_US, SECOND_US, Side
+from tests.fakes import facts
+from tests.fakes.facts import XBT
 
-XBT = "PF_XBTUSD"
 CLOSE = 500_000 * HOUR_US
 SIZE = D(3)
 
@@ -262,17 +262,7 @@ class Storm:
         self.start()
 
     def start(self) -> None:
-        instrument = Instrument(
-            symbol=XBT,
-            tick=D(1),
-            lot=D(1),
-            max_position=D(100),
-            contract_size=D(1),
-            inverse=False,
-            tradeable=True,
-            margin_levels=(),
-            max_relative_funding_rate=D(0),
-        )
+        instrument = facts.instrument(lot=D(1), max_position=D(100), margin_levels=())
         self.hear(InstrumentsListed, instruments=(instrument,))
         if self.venue.position:
             self.venue.tell_position()

@@ -19,12 +19,10 @@ from protocol import codec, ids
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, Drift, HaltEntries, KillRequested, ResumeEntries, Started, WakeAt, Woken
 from protocol.messages.futures import (
-    Account,
     AccountChanged,
     EnterPosition,
     EntryBlocked,
     ExchangeSnapshot,
-    Fill,
     Filled,
     Instrument,
     InstrumentsListed,
@@ -32,16 +30,17 @@ from protocol.messages.futures import (
     OrderGone,
     OrderRejected,
     OrderUnknown,
-    Position,
     PositionChanged,
     SignalRefused,
 )
 from protocol.messages.signal import Signal
 from protocol.messages.spot import SpotPrice
 from protocol.units import DAY_US, HOUR_US, SECOND_US
+from tests.fakes import facts
+from tests.fakes.facts import ETH, XBT
 
 NOON = 20_000 * DAY_US + 12 * HOUR_US
-XBT, ETH, SOL = "PF_XBTUSD", "PF_ETHUSD", "PF_SOLUSD"
+SOL = "PF_SOLUSD"
 LEVELS = ((D(0), D("0.02"), D("0.01")), (D(1_000_000), D("0.04"), D("0.02")))
 
 
@@ -53,34 +52,11 @@ def settings(**sections: dict[str, Any]) -> Settings:
 
 
 def instrument(symbol: str = XBT, **changes: Any) -> Instrument:
-    fields: dict[str, Any] = {
-        "symbol": symbol,
-        "tick": D(1),
-        "lot": D("0.0001"),
-        "max_position": D(1200),
-        "contract_size": D(1),
-        "inverse": False,
-        "tradeable": True,
-        "margin_levels": LEVELS,
-        "max_relative_funding_rate": D("0.0025"),
-    }
-    return Instrument(**{**fields, **changes})
+    return facts.instrument(symbol, **({"margin_levels": LEVELS} | changes))
 
 
 def mark(at: int = NOON, symbol: str = XBT, price: str = "50000", **changes: Any) -> MarkPrice:
-    value = D(price)
-    fields: dict[str, Any] = {
-        "symbol": symbol,
-        "mark": value,
-        "index": value,
-        "bid": value,
-        "ask": value,
-        "funding_rate": D(0),
-        "suspended": False,
-        "post_only": False,
-        "mark_time": at,
-    }
-    return from_edge(MarkPrice, at, symbol, at, price, **{**fields, **changes})
+    return facts.mark(at, price, symbol, **changes)
 
 
 def spot(at: int = NOON, symbol: str = "BTC/USD", price: float = 50_000.0) -> SpotPrice:
@@ -88,61 +64,20 @@ def spot(at: int = NOON, symbol: str = "BTC/USD", price: float = 50_000.0) -> Sp
 
 
 def account(at: int = NOON, equity: str = "100000", **changes: Any) -> AccountChanged:
-    fields: dict[str, Any] = {
-        "equity_usd": D(equity),
-        "balance_usd": D(equity),
-        "available_margin_usd": D(equity),
-        "initial_margin_usd": D(0),
-        "maintenance_margin_usd": D(0),
-    }
-    return from_edge(AccountChanged, at, at, equity, account=Account(**{**fields, **changes}))
+    return from_edge(AccountChanged, at, at, equity, account=facts.account(equity, **changes))
 
 
 def signal(at: int = NOON, name: str = "s1", **changes: Any) -> Signal:
-    fields: dict[str, Any] = {
-        "symbol": "BTC/USD",
-        "timeframe": "1h",
-        "side": "long",
-        "candle_time_ms": at // 1000,
-        "entry": 50_000.0,
-        "stop": 49_000.0,
-        "take_profit": 54_000.0,
-        "stop_pct": 0.02,
-        "take_profit_pct": 0.08,
-        "zone_id": "z",
-        "reason": "signal.long",
-        "valid_until": at + HOUR_US,
-        "rule_version": "smc-1",
-        "params_hash": "h",
-        "snapshot": "{}",
-    }
-    return Signal(id=name, cause="", at=at, **{**fields, **changes})
+    return facts.signal(at, name, **changes)
 
 
 def position(size: str, at: int = NOON, symbol: str = XBT, liquidation: str | None = None) -> PositionChanged:
-    held = Position(
-        symbol=symbol,
-        size=D(size),
-        entry_price=D(50_000),
-        liquidation_price=None if liquidation is None else D(liquidation),
-    )
+    held = facts.position(size, symbol, liquidation_price=None if liquidation is None else D(liquidation))
     return from_edge(PositionChanged, at, symbol, size, at, position=held)
 
 
 def fill(name: str, side: str, size: str, price: str, at: int = NOON, **changes: Any) -> Filled:
-    fields: dict[str, Any] = {
-        "fill_id": name,
-        "order_id": f"o-{name}",
-        "client_order_id": None,
-        "symbol": XBT,
-        "side": side,
-        "size": D(size),
-        "price": D(price),
-        "time": at,
-        "fill_type": "taker",
-        "fee_usd": D(0),
-    }
-    return from_edge(Filled, at, name, at, fill=Fill(**{**fields, **changes}))
+    return from_edge(Filled, at, name, at, fill=facts.fill(name, side, size, price, time=at, **changes))
 
 
 def drift(kind: str = "position", at: int = NOON, client_order_id: str | None = None) -> Drift:

@@ -36,14 +36,19 @@ from protocol.units import MILLISECOND_US, SECOND_US
 from sim.engine import margin, sums
 from sim.engine.matching import Matching
 from sim.engine.state import Books, State, from_bytes, to_bytes
+from sim.engine.sums import ZERO
 from sim.tick import Tick
 
 
 class Answer(NamedTuple):
-    """What one wish leads to: `reply` comes back on the request itself, `stream` over the private feeds."""
+    """What one wish leads to: `reply` comes back on the request itself, `stream` over the private feeds.
+
+    `reduced`: what a reduce-only order was cut by on arrival because the position is smaller; None when it was not cut.
+    """
 
     reply: tuple[Message, ...]
     stream: tuple[Message, ...]
+    reduced: Decimal | None = None
 
     @property
     def messages(self) -> list[Message]:
@@ -103,8 +108,12 @@ class Engine:
         """`send` with its two halves apart. A refusal is an answer, never an exception."""
         self.state.now = at
         stream: list[Message] = []
+        reduced: Decimal | None = None
         match command:
             case PlaceOrder():
+                if command.reduce_only:
+                    reducible = margin.reducible(self.state, command.symbol, command.side)
+                    reduced = max(command.size - reducible, ZERO) or None
                 outcome, status, order_id = self.matching.place(command, stream)
             case EditOrder():
                 outcome, status, order_id = self.matching.edit(command, stream)
@@ -125,7 +134,7 @@ class Engine:
             status=status,
         )
         reply = [_replied(fill, at) for fill in _executed_at_once(order_id, stream)]
-        return Answer((*reply, answered), tuple(stream))
+        return Answer((*reply, answered), tuple(stream), reduced)
 
     def move(self, tick: Tick) -> list[Message]:
         """The market moved: `TickerSeen`, then what triggers, resting limits and liquidation did."""

@@ -19,7 +19,7 @@ from protocol.kraken import futures_rest as forms
 from protocol.kraken.signing import futures_authent, matches
 from protocol.kraken.wire import MalformedPayload, encode, write_iso_ms
 from protocol.messages.base import from_edge
-from protocol.messages.futures import CancelOrder, CommandAnswered, FillSeen, OpenOrder, PlaceOrder, SnapshotSeen
+from protocol.messages.futures import CancelOrder, CommandAnswered, FillSeen, OpenOrder, SnapshotSeen
 from protocol.ports import Command
 from protocol.units import HOUR_US, SECOND_US
 from sim.engine import Answer
@@ -171,10 +171,7 @@ class FuturesRest:
         answer = self.venue.carry_out(command)
         fills = [message.fill for message in answer.reply if isinstance(message, FillSeen)]
         (answered,) = (message for message in answer.reply if isinstance(message, CommandAnswered))
-        reduced = None
-        if isinstance(command, PlaceOrder) and command.reduce_only and fills:
-            reduced = command.size - sum((fill.size for fill in fills), Decimal(0)) or None
-        return orders.write_answer(command, answered, fills, at, reduced)
+        return orders.write_answer(command, answered, fills, at, answer.reduced)
 
     def _named(self, form: Form) -> OpenOrder | None:
         """The resting order that a form names by either id."""

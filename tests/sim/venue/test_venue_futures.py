@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from venues import START, Hands, engine, enter_private, hear, hear_until, say, venue
 
 from protocol.kraken import endpoints, futures_rest, futures_ws, orders
-from protocol.messages.futures import FillSeen
+from protocol.messages.futures import CommandAnswered, FillSeen
 from protocol.units import HOUR_US
 from sim.venue import Venue
 
@@ -138,6 +138,28 @@ async def test_the_gateways_parser_reads_what_the_engine_said(
         twin.engine.move(twin.market.tick(symbol, START))
     direct = twin.engine.answer(wish, place.now_us()).reply
     assert answer.values == direct
+
+
+@pytest.mark.parametrize(
+    ("size", "outcome", "reduced"), [("0.5", "cancelled", None), ("0.7", "cancelled", 0.2), ("0.0001", "filled", None)]
+)
+async def test_only_what_a_reduce_only_order_was_cut_by_counts_as_reduced(
+    nursery: trio.Nursery, autojump_clock: MockClock, size: str, outcome: str, reduced: float | None
+) -> None:
+    """A market order that the book fills in part reads back as cancelled, not as filled, though it was reduce-only."""
+    place = venue(engine=engine())
+    await nursery.start(place.run)
+    async with place.http_client() as http:
+        hands = Hands(place, http)
+        await hands.post(endpoints.SEND_ORDER, ENTRY)
+        place.engine.matching.depth_usd = Decimal(30)
+        form = {**ENTRY, "side": "sell", "size": size, "reduceOnly": "true", "cliOrdId": "exit"}
+        answer = await hands.post(endpoints.SEND_ORDER, form)
+    told = orders.parse_answer(orders.parse_send_order(form, START), answer, START).values[-1]
+    assert isinstance(told, CommandAnswered)
+    assert told.outcome == outcome
+    assert {event["takerReducedQuantity"] for event in answer["sendStatus"]["orderEvents"]} == {reduced}
+    nursery.cancel_scope.cancel()
 
 
 async def test_edit_cancel_and_status_over_rest(place: Venue, hands: Hands, autojump_clock: MockClock) -> None:

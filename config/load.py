@@ -117,11 +117,11 @@ def _variables(environ: Mapping[str, str]) -> Iterator[Source]:
     for variable in sorted(environ):
         if variable.startswith(ENVIRONMENT_PREFIX):
             keys = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-            yield Source(f"environment variable {variable}", _at(keys, _scalar(environ[variable])))
+            yield Source(f"environment variable {variable}", _at(keys, scalar(environ[variable])))
 
 
-def _scalar(text: str) -> Any:
-    """The value a YAML file would hold; text that is no YAML (a password may be anything) is itself."""
+def scalar(text: str) -> Any:
+    """The value a YAML file would hold for text of a variable or an option; text that is no YAML (a password may be anything) is itself."""
     try:
         return yaml.load(text, Loader=_Strict)
     except yaml.YAMLError:

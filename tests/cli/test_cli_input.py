@@ -52,6 +52,15 @@ OPTIONS = {
     "no file": (["backtest", "--data", "BTC/USD=none.csv"], "there is no file none.csv"),
     "day": (["backtest", "--start", "2023-02-30"], "--start '2023-02-30'"),
     "backwards": (["backtest", "--start", "2024-01-02", "--end", "2024-01-01"], "--end 2024-01-01"),
+    "timeframe": (["analyze", "--data", "x.csv", "--tf", "7m"], "--tf '7m'"),
+    "analyze nothing": (["analyze", "--data", "none.csv", "--tf", "15m"], "none.csv: no such file"),
+    "parameter": (["analyze", "--data", "x.csv", "--tf", "15m", "--set", "swing_lef=3"], "did you mean swing_left?"),
+    "no value": (["decide", "--data", "A/B=x.csv", "--set", "swing_left"], "--set 'swing_left': write NAME=VALUE"),
+    "preset": (["decide", "--data", "A/B=x.csv", "--preset", "wild"], "'wild' is not one of classic, runner"),
+    "gap policy": (["analyze", "--data", "x.csv", "--tf", "15m", "--gap-policy", "leap"], "gap_policy: 'leap'"),
+    "decide pair": (["decide", "--data", "x.csv"], "--data 'x.csv': write SYMBOL=FILE"),
+    "symbol twice": (["decide", "--data", "A/B=x.csv", "--data", "A/B=y.csv"], "A/B is given twice"),
+    "from": (["decide", "--data", "A/B=x.csv", "--from", "noon"], "--from: 'noon'"),
     "outside": (["backtest", "--start", "1999-01-01"], "--start"),
 }
 

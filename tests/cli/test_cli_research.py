@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 from typer.testing import CliRunner
 
 from actors.cli.app import app
@@ -20,6 +19,7 @@ from actors.strategy.history import decide_history
 from sim.files import Candles, read_candles
 from sim.market import generate
 
+ROOT = Path(__file__).parents[2]
 START_MS = 1_700_006_400_000  # 2023-11-15
 DAYS = 45
 EASY = ("bias_tfs=4h", "ema_period=20", "warmup_bars_4h=30", "warmup_bars_1d=30", "warmup_bars_exec=50", "adx_min=0")

@@ -15,6 +15,10 @@ from config.strategy import StrategyParams
 Mode = Literal["backtest", "paper", "live"]
 Environment = Literal["dev", "paper", "prod"]
 
+HTTP_ADDRESS = r"^https?://[^@\s]+$"
+WS_ADDRESS = r"^wss?://[^@\s]+$"
+"""Without user or password: addresses are shown."""
+
 
 class Section(BaseModel):
     """A group of settings: frozen, and refuses keys it does not know."""
@@ -86,6 +90,7 @@ class FeedSettings(Section):
     spot_idle_s: float = Field(5, gt=0, le=120)
     futures_idle_s: float = Field(3, gt=0, le=120)
     settle_ms: int = Field(3000, ge=0, le=60_000, description="wait after a candle's end before it counts as closed")
+    request_timeout_s: float = Field(10, gt=0, le=60, description="spot REST answers and subscriptions")
     bar_late_s: float = Field(30, gt=0, le=600, description="closed candle not in hand after its end: ask by REST")
 
 
@@ -99,6 +104,20 @@ class MarketSettings(Section):
     equity_usd: Decimal = Field(Decimal(10_000), gt=0, description="paper balance")
     slippage_pct: Decimal = Field(Decimal("0.01"), ge=0, le=5)
     spread_pct: Decimal = Field(Decimal("0.01"), ge=0, le=5)
+
+
+class ExchangeSettings(Section):
+    """Where the exchange of mode `live` is. The key pair is no setting: see `actors.gateway.credentials`."""
+
+    spot_url: str = Field("https://api.kraken.com", pattern=HTTP_ADDRESS)
+    spot_ws_url: str = Field("wss://ws.kraken.com/v2", pattern=WS_ADDRESS)
+    futures_url: str = Field("https://futures.kraken.com", pattern=HTTP_ADDRESS)
+    futures_ws_url: str = Field("wss://futures.kraken.com/ws/v1", pattern=WS_ADDRESS)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All four."""
+        return self.spot_url, self.spot_ws_url, self.futures_url, self.futures_ws_url
 
 
 class StoreSettings(Section):
@@ -125,6 +144,7 @@ class Settings(Section):
     execution: ExecutionSettings = ExecutionSettings()
     feeds: FeedSettings = FeedSettings()
     market: MarketSettings = MarketSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
     store: StoreSettings = StoreSettings()
 
     @model_validator(mode="after")

@@ -36,6 +36,30 @@ class SimulatedClock:
         return self._started + (at_us - self._epoch_us) / SECOND_US
 
 
+class ExchangeClock:
+    """`protocol.ports.Clock` that follows an exchange with a time of its own: `hear` what it says, between two sayings trio's time runs on.
+
+    Held still while the exchange is behind it, so that it never goes back. Only valid inside a trio run.
+    """
+
+    def __init__(self, epoch_us: int) -> None:
+        self._ahead_us = epoch_us - self._trio_us()
+        self._last_us = epoch_us
+
+    def hear(self, exchange_us: int) -> None:
+        """The exchange says that it is `exchange_us` (microseconds UTC) there."""
+        self._ahead_us = exchange_us - self._trio_us()
+
+    def now_us(self) -> int:
+        """Microseconds UTC by the exchange's clock; never below an earlier answer."""
+        self._last_us = max(self._last_us, self._trio_us() + self._ahead_us)
+        return self._last_us
+
+    @staticmethod
+    def _trio_us() -> int:
+        return round(trio.current_time() * SECOND_US)
+
+
 class SystemClock:
     """`protocol.ports.Clock` of live trading: the system's UTC, held still while the system steps back."""
 

@@ -28,6 +28,22 @@ def stop(code: Exit, text: str) -> typer.Exit:
 
 
 @contextmanager
+def no_site() -> Iterator[None]:
+    """Turn what stands between a command and its exchange into an exit: a gate 3, a key pair 2, a world that is not there 1."""
+    from actors.gateway.credentials import BadCredentials
+    from actors.modes.sites import Refused, Unready
+
+    try:
+        yield
+    except Refused as error:
+        raise stop(Exit.REFUSED, f"refused: {error}") from None
+    except BadCredentials as error:
+        raise stop(Exit.BAD_INPUT, f"error: {error}") from None
+    except Unready as error:
+        raise stop(Exit.FAILED, f"error: {error}") from None
+
+
+@contextmanager
 def bad_input(*kinds: type[Exception]) -> Iterator[None]:
     """Turn errors of `kinds`, whose text names the field and the file, into exit 2."""
     try:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from actors.cli.errors import Exit, stop
+from actors.cli.errors import Exit, no_site
 from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for, trading_mode
 from config.settings import Settings
 from protocol.units import moment
@@ -42,13 +42,10 @@ def emergency(
         typer.echo(context.get_help())
         raise typer.Exit(int(Exit.DONE))
     from actors.modes.emergency import kill
-    from actors.modes.sites import Refused
 
     console = Console(highlight=False, soft_wrap=True)
-    try:
+    with no_site():
         outcome = kill(_settings(mode, env, config, state), reason, getpass.getuser())
-    except Refused as error:
-        raise stop(Exit.REFUSED, f"refused: {error}") from None
     console.print(outcome.text, markup=False)
     raise typer.Exit(int(Exit.DONE if outcome.flat else Exit.FAILED))
 
@@ -83,10 +80,7 @@ def acknowledge(
 ) -> None:
     """Acknowledge: clear the latch. Refused while a daemon runs or anything is open."""
     from actors.modes.emergency import acknowledge as clear
-    from actors.modes.sites import Refused
 
-    try:
+    with no_site():
         text = clear(_settings(mode, env, config, state), reason, getpass.getuser())
-    except Refused as error:
-        raise stop(Exit.REFUSED, f"refused: {error}") from None
     typer.echo(text)

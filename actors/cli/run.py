@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from actors.cli.console import line
 from actors.cli.durations import seconds_of
-from actors.cli.errors import ERRORS, Exit, stop
+from actors.cli.errors import ERRORS, Exit, no_site, stop
 from actors.cli.logs import log_to
 from actors.cli.options import ConfigFile, Env, StateDir, one_of, settings_for, trading_mode
 from config.settings import Settings
@@ -61,10 +61,12 @@ def _seconds(duration: str) -> float:
 def _run(settings: Settings, seconds: float | None, trades: int | None, log: str) -> int:
     from actors.modes.daemon import run_daemon
     from actors.modes.emergency import latch_state
-    from actors.modes.sites import Refused
+    from actors.modes.sites import site_of
     from actors.state import AlreadyRunning, StateDirectory
 
     with ExitStack() as stack:
+        stack.enter_context(no_site())
+        site_of(settings)  # before anything is written
         directory = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
         try:
             directory.own()
@@ -82,10 +84,7 @@ def _run(settings: Settings, seconds: float | None, trades: int | None, log: str
             write_log(sender, message)
             screen.show(message)
 
-        try:
-            return int(run_daemon(settings, directory, watch, screen.gate_changed, seconds=seconds, trades=trades))
-        except Refused as error:
-            raise stop(Exit.REFUSED, f"refused: {error}") from None
+        return int(run_daemon(settings, directory, watch, screen.gate_changed, seconds=seconds, trades=trades))
 
 
 def latched_text(latch: LatchState) -> str:
@@ -148,11 +147,18 @@ def banner(settings: Settings) -> str:
     """Which market, which exchange, which profile; and that nothing real is traded, or that it is."""
     symbols = ", ".join(f"{s.spot} -> {s.futures}" for s in settings.symbols)
     market = settings.market
+    live = settings.mode == "live"
+    source = f"of {settings.exchange.spot_url}" if live else f"synthetic, seed {market.seed}"
+    exchange = (
+        f"simulated Kraken Futures at {settings.exchange.futures_url}"
+        if live
+        else "simulated Kraken Futures, in memory"
+    )
     return (
-        f"market    synthetic, seed {market.seed}, {market.speed:g}x real time\n"
+        f"market    {source}, {market.speed:g}x real time\n"
         f"symbols   {symbols}\n"
-        "exchange  simulated Kraken Futures, in memory\n"
+        f"exchange  {exchange}\n"
         f"profile   {settings.profile}: risk {settings.risk.risk_pct} % a trade, "
         f"leverage at most {settings.risk.exposure_max_x}x\n"
-        "[bold green]Paper: nothing real is traded.[/] Ctrl-C stops."
+        f"[bold green]{'Live against the simulated exchange' if live else 'Paper'}: nothing real is traded.[/] Ctrl-C stops."
     )

@@ -19,12 +19,12 @@ def http_client(base_url: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=base_url, timeout=None, headers={"User-Agent": "kraken-smc"})
 
 
-def websocket(url: str) -> Connect:
-    """A factory of connections to `url` (wss, or ws on loopback)."""
+def websocket(url: str, pace: float = 1.0) -> Connect:
+    """A factory of connections to `url` (wss, or ws on loopback). `pace`: seconds of the run's clock in a real second."""
 
     def connect() -> AbstractAsyncContextManager[Socket]:
         context: AbstractAsyncContextManager[Socket] = open_websocket_url(
-            url, connect_timeout=CONNECT_TIMEOUT_S, disconnect_timeout=DISCONNECT_TIMEOUT_S
+            url, connect_timeout=CONNECT_TIMEOUT_S * pace, disconnect_timeout=DISCONNECT_TIMEOUT_S * pace
         )
         return context
 

@@ -6,7 +6,7 @@ without its terms.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
@@ -47,7 +47,10 @@ log = structlog.get_logger(__name__)
 
 
 class FuturesGateway:
-    """`http` has the exchange's base URL; `connect` opens its WebSocket. Raises BadSecret when `secret` is not base64."""
+    """`http` has the exchange's base URL; `connect` opens its WebSocket. Raises BadSecret when `secret` is not base64.
+
+    `hear_time` is told the exchange's own time (microseconds UTC) of each heartbeat.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class FuturesGateway:
         secret: Secret,
         settings: ExecutionSettings,
         budget: Budget | None = None,
+        hear_time: Callable[[int], None] = lambda _at: None,
     ) -> None:
         futures_challenge(secret.reveal(), "")
         self._http = http
@@ -68,6 +72,7 @@ class FuturesGateway:
         self._secret = secret
         self._timeout_s = settings.request_timeout_s
         self._budget = budget or Budget()
+        self._hear_time = hear_time
         self._shown: dict[str, OpenOrder] = {}
 
     # --- public ----------------------------------------------------------------------------------------------------
@@ -83,6 +88,15 @@ class FuturesGateway:
         report(parsed.quarantined)
         at = self._clock.now_us()
         return from_edge(InstrumentsSeen, at, at, instruments=parsed.values)
+
+    async def server_time(self) -> int:
+        """The exchange's clock, microseconds UTC in whole milliseconds. Raises FeedLost."""
+        try:
+            data = await self._get(endpoints.TICKERS, signed=False)
+        except GatewayError as error:
+            raise FeedLost(str(error)) from error
+        with answers_as_feed_lost("futures"):
+            return futures_rest.parse_server_time(data)
 
     # --- stream ----------------------------------------------------------------------------------------------------
 
@@ -136,7 +150,10 @@ class FuturesGateway:
     async def _frame(self, channel: Channel) -> futures_ws.FuturesFrame:
         data = await channel.receive()
         with answers_as_feed_lost("futures"):
-            return futures_ws.parse_futures_frame(data, self._clock.now_us(), self._shown)
+            frame = futures_ws.parse_futures_frame(data, self._clock.now_us(), self._shown)
+        if isinstance(frame, futures_ws.FuturesHeartbeat) and frame.time is not None:
+            self._hear_time(frame.time)
+        return frame
 
     def _said(self, frame: futures_ws.FuturesFrame) -> Sequence[Message | None]:
         if isinstance(frame, futures_ws.FuturesRefusal):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -11,25 +11,38 @@ import structlog
 
 from actors.gateway.channel import Channel, Connect, Reading, answers_as_feed_lost, deadline, opened
 from actors.gateway.quarantine import report
+from config.settings import FeedSettings
 from protocol.kraken import endpoints, spot
 from protocol.messages.spot import CandleSeen
 from protocol.ports import Clock, FeedLost
 from protocol.units import TIMEFRAME_MS, Timeframe
 
-ANSWER_WITHIN_S: Final = 10
 SUBSCRIBE_REQUEST: Final = 1
 PING_REQUEST: Final = 2
+DEFAULTS: Final = FeedSettings()
 
 log = structlog.get_logger(__name__)
 
 
 class SpotGateway:
-    """`http` has the exchange's base URL; `connect` opens its WebSocket."""
+    """`http` has the exchange's base URL; `connect` opens its WebSocket.
 
-    def __init__(self, http: httpx.AsyncClient, connect: Connect, clock: Clock) -> None:
+    `hear_time` is told the exchange's own time (microseconds UTC) of each candle frame.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        connect: Connect,
+        clock: Clock,
+        settings: FeedSettings = DEFAULTS,
+        hear_time: Callable[[int], None] = lambda _at: None,
+    ) -> None:
         self._http = http
         self._connect = connect
         self._clock = clock
+        self._timeout_s = settings.request_timeout_s
+        self._hear_time = hear_time
 
     async def history(self, symbol: str, timeframe: Timeframe, since_ms: int | None) -> Sequence[CandleSeen]:
         """Finished candles, oldest first, from `since_ms` (inclusive); Kraken has the last 720. Raises FeedLost."""
@@ -64,7 +77,7 @@ class SpotGateway:
     async def stream(self, symbols: Sequence[str]) -> AsyncIterator[AsyncIterator[CandleSeen | None]]:
         """15m candles as they change; entered when every symbol is acknowledged. See protocol.ports.SpotMarket."""
         async with opened(self._connect, lambda: spot.write_spot_ping(PING_REQUEST)) as channel:
-            with deadline(ANSWER_WITHIN_S, "spot subscription"):
+            with deadline(self._timeout_s, "spot subscription"):
                 early = await self._subscribe(channel, symbols)
 
             async def read() -> Iterable[CandleSeen | None]:
@@ -87,7 +100,10 @@ class SpotGateway:
     async def _frame(self, channel: Channel) -> spot.SpotFrame:
         data = await channel.receive()
         with answers_as_feed_lost("spot"):
-            return spot.parse_spot_frame(data, self._clock.now_us())
+            frame = spot.parse_spot_frame(data, self._clock.now_us())
+        if isinstance(frame, spot.Candles) and frame.time is not None:
+            self._hear_time(frame.time)
+        return frame
 
     def _said(self, frame: spot.SpotFrame) -> Sequence[CandleSeen | None]:
         if isinstance(frame, spot.SpotRefusal):
@@ -101,7 +117,7 @@ class SpotGateway:
 
     async def _get(self, path: str, parameters: Mapping[str, str | int]) -> bytes:
         try:
-            with deadline(ANSWER_WITHIN_S, path):
+            with deadline(self._timeout_s, path):
                 response = await self._http.get(path, params=dict(parameters))
         except (httpx.HTTPError, OSError) as error:
             raise FeedLost(f"{path}: {error!r}") from error

@@ -14,7 +14,7 @@ from actors.door import Door
 from actors.gate import Gate
 from actors.ledger.journal import Ledger, open_ledger
 from actors.ledger.store import database_url
-from actors.modes.sites import OpenSite, site_of
+from actors.modes.sites import OpenSite, pace_of, site_of
 from actors.monitor.status import StatusPage
 from actors.shell import World
 from actors.state import StateDirectory
@@ -52,7 +52,7 @@ def run_daemon(
     url = database_url(settings.store, settings.mode, settings.env)
     with open_ledger(url, settings=settings.model_dump_json()) as ledger:
         daemon = Daemon(settings, state, ledger, watch, gate_changed, seconds, trades)
-        return trio.run(daemon.run, open_site, clock=PacedClock(settings.market.speed))
+        return trio.run(daemon.run, open_site, clock=PacedClock(pace_of(settings)))
 
 
 @dataclass
@@ -76,14 +76,14 @@ class Daemon:
             self._scope = nursery.cancel_scope
             gate = Gate(LEASES, self.ledger.read(), lambda what, is_open: self._gate_changed(world, what, is_open))
             world = World(
-                settings=self.settings,
+                settings=site.settings,
                 clock=site.clock,
                 spot=site.spot,
                 futures=site.futures,
                 journal=self.ledger,
                 latch_store=self.ledger,
                 gate=gate,
-                door=Door(self.settings, gate),
+                door=Door(site.settings, gate),
                 routes=ROUTES,
                 jitter=np.random.default_rng(self.settings.market.seed).random,
                 kill_requested=self.state.kill_requested,

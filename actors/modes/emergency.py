@@ -10,7 +10,7 @@ import trio
 from actors.kill_switch.plan import kill_id, plan
 from actors.ledger.journal import Ledger, open_ledger, open_reader
 from actors.ledger.store import NoLedger, database_url
-from actors.modes.sites import OpenSite, Refused, site_of
+from actors.modes.sites import OpenSite, Refused, pace_of, site_of
 from actors.state import StateDirectory
 from config.settings import Settings
 from protocol.messages.base import from_edge
@@ -40,7 +40,8 @@ def kill(settings: Settings, reason: str, by: str) -> KillOutcome:
     state.own()
     try:
         with open_ledger(database_url(settings.store, settings.mode, settings.env)) as ledger:
-            return trio.run(_kill_directly, settings, state, ledger, open_site, reason, by, clock=PacedClock())
+            clock = PacedClock(pace_of(settings, unhurried=False))
+            return trio.run(_kill_directly, settings, state, ledger, open_site, reason, by, clock=clock)
     finally:
         state.release()
 
@@ -105,7 +106,8 @@ def acknowledge(settings: Settings, reason: str, by: str) -> str:
     state.own()
     try:
         with open_ledger(database_url(settings.store, settings.mode, settings.env)) as ledger:
-            at = trio.run(_require_flat, settings, state, open_site, clock=PacedClock())
+            clock = PacedClock(pace_of(settings, unhurried=False))
+            at = trio.run(_require_flat, settings, state, open_site, clock=clock)
             ledger.acknowledge(by, reason, at)
             state.forget_kill_request()
     finally:

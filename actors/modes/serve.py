@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import trio
 
+from actors.gateway.credentials import KEY, SECRET
 from actors.modes.sites import SYNTHETIC_DAYS, engine_for
 from config.settings import Settings
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
@@ -31,9 +32,25 @@ def serve_venue(settings: Settings, port: int, say: Callable[[str], None]) -> No
             socket = address.replace("http", "ws", 1)
             say(f"spot REST     {address}/0\nspot WS       {socket}{SPOT_WS_PATH}")
             say(f"futures REST  {address}/derivatives/api/v3\nfutures WS    {socket}{FUTURES_WS_PATH}")
+            say(environment_of(address, venue.key, venue.secret, market.speed))
             say(f"API key       {venue.key}\nAPI secret    {venue.secret}\nsimulated: no real money. Ctrl-C stops.")
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:
                     nursery.cancel_scope.cancel()
 
     trio.run(main, clock=PacedClock(settings.market.speed))
+
+
+def environment_of(address: str, key: str, secret: str, speed: float) -> str:
+    """What `run --mode live --env dev` needs to know of a venue, as lines for a shell."""
+    socket = address.replace("http", "ws", 1)
+    values = {
+        "KRAKEN_SMC__EXCHANGE__SPOT_URL": address,
+        "KRAKEN_SMC__EXCHANGE__SPOT_WS_URL": f"{socket}{SPOT_WS_PATH}",
+        "KRAKEN_SMC__EXCHANGE__FUTURES_URL": address,
+        "KRAKEN_SMC__EXCHANGE__FUTURES_WS_URL": f"{socket}{FUTURES_WS_PATH}",
+        "KRAKEN_SMC__MARKET__SPEED": f"{speed:g}",
+        KEY: key,
+        SECRET: secret,
+    }
+    return "\n".join(f"export {name}={value}" for name, value in values.items())

@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
+from math import inf
+from typing import Final
+from urllib.parse import urlsplit
 
 import trio
 
+from actors.gateway.credentials import Credentials, credentials
+from actors.gateway.dial import http_client, websocket
 from actors.gateway.futures import FuturesGateway
 from actors.gateway.secret import Secret
 from actors.gateway.spot import SpotGateway
 from actors.state import StateDirectory
 from config.settings import Settings
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
-from protocol.ports import Clock, FuturesExchange, SpotMarket
-from sim.clock import SimulatedClock
+from protocol.ports import Clock, FeedLost, FuturesExchange, SpotMarket
+from protocol.units import SECOND_US
+from sim.clock import ExchangeClock, SimulatedClock, stopwatch
 from sim.engine import Engine
 from sim.tape import Tape
 from sim.venue import Venue
 
 SYNTHETIC_DAYS = 365
+PACE_WATCHED_S: Final = 0.5
+"""Real seconds over which the pace of the venue's time is measured at the start."""
+PACE_RATIO_MAX: Final = 2.0
+REAL_LIMITS: Final = {
+    "execution": ("protect_within_s", "process_before_s", "request_timeout_s"),
+    "feeds": ("spot_idle_s", "futures_idle_s", "request_timeout_s"),
+    "risk": ("mark_age_max_s", "spot_age_max_s", "basis_skew_max_s"),
+}
+"""Limits on the network and the machine, not on the market."""
 
 
 class Refused(Exception):
     """A safety gate says no; the text says which and what to do."""
 
 
+class Unready(Exception):
+    """The world is not as the settings say; the text says what was found and what to do."""
+
+
 @dataclass(frozen=True)
 class Site:
-    """The world a tree runs in."""
+    """The world a tree runs in, and the settings as they hold there."""
 
+    settings: Settings
     clock: Clock
     spot: SpotMarket
     futures: FuturesExchange
@@ -41,15 +63,28 @@ OpenSite = Callable[[Settings, StateDirectory], AbstractAsyncContextManager[Site
 
 
 def site_of(settings: Settings) -> OpenSite:
-    """Which world this mode and environment mean. Raises Refused for what is not implemented end to end."""
+    """Which world this mode and environment mean. Raises Refused for what is not open, BadCredentials."""
     match settings.mode, settings.env:
         case "paper", "dev":
             return simulated_venue
+        case "live", "dev":
+            require_loopback(settings)
+            return partial(loopback_venue, credentials(os.environ))
+        case "live", _:
+            raise Refused(
+                "mode live with real money is closed in this version: its gates (symbols, paper period, preflight) do not exist yet. "
+                "`run --mode live --env dev` runs the same path against `venue serve`."
+            )
         case mode, env:
             raise Refused(
                 f"mode {mode} in env {env} is not open yet: its path has not been run end to end. "
                 "Use `run --mode paper --env dev`: nothing real is traded."
             )
+
+
+def pace_of(settings: Settings, unhurried: bool = True) -> float:
+    """Seconds of the run's clock in a real second; a simulation in memory that nobody watches need not be `unhurried`."""
+    return settings.market.speed if unhurried or settings.mode == "live" else inf
 
 
 @asynccontextmanager
@@ -73,8 +108,9 @@ async def simulated_venue(settings: Settings, state: StateDirectory) -> AsyncIte
     async with trio.open_nursery() as nursery, venue.http_client() as http:
         await nursery.start(venue.run)
         yield Site(
+            settings,
             clock,
-            SpotGateway(http, partial(venue.connect, SPOT_WS_PATH), clock),
+            SpotGateway(http, partial(venue.connect, SPOT_WS_PATH), clock, settings.feeds),
             FuturesGateway(
                 http,
                 partial(venue.connect, FUTURES_WS_PATH),
@@ -86,6 +122,81 @@ async def simulated_venue(settings: Settings, state: StateDirectory) -> AsyncIte
         )
         persist(engine.save())
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def loopback_venue(pair: Credentials, settings: Settings, _state: StateDirectory) -> AsyncIterator[Site]:
+    """The whole live path without Kraken: `venue serve` over TCP. Its time is followed, and runs at `market.speed` here too.
+
+    Raises Unready.
+    """
+    settings = in_real_time(settings)
+    where, pace = settings.exchange, settings.market.speed
+    clock = ExchangeClock(0)
+    async with http_client(where.spot_url) as spot_http, http_client(where.futures_url) as futures_http:
+        futures = FuturesGateway(
+            futures_http,
+            websocket(where.futures_ws_url, pace),
+            clock,
+            key=pair.key,
+            secret=pair.secret,
+            settings=settings.execution,
+            hear_time=clock.hear,
+        )
+        await _agree_on_time(futures, clock, settings)
+        yield Site(
+            settings,
+            clock,
+            SpotGateway(spot_http, websocket(where.spot_ws_url, pace), clock, settings.feeds, hear_time=clock.hear),
+            futures,
+        )
+
+
+async def _agree_on_time(futures: FuturesGateway, clock: ExchangeClock, settings: Settings) -> None:
+    """Set the clock by the exchange's. Two sides at different paces would find each other's news stale: Unready."""
+    pace = settings.market.speed
+    try:
+        await futures.server_time()  # the first answer takes longer: connecting is no part of the measure
+        real_s = stopwatch()
+        began_us = await futures.server_time()
+        await trio.sleep(PACE_WATCHED_S * pace)
+        now_us = await futures.server_time()
+    except FeedLost as error:
+        raise Unready(
+            f"{settings.exchange.futures_url} does not answer ({error}): start `venue serve`, or set exchange.* to where it is"
+        ) from error
+    found = (now_us - began_us) / SECOND_US / real_s()
+    if not 1 / PACE_RATIO_MAX <= found / pace <= PACE_RATIO_MAX:
+        raise Unready(
+            f"the market at {settings.exchange.futures_url} runs at about {found:.3g}x real time and this daemon at {pace:g}x: "
+            "give `run` and `venue serve` the same --speed"
+        )
+    clock.hear(now_us)
+
+
+def require_loopback(settings: Settings) -> None:
+    """Env dev talks to this machine only. Raises Refused."""
+    for address in settings.exchange.addresses:
+        host = urlsplit(address).hostname or ""
+        if host != "localhost" and not _is_loopback(host):
+            raise Refused(f"env dev trades on loopback only, and {address} is not: set exchange.* to `venue serve`")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def in_real_time(settings: Settings) -> Settings:
+    """Limits on the network and the machine in real seconds: so many times more of a market that runs so many times as fast."""
+    pace = max(1.0, settings.market.speed)
+    sections = {}
+    for name, limits in REAL_LIMITS.items():
+        section = getattr(settings, name)
+        sections[name] = section.model_copy(update={limit: getattr(section, limit) * pace for limit in limits})
+    return settings.model_copy(update=sections)
 
 
 def engine_for(settings: Settings, tape: Tape) -> Engine:

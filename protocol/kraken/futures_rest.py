@@ -81,6 +81,11 @@ def parse_envelope(data: Json, what: str) -> dict[str, Any]:
     raise MalformedPayload(what, "result", "neither success nor error")
 
 
+def parse_server_time(data: Json) -> int:
+    """When a success was written, by the exchange's clock, microseconds UTC."""
+    return parse_iso_us(parse_envelope(data, "envelope").get("serverTime"), "envelope", "serverTime")
+
+
 def _error_word(payload: Mapping[str, Any]) -> str:
     word = payload.get("error")
     if isinstance(word, str) and word:

@@ -199,6 +199,8 @@ class Candles(msgspec.Struct, frozen=True, kw_only=True):
     candles: tuple[CandleSeen, ...]
     quarantined: tuple[MalformedPayload, ...]
     snapshot: bool
+    time: int | None = None
+    """When the exchange wrote the frame, microseconds UTC; None when it does not say."""
 
 
 class SpotHeartbeat(msgspec.Struct, frozen=True):
@@ -279,8 +281,12 @@ def parse_spot_frame(data: Json, at: int) -> SpotFrame:
         return SpotStatus(member(rows[0], "system", str, "spot status"))
     if channel == "ohlc":
         parsed = one_by_one(member(payload, "data", list, "ohlc"), lambda row: _candle(row, at), "ohlc")
+        stamp = payload.get("timestamp")
         return Candles(
-            candles=parsed.values, quarantined=parsed.quarantined, snapshot=payload.get("type") == "snapshot"
+            candles=parsed.values,
+            quarantined=parsed.quarantined,
+            snapshot=payload.get("type") == "snapshot",
+            time=None if stamp is None else parse_iso_us(stamp, "ohlc", "timestamp"),
         )
     return SpotOther(channel)
 

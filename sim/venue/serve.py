@@ -26,6 +26,8 @@ async def serve(
     config.bind = [f"{host}:{port}"]
     config.accesslog = None
     config.errorlog = None
+    # In seconds of a clock that may run fast: an idle connection would be closed under the client's next request.
+    config.keep_alive_timeout = float("inf")
     async with trio.open_nursery() as nursery:
         await nursery.start(venue.run)
         # Hypercorn's type of an ASGI application is narrower than starlette's.

@@ -7,8 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pytest
@@ -44,22 +45,25 @@ def wait_for(look: Callable[[], T | None]) -> T:
 
 
 class Home:
-    """One state directory and the commands on it."""
+    """One state directory and the commands on it. `variables` are added to the daemon's environment."""
 
-    def __init__(self, root: Path, config: Path) -> None:
-        self.root, self.path = root, root / "paper-dev"
+    def __init__(
+        self, root: Path, config: Path, mode: str = "paper", variables: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.root, self.path = root, root / f"{mode}-dev"
+        self.mode, self.variables = mode, variables
         self.options = ("--config", str(config), "--state", str(root))
         self.daemons: list[subprocess.Popen[str]] = []
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         """`run` as a process."""
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "actors", "run", "--mode", "paper", *self.options, *options],
+            [sys.executable, "-m", "actors", "run", "--mode", self.mode, *self.options, *options],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "COLUMNS": "200"},
+            env={**os.environ, "COLUMNS": "200", **self.variables},
         )
         self.daemons.append(daemon)
         return daemon

@@ -34,6 +34,7 @@ OPTIONS = {
     "no mode": (["run"], "--mode"),
     "env": (["run", "--mode", "paper", "--env", "moon"], "--env 'moon'"),
     "env of a mode": (["run", "--mode", "live", "--env", "paper"], "env"),
+    "no key": (["run", "--mode", "live"], "environment variable KRAKEN_SMC_API_KEY"),
     "duration": (["run", "--mode", "paper", "--for", "5x"], "--for '5x'"),
     "no duration": (["run", "--mode", "paper", "--for", "0s"], "--for '0s'"),
     "speed": (["run", "--mode", "paper", "--speed", "fast"], "--speed"),

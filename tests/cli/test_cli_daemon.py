@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import Home, ended
+from homes import Home, ended
 
 from actors.ledger.journal import open_reader
 from actors.modes.sites import SYNTHETIC_DAYS, engine_for

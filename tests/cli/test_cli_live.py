@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 import trio
-from conftest import ROOT, Home, ended
+from homes import ROOT, Home, ended
 from typer.testing import CliRunner
 
 from actors.cli.app import app

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from homes import ROOT
 
 from actors.modes.sites import SYNTHETIC_DAYS
 from config.load import load

@@ -167,6 +167,14 @@ class Engine:
         else:
             self.state.closed_markets[symbol] = how
 
+    def force(self, symbol: str, size: Decimal, fill_type: str, at: int) -> list[Message]:
+        """The exchange changes a position by itself (liquidation, unwind, assignment): `size` signed, in contracts."""
+        self.state.now = at
+        out: list[Message] = []
+        self.matching.force(symbol, size, fill_type, out)
+        self._report_fills(out)
+        return out
+
     # --- what can be read of it -----------------------------------------------------------------------------
 
     def snapshot(self, at: int) -> SnapshotSeen:

@@ -307,23 +307,27 @@ class Matching:
             self._close_out(holding, out)
 
     def _close_out(self, holding: Holding, out: list[Message]) -> None:
-        state, symbol = self.state, holding.symbol
+        self.force(holding.symbol, -holding.size, "liquidation", out)
+
+    def force(self, symbol: str, size: Decimal, fill_type: str, out: list[Message]) -> None:
+        """An order of the exchange's own for `size` (signed): at market, reducing unless it assigns."""
+        state = self.state
         state.orders_taken += 1
         order = OpenOrder(
-            order_id=derive("liquidation", symbol, state.now),
+            order_id=derive(fill_type, symbol, state.now),
             client_order_id=None,
             symbol=symbol,
-            side="sell" if holding.size > 0 else "buy",
+            side="buy" if size > 0 else "sell",
             order_type="mkt",
-            size=abs(holding.size),
+            size=abs(size),
             filled=ZERO,
             limit_price=None,
             stop_price=None,
-            reduce_only=True,
+            reduce_only=fill_type != "assignee",
             trigger=None,
         )
         working = Working(order=order, rank=state.orders_taken, placed_at=state.now, updated_at=state.now)
-        self._take(working, "liquidation", out)
+        self._take(working, fill_type, out)
 
     def fix_rate(self, tick: Tick) -> None:
         """The first tick of an hour fixes what a contract pays in it: relative rate times index, within the cap."""

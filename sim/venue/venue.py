@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import httpx
 import trio
@@ -43,11 +43,31 @@ STREAM_DELAY_US: Final = 500
 NORMAL_CLOSURE: Final = 1000
 
 
+class Network(Protocol):
+    """What lies between the venue and its clients; `sim.faults` has a bad one."""
+
+    def rest(self, app: Any) -> Any:
+        """The application as clients reach it."""
+        ...
+
+    def socket(self, socket: Socket, path: str) -> Socket:
+        """A connection as it is at the other end of the wire."""
+        ...
+
+    def refused(self, path: str) -> bool:
+        """Whether a new connection fails now."""
+        ...
+
+    def told(self, messages: Sequence[Message]) -> None:
+        """What the exchange reports, before anyone hears it."""
+        ...
+
+
 class Venue:
     """`markets`: spot symbol -> contract, in configured order. The API key pair follows from `seed`.
 
     `persist` gets the saved engine after every change of orders, positions or fills; it must be durable when it returns.
-    `own_market` False: nothing moves by itself, and whoever runs the venue calls `move` and `settle_funding`.
+    `network` stands between it and its clients. `own_market` False: nothing moves by itself, and whoever runs the venue calls `move` and `settle_funding`.
     """
 
     def __init__(
@@ -61,6 +81,7 @@ class Venue:
         seed: int = 0,
         persist: Callable[[bytes], None] | None = None,
         own_market: bool = True,
+        network: Network | None = None,
     ) -> None:
         self.engine = engine
         self.market = market
@@ -69,7 +90,8 @@ class Venue:
         self.contracts = tuple(markets.values())
         self.step_us = schedule.tick_us(tick_s)
         self.key, self.secret = key_pair(seed)
-        self.app = self._app()
+        self._network = network
+        self.app = self._app() if network is None else network.rest(self._app())
         self._persist = persist
         self._own_market = own_market
         self._spot: list[SpotSession] = []
@@ -174,7 +196,14 @@ class Venue:
             for session in tuple(self._spot):
                 session.tell(candle, text, at)
 
+    def tell(self, messages: Sequence[Message]) -> None:
+        """Reports that no wish and no price caused."""
+        self._save()
+        self._tell(messages, self.now_us())
+
     def _tell(self, messages: Sequence[Message], due: int) -> None:
+        if self._network is not None:
+            self._network.told(messages)
         for message in messages:
             self._fills_told += isinstance(message, FillSeen)
             if not self._futures:
@@ -193,6 +222,8 @@ class Venue:
 
     async def serve_socket(self, socket: Socket, path: str) -> None:
         """Talk to one client until either side ends it."""
+        if self._network is not None:
+            socket = self._network.socket(socket, path)
         self._connections += 1
         outbox = Outbox(self.now_us)
         session: SpotSession | FuturesSession
@@ -221,6 +252,8 @@ class Venue:
         """A trio-websocket client connection in memory. `run` must be running."""
         if self._nursery is None:
             raise RuntimeError("start Venue.run before connecting to it")
+        if self._network is not None and self._network.refused(path):
+            raise OSError("connection refused")
         ours, theirs = pipe()
         self._nursery.start_soon(self._accept, self._nursery, theirs, path)
         # Any stream will do, whatever its annotation says.

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx
@@ -50,6 +51,8 @@ from protocol.units import SECOND_US, TIMEFRAME_MS, Side
 from sim.clock import SimulatedClock
 from sim.contracts import PF_ETHUSD, PF_XBTUSD
 from sim.engine import Engine
+from sim.faults import Faults, Plan
+from sim.faults.wiring import faulty_venue
 from sim.venue import Venue
 from tests.fakes.ports import FakeLatchStore
 
@@ -189,6 +192,7 @@ class House:
     engine: Engine
     clock: SimulatedClock
     venue: Venue
+    faults: Faults
     disk: Disk = field(default_factory=Disk)
     latch: LatchStore = field(default_factory=FakeLatchStore)
     journal: Journal | None = None
@@ -427,17 +431,29 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    settings: Settings = SETTINGS, market: Any = None, engine: Engine | None = None, start_us: int = START, **terms: Any
+    settings: Settings = SETTINGS,
+    market: Any = None,
+    engine: Engine | None = None,
+    start_us: int = START,
+    plan: Plan | None = None,
+    **terms: Any,
 ) -> AsyncIterator[House]:
-    """A house in which entries may leave. The test must take `autojump_clock` itself: pytest-trio looks nowhere else."""
+    """A house in which entries may leave; the faults of `plan` count from then on.
+
+    The test must take `autojump_clock` itself: pytest-trio looks nowhere else.
+    """
     assert isinstance(trio.lowlevel.current_clock(), MockClock), "name autojump_clock among the test's arguments"
     market = market or Script()
     engine = engine or Engine((PF_XBTUSD, PF_ETHUSD), Decimal(100_000), slippage_pct=Decimal(0))
     clock = SimulatedClock(start_us, trio.current_time())
-    venue = Venue(engine, market, clock, settings.futures_of, tick_s=settings.market.tick_s)
+    venue, faults = faulty_venue(
+        plan or Plan(), engine, market, clock, settings.futures_of, tick_s=settings.market.tick_s
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(venue.run)
-        house = House(nursery, settings, market, engine, clock, venue, **terms)
+        house = House(nursery, settings, market, engine, clock, venue, faults, **terms)
+        await nursery.start(partial(faults.run, at_once=False))
         await house.start()
+        faults.begin()
         yield house
         nursery.cancel_scope.cancel()

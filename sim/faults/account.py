@@ -1,0 +1,183 @@
+"""Faults on the exchange's side of the account: closed markets, lost orders, liquidation, a person's hand, changed rules.
+
+Acts on the venue's engine as the exchange would, so that its streams and lists tell of it. Knows nothing of the daemon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import ROUND_DOWN, Decimal
+from typing import Final, Protocol
+
+from msgspec.structs import replace
+
+from protocol.messages.base import Message, from_edge
+from protocol.messages.futures import CancelOrder, OpenOrder, PlaceOrder
+from protocol.ports import Command
+from protocol.units import OrderSide
+from sim.engine import Answer, Engine
+from sim.faults.timeline import Active, Faults
+
+OTHER_SIDE: Final[dict[OrderSide, OrderSide]] = {"buy": "sell", "sell": "buy"}
+ROLE_TYPES: Final = {"stop": ("stp",), "target": ("take_profit",), "all": ("stp", "take_profit", "lmt", "post")}
+
+
+class Exchange(Protocol):
+    """The venue as these faults see it."""
+
+    engine: Engine
+    contracts: tuple[str, ...]
+
+    def now_us(self) -> int: ...
+
+    def carry_out(self, command: Command) -> Answer: ...
+
+    def tell(self, messages: Sequence[Message]) -> None:
+        """Reports that no wish caused, to the streams."""
+        ...
+
+
+class Account:
+    """Registers with `faults` what each of these kinds does to `exchange`."""
+
+    def __init__(self, exchange: Exchange, faults: Faults) -> None:
+        self._exchange = exchange
+        self._engine = exchange.engine
+        table: dict[str, tuple[Callable[[Active], None], Callable[[Active], None] | None]] = {
+            "ex.mode": (self._close, self._open),
+            "ex.maint": (self._shut, self._reopen),
+            "ex.kill_order": (self._lose_orders, None),
+            "ex.liquidate": (lambda active: self._force(active, "liquidation"), None),
+            "ex.unwind": (lambda active: self._force(active, "unwindBankrupt"), None),
+            "ex.assign": (self._assign, None),
+            "op.manual": (self._by_hand, None),
+            "ex.partial": (self._thin, self._deep),
+            "ex.margin": (self._demand_more, self._demand_as_before),
+            "ex.spec": (self._change_rules, None),
+        }
+        for kind, (begin, end) in table.items():
+            faults.on(kind, begin, end)
+
+    # --- market states ------------------------------------------------------------------------------------------
+
+    def _symbols(self, active: Active) -> list[str]:
+        wanted = active.get("sym", "any")
+        return [symbol for symbol in self._exchange.contracts if wanted in ("any", symbol)]
+
+    def _close(self, active: Active) -> None:
+        for symbol in self._symbols(active):
+            self._engine.close_market(symbol, active.text("mode"))
+
+    def _open(self, active: Active) -> None:
+        for symbol in self._symbols(active):
+            self._engine.close_market(symbol, None)
+
+    def _shut(self, active: Active) -> None:
+        for symbol in self._exchange.contracts:
+            self._engine.close_market(symbol, "suspended")
+
+    def _reopen(self, active: Active) -> None:
+        for symbol in self._exchange.contracts:
+            self._engine.close_market(symbol, None)
+
+    def _thin(self, active: Active) -> None:
+        active.memory["before"] = self._engine.matching.depth_usd
+        self._engine.matching.depth_usd = Decimal(str(active.number("depth_usd")))
+
+    def _deep(self, active: Active) -> None:
+        before = active.memory["before"]
+        self._engine.matching.depth_usd = before if isinstance(before, Decimal) else None
+
+    # --- rules --------------------------------------------------------------------------------------------------
+
+    def _demand_more(self, active: Active) -> None:
+        factor = Decimal(str(active.number("factor")))
+        for symbol, rule in self._engine.rules.items():
+            active.memory[symbol] = rule
+            levels = tuple(
+                (start, min(im * factor, Decimal(1)), min(mm * factor, Decimal(1)))
+                for start, im, mm in rule.margin_levels
+            )
+            self._engine.rules[symbol] = replace(rule, margin_levels=levels)
+
+    def _demand_as_before(self, active: Active) -> None:
+        for symbol, rule in self._engine.rules.items():
+            before = active.memory[symbol]
+            self._engine.rules[symbol] = replace(rule, margin_levels=before.margin_levels)  # type: ignore[attr-defined]
+
+    def _change_rules(self, active: Active) -> None:
+        field, factor = active.text("field"), int(active.number("factor"))
+        for symbol, rule in self._engine.rules.items():
+            self._engine.rules[symbol] = replace(rule, **{field: getattr(rule, field) * factor})
+
+    # --- orders and positions -----------------------------------------------------------------------------------
+
+    def _lose_orders(self, active: Active) -> None:
+        at = self._exchange.now_us()
+        for order in self._resting(ROLE_TYPES[active.text("role")]):
+            self._exchange.carry_out(
+                from_edge(CancelOrder, at, "lost", order.order_id, at, symbol=order.symbol, order_id=order.order_id)
+            )
+
+    def _resting(self, types: Sequence[str]) -> list[OpenOrder]:
+        return [w.order for w in self._engine.state.working.values() if w.order.order_type in types]
+
+    def _force(self, active: Active, fill_type: str) -> None:
+        """The exchange closes a part of each position, by a fill of its own kind and no order of ours."""
+        for position in self._engine.positions():
+            size = self._lots(position.symbol, abs(position.size) * Decimal(str(active.number("fraction"))))
+            if size:
+                self._exchange.tell(
+                    self._engine.force(
+                        position.symbol, -size if position.size > 0 else size, fill_type, self._exchange.now_us()
+                    )
+                )
+
+    def _assign(self, active: Active) -> None:
+        symbol = self._exchange.contracts[int(active.rng.integers(len(self._exchange.contracts)))]
+        tick = self._engine.state.ticks.get(symbol)
+        if tick is None:
+            return
+        size = self._lots(symbol, Decimal(str(active.number("notional_usd"))) / tick.mark)
+        if size:
+            self._exchange.tell(self._engine.force(symbol, size, "assignee", self._exchange.now_us()))
+
+    def _by_hand(self, active: Active) -> None:
+        """A person places an order, closes what is held, or turns it round."""
+        what = active.text("what")
+        if what == "order":
+            symbol = self._exchange.contracts[0]
+            tick = self._engine.state.ticks[symbol]
+            rule = self._engine.rules[symbol]
+            price = tick.mark * Decimal("0.97") // rule.tick * rule.tick
+            self._hand(active, symbol, "buy", rule.lot * 10, price)
+            return
+        for position in self._engine.positions():
+            factor = 1 if what == "close" else 2
+            self._hand(
+                active, position.symbol, "sell" if position.size > 0 else "buy", abs(position.size) * factor, None
+            )
+
+    def _hand(self, active: Active, symbol: str, side: OrderSide, size: Decimal, price: Decimal | None) -> None:
+        at = self._exchange.now_us()
+        self._exchange.carry_out(
+            from_edge(
+                PlaceOrder,
+                at,
+                "by hand",
+                active.place,
+                symbol,
+                client_order_id="",
+                signal_id="",
+                role="entry",
+                symbol=symbol,
+                side=side,
+                order_type="mkt" if price is None else "lmt",
+                size=size,
+                limit_price=price,
+            )
+        )
+
+    def _lots(self, symbol: str, size: Decimal) -> Decimal:
+        lot = self._engine.rules[symbol].lot
+        return (size / lot).to_integral_value(ROUND_DOWN) * lot

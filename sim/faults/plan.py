@@ -1,0 +1,200 @@
+"""A plan of faults: a flat record that is drawn from a seed or written by a person, printed, read back and shortened.
+
+YAML or JSON. `faults` is a list; each has its name, `at_s` (seconds from the start of the run, or from the named moment
+in `after`), `for_s`, `p`, `times`, and the parameters of its kind:
+
+    seed: 7
+    faults:
+      - {fault: rest.drop_reply, after: entry.sent, for_s: 20, op: send}
+      - {fault: net.part, at_s: 1800, for_s: 60, set: streams, how: silent}
+
+Knows no seam. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import yaml
+
+from sim.faults.catalogue import CATALOGUE, Value
+
+MOMENTS: Final = (
+    "start", "restart",
+    "entry.sent", "entry.accepted", "stop.sent", "stop.accepted", "target.sent", "target.accepted", "exit.sent",
+    "cancel.sent", "fill", "position.opened", "position.closed", "kill.latched", "snapshot.asked",
+)  # fmt: skip
+"""What a fault may come `after`: seen at the network's edge and in the exchange's books. The first occurrence counts."""
+FAULT_FREE: Final = 5
+"""One seed in so many has no faults."""
+FAULTS_MOST: Final = 8
+PLAN_BYTES_MOST: Final = 1_000_000
+
+
+class BadPlan(Exception):
+    """A plan that cannot be followed. The text names the file, the entry and the field."""
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry. `for_s` None: once, or to the end of the faults. `times` 0: as often as `p` has it."""
+
+    fault: str
+    at_s: float = 0.0
+    after: str = ""
+    for_s: float | None = None
+    p: float = 1.0
+    times: int = 0
+    params: dict[str, Value] = {}
+
+    def __str__(self) -> str:
+        when = f"at {self.at_s:g}s" + (f" after {self.after}" if self.after else "")
+        lasts = "" if self.for_s is None else f" for {self.for_s:g}s"
+        chance = "" if self.p == 1 else f" p={self.p:g}"
+        often = f" times={self.times}" if self.times else ""
+        return f"{self.fault}{''.join(f' {k}={v}' for k, v in self.params.items())} {when}{lasts}{chance}{often}"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The faults of one run, in the order in which they are consulted. `seed` decides each chance."""
+
+    seed: int = 0
+    faults: tuple[Fault, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.faults)) or "no faults"
+
+    def written(self) -> str:
+        """YAML that `read_plan` reads back."""
+        rows = [
+            {k: v for k, v in msgspec.to_builtins(f).items() if k != "params" and v not in (None, "", 0)} | f.params
+            for f in self.faults
+        ]
+        return str(yaml.safe_dump({"seed": self.seed, "faults": rows}, sort_keys=False))
+
+
+def draw(seed: int, profile: str = "full", seconds: float = 7200.0) -> Plan:
+    """The plan of a seed for a run of so many seconds: a random few of the profile's kinds. ValueError: no such profile."""
+    kinds = sorted(PROFILES[profile]) if profile in PROFILES else None
+    if kinds is None:
+        raise ValueError(f"{profile!r} is none of {', '.join(PROFILES)}")
+    rng = np.random.default_rng([seed, 1])
+    if not kinds or rng.integers(FAULT_FREE) == 0:
+        return Plan(seed=seed)
+    few = [str(kind) for kind in rng.choice(kinds, size=min(len(kinds), int(rng.integers(3, 12))), replace=False)]
+    faults = [
+        _drawn(few[int(rng.integers(len(few)))], rng, seconds) for _ in range(int(rng.integers(1, FAULTS_MOST + 1)))
+    ]
+    return Plan(seed=seed, faults=tuple(sorted(faults, key=lambda f: (f.after, f.at_s, f.fault))))
+
+
+DRAWN_AFTER: Final = (
+    "entry.sent", "entry.accepted", "stop.sent", "fill", "position.opened", "position.closed", "snapshot.asked",
+)  # fmt: skip
+
+
+def _drawn(kind: str, rng: np.random.Generator, seconds: float) -> Fault:
+    """A fault somewhere in the run, or close after something happened: most of what goes wrong goes wrong there."""
+    spec = CATALOGUE[kind]
+    near = rng.random() < 0.5
+    for_s = None if spec.for_s is None else float(spec.for_s.draw(rng))
+    return Fault(
+        fault=kind,
+        after=DRAWN_AFTER[int(rng.integers(len(DRAWN_AFTER)))] if near else "",
+        at_s=round(float(rng.exponential(10.0) if near else rng.uniform(0, seconds)), 3),
+        for_s=for_s,
+        p=1.0 if spec.p is None else float(spec.p.draw(rng)),
+        params={name: values.draw(rng) for name, values in spec.params.items()},
+    )
+
+
+def _seams(*names: str) -> frozenset[str]:
+    return frozenset(kind for kind, spec in CATALOGUE.items() if spec.seam in names)
+
+
+PROFILES: Final[Mapping[str, frozenset[str]]] = {
+    "full": frozenset(CATALOGUE),
+    "none": frozenset(),
+    "network": _seams("rest", "stream", "connect"),
+    "market": _seams("market", "stream"),
+    "exchange": _seams("account", "market"),
+    "crash": frozenset({"proc.crash", "proc.term", "actor.raise", "disk.torn"}) | {"rest.drop_reply", "ws.drop"},
+    "host": _seams("process", "disk", "clock", "person"),
+}
+"""Which kinds `draw` chooses from."""
+
+
+# --- written by a person --------------------------------------------------------------------------------------------
+
+
+def read_plan(file: Path) -> Plan:
+    """The plan in a file. Raises BadPlan."""
+    try:
+        text = file.read_bytes()
+        if len(text) > PLAN_BYTES_MOST:
+            raise BadPlan(f"{file}: a plan is smaller than {PLAN_BYTES_MOST} bytes")
+        data = yaml.safe_load(text)
+    except OSError as error:
+        raise BadPlan(f"{file}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadPlan(f"{file}: {' '.join(str(error).split())}") from error
+    try:
+        return plan_of(data)
+    except BadPlan as problem:
+        raise BadPlan(f"{file}: {problem}") from problem
+
+
+def plan_of(data: object) -> Plan:
+    """The plan that plain data stand for. Raises BadPlan naming entry and field."""
+    if not isinstance(data, dict) or not isinstance(data.get("faults", []), list):
+        raise BadPlan("a plan is a mapping with `faults`, a list")
+    unknown = sorted(map(str, data.keys() - {"seed", "faults"}))
+    if unknown:
+        raise BadPlan(f"{unknown[0]}: a plan has no such field (seed, faults)")
+    seed = data.get("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise BadPlan("seed: must be a whole number from 0")
+    return Plan(seed=seed, faults=tuple(_fault(row, n) for n, row in enumerate(data.get("faults", []), 1)))
+
+
+def _fault(row: object, number: int) -> Fault:
+    where = f"faults[{number}]"
+    if not isinstance(row, dict):
+        raise BadPlan(f"{where}: must be a mapping with `fault`")
+    name = row.get("fault")
+    spec = CATALOGUE.get(str(name))
+    if spec is None:
+        raise BadPlan(f"{where}.fault: {name!r} is no fault; `simulate --list` shows them")
+    params: dict[str, Any] = {}
+    for key in row:
+        if key in Fault.__struct_fields__ and key != "params":
+            continue
+        if key not in spec.params:
+            raise BadPlan(f"{where}.{key}: {name} has no such parameter ({', '.join(spec.params) or 'none'})")
+        params[key] = row[key]
+    rng = np.random.default_rng([number, 2])
+    for key, allowed in spec.params.items():
+        if key not in params:
+            params[key] = allowed.draw(rng)
+        elif key != "sym" and (problem := allowed.fault(params[key])) is not None:
+            raise BadPlan(f"{where}.{key}: {problem}")
+    plain = {k: v for k, v in row.items() if k in Fault.__struct_fields__ and k != "params"}
+    try:
+        fault = msgspec.convert({**plain, "params": params}, Fault)
+    except msgspec.ValidationError as error:
+        raise BadPlan(f"{where}: {error}") from error
+    return _in_range(fault, where)
+
+
+def _in_range(fault: Fault, where: str) -> Fault:
+    """Raises BadPlan for times that cannot be, or a moment that nobody names."""
+    if fault.at_s < 0 or (fault.for_s is not None and fault.for_s <= 0):
+        raise BadPlan(f"{where}: at_s must be 0 or more, for_s above 0")
+    if not 0 <= fault.p <= 1:
+        raise BadPlan(f"{where}.p: must be from 0 to 1")
+    if fault.after and fault.after not in MOMENTS:
+        raise BadPlan(f"{where}.after: {fault.after!r} is none of {', '.join(MOMENTS)}")
+    return fault

@@ -1,0 +1,88 @@
+"""A venue with a plan of faults at its edges. The one place where the seams are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from protocol.messages.base import Message
+from protocol.messages.futures import FillSeen, PositionsSeen
+from protocol.ports import Clock
+from sim.engine import Engine
+from sim.faults.account import Account
+from sim.faults.frames import Wire, refused
+from sim.faults.market import FaultyMarket
+from sim.faults.network import App, Edge, Reply, Request
+from sim.faults.plan import Plan
+from sim.faults.timeline import Faults
+from sim.venue import Venue
+from sim.venue.markets import Market
+from sim.venue.socket import Socket
+
+RequestWatch = Callable[[Request, Reply | None], None]
+FrameWatch = Callable[[str, str], None]
+ReportWatch = Callable[[Sequence[Message]], None]
+
+
+class Network:
+    """`sim.venue.venue.Network` under `faults`. The watches hear what really crosses the edge."""
+
+    def __init__(
+        self,
+        faults: Faults,
+        on_request: RequestWatch = lambda request, reply: None,
+        on_frame: FrameWatch | None = None,
+        on_report: ReportWatch = lambda messages: None,
+    ) -> None:
+        self._faults = faults
+        self._on_request = on_request
+        self._on_frame = on_frame
+        self._on_report = on_report
+        self._held: frozenset[str] = frozenset()
+
+    def rest(self, app: App) -> App:
+        """The application behind the faulty network."""
+        return Edge(app, self._faults, self._on_request)
+
+    def socket(self, socket: Socket, path: str) -> Socket:
+        """A connection over the faulty network."""
+        return Wire(socket, path, self._faults, self._on_frame)
+
+    def refused(self, path: str) -> bool:
+        """Whether a new connection fails."""
+        return refused(self._faults, path)
+
+    def told(self, messages: Sequence[Message]) -> None:
+        """Names the moments that the exchange's books show."""
+        self._on_report(messages)
+        for message in messages:
+            if isinstance(message, FillSeen):
+                self._faults.reached("fill")
+            elif isinstance(message, PositionsSeen):
+                held = frozenset(position.symbol for position in message.positions)
+                if held - self._held:
+                    self._faults.reached("position.opened")
+                if self._held - held:
+                    self._faults.reached("position.closed")
+                self._held = held
+
+
+def faulty_venue(
+    plan: Plan,
+    engine: Engine,
+    market: Market,
+    clock: Clock,
+    markets: Mapping[str, str],
+    *,
+    on_request: RequestWatch = lambda request, reply: None,
+    on_frame: FrameWatch | None = None,
+    on_report: ReportWatch = lambda messages: None,
+    **terms: Any,
+) -> tuple[Venue, Faults]:
+    """A venue and the faults at its edges; `terms` are Venue's own. Run both: `Faults.run` and `Venue.run`."""
+    faults = Faults(plan, clock.now_us)
+    spot_of = {contract: spot for spot, contract in markets.items()}
+    network = Network(faults, on_request, on_frame, on_report)
+    venue = Venue(engine, FaultyMarket(market, faults, spot_of), clock, markets, network=network, **terms)
+    Account(venue, faults)
+    return venue, faults

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from actors.cli import analyze, backtest, config, decide, explain, kill_switch, run, status, venue
+from actors.cli import analyze, backtest, chart, config, decide, explain, kill_switch, run, status, venue
 from actors.cli.errors import Exit, stop
 
 
@@ -45,6 +45,7 @@ app.command("run")(run.run)
 app.command("backtest")(backtest.backtest)
 app.command("analyze")(analyze.analyze)
 app.command("decide")(decide.decide)
+app.command("chart")(chart.chart)
 app.command("status")(status.status)
 app.command("explain")(explain.explain)
 app.add_typer(kill_switch.app, name="kill-switch")

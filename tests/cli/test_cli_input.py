@@ -61,6 +61,8 @@ OPTIONS = {
     "gap policy": (["analyze", "--data", "x.csv", "--tf", "15m", "--gap-policy", "leap"], "gap_policy: 'leap'"),
     "decide pair": (["decide", "--data", "x.csv"], "--data 'x.csv': write SYMBOL=FILE"),
     "symbol twice": (["decide", "--data", "A/B=x.csv", "--data", "A/B=y.csv"], "A/B is given twice"),
+    "theme": (["chart", "--data", "x.csv", "--out", "x.html", "--theme", "red"], "--theme 'red'"),
+    "chart nothing": (["chart", "--data", "none.csv", "--out", "x.html"], "none.csv: no such file"),
     "from": (["decide", "--data", "A/B=x.csv", "--from", "noon"], "--from: 'noon'"),
     "outside": (["backtest", "--start", "1999-01-01"], "--start"),
 }

@@ -1,9 +1,11 @@
-"""`analyze` and `decide` as processes: what they print is what the strategy's functions give."""
+"""`analyze`, `decide` and `chart` as processes: what they print is what the strategy's functions give."""
 
 from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.cli.app import app
+from actors.cli.chart import BROWSERS, WINDOW
 from actors.cli.research import columns, strategy_params
 from actors.strategy.analyze import analyze
 from actors.strategy.history import decide_history
@@ -137,3 +140,36 @@ def test_gap_halts(gapped: Path) -> None:
     held = CliRunner().invoke(app, ["decide", "--data", f"X/Y={gapped}", "--json"])
     assert "X/Y: 1 candles are missing" in held.stderr
     assert {row["primary_reason"] for row in json.loads(held.stdout)[-100:]} == {"data.gap"}
+
+
+def test_chart(file: Path, tmp_path: Path) -> None:
+    """The picture is one file that asks for nothing from elsewhere, and says what it holds."""
+    out = tmp_path / "chart.html"
+    text = said("chart", "--data", str(file), "--out", str(out), *SETS)
+    assert f"{out}: 300 candles, " in text
+    page = out.read_text(encoding="utf-8")
+    assert not re.search(r"<(script|link|img)[^>]*\b(src|href)=", page)
+
+
+def test_no_browser(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a browser `--png` fails in one line, and the HTML file is there."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    out = tmp_path / "chart.html"
+    result = CliRunner().invoke(
+        app, ["chart", "--data", str(file), "--out", str(out), "--png", str(tmp_path / "c.png")]
+    )
+    assert result.exit_code == 1
+    assert "no Chromium is installed" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert out.is_file()
+
+
+@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no Chromium is installed")
+@pytest.mark.slow
+def test_png(file: Path, tmp_path: Path) -> None:
+    """With a browser the picture has the size of two screens' pixels."""
+    out, png = tmp_path / "chart.html", tmp_path / "chart.png"
+    said("chart", "--data", str(file), "--out", str(out), "--png", str(png))
+    head = png.read_bytes()[:24]
+    assert head[1:4] == b"PNG"
+    assert (int.from_bytes(head[16:20]), int.from_bytes(head[20:24])) == (2 * WINDOW[0], 2 * WINDOW[1])

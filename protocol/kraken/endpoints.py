@@ -17,6 +17,8 @@ FUTURES_WS_PATH: Final = "/ws/v1"
 
 # --- spot REST -----------------------------------------------------------------------------------------------
 OHLC: Final = "/0/public/OHLC"
+SPOT_TICKER: Final = "/0/public/Ticker"
+SPOT_TRADES: Final = "/0/public/Trades"
 TIME: Final = "/0/public/Time"
 SYSTEM_STATUS: Final = "/0/public/SystemStatus"
 ASSET_PAIRS: Final = "/0/public/AssetPairs"
@@ -34,6 +36,21 @@ SEND_ORDER: Final = f"{API}/sendorder"
 EDIT_ORDER: Final = f"{API}/editorder"
 CANCEL_ORDER: Final = f"{API}/cancelorder"
 CANCEL_ALL_ORDERS: Final = f"{API}/cancelallorders"
+CANCEL_ALL_AFTER: Final = f"{API}/cancelallordersafter"
+BATCH_ORDER: Final = f"{API}/batchorder"
+INSTRUMENTS_STATUS: Final = f"{API}/instruments/status"
+ORDER_BOOK: Final = f"{API}/orderbook"
+TRADE_HISTORY: Final = f"{API}/history"
+FUNDING_RATES: Final = f"{API}/historical-funding-rates"
+FUNDING_RATES_V4: Final = "/derivatives/api/v4/historicalfundingrates"
+FEE_SCHEDULES: Final = f"{API}/feeschedules"
+LEVERAGE_PREFERENCES: Final = f"{API}/leveragepreferences"
+PNL_PREFERENCES: Final = f"{API}/pnlpreferences"
+NOTIFICATIONS: Final = f"{API}/notifications"
+CHARTS: Final = "/api/charts/v1"
+"""`/{tick type}/{symbol}/{resolution}`."""
+ACCOUNT_LOG: Final = "/api/history/v3/account-log"
+MARKET_EXECUTIONS: Final = "/api/history/v2/market/{symbol}/executions"
 
 COST_WINDOW_S: Final = 10
 COST_BUDGET: Final = 500
@@ -49,7 +66,25 @@ COST: Final[Mapping[str, int]] = {
     EDIT_ORDER: 10,
     CANCEL_ORDER: 10,
     CANCEL_ALL_ORDERS: 25,
+    CANCEL_ALL_AFTER: 25,
+    BATCH_ORDER: 9,
+    INSTRUMENTS_STATUS: 0,
+    ORDER_BOOK: 0,
+    TRADE_HISTORY: 0,
+    FUNDING_RATES: 0,
+    FEE_SCHEDULES: 0,
+    LEVERAGE_PREFERENCES: 2,
+    PNL_PREFERENCES: 2,
+    NOTIFICATIONS: 0,
 }
+"""A private path that is not here costs 1; `BATCH_ORDER` one more for each row."""
+COST_PREFERENCE_SET: Final = 10
+"""PUT of leverage and pnl preferences."""
+HISTORY_POOL: Final = 100
+HISTORY_WINDOW_S: Final = 600
+"""The history API has a pool of its own, refilled over ten minutes."""
+COST_ACCOUNT_LOG: Final = ((25, 1), (50, 2), (1000, 3), (5000, 6), (100_000, 10))
+"""(rows asked for at most, cost)."""
 COST_FILLS_PAGED: Final = 25
 """`fills` with `lastFillTime`."""
 
@@ -60,6 +95,11 @@ FEED_OPEN_ORDERS: Final = "open_orders"
 FEED_FILLS: Final = "fills"
 FEED_OPEN_POSITIONS: Final = "open_positions"
 FEED_BALANCES: Final = "balances"
+FEED_TICKER_LITE: Final = "ticker_lite"
+FEED_TRADE: Final = "trade"
+FEED_BOOK: Final = "book"
+FEED_ACCOUNT_LOG: Final = "account_log"
+FEED_NOTIFICATIONS: Final = "notifications_auth"
 PRIVATE_FEEDS: Final = (FEED_OPEN_ORDERS, FEED_FILLS, FEED_OPEN_POSITIONS, FEED_BALANCES)
 PING_WITHIN_S: Final = 60
 """Kraken closes a futures connection that sends no ping for this long."""

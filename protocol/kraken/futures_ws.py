@@ -14,8 +14,11 @@ from typing import Any, Final, Literal
 import msgspec
 from pydantic import Field
 
+from protocol.kraken import markets
+from protocol.kraken.account import LogEntry, read_log_entry
 from protocol.kraken.endpoints import FEED_BALANCES, FEED_FILLS, FEED_OPEN_ORDERS, FEED_OPEN_POSITIONS, FEED_TICKER
 from protocol.kraken.futures_rest import fee_in_usd, our_order_type, our_trigger
+from protocol.kraken.markets import Book, BookChange, Lite, Notice, Trade
 from protocol.kraken.wire import (
     Json,
     MalformedPayload,
@@ -24,6 +27,7 @@ from protocol.kraken.wire import (
     NonNegative,
     Number,
     OptionalPrice,
+    Parsed,
     Positive,
     Record,
     Symbol,
@@ -101,7 +105,16 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: tuple[MalformedPayload, ...] = ()
 
 
-FuturesFrame = Info | Challenge | Subscribed | FuturesRefusal | FuturesHeartbeat | FuturesOther | Told
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """What a feed shows that is no message of this system: books, public trades, bookings, notices."""
+
+    feed: str
+    values: tuple[Book | BookChange | Trade | Lite | LogEntry | Notice, ...]
+    quarantined: tuple[MalformedPayload, ...] = ()
+    snapshot: bool = False
+
+
+FuturesFrame = Info | Challenge | Subscribed | FuturesRefusal | FuturesHeartbeat | FuturesOther | Told | Shown
 
 # --- records -----------------------------------------------------------------------------------------------------------
 
@@ -190,6 +203,8 @@ def parse_futures_frame(data: Json, at: int, known: Mapping[str, OpenOrder] | No
     feed = member(payload, "feed", str, "futures frame")
     if feed == "heartbeat":
         return FuturesHeartbeat(ms_us(whole(payload, "time", "heartbeat")))
+    if feed in _SHOWN:
+        return _shown(feed, payload)
     read = _FEEDS.get(feed)
     if read is None:
         return FuturesOther(feed)
@@ -348,6 +363,38 @@ _FEEDS: Final[Mapping[str, Callable[[Mapping[str, Any], int, Mapping[str, OpenOr
     "balances_snapshot": _balances,
     "balances": _balances,
 }
+
+
+def _single(
+    read: Callable[[Mapping[str, Any]], Any],
+) -> Callable[[Mapping[str, Any]], Parsed[Any]]:
+    return lambda payload: Parsed((read(payload),))
+
+
+_SHOWN: Final[Mapping[str, Callable[[Mapping[str, Any]], Parsed[Any]]]] = {
+    "book_snapshot": _single(markets.parse_book_snapshot),
+    "book": _single(markets.parse_book_change),
+    "trade_snapshot": markets.parse_trade_snapshot,
+    "trade": _single(markets.parse_trade_frame),
+    "ticker_lite": _single(markets.parse_ticker_lite),
+    "account_log_snapshot": lambda payload: one_by_one(
+        member(payload, "logs", list, "account_log"), read_log_entry, "account_log"
+    ),
+    "account_log": _single(lambda payload: read_log_entry(payload.get("new_entry"))),
+    "notifications_auth": lambda payload: markets.read_notices(
+        member(payload, "notifications", list, "notifications_auth")
+    ),
+}
+
+
+def _shown(feed: str, payload: Mapping[str, Any]) -> Shown:
+    name, snapshot = feed.removesuffix("_snapshot"), feed.endswith("_snapshot")
+    try:
+        parsed = _SHOWN[feed](payload)
+    except MalformedPayload as problem:
+        return Shown(feed=name, values=(), quarantined=(problem,), snapshot=snapshot)
+    return Shown(feed=name, values=parsed.values, quarantined=parsed.quarantined, snapshot=snapshot)
+
 
 # --- messages to frames (the venue's side) -----------------------------------------------------------------------------
 

@@ -247,7 +247,7 @@ class _Status(Record):
     status: str
     order_id: str | None = Field(None, validation_alias=AliasChoices("order_id", "orderId"))
     client_order_id: str | None = Field(None, alias="cliOrdId")
-    received: str | None = Field(None, alias="receivedTime")
+    received: str | None = Field(None, validation_alias=AliasChoices("receivedTime", "dateTimeReceived"))
     events: list[dict[str, Any]] = Field(default_factory=list, alias="orderEvents")
 
 
@@ -301,7 +301,12 @@ def parse_answer(command: Command, data: Json, at: int) -> Parsed[Message]:
         payload = parse_envelope(data, what)
     except Refused as refusal:
         return Parsed((refused(command, refusal.error, at),))
-    status = check(_Status, member(payload, what, dict, what), what)
+    return read_status(command, member(payload, what, dict, what), at)
+
+
+def read_status(command: Command, value: Mapping[str, Any], at: int) -> Parsed[Message]:
+    """One `sendStatus`, `editStatus`, `cancelStatus` or row of `batchStatus` as the answer to `command`. Raises MalformedPayload."""
+    status = check(_Status, value, _STATUS_MEMBER[type(command)])
     executions = one_by_one(
         (event for event in status.events if event.get("type") == "EXECUTION"),
         lambda event: check(_Execution, _present(event), "orderEvents"),
@@ -392,13 +397,20 @@ def write_answer(
     """The venue's answer to a wish: status, and the events that go with it. `reduced` is what a reduce-only order was
     cut by. A refusal before the book has no order id and no events.
     """
+    return write_success(at, **{_STATUS_MEMBER[type(command)]: write_status(command, answer, fills, at, reduced)})
+
+
+def write_status(
+    command: Command, answer: CommandAnswered, fills: Sequence[Fill], at: int, reduced: Decimal | None = None
+) -> dict[str, object]:
+    """The status within an answer."""
     status: dict[str, object] = {"status": answer.status, "receivedTime": write_iso_ms(at)}
     if answer.order_id is not None:
         status["orderId" if isinstance(command, EditOrder) else "order_id"] = answer.order_id
     if answer.client_order_id:
         status["cliOrdId"] = answer.client_order_id
     status["orderEvents"] = [] if answer.order_id is None else _events(command, answer, fills, at, reduced)
-    return write_success(at, **{_STATUS_MEMBER[type(command)]: status})
+    return status
 
 
 def _events(

@@ -1,4 +1,4 @@
-"""Spot payloads, public side: REST OHLC, time, status, pairs; WebSocket v2 ohlc and its control frames.
+"""Spot payloads, public side: REST OHLC, ticker, trades, time, status, pairs; WebSocket v2 ohlc, ticker, trade and control frames.
 
 Knows no futures. A candle's sense (high above low, volume at least zero) is judged by spot_feed, its shape here.
 """
@@ -6,13 +6,26 @@ Knows no futures. A candle's sense (high above low, volume at least zero) is jud
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from pydantic import Field
 
 from protocol.kraken.endpoints import BASE_INTERVAL, INTERVAL_MINUTES, TIMEFRAME, spot_symbol
+from protocol.kraken.spot_market import (
+    SpotTicker,
+    SpotTrade,
+    last_id,
+    read_rest_ticker,
+    read_rest_trade,
+    read_ticker,
+    read_trade,
+    write_rest_ticker,
+    write_rest_trade,
+    write_ticker,
+    write_trade,
+)
 from protocol.kraken.wire import (
     Json,
     MalformedPayload,
@@ -121,6 +134,46 @@ def write_ohlc(pair: str, candles: Sequence[CandleSeen]) -> dict[str, object]:
     return write_spot_result({pair: rows, "last": last})
 
 
+def parse_ticker(data: Json, symbol: str) -> SpotTicker:
+    """The answer to Ticker for the one market `symbol`. Raises Refused, MalformedPayload."""
+    for row in parse_spot_result(data, "Ticker").values():
+        if isinstance(row, dict):
+            return read_rest_ticker(row, symbol)
+    raise MalformedPayload("Ticker", "result", "no market")
+
+
+def write_tickers(tickers: Mapping[str, SpotTicker]) -> dict[str, object]:
+    """The answer to Ticker, by Kraken's internal pair names."""
+    return write_spot_result({pair: write_rest_ticker(ticker) for pair, ticker in tickers.items()})
+
+
+class TradePage(msgspec.Struct, frozen=True, kw_only=True):
+    """Trades after `since`, oldest first; asking again with `last` gives the next page."""
+
+    trades: tuple[SpotTrade, ...]
+    quarantined: tuple[MalformedPayload, ...]
+    last: str
+
+
+def parse_trades(data: Json, symbol: str) -> TradePage:
+    """The answer to Trades for the one market `symbol`. Raises Refused, MalformedPayload."""
+    what = f"Trades {symbol}"
+    result = parse_spot_result(data, what)
+    last = member(result, "last", str, what)
+    if not last.isdecimal():
+        raise MalformedPayload(what, "last", "digits expected")
+    rows = next((value for name, value in result.items() if name != "last"), None)
+    if not isinstance(rows, list):
+        raise MalformedPayload(what, "result", "no rows")
+    parsed = one_by_one(rows, lambda row: read_rest_trade(row, symbol), what)
+    return TradePage(trades=parsed.values, quarantined=parsed.quarantined, last=last)
+
+
+def write_trades(pair: str, trades: Sequence[SpotTrade], since: str = "0") -> dict[str, object]:
+    """The answer to Trades, oldest first."""
+    return write_spot_result({pair: [write_rest_trade(trade) for trade in trades], "last": last_id(trades, since)})
+
+
 def parse_time(data: Json) -> int:
     """The server's clock, microseconds UTC (whole seconds)."""
     return whole(parse_spot_result(data, "Time"), "unixtime", "Time") * 1_000_000
@@ -203,6 +256,21 @@ class Candles(msgspec.Struct, frozen=True, kw_only=True):
     """When the exchange wrote the frame, microseconds UTC; None when it does not say."""
 
 
+class Tickers(msgspec.Struct, frozen=True, kw_only=True):
+    """A ticker frame."""
+
+    tickers: tuple[SpotTicker, ...]
+    quarantined: tuple[MalformedPayload, ...]
+
+
+class Trades(msgspec.Struct, frozen=True, kw_only=True):
+    """A trade frame."""
+
+    trades: tuple[SpotTrade, ...]
+    quarantined: tuple[MalformedPayload, ...]
+    snapshot: bool
+
+
 class SpotHeartbeat(msgspec.Struct, frozen=True):
     """Nothing else happened."""
 
@@ -219,6 +287,7 @@ class SpotSubscribed(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str
     interval: int | None
     req_id: int | None
+    channel: str = "ohlc"
 
 
 class SpotRefusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,7 +310,9 @@ class SpotOther(msgspec.Struct, frozen=True):
     channel: str
 
 
-SpotFrame = Candles | SpotHeartbeat | SpotStatus | SpotSubscribed | SpotRefusal | SpotPong | SpotOther
+SpotFrame = (
+    Candles | Tickers | Trades | SpotHeartbeat | SpotStatus | SpotSubscribed | SpotRefusal | SpotPong | SpotOther
+)
 
 
 class _Ohlc(Record):
@@ -272,23 +343,46 @@ def parse_spot_frame(data: Json, at: int) -> SpotFrame:
     if "method" in payload:
         return _spot_reply(check(_Reply, payload, "spot reply"))
     channel = member(payload, "channel", str, "spot frame")
-    if channel == "heartbeat":
-        return SpotHeartbeat()
-    if channel == "status":
-        rows = member(payload, "data", list, "spot status")
-        if not rows or not isinstance(rows[0], dict):
-            raise MalformedPayload("spot status", "data", "empty")
-        return SpotStatus(member(rows[0], "system", str, "spot status"))
-    if channel == "ohlc":
-        parsed = one_by_one(member(payload, "data", list, "ohlc"), lambda row: _candle(row, at), "ohlc")
-        stamp = payload.get("timestamp")
-        return Candles(
-            candles=parsed.values,
-            quarantined=parsed.quarantined,
-            snapshot=payload.get("type") == "snapshot",
-            time=None if stamp is None else parse_iso_us(stamp, "ohlc", "timestamp"),
-        )
-    return SpotOther(channel)
+    read = _CHANNELS.get(channel)
+    return SpotOther(channel) if read is None else read(payload, at)
+
+
+def _status(payload: Mapping[str, Any], _at: int) -> SpotStatus:
+    rows = member(payload, "data", list, "spot status")
+    if not rows or not isinstance(rows[0], dict):
+        raise MalformedPayload("spot status", "data", "empty")
+    return SpotStatus(member(rows[0], "system", str, "spot status"))
+
+
+def _candles(payload: Mapping[str, Any], at: int) -> Candles:
+    parsed = one_by_one(member(payload, "data", list, "ohlc"), lambda row: _candle(row, at), "ohlc")
+    stamp = payload.get("timestamp")
+    return Candles(
+        candles=parsed.values,
+        quarantined=parsed.quarantined,
+        snapshot=payload.get("type") == "snapshot",
+        time=None if stamp is None else parse_iso_us(stamp, "ohlc", "timestamp"),
+    )
+
+
+def _tickers(payload: Mapping[str, Any], _at: int) -> Tickers:
+    parsed = one_by_one(member(payload, "data", list, "ticker"), read_ticker, "ticker")
+    return Tickers(tickers=parsed.values, quarantined=parsed.quarantined)
+
+
+def _trades(payload: Mapping[str, Any], _at: int) -> Trades:
+    parsed = one_by_one(member(payload, "data", list, "trade"), read_trade, "trade")
+    snapshot = payload.get("type") == "snapshot"
+    return Trades(trades=parsed.values, quarantined=parsed.quarantined, snapshot=snapshot)
+
+
+_CHANNELS: Final[Mapping[str, Callable[[Mapping[str, Any], int], SpotFrame]]] = {
+    "heartbeat": lambda _payload, _at: SpotHeartbeat(),
+    "status": _status,
+    "ohlc": _candles,
+    "ticker": _tickers,
+    "trade": _trades,
+}
 
 
 def _spot_reply(reply: _Reply) -> SpotFrame:
@@ -299,8 +393,12 @@ def _spot_reply(reply: _Reply) -> SpotFrame:
     if reply.method != "subscribe":
         return SpotOther(reply.method)
     result = reply.result or {}
+    interval = result.get("interval")
     return SpotSubscribed(
-        symbol=member(result, "symbol", str, "subscribe"), interval=result.get("interval"), req_id=reply.req_id
+        symbol=member(result, "symbol", str, "subscribe"),
+        interval=None if interval is None else whole(result, "interval", "subscribe"),
+        req_id=reply.req_id,
+        channel=str(result.get("channel", "ohlc")),
     )
 
 
@@ -350,6 +448,18 @@ def _write_candle(candle: CandleSeen) -> dict[str, object]:
     }
 
 
+def write_spot_tickers(tickers: Sequence[SpotTicker], *, snapshot: bool = False) -> dict[str, object]:
+    """A ticker frame."""
+    kind = "snapshot" if snapshot else "update"
+    return {"channel": "ticker", "type": kind, "data": [write_ticker(ticker) for ticker in tickers]}
+
+
+def write_spot_trades(trades: Sequence[SpotTrade], *, snapshot: bool = False) -> dict[str, object]:
+    """A trade frame."""
+    kind = "snapshot" if snapshot else "update"
+    return {"channel": "trade", "type": kind, "data": [write_trade(trade) for trade in trades]}
+
+
 def write_spot_heartbeat() -> dict[str, object]:
     """A heartbeat frame."""
     return {"channel": "heartbeat"}
@@ -361,9 +471,11 @@ def write_spot_status(system: str, connection_id: int) -> dict[str, object]:
     return {"channel": "status", "type": "update", "data": [row]}
 
 
-def write_spot_subscribed(symbol: str, interval: int, req_id: int | None, at: int) -> dict[str, object]:
-    """One symbol's acknowledgement."""
-    result = {"channel": "ohlc", "interval": interval, "snapshot": True, "symbol": symbol}
+def write_spot_subscribed(
+    symbol: str, interval: int | None, req_id: int | None, at: int, channel: str = "ohlc"
+) -> dict[str, object]:
+    """One symbol's acknowledgement; only ohlc has an interval."""
+    result = without_none(channel=channel, interval=interval, snapshot=True, symbol=symbol)
     return _stamped(at, req_id, method="subscribe", result=result, success=True)
 
 
@@ -415,9 +527,12 @@ def parse_spot_request(data: Json) -> SpotSubscribe | SpotPing:
     return check(_SpotRequest, {"request": flat}, "spot request").request
 
 
-def write_spot_subscribe(symbols: Sequence[str], req_id: int, interval: int = BASE_INTERVAL) -> dict[str, object]:
-    """Ask for ohlc of `symbols`; one acknowledgement a symbol comes back."""
-    params = {"channel": "ohlc", "symbol": list(symbols), "interval": interval, "snapshot": True}
+def write_spot_subscribe(
+    symbols: Sequence[str], req_id: int, interval: int = BASE_INTERVAL, channel: str = "ohlc"
+) -> dict[str, object]:
+    """Ask for a channel of `symbols`; one acknowledgement a symbol comes back. Only ohlc takes an interval."""
+    chosen = {"interval": interval} if channel == "ohlc" else {}
+    params = {"channel": channel, "symbol": list(symbols), **chosen, "snapshot": True}
     return {"method": "subscribe", "params": params, "req_id": req_id}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -12,99 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.codec import encode as journal
-from protocol.kraken import futures_rest, futures_ws, orders, spot
+from protocol.kraken import futures_rest, orders
 from protocol.kraken.wire import MalformedPayload, Parsed, Refused, decode, encode, parse_iso_us
-from protocol.messages.base import Message, from_edge
-from protocol.messages.futures import (
-    Account,
-    AccountSeen,
-    CommandAnswered,
-    Fill,
-    OpenOrder,
-    OrderSeen,
-    PlaceOrder,
-    Position,
-    PositionsSeen,
-    TickerSeen,
-)
-from protocol.messages.spot import CandleSeen
+from protocol.messages.base import Message
+from protocol.messages.futures import CommandAnswered
+from tests.fakes.kraken_payloads import AT, FILL, ORDER, PLACE, POSITION, READERS, answer
 
-AT = 1_767_571_200_000_000
-ONE = Decimal(1)
-ORDER = OpenOrder(
-    order_id="o", client_order_id="c", symbol="PF_XBTUSD", side="buy", order_type="stp", size=ONE, filled=ONE,
-    limit_price=ONE, stop_price=ONE, reduce_only=True, trigger="mark",
-)  # fmt: skip
-FILL = Fill(
-    fill_id="f", order_id="o", client_order_id="c", symbol="PF_XBTUSD", side="buy", size=ONE, price=ONE, time=AT,
-    fill_type="taker", fee_usd=ONE,
-)  # fmt: skip
-POSITION = Position(symbol="PF_XBTUSD", size=ONE, entry_price=ONE, liquidation_price=ONE, margin_usd=ONE)
-ACCOUNT = Account(
-    equity_usd=ONE, balance_usd=ONE, available_margin_usd=ONE, initial_margin_usd=ONE, maintenance_margin_usd=ONE
-)
-PLACE = from_edge(
-    PlaceOrder, AT, client_order_id="c", signal_id="", role="entry", symbol="PF_XBTUSD", side="buy", order_type="mkt",
-    size=ONE,
-)  # fmt: skip
-TICKER = from_edge(
-    TickerSeen, AT, symbol="PF_XBTUSD", mark=ONE, index=ONE, bid=ONE, ask=ONE, last=ONE, funding_rate=ONE,
-    suspended=False, post_only=False, time=AT,
-)  # fmt: skip
-CANDLE = from_edge(
-    CandleSeen, AT, symbol="BTC/USD", timeframe="15m", open_time_ms=AT // 1000, open=1.0, high=1.0, low=1.0, close=1.0,
-    volume=1.0, final=True,
-)  # fmt: skip
-
-
-def answer() -> dict[str, object]:
-    """An order that traded at once."""
-    said = orders.answered(PLACE, AT, "placed", "placed", order_id="o")
-    return orders.write_answer(PLACE, said, [FILL], AT)
-
-
-def frame(data: bytes) -> object:
-    """A futures frame, with an order that was shown."""
-    return futures_ws.parse_futures_frame(data, AT, {"o": ORDER})
-
-
-READERS: dict[str, tuple[dict[str, object], Callable[[bytes], object]]] = {
-    "ohlc": (spot.write_ohlc("XXBTZUSD", [CANDLE]), lambda data: spot.parse_ohlc(data, "BTC/USD", "15m", AT)),
-    "time": (spot.write_time(AT), spot.parse_time),
-    "candles": (spot.write_spot_candles([CANDLE], AT), lambda data: spot.parse_spot_frame(data, AT)),
-    "acknowledged": (
-        spot.write_spot_subscribed("BTC/USD", 15, 1, AT),
-        lambda data: spot.parse_spot_frame(data, AT),
-    ),
-    "status": (spot.write_spot_status("online", 1), lambda data: spot.parse_spot_frame(data, AT)),
-    "asking spot": (spot.write_spot_subscribe(["BTC/USD"], 1), spot.parse_spot_request),
-    "openorders": (futures_rest.write_open_orders([ORDER], AT), futures_rest.parse_open_orders),
-    "openpositions": (futures_rest.write_open_positions([POSITION], AT), futures_rest.parse_open_positions),
-    "fills": (futures_rest.write_fills([FILL], AT), futures_rest.parse_fills),
-    "accounts": (futures_rest.write_accounts(ACCOUNT, AT), futures_rest.parse_accounts),
-    "tickers": (futures_rest.write_tickers([TICKER], AT), lambda data: futures_rest.parse_tickers(data, AT)),
-    "answer": (answer(), lambda data: orders.parse_answer(PLACE, data, AT)),
-    "cancel all": (orders.write_cancel_all(["o"], None, AT), orders.parse_cancel_all),
-    "ticker": (futures_ws.write_ticker(TICKER), frame),
-    "order": (
-        futures_ws.write_order(from_edge(OrderSeen, AT, order=ORDER, open=True, reason="x")),
-        frame,
-    ),
-    "order gone": (
-        futures_ws.write_order_gone(from_edge(OrderSeen, AT, order=ORDER, open=False, reason="x")),
-        frame,
-    ),
-    "orders snapshot": (futures_ws.write_orders_snapshot([ORDER], AT), frame),
-    "fills frame": (futures_ws.write_fills_frame([FILL]), frame),
-    "positions": (
-        futures_ws.write_positions(from_edge(PositionsSeen, AT, positions=(POSITION,), sequence=1)),
-        frame,
-    ),
-    "balances": (futures_ws.write_balances(from_edge(AccountSeen, AT, account=ACCOUNT, sequence=1)), frame),
-    "heartbeat": (futures_ws.write_heartbeat(AT), frame),
-    "subscribed": (futures_ws.write_subscribed("ticker", ["PF_XBTUSD"]), frame),
-    "asking futures": (futures_ws.write_subscribe("ticker", ["PF_XBTUSD"]), futures_ws.parse_futures_request),
-}
 JUNK: Any = st.sampled_from(
     [
         None,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from protocol.kraken import futures_rest, futures_ws, orders, spot
+from protocol.kraken import account, batch, futures_rest, futures_ws, markets, orders, spot
+from protocol.kraken.account import LogEntry
 from protocol.kraken.wire import MalformedPayload, Refused
 from protocol.messages.base import from_edge
 from protocol.messages.futures import (
@@ -101,7 +102,15 @@ def test_spot_frames_read() -> None:
     assert spot.parse_spot_frame(recorded("spot_ws_heartbeat"), AT) == spot.SpotHeartbeat()
     assert spot.parse_spot_frame(recorded("spot_ws_status"), AT) == spot.SpotStatus("online")
     assert spot.parse_spot_frame(recorded("spot_ws_pong"), AT) == spot.SpotPong(42)
-    assert spot.parse_spot_frame(recorded("spot_ws_trade_update"), AT) == spot.SpotOther("trade")
+    ticker = spot.parse_spot_frame(recorded("spot_ws_ticker_snapshot"), AT)
+    assert isinstance(ticker, spot.Tickers)
+    assert [(t.symbol, t.last) for t in ticker.tickers] == [("BTC/USD", Decimal("105899.4"))]
+    trades = spot.parse_spot_frame(recorded("spot_ws_trade_update"), AT)
+    assert isinstance(trades, spot.Trades)
+    assert [(t.trade_id, t.side, t.time) for t in trades.trades] == [
+        (10218208, "buy", 1_696_613_755_440_295),
+        (10218209, "sell", 1_696_613_756_123_456),
+    ]
 
 
 def test_a_candle_of_an_interval_we_do_not_use_is_set_aside() -> None:
@@ -242,8 +251,78 @@ def test_control_events_read() -> None:
     error = parse(recorded("futures_ws_error_invalid_product"), AT)
     assert error == futures_ws.FuturesRefusal("error", "Invalid product id")
     assert isinstance(parse(recorded("futures_ws_alert_already_subscribed"), AT), futures_ws.FuturesRefusal)
-    assert parse(recorded("futures_ws_book_delta"), AT) == futures_ws.FuturesOther("book")
-    assert parse(recorded("futures_ws_trade_snapshot"), AT) == futures_ws.FuturesOther("trade_snapshot")
+
+
+def test_feeds_that_are_no_messages_of_ours_read() -> None:
+    """Books, trades, bookings, notices, the short ticker."""
+
+    def values(name: str) -> tuple[object, ...]:
+        frame = futures_ws.parse_futures_frame(recorded(f"futures_ws_{name}"), AT)
+        assert isinstance(frame, futures_ws.Shown)
+        assert not frame.quarantined
+        return frame.values
+
+    (book,) = values("book_snapshot")
+    assert isinstance(book, markets.Book)
+    assert (book.symbol, book.bids[0], book.sequence) == ("PI_XBTUSD", (Decimal("34892.5"), 6385), 326072249)
+    (change,) = values("book_delta")
+    assert isinstance(change, markets.BookChange)
+    assert (change.side, change.size, change.sequence) == ("sell", 0, 326094134)
+    older, newer = values("trade_snapshot")
+    assert isinstance(older, markets.Trade)
+    assert isinstance(newer, markets.Trade)
+    assert (older.price, newer.price) == (34891, 34893)
+    assert isinstance(values("trade")[0], markets.Trade)
+    assert values("ticker_lite") == (markets.Lite(symbol="PF_XBTUSD", bid=Decimal("76911.0"), ask=Decimal("76912.0")),)
+    (booking,) = values("account_log_funding")
+    assert isinstance(booking, LogEntry)
+    assert (booking.info, booking.realized_funding) == ("funding rate change", Decimal("-0.72105"))
+    (notice,) = values("notifications")
+    assert isinstance(notice, markets.Notice)
+    assert (notice.kind, notice.downtime_minutes) == ("maintenance", 15)
+
+
+def test_public_market_data_by_rest_reads() -> None:
+    """Books, executions, funding, charts, fees, the state of a contract, notices, tickers of spot."""
+    book = markets.parse_order_book(recorded("futures_rest_orderbook"), "PF_XBTUSD")
+    assert (book.bids[0], book.asks[0]) == ((105900, Decimal("0.5")), (105950, Decimal("0.3")))
+    page = markets.parse_market_executions(recorded("futures_rest_market_executions"), "PF_XBTUSD")
+    assert [(t.side, t.price) for t in page.trades] == [("buy", 90766), ("sell", 90771)]
+    assert page.more == "test_token_123"
+    rates = markets.parse_funding_rates(recorded("futures_rest_historical_funding_rates")).values
+    assert [r.relative for r in rates] == [Decimal("0.0000172051"), Decimal("0.000018645"), Decimal("-0.0000028493")]
+    for name, volume in (("trade", 319499.0), ("mark", 0.0)):
+        chart = markets.parse_chart(recorded(f"futures_rest_candles_{name}"))
+        assert (len(chart.candles), chart.candles[0].volume, chart.more) == (3, volume, False)
+    (fees,) = markets.parse_fee_schedules(recorded("futures_rest_feeschedules")).values
+    assert (len(fees.tiers), fees.tiers[0].taker_pct) == (8, Decimal("0.05"))
+    (status,) = markets.parse_instruments_status(recorded("futures_rest_instruments_status")).values
+    assert (status.symbol, status.dislocated, status.margin_multiplier) == ("PF_COMPUSD", False, 1)
+    general, settlement = markets.parse_notifications(recorded("futures_rest_notifications")).values
+    assert (general.effective, settlement.effective) == (None, 1_530_284_400_000_000)
+    ticker = spot.parse_ticker(recorded("spot_rest_ticker"), "BTC/USD")
+    assert (ticker.bid, ticker.last, ticker.volume) == (
+        Decimal("52609.5"),
+        Decimal("52641.1"),
+        Decimal("7954.00219674"),
+    )
+
+
+def test_the_account_beside_its_orders_reads() -> None:
+    """Preferences and the dead man's switch."""
+    leverage = account.parse_leverage_preferences(recorded("futures_rest_leveragepreferences")).values
+    assert leverage == (("PF_XBTUSD", Decimal(10)),)
+    assert account.parse_pnl_preferences(recorded("futures_rest_pnlpreferences")).values == (("PF_XBTUSD", "BTC"),)
+    switch = account.parse_cancel_all_after(recorded("futures_rest_cancelallordersafter"))
+    assert switch.fires_at is not None
+    assert switch.fires_at - switch.now == 60_000_000
+
+
+def test_a_batch_is_answered_row_by_row() -> None:
+    """A placement and a cancellation; a wish without a row is unknown."""
+    cancel = from_edge(CancelOrder, AT, "c", symbol="PF_XBTUSD", order_id="e35d61dd-8a30-4d5f-a574-b5593ef0c051")
+    parsed = batch.parse_batch([place(), cancel, place()], recorded("futures_rest_batchorder"), AT)
+    assert [m.outcome for m in parsed.values if isinstance(m, CommandAnswered)] == ["placed", "cancelled", "unknown"]
 
 
 def test_the_ticker_s_rate_is_the_relative_one() -> None:

@@ -21,12 +21,12 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install paper smoke backtest test check format bench lock clean
+.PHONY: help install paper smoke backtest test integration check format bench lock clean
 
 help: ## this page
 	@echo "$(BOLD)kraken-smc$(PLAIN): trades Kraken Futures perpetuals on signals from spot candles"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  $(BOLD)make %-9s$(PLAIN) %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  $(BOLD)make %-12s$(PLAIN) %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "$(DIM)Start with$(PLAIN) make paper $(DIM)(nothing real is traded; Ctrl-C stops). Options go in ARGS:$(PLAIN)"
 	@echo "  make paper ARGS='--speed 600 --for 2h'"
@@ -48,6 +48,9 @@ backtest: $(RUN) ## one backtest; say of what in ARGS
 
 test: $(DEV) ## the whole suite with coverage; fails under the floor set in pyproject.toml
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered $(ARGS)
+
+integration: $(DEV) ## signals of 24 symbols in one process over synthetic history; about two minutes
+	@$(BIN)/python -m tests.integration.many_symbols
 
 check: $(DEV) ## lint, format, types, layers: all that needs no run
 	@$(BIN)/ruff check .

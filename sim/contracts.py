@@ -1,4 +1,4 @@
-"""The contracts of the simulated exchange: Kraken's published rules for PF_XBTUSD and PF_ETHUSD, plausible ones for others.
+"""The contracts of the simulated exchange: Kraken's published rules for bitcoin and ether, plausible ones for others.
 
 Live runs read the rules from the exchange at start and never from here.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
+
+from msgspec.structs import replace
 
 from protocol.messages.futures import Instrument
 
@@ -50,8 +52,31 @@ def _linear(symbol: str, tick: Decimal, lot: Decimal, max_position: Decimal, lev
     )
 
 
+PI_XBT_LEVELS: Final = _levels(
+    ("0", "2", "1"),
+    ("500000", "4", "2"),
+    ("1000000", "6", "3"),
+    ("3000000", "10", "5"),
+    ("6000000", "15", "7.5"),
+    ("12000000", "25", "12.5"),
+    ("20000000", "30", "15"),
+    ("50000000", "40", "20"),
+)
+
+
+def _inverse(symbol: str, tick: Decimal, max_position: Decimal) -> Instrument:
+    """One US dollar a contract, margined in the coin."""
+    linear = _linear(symbol, tick, Decimal(1), max_position, PI_XBT_LEVELS)
+    return replace(linear, inverse=True)
+
+
 PF_XBTUSD: Final = _linear("PF_XBTUSD", Decimal(1), Decimal("0.0001"), Decimal(1200), CLASS_A)
 PF_ETHUSD: Final = _linear("PF_ETHUSD", Decimal("0.1"), Decimal("0.001"), Decimal(16000), CLASS_A)
+INVERSE: Final = {
+    "PF_XBTUSD": _inverse("PI_XBTUSD", Decimal("0.5"), Decimal(75_000_000)),
+    "PF_ETHUSD": _inverse("PI_ETHUSD", Decimal("0.05"), Decimal(45_000_000)),
+}
+"""Linear perpetual -> the inverse one on the same coin. Listed by the venue for its clients; this system trades none of them."""
 KNOWN: Final = {contract.symbol: contract for contract in (PF_XBTUSD, PF_ETHUSD)}
 
 

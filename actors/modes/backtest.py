@@ -195,7 +195,7 @@ def summary(settings: Settings, tape: Tape, result: Result, stage: Stage) -> dic
     """What `--json` prints: the metrics by name, every trade, the digest, and what was assumed."""
     books = stage.engine.books
     trades = result.of(TradeClosed)
-    metrics = measure(trades, result.equity, fees_usd=books.fees_usd, funding_usd=books.funding_usd)
+    metrics = measure(trades, result.equity, fees_usd=books.fees, funding_usd=books.funding)
     candles = len(settings.symbols) * (tape.end_us - tape.start_us) // (TIMEFRAME_MS["15m"] * 1000)
     return {
         **msgspec.to_builtins(metrics),

@@ -14,7 +14,8 @@ import msgspec
 from protocol.messages.base import Message
 from protocol.units import OrderSide, Side
 
-OrderType = Literal["lmt", "post", "ioc", "mkt", "stp", "take_profit"]
+OrderType = Literal["lmt", "post", "ioc", "mkt", "fok", "stp", "take_profit", "trailing_stop"]
+"""Kraken's words. This system sends neither `fok` nor `trailing_stop`."""
 Role = Literal["entry", "stop", "target", "exit", "flatten"]
 Wish = Literal["place", "edit", "cancel"]
 Outcome = Literal["placed", "edited", "cancelled", "filled", "rejected", "not_found", "unknown"]

@@ -49,7 +49,7 @@ def unfit(state: State, instruments: Rules, order: OpenOrder, taker_fee_pct: Dec
     crosses = order.limit_price is not None and rules.crosses(order.side, order.limit_price, tick)
     if order.order_type == "post" and crosses:
         return "postWouldExecute"
-    if order.order_type == "ioc" and not crosses:
+    if order.order_type in ("ioc", "fok") and not crosses:
         return "iocWouldNotExecute"
     if order.reduce_only:
         return None if margin.reducible(state, order.symbol, order.side) else "wouldNotReducePosition"

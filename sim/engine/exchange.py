@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -35,9 +35,13 @@ from protocol.ports import Command
 from protocol.units import MILLISECOND_US, SECOND_US
 from sim.engine import margin, sums
 from sim.engine.matching import Matching
-from sim.engine.state import Books, State, from_bytes, to_bytes
+from sim.engine.state import Books, State, Working, from_bytes, to_bytes
 from sim.engine.sums import ZERO
+from sim.engine.terms import USUAL, Terms
 from sim.tick import Tick
+
+FILLS_SHOWN: Final = 100
+"""A snapshot's fills, as Kraken's REST gives them in one answer."""
 
 
 class Answer(NamedTuple):
@@ -59,7 +63,7 @@ class Answer(NamedTuple):
 class Engine:
     """One account on one exchange.
 
-    `equity_usd` is what the account starts with; fees and slippage are percent. `depth_usd` is what the book holds at each price
+    `equity_usd` is what the account starts with, and `equity_coin` what that of each inverse contract starts with; fees and slippage are percent. `depth_usd` is what the book holds at each price
     and to each new order and tick: a larger order is filled in parts, and perhaps not whole. None: it is endlessly deep.
     `revalue_s`: while a position is open,
     positions and account are reported again once in so many seconds, as soon as every held contract has ticked.
@@ -73,19 +77,18 @@ class Engine:
         instruments: Sequence[Instrument],
         equity_usd: Decimal,
         *,
+        equity_coin: Decimal = Decimal(10),
         taker_fee_pct: Decimal = Decimal("0.05"),
         maker_fee_pct: Decimal = Decimal("0.02"),
         slippage_pct: Decimal = Decimal("0.01"),
         depth_usd: Decimal | None = None,
         revalue_s: int = 900,
     ) -> None:
-        for instrument in instruments:
-            if instrument.inverse:
-                raise ValueError(f"{instrument.symbol}: the simulated exchange has linear contracts only")
         self.rules = {instrument.symbol: instrument for instrument in instruments}
         self.revalue_us = revalue_s * SECOND_US
+        self.equity_coin = equity_coin
         self.matching = Matching(
-            State(books=Books(start_usd=equity_usd)),
+            State(books=Books(start=equity_usd), coins=self._coin_accounts()),
             self.rules,
             taker_fee_pct=taker_fee_pct,
             maker_fee_pct=maker_fee_pct,
@@ -98,13 +101,16 @@ class Engine:
         """What it remembers. To be read only."""
         return self.matching.state
 
+    def _coin_accounts(self) -> dict[str, Books]:
+        return {i.symbol: Books(start=self.equity_coin) for i in self.rules.values() if i.inverse}
+
     # --- what the world asks of it --------------------------------------------------------------------------
 
     def send(self, command: Command, at: int) -> list[Message]:
         """Carry out one wish: `FillSeen`*, `CommandAnswered`, then the private streams' reports."""
         return self.answer(command, at).messages
 
-    def answer(self, command: Command, at: int) -> Answer:
+    def answer(self, command: Command, at: int, terms: Terms = USUAL) -> Answer:
         """`send` with its two halves apart. A refusal is an answer, never an exception."""
         self.state.now = at
         stream: list[Message] = []
@@ -114,9 +120,9 @@ class Engine:
                 if command.reduce_only:
                     reducible = margin.reducible(self.state, command.symbol, command.side)
                     reduced = max(command.size - reducible, ZERO) or None
-                outcome, status, order_id = self.matching.place(command, stream)
+                outcome, status, order_id = self.matching.place(command, terms, stream)
             case EditOrder():
-                outcome, status, order_id = self.matching.edit(command, stream)
+                outcome, status, order_id = self.matching.edit(command, terms, stream)
             case CancelOrder():
                 outcome, status, order_id = self.matching.cancel(command, stream)
         self._report_fills(stream)
@@ -136,6 +142,12 @@ class Engine:
         reply = [_replied(fill, at) for fill in _executed_at_once(order_id, stream)]
         return Answer((*reply, answered), tuple(stream), reduced)
 
+    def cancel_all(self, symbol: str | None, reason: str, at: int) -> tuple[list[Working], list[Message]]:
+        """Take every order off the book, stops too (of one contract if told): the orders, and what the streams say of it."""
+        self.state.now = at
+        stream: list[Message] = []
+        return self.matching.cancel_all(symbol, reason, stream), stream
+
     def move(self, tick: Tick) -> list[Message]:
         """The market moved: `TickerSeen`, then what triggers, resting limits and liquidation did."""
         state, symbol = self.state, tick.symbol
@@ -148,7 +160,7 @@ class Engine:
             if state.working:
                 self.matching.work(symbol, tick, out)
             if symbol in state.holdings:
-                self.matching.liquidate(out)
+                self.matching.liquidate(symbol, out)
         self._revalue(tick.at, out)
         self._report_fills(out)
         return out
@@ -187,7 +199,7 @@ class Engine:
             began_at=at,
             orders=tuple(working.order for working in self.state.working.values()),
             positions=self.positions(),
-            fills=tuple(self.state.fills),
+            fills=tuple(self.state.fills[-FILLS_SHOWN:]),
             account=self.account(),
         )
 
@@ -211,9 +223,9 @@ class Engine:
         return from_edge(InstrumentsSeen, at, at, instruments=tuple(self.rules.values()))
 
     def levels(self, symbol: str) -> tuple[Decimal, ...]:
-        """Marks at which something would happen: triggers, resting limits, and the account's liquidation.
+        """Marks at which something would happen: triggers on mark, resting limits, and the account's liquidation.
 
-        Ascending. When several contracts are held each gets an equal share of what may be lost, so none of them is
+        Ascending. A trigger on another price, or a trailing stop, wants every tick. When several contracts are held each gets an equal share of what may be lost, so none of them is
         liquidated before one of them has crossed its level. A limit fills on bid or ask, which follow the mark: from its
         level on every tick must be visited.
         """
@@ -224,7 +236,8 @@ class Engine:
                 prices += [p for p in (order.stop_price, order.limit_price) if p is not None][:1]
         holding = self.state.holdings.get(symbol)
         if holding is not None:
-            share = margin.surplus(self.state, self.rules) / len(self.state.holdings)
+            name = margin.account_of(self.rules[symbol])
+            share = margin.surplus(self.state, self.rules, name) / len(margin.held_in(self.state, name))
             price = sums.price_at_loss(holding, self.state.ticks[symbol].mark, share)
             prices += [] if price is None else [price]
         return tuple(sorted(prices))
@@ -242,7 +255,7 @@ class Engine:
 
     @property
     def books(self) -> Books:
-        """Realised profit, fees and funding since the account was opened."""
+        """Realised profit, fees and funding since the account was opened, in US dollars."""
         return self.state.books
 
     @property
@@ -262,13 +275,16 @@ class Engine:
 
     def positions(self) -> tuple[Position, ...]:
         """All open positions, by symbol."""
-        surplus = margin.surplus(self.state, self.rules)
-        holdings = sorted(self.state.holdings.items())
-        return tuple(margin.position(self.state, self.rules, holding, surplus) for _, holding in holdings)
+        state, named = self.state, self.rules
+        surplus = {name: margin.surplus(state, named, name) for name in ("", *state.coins)} if state.holdings else {}
+        return tuple(
+            margin.position(state, named, holding, surplus[margin.account_of(named[symbol])])
+            for symbol, holding in sorted(state.holdings.items())
+        )
 
-    def account(self) -> Account:
-        """Balances and margin at the last moment seen."""
-        return margin.account(self.state, self.rules)
+    def account(self, name: str = margin.DOLLARS) -> Account:
+        """Balances and margin at the last moment seen: of the dollar account, or of an inverse contract's in its coin."""
+        return margin.account(self.state, self.rules, name)
 
     def save(self) -> bytes:
         """The whole account and book, to be kept across a restart. The rules and fees are not in it."""
@@ -283,6 +299,7 @@ class Engine:
             raise ValueError(
                 f"the saved account holds {', '.join(unknown)}: list these contracts or start a new account"
             )
+        state.coins = {**self._coin_accounts(), **state.coins}
         self.matching.state = state
 
     # --- reports --------------------------------------------------------------------------------------------

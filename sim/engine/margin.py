@@ -1,75 +1,94 @@
-"""What the account is worth and what it may still do: equity, margin, positions as reported, affordability.
+"""What an account is worth and what it may still do: equity, margin, positions as reported, affordability.
 
-Reads the state and never changes it. The formulas are in `sums`.
+Dollars margin all linear contracts together; every inverse contract has an account of its own in its coin. An account is named by
+the inverse contract it belongs to, the dollar account by "". Reads the state and never changes it. The formulas are in `sums`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Final
 
 from protocol.messages.futures import Account, Instrument, OpenOrder, Position
 from protocol.units import OrderSide
 from sim.engine import rules, sums
-from sim.engine.state import Holding, State
+from sim.engine.state import Books, Holding, State
 from sim.engine.sums import ZERO
 
 Rules = Mapping[str, Instrument]
+DOLLARS: Final = ""
+
+
+def account_of(instrument: Instrument) -> str:
+    """The account that margins a contract."""
+    return instrument.symbol if instrument.inverse else DOLLARS
+
+
+def books(state: State, name: str) -> Books:
+    """The totals of an account."""
+    return state.coins[name] if name else state.books
+
+
+def held_in(state: State, name: str) -> list[Holding]:
+    """The positions of an account."""
+    return [h for h in state.holdings.values() if (h.symbol == name if name else not h.inverse)]
 
 
 def funding_due(state: State, holding: Holding, until: int) -> Decimal:
     """Funding this position has accrued and not realised, as a cost."""
-    return sums.funding_due(holding, state.rates[holding.symbol].usd, until)
+    return sums.funding_due(holding, state.rates[holding.symbol].absolute, until)
 
 
-def total_funding_due(state: State) -> Decimal:
-    """The same for all positions, at the last moment seen."""
-    return sum((funding_due(state, holding, state.now) for holding in state.holdings.values()), ZERO)
+def total_funding_due(state: State, name: str = DOLLARS) -> Decimal:
+    """The same for all positions of an account, at the last moment seen."""
+    return sum((funding_due(state, holding, state.now) for holding in held_in(state, name)), ZERO)
 
 
-def unrealised(state: State) -> Decimal:
-    """Profit of all positions at their marks."""
+def unrealised(state: State, name: str = DOLLARS) -> Decimal:
+    """Profit of all positions of an account at their marks."""
     ticks = state.ticks
-    return sum((sums.unrealised(h, ticks[h.symbol].mark) for h in state.holdings.values()), ZERO)
+    return sum((sums.unrealised(h, ticks[h.symbol].mark) for h in held_in(state, name)), ZERO)
 
 
-def equity(state: State) -> Decimal:
+def equity(state: State, name: str = DOLLARS) -> Decimal:
     """Cash, unrealised profit and accrued funding."""
-    return state.books.balance_usd + unrealised(state) - total_funding_due(state)
+    return books(state, name).balance + unrealised(state, name) - total_funding_due(state, name)
 
 
-def surplus(state: State, instruments: Rules) -> Decimal:
+def surplus(state: State, instruments: Rules, name: str = DOLLARS) -> Decimal:
     """What may be lost before the account is liquidated; below zero it is."""
-    marks = {symbol: state.ticks[symbol].mark for symbol in state.holdings}
-    return sums.surplus(state.books, state.holdings.values(), marks, instruments)
+    holdings = held_in(state, name)
+    marks = {holding.symbol: state.ticks[holding.symbol].mark for holding in holdings}
+    return sums.surplus(books(state, name), holdings, marks, instruments)
 
 
-def position(state: State, instruments: Rules, holding: Holding, surplus_usd: Decimal) -> Position:
-    """A position as the exchange reports it."""
+def position(state: State, instruments: Rules, holding: Holding, surplus: Decimal) -> Position:
+    """A position as the exchange reports it; `surplus` is its account's. Money of an inverse contract is in its coin."""
     mark = state.ticks[holding.symbol].mark
     return Position(
         symbol=holding.symbol,
         size=holding.size,
         entry_price=holding.entry_price,
-        liquidation_price=sums.price_at_loss(holding, mark, surplus_usd),
+        liquidation_price=sums.price_at_loss(holding, mark, surplus),
         unrealized_pnl_usd=sums.unrealised(holding, mark),
-        margin_usd=sums.initial_margin(instruments[holding.symbol], holding.cost_usd),
+        margin_usd=sums.initial_margin(instruments[holding.symbol], holding.size, holding.cost),
     )
 
 
-def account(state: State, instruments: Rules) -> Account:
-    """Balances and margin at the last moment seen."""
-    holdings = state.holdings.values()
-    worth = equity(state)
+def account(state: State, instruments: Rules, name: str = DOLLARS) -> Account:
+    """Balances and margin at the last moment seen; of a coin account they are in its coin, whatever the names say."""
+    holdings = held_in(state, name)
+    worth = equity(state, name)
     return Account(
         equity_usd=worth,
-        balance_usd=state.books.balance_usd,
-        available_margin_usd=worth - initial_margin_with_orders(state, instruments),
-        initial_margin_usd=sum((sums.initial_margin(instruments[h.symbol], h.cost_usd) for h in holdings), ZERO),
+        balance_usd=books(state, name).balance,
+        available_margin_usd=worth - initial_margin_with_orders(state, instruments, name),
+        initial_margin_usd=sum((sums.initial_margin(instruments[h.symbol], h.size, h.cost) for h in holdings), ZERO),
         maintenance_margin_usd=sum(
-            (sums.maintenance_margin(instruments[h.symbol], h.cost_usd) for h in holdings), ZERO
+            (sums.maintenance_margin(instruments[h.symbol], h.size, h.cost) for h in holdings), ZERO
         ),
-        unrealized_funding_usd=-total_funding_due(state),
+        unrealized_funding_usd=-total_funding_due(state, name),
     )
 
 
@@ -89,26 +108,30 @@ def unaffordable(
     The order itself does not count among the resting ones.
     """
     symbol, change = order.symbol, order.size * rules.SIGNED[order.side]
+    instrument = instruments[symbol]
     holding = state.holdings.get(symbol)
     held = holding.size if holding is not None else ZERO
     if held * change < 0 and abs(change) <= abs(held):
         return None
     beside = [other for other in _resting(state, symbol, order.order_id) if other.side == order.side]
     size = held + change + sum((other.size * rules.SIGNED[other.side] for other in beside), ZERO)
-    if abs(size) > instruments[symbol].max_position:
+    if abs(size) > instrument.max_position:
         return "maxPositionViolation"
-    before = _margin(state, instruments, symbol, ZERO, order.order_id)
-    after = _margin(state, instruments, symbol, change * price, order.order_id)
-    needed = after - before + sums.fee(change * price, taker_fee_pct)
-    free = equity(state) - initial_margin_with_orders(state, instruments, order.order_id)
+    worth = sums.value(change, price, inverse=instrument.inverse)
+    before = _margin(state, instruments, symbol, without=order.order_id)
+    after = _margin(state, instruments, symbol, (change, worth), without=order.order_id)
+    needed = after - before + sums.fee(worth, taker_fee_pct)
+    name = account_of(instrument)
+    free = equity(state, name) - initial_margin_with_orders(state, instruments, name, order.order_id)
     return "insufficientAvailableFunds" if needed > free else None
 
 
-def initial_margin_with_orders(state: State, instruments: Rules, without: str = "") -> Decimal:
-    """Initial margin of positions and resting orders, except the order `without`."""
+def initial_margin_with_orders(state: State, instruments: Rules, name: str = DOLLARS, without: str = "") -> Decimal:
+    """Initial margin of an account's positions and resting orders, except the order `without`."""
     symbols = dict.fromkeys(state.holdings)
     symbols.update(dict.fromkeys(working.order.symbol for working in state.working.values()))
-    return sum((_margin(state, instruments, symbol, ZERO, without) for symbol in symbols), ZERO)
+    here = [symbol for symbol in symbols if account_of(instruments[symbol]) == name]
+    return sum((_margin(state, instruments, symbol, without=without) for symbol in here), ZERO)
 
 
 def _resting(state: State, symbol: str, without: str) -> list[OpenOrder]:
@@ -121,16 +144,28 @@ def _resting(state: State, symbol: str, without: str) -> list[OpenOrder]:
     ]
 
 
-def _margin(state: State, instruments: Rules, symbol: str, more_usd: Decimal, without: str) -> Decimal:
-    """Initial margin of a position and whichever side of its orders needs more, with `more_usd` (signed) added."""
-    holding = state.holdings.get(symbol)
-    cost = holding.cost_usd if holding is not None else ZERO
-    orders = [_value(order) for order in _resting(state, symbol, without)]
-    long_side = cost + sum((max(value, ZERO) for value in (*orders, more_usd)), ZERO)
-    short_side = cost + sum((min(value, ZERO) for value in (*orders, more_usd)), ZERO)
-    instrument = instruments[symbol]
-    return max(sums.initial_margin(instrument, long_side), sums.initial_margin(instrument, short_side))
+def _margin(
+    state: State,
+    instruments: Rules,
+    symbol: str,
+    more: tuple[Decimal, Decimal] = (ZERO, ZERO),
+    *,
+    without: str,
+) -> Decimal:
+    """Initial margin of a position and whichever side of its orders needs more, with `more` (signed size, value) added."""
+    holding, instrument = state.holdings.get(symbol), instruments[symbol]
+    size, cost = (holding.size, holding.cost) if holding is not None else (ZERO, ZERO)
+    orders = [_signed(order, instrument) for order in _resting(state, symbol, without)]
+    needed = []
+    for sign in (1, -1):
+        side = [(change, worth) for change, worth in (*orders, more) if change * sign > 0]
+        whole = size + sum((change for change, _ in side), ZERO), cost + sum((worth for _, worth in side), ZERO)
+        needed.append(sums.initial_margin(instrument, *whole))
+    return max(needed)
 
 
-def _value(order: OpenOrder) -> Decimal:
-    return order.size * (order.limit_price or ZERO) * rules.SIGNED[order.side]
+def _signed(order: OpenOrder, instrument: Instrument) -> tuple[Decimal, Decimal]:
+    """Size and value of a resting order, above zero for a rising long."""
+    size = order.size * rules.SIGNED[order.side]
+    price = order.limit_price
+    return size, ZERO if price is None else sums.value(size, price, inverse=instrument.inverse)

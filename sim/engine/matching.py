@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -27,11 +27,13 @@ from protocol.messages.futures import (
 )
 from protocol.units import HOUR_US, MILLISECOND_US
 from sim.engine import checks, margin, rules, sums
-from sim.engine.state import Ended, FundingRate, Holding, State, Working
+from sim.engine.state import Books, Ended, FundingRate, Holding, LogEntry, State, Trail, Working
 from sim.engine.sums import ZERO
+from sim.engine.terms import Terms
 from sim.tick import Tick
 
-FILLS_KEPT: Final = 100
+FILLS_KEPT: Final = 500
+LOG_KEPT: Final = 1000
 ENDED_KEPT: Final = 200
 IMMEDIATE_FAILED: Final = "ioc_order_failed_because_it_would_not_be_executed"
 Verdict = tuple[Outcome, str, str | None]
@@ -60,7 +62,7 @@ class Matching:
 
     # --- wishes ---------------------------------------------------------------------------------------------
 
-    def place(self, wish: PlaceOrder, out: list[Message]) -> Verdict:
+    def place(self, wish: PlaceOrder, terms: Terms, out: list[Message]) -> Verdict:
         state = self.state
         key = ("named", wish.client_order_id) if wish.client_order_id else ("number", state.orders_taken)
         order = OpenOrder(
@@ -74,15 +76,20 @@ class Matching:
             limit_price=None if wish.order_type == "mkt" else wish.limit_price,
             stop_price=wish.stop_price,
             reduce_only=wish.reduce_only,
-            trigger="mark" if wish.order_type in rules.TRIGGERS else None,
+            trigger=terms.trigger if wish.order_type in rules.TRIGGERS else None,
         )
+        order = self._trailing(order, terms.trail)
         late = wish.process_before is not None and state.now > wish.process_before
         refusal = checks.refusal(state, self.instruments, order, late=late, taker_fee_pct=self.taker_fee_pct)
         if refusal is not None:
             # An id that exists proves that an earlier request arrived, not how it ended.
             return "unknown" if refusal == "clientOrderIdAlreadyExist" else "rejected", refusal, None
+        if order.order_type == "fok" and sum((size for size, _ in self._slices(order)), ZERO) < order.size:
+            return "rejected", "iocWouldNotExecute", None  # all of it or nothing
         state.orders_taken += 1
-        working = Working(order=order, rank=state.orders_taken, placed_at=state.now, updated_at=state.now)
+        working = Working(
+            order=order, rank=state.orders_taken, placed_at=state.now, updated_at=state.now, trail=terms.trail
+        )
         if order.client_order_id is not None:
             state.client_ids[order.client_order_id] = order.order_id
         tick = state.ticks[order.symbol]
@@ -90,9 +97,16 @@ class Matching:
             self._take(working, "taker", out)
             return self._taken(order.order_id), "placed", order.order_id
         self._rest(working, "new_placed_order_by_user", out)
-        if rules.triggered(order, tick.mark):
+        if rules.triggered(order, tick):
             self._fire(state.working[order.order_id], out)
         return "placed", "placed", order.order_id
+
+    def _trailing(self, order: OpenOrder, trail: Trail | None) -> OpenOrder:
+        """A trailing stop stands where its price says; one without a distance is left without a stop, and refused for it."""
+        tick = self.state.ticks.get(order.symbol)
+        if order.order_type != "trailing_stop" or trail is None or tick is None:
+            return order
+        return replace(order, stop_price=rules.trailed(order, trail, tick, self.instruments[order.symbol]))
 
     def _taken(self, order_id: str) -> Outcome:
         """How an order ended that executed on arrival."""
@@ -100,30 +114,35 @@ class Matching:
             return "placed"
         return "cancelled" if self.state.ended[order_id].order.size else "filled"
 
-    def edit(self, wish: EditOrder, out: list[Message]) -> Verdict:
-        working = self._find(wish.client_order_id, None)
+    def edit(self, wish: EditOrder, terms: Terms, out: list[Message]) -> Verdict:
+        working = self._find(wish.client_order_id, terms.order_id)
         if working is None:
             return "not_found", "orderForEditNotFound", None
         old = working.order
         if wish.stop_price is not None and old.stop_price is None:
             return "rejected", "orderForEditNotAStop", old.order_id
+        if wish.stop_price is not None and working.trail is not None:
+            return "rejected", "cannotEditTriggerPriceOfTrailingStop", old.order_id
         new = replace(
             old,
             size=wish.size - old.filled,
             limit_price=old.limit_price if wish.limit_price is None else wish.limit_price,
             stop_price=old.stop_price if wish.stop_price is None else wish.stop_price,
         )
+        trail = terms.trail if working.trail is not None and terms.trail is not None else working.trail
+        if trail is not working.trail:
+            new = self._trailing(replace(new, stop_price=None), trail)
         refusal = checks.unfit(self.state, self.instruments, new, self.taker_fee_pct)
         if refusal is not None:
             return "rejected", refusal, old.order_id
         tick = self.state.ticks[new.symbol]
-        working = replace(working, order=new, updated_at=self.state.now)
+        working = replace(working, order=new, updated_at=self.state.now, trail=trail)
         if _aggressive(new, tick):
             self._drop(old.order_id)
             self._take(working, "takerAfterEdit", out)
             return "edited", "edited", old.order_id
         self._rest(working, "edited_by_user", out)
-        if rules.triggered(new, tick.mark):
+        if rules.triggered(new, tick):
             self._fire(self.state.working[new.order_id], out)
         return "edited", "edited", old.order_id
 
@@ -138,6 +157,11 @@ class Matching:
             return "filled", "filled", order_id
         return "not_found", "notFound", wish.order_id
 
+    def cancel_all(self, symbol: str | None, reason: str, out: list[Message]) -> list[Working]:
+        """Take every order off the book, stops too; of one contract only if told."""
+        gone = [w for w in self.state.working.values() if symbol is None or w.order.symbol == symbol]
+        return [self._end(working, reason, out) for working in gone]
+
     def _find(self, client_order_id: str | None, order_id: str | None) -> Working | None:
         key = order_id or self.state.client_ids.get(client_order_id or "")
         return self.state.working.get(key or "")
@@ -145,14 +169,27 @@ class Matching:
     # --- orders on the book ---------------------------------------------------------------------------------
 
     def work(self, symbol: str, tick: Tick, out: list[Message]) -> None:
-        """Fire triggers (stops before take-profits, then by arrival), then fill limits that were reached."""
+        """Move trailing stops, fire triggers (stops before take-profits, then by arrival), then fill limits that were reached."""
         here = [working for working in self.state.working.values() if working.order.symbol == symbol]
-        due = [working for working in here if rules.triggered(working.order, tick.mark)]
-        for working in sorted(due, key=lambda w: (w.order.order_type != "stp", w.rank)):
+        here = [working if working.trail is None else self._follow(working, tick, out) for working in here]
+        due = [working for working in here if rules.triggered(working.order, tick)]
+        for working in sorted(due, key=lambda w: (w.order.order_type == "take_profit", w.rank)):
             self._fire(working, out)
         limits = [w for w in here if w.order.stop_price is None and _crosses(w.order, tick)]
         for working in sorted(limits, key=lambda w: w.rank):
             self._make(working, out)
+
+    def _follow(self, working: Working, tick: Tick, out: list[Message]) -> Working:
+        """A trailing stop goes with the market."""
+        order = working.order
+        if working.trail is None:
+            return working
+        stop = rules.trailed(order, working.trail, tick, self.instruments[order.symbol])
+        if stop == order.stop_price:
+            return working
+        working = replace(working, order=replace(order, stop_price=stop), updated_at=self.state.now)
+        self._rest(working, "trailing_stop_price_updated", out)
+        return working
 
     def _fire(self, working: Working, out: list[Message]) -> None:
         """A trigger was reached: it leaves, and a market order, or the limit order it carries, takes its place."""
@@ -184,16 +221,18 @@ class Matching:
 
     def _take(self, working: Working, fill_type: str, out: list[Message], *, told: bool = False) -> None:
         """Execute against the book now. `told`: the order was already reported as gone."""
-        order = working.order
+        self._execute(working, self._slices(working.order), fill_type, out, told=told)
+
+    def _slices(self, order: OpenOrder) -> list[tuple[Decimal, Decimal]]:
+        """What the book gives an order that executes now."""
         instrument, tick = self.instruments[order.symbol], self.state.ticks[order.symbol]
         limit = order.limit_price
         if limit is None:
             limit = rules.protected(order.side, tick, instrument)
         price = rules.taker_price(order.side, limit, tick, instrument, self.slippage_pct)
-        slices = rules.sweep(
+        return rules.sweep(
             order.side, self._executable(order), price, limit, instrument=instrument, depth_usd=self.depth_usd
         )
-        self._execute(working, slices, fill_type, out, told=told)
 
     def _make(self, working: Working, out: list[Message]) -> None:
         """The market came to a resting limit: it is filled at its own price, as far as this tick's depth goes."""
@@ -236,20 +275,22 @@ class Matching:
     def _book(self, order: OpenOrder, count: int, size: Decimal, price: Decimal, fill_type: str) -> FillSeen:
         """Move money and position for one execution."""
         state, symbol = self.state, order.symbol
+        inverse = self.instruments[symbol].inverse
         self.realise_funding(symbol, state.now)
-        fee = sums.fee(size * price, self.maker_fee_pct if fill_type == "maker" else self.taker_fee_pct)
+        worth = sums.value(size, price, inverse=inverse)
+        fee = sums.fee(worth, self.maker_fee_pct if fill_type == "maker" else self.taker_fee_pct)
+        before = state.holdings.get(symbol)
         holding, realised = sums.traded(
-            state.holdings.get(symbol), symbol, size * rules.SIGNED[order.side], price, state.now
+            before, symbol, size * rules.SIGNED[order.side], price, state.now, inverse=inverse
         )
         if holding is None:
             del state.holdings[symbol]
         else:
             state.holdings[symbol] = holding
-        state.books = replace(
-            state.books,
-            realised_usd=state.books.realised_usd + realised,
-            fees_usd=state.books.fees_usd + fee,
-        )
+        name = symbol if inverse else margin.DOLLARS
+        books = margin.books(state, name)
+        after = replace(books, realised=books.realised + realised, fees=books.fees + fee)
+        self._keep(name, after)
         fill = Fill(
             fill_id=derive("fill", order.order_id, count),
             order_id=order.order_id,
@@ -262,8 +303,64 @@ class Matching:
             fill_type=fill_type,
             fee_usd=fee,
         )
-        state.fills = [*state.fills[1 - FILLS_KEPT :], fill]
+        _append(state.fills, fill, FILLS_KEPT)
+        self._log(
+            "futures liquidation" if fill_type == "liquidation" else "futures trade",
+            symbol,
+            (books, after),
+            (before, holding),
+            price=price,
+            realised=realised,
+            fee=fee,
+            fill_id=fill.fill_id,
+        )
         return from_edge(FillSeen, state.now, fill.fill_id, "stream", state.now, fill=fill, source="stream")
+
+    def _keep(self, name: str, books: Books) -> None:
+        if name:
+            self.state.coins[name] = books
+        else:
+            self.state.books = books
+
+    def _log(
+        self,
+        info: str,
+        symbol: str,
+        books: tuple[Books, Books],
+        holdings: tuple[Holding | None, Holding | None],
+        *,
+        price: Decimal | None = None,
+        realised: Decimal | None = None,
+        fee: Decimal | None = None,
+        funding_rate: Decimal | None = None,
+        funding: Decimal | None = None,
+        fill_id: str = "",
+    ) -> None:
+        """Enter a change of balance, and perhaps of the position, in the account log: (before, after) of each."""
+        state = self.state
+        state.logged += 1
+        old, new = holdings
+        entry = LogEntry(
+            number=state.logged,
+            at=state.now,
+            info=info,
+            account=margin.account_of(self.instruments[symbol]),
+            symbol=symbol,
+            old_balance=books[0].balance,
+            new_balance=books[1].balance,
+            mark=state.ticks[symbol].mark,
+            old_size=ZERO if old is None else old.size,
+            new_size=ZERO if new is None else new.size,
+            old_entry=ZERO if old is None else old.entry_price,
+            new_entry=ZERO if new is None else new.entry_price,
+            price=price,
+            realised=realised,
+            fee=fee,
+            funding_rate=funding_rate,
+            funding=funding,
+            fill_id=fill_id,
+        )
+        _append(state.log, entry, LOG_KEPT)
 
     def _rest(self, working: Working, reason: str, out: list[Message]) -> None:
         self.state.working[working.order.order_id] = working
@@ -293,17 +390,21 @@ class Matching:
 
     # --- margin, funding, liquidation -----------------------------------------------------------------------
 
-    def liquidate(self, out: list[Message]) -> None:
-        """Close positions at market, the worst first, until margin equity covers maintenance margin again."""
-        while self.state.holdings and margin.surplus(self.state, self.instruments) < 0:
+    def liquidate(self, symbol: str, out: list[Message]) -> None:
+        """Close positions of the account that holds this contract at market, the worst first, until its margin equity covers
+        maintenance margin again.
+        """
+        name = margin.account_of(self.instruments[symbol])
+        while margin.surplus(self.state, self.instruments, name) < 0:
             ticks = self.state.ticks
             holding = min(
-                self.state.holdings.values(),
+                margin.held_in(self.state, name),
                 key=lambda h: (sums.unrealised(h, ticks[h.symbol].mark), h.symbol),
+                default=None,
             )
-            for working in tuple(self.state.working.values()):
-                if working.order.symbol == holding.symbol:
-                    self._end(working, "liquidation", out)
+            if holding is None:
+                return
+            self.cancel_all(holding.symbol, "liquidation", out)
             self._close_out(holding, out)
 
     def _close_out(self, holding: Holding, out: list[Message]) -> None:
@@ -338,24 +439,43 @@ class Matching:
         holding = self.state.holdings.get(tick.symbol)
         if holding is not None:
             due = margin.funding_due(self.state, holding, hour)
-            self.state.holdings[tick.symbol] = replace(holding, funding_usd=due, since=max(hour, holding.since))
-        cap = self.instruments[tick.symbol].max_relative_funding_rate
+            self.state.holdings[tick.symbol] = replace(holding, funding=due, since=max(hour, holding.since))
+        instrument = self.instruments[tick.symbol]
+        cap = instrument.max_relative_funding_rate
         relative = max(-cap, min(cap, tick.funding_rate))
-        self.state.rates[tick.symbol] = FundingRate(hour=hour, usd=relative * tick.index)
+        absolute = relative / tick.index if instrument.inverse else relative * tick.index
+        self.state.rates[tick.symbol] = FundingRate(hour=hour, absolute=absolute)
 
     def realise_funding(self, symbol: str, at: int) -> None:
         holding = self.state.holdings.get(symbol)
         if holding is None:
             return
-        total = self.state.books.funding_usd + margin.funding_due(self.state, holding, at)
-        self.state.books = replace(self.state.books, funding_usd=total)
-        self.state.holdings[symbol] = replace(holding, funding_usd=ZERO, since=at)
+        due = margin.funding_due(self.state, holding, at)
+        self.state.holdings[symbol] = paid = replace(holding, funding=ZERO, since=at)
+        if not due:
+            return
+        name = symbol if holding.inverse else margin.DOLLARS
+        books = margin.books(self.state, name)
+        after = replace(books, funding=books.funding + due)
+        self._keep(name, after)
+        rate = self.state.rates[symbol].absolute
+        self._log("funding rate change", symbol, (books, after), (holding, paid), funding_rate=rate, funding=-due)
 
     def _order_seen(self, working: Working, *, open_: bool, reason: str) -> OrderSeen:
         order = working.order
         at = self.state.now
         terms = f"{order.size} {order.filled} {order.limit_price} {order.stop_price}"
         return from_edge(OrderSeen, at, order.order_id, reason, terms, at, order=order, open=open_, reason=reason)
+
+
+T = TypeVar("T")
+
+
+def _append(rows: list[T], row: T, kept: int) -> None:
+    """Add the newest; the oldest go now and then, so that at least `kept` are there and at most a half more."""
+    rows.append(row)
+    if len(rows) > kept + kept // 2:
+        del rows[:-kept]
 
 
 def _aggressive(order: OpenOrder, tick: Tick) -> bool:

@@ -10,12 +10,15 @@ from typing import Final
 
 from protocol.messages.futures import Instrument, OpenOrder
 from protocol.units import OrderSide, round_ceiling, round_down, round_floor
+from sim.engine.state import Trail
 from sim.tick import Tick
 
 PROTECTION_PCT: Final = Decimal(1)
 """A market order is an immediate-or-cancel order with a limit this far through the touch."""
 
-TRIGGERS: Final = ("stp", "take_profit")
+TRIGGERS: Final = ("stp", "take_profit", "trailing_stop")
+LIMITED: Final = ("lmt", "post", "ioc", "fok")
+"""These need a limit price."""
 SIGNED: Final[dict[OrderSide, int]] = {"buy": 1, "sell": -1}
 
 
@@ -24,21 +27,42 @@ def ill_formed(instrument: Instrument, order: OpenOrder) -> str | None:
     if order.size <= 0 or order.size % instrument.lot:
         return "invalidSize"
     limit, stop = order.limit_price, order.stop_price
-    lacking = (order.order_type in ("lmt", "post", "ioc") and limit is None) or (
-        (order.order_type in TRIGGERS) != (stop is not None)
-    )
+    lacking = (order.order_type in LIMITED and limit is None) or ((order.order_type in TRIGGERS) != (stop is not None))
     given = [price for price in (limit, stop) if price is not None]
     if lacking or any(price <= 0 or price % instrument.tick for price in given):
         return "invalidPrice"
     return None
 
 
-def triggered(order: OpenOrder, mark: Decimal) -> bool:
-    """Whether the mark has reached a stop (against the position) or a take-profit (with it)."""
+def signal(order: OpenOrder, tick: Tick) -> Decimal:
+    """The price that fires a trigger order."""
+    if order.trigger == "last":
+        return tick.last
+    return tick.index if order.trigger == "index" else tick.mark
+
+
+def triggered(order: OpenOrder, tick: Tick) -> bool:
+    """Whether its price has reached a stop (against the position) or a take-profit (with it)."""
     if order.stop_price is None:
         return False
-    above = (order.side == "buy") == (order.order_type == "stp")
-    return mark >= order.stop_price if above else mark <= order.stop_price
+    price = signal(order, tick)
+    return price >= order.stop_price if fires_above(order) else price <= order.stop_price
+
+
+def fires_above(order: OpenOrder) -> bool:
+    """Whether a trigger order waits for a higher price."""
+    return (order.side == "buy") != (order.order_type == "take_profit")
+
+
+def trailed(order: OpenOrder, trail: Trail, tick: Tick, instrument: Instrument) -> Decimal:
+    """Where a trailing stop stands at this tick: never further from the market than it stood."""
+    price = signal(order, tick)
+    distance = price * trail.deviation / 100 if trail.unit == "PERCENT" else trail.deviation
+    if order.side == "sell":
+        stop = round_floor(price - distance, instrument.tick)
+        return stop if order.stop_price is None else max(stop, order.stop_price)
+    stop = round_ceiling(price + distance, instrument.tick)
+    return stop if order.stop_price is None else min(stop, order.stop_price)
 
 
 def touch(side: OrderSide, tick: Tick) -> Decimal:

@@ -6,11 +6,19 @@ Knows no rule: `rules` says what is refused, `sums` does the sums, `exchange` mo
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
 from protocol.messages.futures import Fill, OpenOrder
 from sim.tick import Tick
+
+
+class Trail(msgspec.Struct, frozen=True):
+    """How far a trailing stop stays behind the best price: percent of it, or quote currency."""
+
+    deviation: Decimal
+    unit: Literal["PERCENT", "QUOTE_CURRENCY"] = "PERCENT"
 
 
 class Working(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +29,7 @@ class Working(msgspec.Struct, frozen=True, kw_only=True):
     placed_at: int
     updated_at: int
     fills: int = 0
+    trail: Trail | None = None
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,49 +42,83 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
-    """A position. `size` is signed; `cost_usd` = signed size x average entry, kept instead of the average because it is exact.
+    """A position. `size` is signed; `cost` is its signed value at entry (`sums.value`), kept instead of the average price
+    because it is exact.
 
-    `funding_usd` is what has accrued as cost (above zero: we pay) up to `since` and is not realised yet.
+    `funding` is what has accrued as cost (above zero: we pay) up to `since` and is not realised yet. Money is US dollars, of an
+    inverse contract its coin.
     """
 
     symbol: str
     size: Decimal
-    cost_usd: Decimal
+    cost: Decimal
     since: int
     filled_at: int
-    funding_usd: Decimal = Decimal(0)
+    funding: Decimal = Decimal(0)
+    inverse: bool = False
 
     @property
     def entry_price(self) -> Decimal:
-        """Average entry in USD a contract."""
-        return self.cost_usd / self.size
+        """Average entry, USD a coin."""
+        return -self.size / self.cost if self.inverse else self.cost / self.size
 
 
 class FundingRate(msgspec.Struct, frozen=True, kw_only=True):
-    """What one contract pays an hour, fixed by the first tick of `hour` (microseconds UTC)."""
+    """What one contract pays an hour (USD; inverse: coin), fixed by the first tick of `hour` (microseconds UTC)."""
 
     hour: int
-    usd: Decimal
+    absolute: Decimal
 
 
 class Books(msgspec.Struct, frozen=True, kw_only=True):
-    """The account's totals since it was opened. Fees and funding are costs: above zero is money lost."""
+    """An account's totals since it was opened, in its own currency: US dollars, or the coin of an inverse contract.
 
-    start_usd: Decimal
-    realised_usd: Decimal = Decimal(0)
-    fees_usd: Decimal = Decimal(0)
-    funding_usd: Decimal = Decimal(0)
+    Fees and funding are costs: above zero is money lost.
+    """
+
+    start: Decimal
+    realised: Decimal = Decimal(0)
+    fees: Decimal = Decimal(0)
+    funding: Decimal = Decimal(0)
 
     @property
-    def balance_usd(self) -> Decimal:
+    def balance(self) -> Decimal:
         """Cash: everything realised."""
-        return self.start_usd + self.realised_usd - self.fees_usd - self.funding_usd
+        return self.start + self.realised - self.fees - self.funding
+
+
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of a balance, as the account log shows it. `account` is "" for dollars, else the inverse contract.
+
+    `info` is Kraken's word: `futures trade`, `futures liquidation`, `funding rate change`.
+    """
+
+    number: int
+    at: int
+    info: str
+    account: str
+    symbol: str
+    old_balance: Decimal
+    new_balance: Decimal
+    mark: Decimal
+    old_size: Decimal = Decimal(0)
+    new_size: Decimal = Decimal(0)
+    old_entry: Decimal = Decimal(0)
+    new_entry: Decimal = Decimal(0)
+    price: Decimal | None = None
+    realised: Decimal | None = None
+    fee: Decimal | None = None
+    funding_rate: Decimal | None = None
+    funding: Decimal | None = None
+    fill_id: str = ""
 
 
 class State(msgspec.Struct, kw_only=True):
     """The whole exchange. Mutable: the engine owns the only reference. Dictionaries keep arrival order."""
 
     books: Books
+    coins: dict[str, Books] = {}
+    """Inverse contract -> the account that margins it, in its coin."""
     now: int = 0
     working: dict[str, Working] = {}
     ended: dict[str, Ended] = {}
@@ -87,6 +130,8 @@ class State(msgspec.Struct, kw_only=True):
     closed_markets: dict[str, str] = {}
     """Symbol -> `suspended` or `post_only`."""
     fills: list[Fill] = []
+    log: list[LogEntry] = []
+    logged: int = 0
     orders_taken: int = 0
     frames: int = 0
     revalued: int = 0

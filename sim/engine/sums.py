@@ -1,5 +1,7 @@
-"""The sums of a USD-margined account with linear contracts: fills, funding, margin, liquidation price.
+"""The sums of margin accounts: fills, funding, margin, liquidation price.
 
+A linear contract is worth size x price dollars. An inverse one has its size in dollars and is worth size / price coins; its value
+carries a minus sign, so that for both a rising price makes a long worth more. Money below is that of the contract's account.
 Pure, Decimal, and exact: whatever must be divided is rounded once and the rest keeps the difference, so that
 start + realised - fees - funding + unrealised = equity holds to the last digit. Knows no order.
 """
@@ -17,69 +19,80 @@ from protocol.units import HOUR_US
 from sim.engine.state import Books, Holding
 
 ZERO: Final = Decimal(0)
-GRAIN_USD: Final = Decimal("1e-10")
+GRAIN: Final = Decimal("1e-10")
 """Money that comes from a division is rounded to this."""
+COIN_GRAIN: Final = Decimal("1e-16")
+"""The same for coins, which are dear."""
+
+
+def value(size: Decimal, price: Decimal, *, inverse: bool) -> Decimal:
+    """Signed value of `size` contracts at `price`."""
+    return -(size / price).quantize(COIN_GRAIN) if inverse else size * price
 
 
 def traded(
-    holding: Holding | None, symbol: str, change: Decimal, price: Decimal, at: int
+    holding: Holding | None, symbol: str, change: Decimal, price: Decimal, at: int, *, inverse: bool = False
 ) -> tuple[Holding | None, Decimal]:
     """The position after `change` contracts (signed) at `price`, and the profit this realises.
 
     Pending funding must have been realised before: a changed size starts to accrue anew at `at`.
     """
-    value = change * price
+    worth = value(change, price, inverse=inverse)
     if holding is None:
-        return Holding(symbol=symbol, size=change, cost_usd=value, since=at, filled_at=at), ZERO
+        return Holding(symbol=symbol, size=change, cost=worth, since=at, filled_at=at, inverse=inverse), ZERO
     size = holding.size + change
     if (holding.size > 0) == (change > 0):
-        cost = holding.cost_usd + value
-        return msgspec.structs.replace(holding, size=size, cost_usd=cost, since=at, filled_at=at), ZERO
+        cost = holding.cost + worth
+        return msgspec.structs.replace(holding, size=size, cost=cost, since=at, filled_at=at), ZERO
     if size == 0:
-        return None, -value - holding.cost_usd
+        return None, -worth - holding.cost
     if (size > 0) == (holding.size > 0):
-        released = (holding.cost_usd * -change / holding.size).quantize(GRAIN_USD)
-        left = holding.cost_usd - released
-        return msgspec.structs.replace(holding, size=size, cost_usd=left, since=at, filled_at=at), -value - released
-    closing = -holding.size * price
-    turned = Holding(symbol=symbol, size=size, cost_usd=value - closing, since=at, filled_at=at)
-    return turned, -closing - holding.cost_usd
+        released = (holding.cost * -change / holding.size).quantize(COIN_GRAIN if inverse else GRAIN)
+        left = holding.cost - released
+        return msgspec.structs.replace(holding, size=size, cost=left, since=at, filled_at=at), -worth - released
+    closing = value(-holding.size, price, inverse=inverse)
+    turned = Holding(symbol=symbol, size=size, cost=worth - closing, since=at, filled_at=at, inverse=inverse)
+    return turned, -closing - holding.cost
 
 
-def funding_due(holding: Holding, rate_usd: Decimal, until: int) -> Decimal:
-    """Funding accrued and not realised, as a cost. Longs pay when the rate (USD a contract an hour) is above zero."""
+def funding_due(holding: Holding, rate: Decimal, until: int) -> Decimal:
+    """Funding accrued and not realised, as a cost. Longs pay when the rate (a contract an hour, absolute) is above zero."""
     elapsed = max(until - holding.since, 0)
-    return holding.funding_usd + (holding.size * rate_usd * elapsed / HOUR_US).quantize(GRAIN_USD)
+    grain = COIN_GRAIN if holding.inverse else GRAIN
+    return holding.funding + (holding.size * rate * elapsed / HOUR_US).quantize(grain)
 
 
 def unrealised(holding: Holding, mark: Decimal) -> Decimal:
     """Profit if the position were closed at `mark`, before fees and funding."""
-    return holding.size * mark - holding.cost_usd
+    if holding.inverse:
+        return value(holding.size, mark, inverse=True) - holding.cost
+    return holding.size * mark - holding.cost
 
 
-def fee(notional_usd: Decimal, fee_pct: Decimal) -> Decimal:
-    """What an execution costs."""
-    return abs(notional_usd) * fee_pct / 100
+def fee(worth: Decimal, fee_pct: Decimal) -> Decimal:
+    """What an execution of this value costs."""
+    return abs(worth) * fee_pct / 100
 
 
-def margin_rates(instrument: Instrument, notional_usd: Decimal) -> tuple[Decimal, Decimal]:
-    """Initial and maintenance fraction of a position of this entry value: the whole takes the level it reaches."""
+def margin_rates(instrument: Instrument, size: Decimal, worth: Decimal) -> tuple[Decimal, Decimal]:
+    """Initial and maintenance fraction of a position: the whole takes the level that its entry value in dollars reaches."""
+    dollars = abs(size if instrument.inverse else worth)
     rates = (ZERO, ZERO)
     for start, initial, maintenance in instrument.margin_levels:
-        if abs(notional_usd) < start:
+        if dollars < start:
             break
         rates = (initial, maintenance)
     return rates
 
 
-def initial_margin(instrument: Instrument, notional_usd: Decimal) -> Decimal:
-    """What must be free to hold `notional_usd`. On the entry value, not the mark."""
-    return abs(notional_usd) * margin_rates(instrument, notional_usd)[0]
+def initial_margin(instrument: Instrument, size: Decimal, worth: Decimal) -> Decimal:
+    """What must be free to hold `size` contracts of this entry value. The mark does not count."""
+    return abs(worth) * margin_rates(instrument, size, worth)[0]
 
 
-def maintenance_margin(instrument: Instrument, notional_usd: Decimal) -> Decimal:
+def maintenance_margin(instrument: Instrument, size: Decimal, worth: Decimal) -> Decimal:
     """Below this margin equity the account is liquidated."""
-    return abs(notional_usd) * margin_rates(instrument, notional_usd)[1]
+    return abs(worth) * margin_rates(instrument, size, worth)[1]
 
 
 def surplus(
@@ -93,14 +106,17 @@ def surplus(
     Funding counts once it is realised, at the hour: so whether an account survives a price never depends on how many
     ticks in between were looked at.
     """
-    left = books.balance_usd
+    left = books.balance
     for holding in holdings:
         left += unrealised(holding, marks[holding.symbol])
-        left -= maintenance_margin(instruments[holding.symbol], holding.cost_usd)
+        left -= maintenance_margin(instruments[holding.symbol], holding.size, holding.cost)
     return left
 
 
-def price_at_loss(holding: Holding, mark: Decimal, loss_usd: Decimal) -> Decimal | None:
-    """The mark at which this position has lost `loss_usd` more than at `mark`; None when no price does that."""
-    price = mark - loss_usd / holding.size
+def price_at_loss(holding: Holding, mark: Decimal, loss: Decimal) -> Decimal | None:
+    """The mark at which this position has lost `loss` more than at `mark`; None when no price does that."""
+    if holding.inverse:
+        per_dollar = 1 / mark + loss / holding.size
+        return 1 / per_dollar if per_dollar > 0 else None
+    price = mark - loss / holding.size
     return price if price > 0 else None

@@ -148,7 +148,7 @@ def test_a_signal_becomes_a_trade_and_ends_where_its_plan_says(
     assert system.engine.positions() == ()
     assert system.engine.snapshot(system.at).orders == ()
     books = system.engine.books
-    assert system.closed().pnl_usd == pytest.approx(books.realised_usd - books.fees_usd)
+    assert system.closed().pnl_usd == pytest.approx(books.realised - books.fees)
 
 
 @pytest.mark.parametrize("depth_usd", [None, D(5_000)], ids=["deep", "thin"])

@@ -20,7 +20,7 @@ D = Decimal
 def closes(exchange: Engine) -> bool:
     """start + realised - fees - funding + unrealised - accrued funding = equity."""
     books = exchange.books
-    cash = books.start_usd + books.realised_usd - books.fees_usd - books.funding_usd
+    cash = books.start + books.realised - books.fees - books.funding
     return cash + exchange.unrealised_usd - exchange.funding_due_usd == exchange.equity_usd
 
 
@@ -75,7 +75,7 @@ def test_the_account_always_closes(script: list[tuple[str, str, int, int]], dept
         assert closes(exchange)
     marks = {symbol: exchange.state.ticks[symbol].mark for symbol in held}
     worth = cash + sum(size * marks[symbol] for symbol, size in held.items())
-    assert worth - exchange.books.funding_usd - exchange.funding_due_usd == exchange.equity_usd
+    assert worth - exchange.books.funding - exchange.funding_due_usd == exchange.equity_usd
     assert {p.symbol: p.size for p in exchange.positions()} == {s: z for s, z in held.items() if z}
 
 
@@ -86,7 +86,7 @@ def test_longs_pay_a_positive_rate_by_the_hour() -> None:
     exchange.send(place("entry", "buy", "0.5"), START + HOUR_US // 2)
     exchange.move(tick(66_000, START + HOUR_US - 1, rate="0.0001"))
     messages = exchange.settle_funding(START + HOUR_US)
-    assert exchange.books.funding_usd == D("1.5")
+    assert exchange.books.funding == D("1.5")
     assert [type(m) for m in messages] == [PositionsSeen, AccountSeen]
 
 
@@ -96,7 +96,7 @@ def test_funding_is_realised_when_the_size_changes() -> None:
     exchange.move(tick(60_000, rate="0.001"))
     exchange.send(place("entry", "sell", "1"), START)
     exchange.send(place("exit", "buy", "1", reduce_only=True), START + HOUR_US // 4)
-    assert exchange.books.funding_usd == D(-15)
+    assert exchange.books.funding == D(-15)
     assert exchange.settle_funding(START + HOUR_US) == []
 
 
@@ -110,7 +110,7 @@ def test_funding_does_not_depend_on_how_many_ticks_were_looked_at() -> None:
             if at == START:
                 exchange.send(place("entry", "buy", "0.3"), START)
         exchange.settle_funding(START + HOUR_US)
-        totals.add(exchange.books.funding_usd)
+        totals.add(exchange.books.funding)
     assert len(totals) == 1
 
 
@@ -120,7 +120,7 @@ def test_funding_is_capped() -> None:
     exchange.move(tick(60_000, rate="0.5"))
     exchange.send(place("entry", "buy", "1"), START)
     exchange.settle_funding(START + HOUR_US)
-    assert exchange.books.funding_usd == D(150)
+    assert exchange.books.funding == D(150)
 
 
 @pytest.mark.parametrize(("side", "direction"), [("buy", -1), ("sell", 1)])

@@ -241,7 +241,7 @@ async def test_funding_is_settled_at_the_hour_and_told(nursery: trio.Nursery, au
         await hear_until(stream, feed="balances")
         await hear_until(stream, feed="balances")
         assert place.now_us() == START + HOUR_US
-        assert place.engine.books.funding_usd > 0
+        assert place.engine.books.funding > 0
     nursery.cancel_scope.cancel()
 
 

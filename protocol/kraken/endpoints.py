@@ -44,11 +44,13 @@ TRADE_HISTORY: Final = f"{API}/history"
 FUNDING_RATES: Final = f"{API}/historical-funding-rates"
 FUNDING_RATES_V4: Final = "/derivatives/api/v4/historicalfundingrates"
 FEE_SCHEDULES: Final = f"{API}/feeschedules"
+FEE_VOLUMES: Final = f"{API}/feeschedules/volumes"
 LEVERAGE_PREFERENCES: Final = f"{API}/leveragepreferences"
 PNL_PREFERENCES: Final = f"{API}/pnlpreferences"
 NOTIFICATIONS: Final = f"{API}/notifications"
 CHARTS: Final = "/api/charts/v1"
 """`/{tick type}/{symbol}/{resolution}`."""
+HISTORY: Final = "/api/history"
 ACCOUNT_LOG: Final = "/api/history/v3/account-log"
 MARKET_EXECUTIONS: Final = "/api/history/v2/market/{symbol}/executions"
 
@@ -83,7 +85,8 @@ COST_PREFERENCE_SET: Final = 10
 HISTORY_POOL: Final = 100
 HISTORY_WINDOW_S: Final = 600
 """The history API has a pool of its own, refilled over ten minutes."""
-COST_ACCOUNT_LOG: Final = ((25, 1), (50, 2), (1000, 3), (5000, 6), (100_000, 10))
+COST_HISTORY: Final = "/api/history"
+ACCOUNT_LOG: Final = ((25, 1), (50, 2), (1000, 3), (5000, 6), (100_000, 10))
 """(rows asked for at most, cost)."""
 COST_FILLS_PAGED: Final = 25
 """`fills` with `lastFillTime`."""
@@ -98,7 +101,8 @@ FEED_BALANCES: Final = "balances"
 FEED_TICKER_LITE: Final = "ticker_lite"
 FEED_TRADE: Final = "trade"
 FEED_BOOK: Final = "book"
-FEED_ACCOUNT_LOG: Final = "account_log"
+FEED_HISTORY: Final = "/api/history"
+ACCOUNT_LOG: Final = "account_log"
 FEED_NOTIFICATIONS: Final = "notifications_auth"
 PRIVATE_FEEDS: Final = (FEED_OPEN_ORDERS, FEED_FILLS, FEED_OPEN_POSITIONS, FEED_BALANCES)
 PING_WITHIN_S: Final = 60

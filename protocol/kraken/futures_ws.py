@@ -458,7 +458,8 @@ def write_ticker(ticker: TickerSeen) -> dict[str, object]:
 _WRITTEN_TYPE: Final = {"lmt": "limit", "post": "limit", "stp": "stop", "mkt": "market"}
 
 
-def _write_order(order: OpenOrder, at: int) -> dict[str, object]:
+def write_order_row(order: OpenOrder, at: int) -> dict[str, object]:
+    """An order as the feeds show it."""
     return without_none(
         instrument=order.symbol,
         time=us_ms(at),
@@ -478,12 +479,12 @@ def _write_order(order: OpenOrder, at: int) -> dict[str, object]:
 
 def write_orders_snapshot(orders: Iterable[OpenOrder], at: int, account: str = "simulated") -> dict[str, object]:
     """The resting orders, first frame of the feed."""
-    return {"feed": "open_orders_snapshot", "account": account, "orders": [_write_order(order, at) for order in orders]}
+    return {"feed": "open_orders_snapshot", "account": account, "orders": [write_order_row(order, at) for order in orders]}
 
 
 def write_order(seen: OrderSeen) -> dict[str, object]:
     """An order opened, changed or gone, with all its terms."""
-    order = _write_order(seen.order, seen.at)
+    order = write_order_row(seen.order, seen.at)
     return {"feed": FEED_OPEN_ORDERS, "order": order, "is_cancel": not seen.open, "reason": seen.reason}
 
 

@@ -154,7 +154,7 @@ class _SendForm(Record):
     reduce_only: bool = Field(False, alias="reduceOnly")
     limit_price: Positive | None = Field(None, alias="limitPrice")
     stop_price: Positive | None = Field(None, alias="stopPrice")
-    trigger_signal: Literal["mark"] = Field("mark", alias="triggerSignal")
+    trigger_signal: Literal["mark", "index", "spot", "last"] = Field("mark", alias="triggerSignal")
     process_before: str | None = Field(None, alias="processBefore")
 
 
@@ -174,10 +174,11 @@ class _CancelForm(Record):
 def parse_send_order(form: Mapping[str, str], at: int) -> PlaceOrder:
     """The order a client asks for. What the wire does not carry is filled in: `signal_id` empty, `role` by reduceOnly.
 
-    Raises MalformedPayload, `field` being Kraken's parameter name; triggers on anything but mark are not simulated.
+    Raises MalformedPayload, `field` being Kraken's parameter name. What this system's orders never say (another trigger than
+    mark, a trailing distance) is not in it.
     """
     row = check(_SendForm, form, "sendorder")
-    required = {"limitPrice": ("lmt", "post", "ioc"), "stopPrice": TRIGGER_TYPES}
+    required = {"limitPrice": ("lmt", "post", "ioc", "fok"), "stopPrice": TRIGGER_TYPES}
     for name, types in required.items():
         if row.order_type in types and name not in form:
             raise MalformedPayload("sendorder", name, "missing")

@@ -248,6 +248,16 @@ class Engine:
             working.order.symbol == symbol for working in self.state.working.values()
         )
 
+    def held(self, symbol: str) -> Decimal:
+        """Signed contracts of a position, 0 when there is none."""
+        holding = self.state.holdings.get(symbol)
+        return ZERO if holding is None else holding.size
+
+    @property
+    def depth_usd(self) -> Decimal | None:
+        """What the book holds at each price; None: it is endlessly deep."""
+        return self.matching.depth_usd
+
     @property
     def last_at(self) -> int:
         """The last moment seen, microseconds UTC; 0 for a new exchange. A restart goes on from here."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Final, Protocol
 
 from msgspec.structs import replace
 
 from protocol.messages.base import from_edge
 from protocol.messages.spot import CandleSeen
-from protocol.units import TIMEFRAME_MS, Timeframe
+from protocol.units import TIMEFRAME_MS, Timeframe, round_ceiling, round_floor
 from sim.tick import Tick
 from sim.venue.schedule import CANDLE_US
 
@@ -33,6 +34,36 @@ class Market(Protocol):
     def spot_price(self, spot_symbol: str, at_us: int) -> float: ...
 
     def tick(self, futures_symbol: str, at_us: int) -> Tick: ...
+
+
+class WithInverse:
+    """A market whose inverse contracts follow the linear ones: `twins` is inverse symbol -> (linear symbol, tick)."""
+
+    def __init__(self, market: Market, twins: Mapping[str, tuple[str, Decimal]]) -> None:
+        self._market = market
+        self._twins = twins
+        self.candles, self.running, self.spot_price = market.candles, market.running, market.spot_price
+
+    @property
+    def end_us(self) -> int:
+        """Where the market ends."""
+        return self._market.end_us
+
+    def tick(self, futures_symbol: str, at_us: int) -> Tick:
+        """The prices of a contract; an inverse one has those of its twin, on its own tick."""
+        twin = self._twins.get(futures_symbol)
+        if twin is None:
+            return self._market.tick(futures_symbol, at_us)
+        linear, step = twin
+        tick = self._market.tick(linear, at_us)
+        return replace(
+            tick,
+            symbol=futures_symbol,
+            mark=round_floor(tick.mark, step),
+            bid=round_floor(tick.bid, step),
+            ask=round_ceiling(tick.ask, step),
+            last=round_floor(tick.last, step),
+        )
 
 
 def updates(market: Market, symbol: str, grid_us: int, step_us: int) -> list[CandleSeen]:

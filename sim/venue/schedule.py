@@ -16,7 +16,7 @@ BEAT_OFFSET_US: Final = SECOND_US // 2
 
 
 class Moment(NamedTuple):
-    """`market` is the position of the market in the configured order."""
+    """`market` is the position of the contract, or of the spot market, in the configured order."""
 
     at: int
     kind: Literal["funding", "tick", "candle"]
@@ -31,11 +31,12 @@ def tick_us(tick_s: int) -> int:
     return step
 
 
-def moments(grid_us: int, markets: int) -> list[Moment]:
-    """What happens at one grid moment, in order."""
+def moments(grid_us: int, markets: int, contracts: int | None = None) -> list[Moment]:
+    """What happens at one grid moment, in order. There may be more contracts than spot markets."""
+    contracts = markets if contracts is None else contracts
     funding = [Moment(grid_us, "funding", 0)] if grid_us % HOUR_US == 0 else []
-    ticks = [Moment(grid_us + i, "tick", i) for i in range(markets)]
-    candles = [Moment(grid_us + markets + i, "candle", i) for i in range(markets)]
+    ticks = [Moment(grid_us + i, "tick", i) for i in range(contracts)]
+    candles = [Moment(grid_us + contracts + i, "candle", i) for i in range(markets)]
     return [*funding, *ticks, *candles]
 
 

@@ -85,8 +85,7 @@ COST_PREFERENCE_SET: Final = 10
 HISTORY_POOL: Final = 100
 HISTORY_WINDOW_S: Final = 600
 """The history API has a pool of its own, refilled over ten minutes."""
-COST_HISTORY: Final = "/api/history"
-ACCOUNT_LOG: Final = ((25, 1), (50, 2), (1000, 3), (5000, 6), (100_000, 10))
+COST_ACCOUNT_LOG: Final = ((25, 1), (50, 2), (1000, 3), (5000, 6), (100_000, 10))
 """(rows asked for at most, cost)."""
 COST_FILLS_PAGED: Final = 25
 """`fills` with `lastFillTime`."""
@@ -101,8 +100,8 @@ FEED_BALANCES: Final = "balances"
 FEED_TICKER_LITE: Final = "ticker_lite"
 FEED_TRADE: Final = "trade"
 FEED_BOOK: Final = "book"
-FEED_HISTORY: Final = "/api/history"
-ACCOUNT_LOG: Final = "account_log"
+FEED_OPEN_ORDERS_VERBOSE: Final = "open_orders_verbose"
+FEED_ACCOUNT_LOG: Final = "account_log"
 FEED_NOTIFICATIONS: Final = "notifications_auth"
 PRIVATE_FEEDS: Final = (FEED_OPEN_ORDERS, FEED_FILLS, FEED_OPEN_POSITIONS, FEED_BALANCES)
 PING_WITHIN_S: Final = 60

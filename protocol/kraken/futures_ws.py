@@ -479,7 +479,11 @@ def write_order_row(order: OpenOrder, at: int) -> dict[str, object]:
 
 def write_orders_snapshot(orders: Iterable[OpenOrder], at: int, account: str = "simulated") -> dict[str, object]:
     """The resting orders, first frame of the feed."""
-    return {"feed": "open_orders_snapshot", "account": account, "orders": [write_order_row(order, at) for order in orders]}
+    return {
+        "feed": "open_orders_snapshot",
+        "account": account,
+        "orders": [write_order_row(order, at) for order in orders],
+    }
 
 
 def write_order(seen: OrderSeen) -> dict[str, object]:

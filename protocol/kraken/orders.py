@@ -178,7 +178,11 @@ def parse_send_order(form: Mapping[str, str], at: int) -> PlaceOrder:
     mark, a trailing distance) is not in it.
     """
     row = check(_SendForm, form, "sendorder")
-    required = {"limitPrice": ("lmt", "post", "ioc", "fok"), "stopPrice": TRIGGER_TYPES}
+    required = {
+        "limitPrice": ("lmt", "post", "ioc", "fok"),
+        "stopPrice": TRIGGER_TYPES,
+        "trailingStopMaxDeviation": ("trailing_stop",),
+    }
     for name, types in required.items():
         if row.order_type in types and name not in form:
             raise MalformedPayload("sendorder", name, "missing")

@@ -10,11 +10,13 @@ from typing import Final, Protocol, TypeVar
 
 from protocol.kraken import endpoints
 from protocol.kraken import futures_rest as forms
+from protocol.kraken.account import write_leverage_preferences, write_pnl_preferences
+from protocol.kraken.markets import Notice, write_notifications
 from protocol.kraken.wire import MalformedPayload, ms_us, parse_iso_us, us_ms, write_iso_ms
 from protocol.messages.futures import Fill
 from protocol.units import SECOND_US
 from sim.engine import Engine, margin, sums
-from sim.engine.state import Ended, LogEntry
+from sim.engine.state import Ended, LogEntry, Working
 from sim.venue import rows
 from sim.venue.asking import Ask, Body, Call
 from sim.venue.rows import Row
@@ -24,7 +26,7 @@ STATUS_REMEMBERED_US: Final = 5 * SECOND_US
 ROWS_A_PAGE: Final = 100
 LOG_ROWS: Final = 500
 SCHEDULE_UID: Final = "simulated-fees"
-NOTE: Final = {"type": "general", "priority": "low", "note": "This is a simulated exchange: nothing here is real."}
+NOTE: Final = Notice(kind="general", priority="low", text="This is a simulated exchange: nothing here is real.")
 
 T = TypeVar("T")
 
@@ -50,7 +52,7 @@ class AccountCalls:
             endpoints.OPEN_ORDERS: self._orders,
             endpoints.FILLS: self._fills,
             endpoints.ORDERS_STATUS: self._status,
-            endpoints.NOTIFICATIONS: lambda ask: forms.write_success(ask.at, notifications=[NOTE]),
+            endpoints.NOTIFICATIONS: lambda ask: write_notifications([NOTE], ask.at),
             endpoints.FEE_VOLUMES: self._volumes,
             endpoints.LEVERAGE_PREFERENCES: self._leverage,
             endpoints.PNL_PREFERENCES: self._pnl,
@@ -136,9 +138,10 @@ class AccountCalls:
     def _status(self, ask: Ask) -> Body:
         wanted = {*ask.all("orderIds"), *ask.all("cliOrdIds")}
         state = self.venue.engine.state
+        records: list[Working | Ended] = [*state.working.values(), *self._recently_ended(ask.at)]
         found = [
             rows.status_row(record)
-            for record in (*state.working.values(), *self._recently_ended(ask.at))
+            for record in records
             if record.order.order_id in wanted or record.order.client_order_id in wanted
         ]
         return forms.write_success(ask.at, orders=found)
@@ -169,8 +172,7 @@ class AccountCalls:
     def _leverage(self, ask: Ask) -> Body:
         """Kept and told; margin and liquidation stay those of a cross-margined account."""
         if ask.method != "PUT":
-            kept = [{"symbol": symbol, "maxLeverage": most} for symbol, most in self.venue.leverage.items()]
-            return forms.write_success(ask.at, leveragePreferences=kept)
+            return write_leverage_preferences(self.venue.leverage, ask.at)
         symbol, most = self._preferred(ask), ask.number("maxLeverage")
         if most is None:
             self.venue.leverage.pop(symbol, None)
@@ -182,8 +184,7 @@ class AccountCalls:
 
     def _pnl(self, ask: Ask) -> Body:
         if ask.method != "PUT":
-            kept = [{"symbol": symbol, "pnlCurrency": currency} for symbol, currency in self.venue.pnl_currency.items()]
-            return forms.write_success(ask.at, preferences=kept)
+            return write_pnl_preferences(self.venue.pnl_currency, ask.at)
         self.venue.pnl_currency[self._preferred(ask)] = ask.needs("pnlPreference").upper()
         return forms.write_success(ask.at)
 
@@ -194,7 +195,9 @@ class AccountCalls:
     # --- history --------------------------------------------------------------------------------------------------
 
     def _log(self, ask: Ask) -> Body:
-        logs = [row for entry in self.venue.engine.state.log for row in rows.log_rows(entry, rows.currency(entry.account))]
+        logs = [
+            row for entry in self.venue.engine.state.log for row in rows.log_rows(entry, rows.currency(entry.account))
+        ]
         wanted = ask.get("info")
         logs = [row for row in logs if wanted is None or row["info"] == wanted]
         first, last = ask.whole("from", 0), ask.whole("to", 1 << 62)
@@ -204,7 +207,9 @@ class AccountCalls:
 
     def log_csv(self, ask: Ask) -> str:
         """The account log as Kraken's csv download."""
-        logs = [row for entry in self.venue.engine.state.log for row in rows.log_rows(entry, rows.currency(entry.account))]
+        logs = [
+            row for entry in self.venue.engine.state.log for row in rows.log_rows(entry, rows.currency(entry.account))
+        ]
         out = io.StringIO()
         names = list(logs[0]) if logs else ["id", "date", "asset", "contract", "info"]
         writer = csv.DictWriter(out, names, lineterminator="\n")
@@ -215,7 +220,8 @@ class AccountCalls:
     def _order_events(self, ask: Ask) -> Body:
         events: list[tuple[int, Row]] = []
         state = self.venue.engine.state
-        for record in (*state.ended.values(), *state.working.values()):
+        records: list[Working | Ended] = [*state.ended.values(), *state.working.values()]
+        for record in records:
             at = record.at if isinstance(record, Ended) else record.updated_at
             order = rows.historical_order(record.order, record.placed_at, at)
             placed = {"OrderPlaced": {"order": order, "reason": "new_user_order", "reducedQuantity": "", "algoId": ""}}
@@ -247,7 +253,9 @@ class AccountCalls:
 
     def _triggers(self, ask: Ask) -> Body:
         events = []
-        for record in (*self.venue.engine.state.ended.values(), *self.venue.engine.state.working.values()):
+        state = self.venue.engine.state
+        records: list[Working | Ended] = [*state.ended.values(), *state.working.values()]
+        for record in records:
             if record.order.trigger is None:
                 continue
             event = {"OrderTriggerPlaced": {"order": rows.trigger_row(record), "reason": "new_user_order"}}
@@ -297,7 +305,7 @@ class AccountCalls:
         return inside[: ask.whole("count", most)]
 
 
-def _event(uid: str, kind: str, at: int, event: Row) -> Row:
+def _event(uid: str, kind: str, at: int, event: Mapping[str, object]) -> Row:
     return {"uid": f"{uid}-{kind}", "timestamp": us_ms(at), "event": event}
 
 

@@ -28,10 +28,11 @@ from sim.venue.trading import Trader, Trading, argument_error, batch_items
 ACCOUNT_LOG_CSV: Final = f"{endpoints.HISTORY}/v2/accountlogcsv"
 CSV_COST: Final = 6
 
+
 class Desk(Trader, AccountDesk, Shop, Protocol):
     """The venue as its futures API sees it."""
 
-    accounts: Mapping[str, Account]
+    accounts: dict[str, Account]
 
     def now_us(self) -> int: ...
 

@@ -11,9 +11,10 @@ from hashlib import blake2b
 from typing import Final, NamedTuple, Protocol
 
 from protocol.ids import derive
+from protocol.kraken.markets import Book, ChartCandle, Trade
 from protocol.messages.futures import Instrument
 from protocol.messages.spot import CandleSeen
-from protocol.units import DAY_US, SECOND_US, OrderSide, Timeframe, decimal, round_down, round_floor
+from protocol.units import DAY_US, SECOND_US, Timeframe, decimal, round_down, round_floor
 from sim.engine import Engine
 from sim.tick import Tick
 from sim.venue.markets import Market
@@ -44,35 +45,13 @@ class Day(NamedTuple):
     volume: Decimal
 
 
-class Trade(NamedTuple):
-    """An execution between others. `number` rises by one."""
-
-    number: int
-    uid: str
-    at: int
-    side: OrderSide
-    price: Decimal
-    size: Decimal
-
-
-class Bar(NamedTuple):
-    """A candle of a contract; `time_ms` its beginning."""
-
-    time_ms: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
-
-
 class Source(Protocol):
     """The venue as this file sees it."""
 
     engine: Engine
     market: Market
     step_us: int
-    spot_of: Mapping[str, str]
+    spot_of: dict[str, str]
     """Contract -> spot symbol."""
 
 
@@ -111,8 +90,8 @@ class MarketData:
         """What the best bid and ask hold."""
         return self._size(tick.symbol, tick.bid), self._size(tick.symbol, tick.ask)
 
-    def book(self, tick: Tick) -> tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]:
-        """Bids and asks, best first, price -> size; the account's own resting orders are in it."""
+    def book(self, tick: Tick) -> Book:
+        """Best levels first; the account's own resting orders are in it."""
         step, symbol = self._rule(tick.symbol).tick, tick.symbol
         bids = {tick.bid - n * step: self._size(symbol, tick.bid) for n in range(BOOK_LEVELS) if tick.bid > n * step}
         asks = {tick.ask + n * step: self._size(symbol, tick.ask) for n in range(BOOK_LEVELS)}
@@ -121,7 +100,8 @@ class MarketData:
             if order.symbol == symbol and order.stop_price is None and order.limit_price is not None:
                 side = bids if order.side == "buy" else asks
                 side[order.limit_price] = side.get(order.limit_price, Decimal(0)) + order.size
-        return dict(sorted(bids.items(), reverse=True)), dict(sorted(asks.items()))
+        levels = tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items()))
+        return Book(symbol=symbol, bids=levels[0], asks=levels[1], time=tick.at)
 
     def _size(self, symbol: str, price: Decimal) -> Decimal:
         rule, depth = self._rule(symbol), self._source.engine.depth_usd or DEPTH_USD
@@ -139,8 +119,19 @@ class MarketData:
         dollars = Decimal(1 + int(share * TRADE_USD))
         size = max(round_down(dollars if rule.inverse else dollars / now.last, rule.lot), rule.lot)
         falls = now.last < before.last or (now.last == before.last and share < 0.5)
-        uid = derive("trade", symbol, grid_us)
-        return Trade(grid_us // step, uid, grid_us, "sell" if falls else "buy", now.last, size)
+        return Trade(
+            symbol=symbol,
+            trade_id=derive("trade", symbol, grid_us),
+            side="sell" if falls else "buy",
+            price=now.last,
+            size=size,
+            kind="fill",
+            time=grid_us,
+        )
+
+    def number(self, trade: Trade) -> int:
+        """Its place among the trades of its contract; rises by one."""
+        return trade.time // self._source.step_us
 
     def trades(self, symbol: str, until_us: int, count: int, since_us: int = 0) -> list[Trade]:
         """The newest `count` trades from `since_us` on that came before or at `until_us`, oldest first."""
@@ -156,7 +147,7 @@ class MarketData:
 
     # --- candles ----------------------------------------------------------------------------------------------
 
-    def candles(self, kind: str, symbol: str, resolution: str, from_us: int, to_us: int) -> list[Bar]:
+    def candles(self, kind: str, symbol: str, resolution: str, from_us: int, to_us: int) -> list[ChartCandle]:
         """Candles of `spot`, `mark` or `trade` that begin from `from_us` on and before `to_us`, oldest first.
 
         The last one may still be running. A contract's candle is the spot candle moved by the basis at its end.
@@ -168,12 +159,12 @@ class MarketData:
         if base is None:
             return [bar for at in range(first, to_us, width) if (bar := self._sampled(kind, symbol, at, to_us, width))]
         rows = self._source.market.candles(self._source.spot_of[symbol], base, first // 1000, to_us)
-        bars: list[Bar] = []
+        bars: list[ChartCandle] = []
         for start, parts in _buckets(rows, width // 1000).items():
             bars.append(self._moved(kind, symbol, start, parts, min(start * 1000 + width, to_us)))
         return bars
 
-    def _moved(self, kind: str, symbol: str, start_ms: int, parts: Sequence[CandleSeen], end_us: int) -> Bar:
+    def _moved(self, kind: str, symbol: str, start_ms: int, parts: Sequence[CandleSeen], end_us: int) -> ChartCandle:
         basis, step = Decimal(1), Decimal("0.00001")
         if kind != "spot":
             tick = self._source.market.tick(symbol, end_us)
@@ -181,15 +172,16 @@ class MarketData:
         prices = (parts[0].open, max(p.high for p in parts), min(p.low for p in parts), parts[-1].close)
         opened, high, low, close = (round_floor(decimal(price) * basis, step) for price in prices)
         volume = decimal(round(sum(part.volume for part in parts), 4)) if kind == "trade" else Decimal(0)
-        return Bar(start_ms, opened, high, low, close, volume)
+        return _bar(start_ms, opened, high, low, close, volume)
 
-    def _sampled(self, kind: str, symbol: str, at: int, to_us: int, width: int) -> Bar | None:
+    def _sampled(self, kind: str, symbol: str, at: int, to_us: int, width: int) -> ChartCandle | None:
         """The path has its turns on whole five minutes, so its ends are its extremes."""
         try:
             ends = [self._price(kind, symbol, at), self._price(kind, symbol, min(at + width, to_us))]
         except ValueError:
             return None  # before the data begin
-        return Bar(at // 1000, ends[0], max(ends), min(ends), ends[1], Decimal(1) if kind == "trade" else Decimal(0))
+        volume = Decimal(1) if kind == "trade" else Decimal(0)
+        return _bar(at // 1000, ends[0], max(ends), min(ends), ends[1], volume)
 
     def _price(self, kind: str, symbol: str, at: int) -> Decimal:
         if kind == "spot":
@@ -206,3 +198,14 @@ def _buckets(rows: Sequence[CandleSeen], width_ms: int) -> dict[int, list[Candle
     for row in rows:
         buckets.setdefault(row.open_time_ms - row.open_time_ms % width_ms, []).append(row)
     return buckets
+
+
+def _bar(start_ms: int, opened: Decimal, high: Decimal, low: Decimal, close: Decimal, volume: Decimal) -> ChartCandle:
+    return ChartCandle(
+        open_time_ms=start_ms,
+        open=float(opened),
+        high=float(high),
+        low=float(low),
+        close=float(close),
+        volume=float(volume),
+    )

@@ -7,31 +7,34 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from protocol.ids import derive
-from protocol.kraken import endpoints
+from protocol.kraken import endpoints, markets
 from protocol.kraken import futures_rest as forms
-from protocol.kraken.wire import MalformedPayload, Refused, parse_iso_us, us_ms, write_iso_ms
+from protocol.kraken.wire import MalformedPayload, Refused, parse_iso_us, us_ms
 from protocol.messages.futures import TickerSeen
 from protocol.units import HOUR_US, SECOND_US
 from sim.engine import Engine
 from sim.venue.account import SCHEDULE_UID
 from sim.venue.asking import Ask, Body, Call
-from sim.venue.marketdata import RESOLUTION_S, MarketData, Trade
+from sim.venue.marketdata import RESOLUTION_S, MarketData
 from sim.venue.rows import Row
 
 FUNDING_ROWS: Final = 24 * 30
 TRADES_A_PAGE: Final = 100
 EXECUTIONS_MOST: Final = 1000
 TICK_TYPES: Final = ("spot", "mark", "trade")
-FEE_TIERS: Final = (
-    (100_000, "0.015", "0.04"),
-    (1_000_000, "0.0125", "0.03"),
-    (5_000_000, "0.01", "0.025"),
-    (10_000_000, "0.0075", "0.02"),
-    (20_000_000, "0.005", "0.015"),
-    (50_000_000, "0.0025", "0.0125"),
-    (100_000_000, "0", "0.01"),
+FEE_TIERS: Final = tuple(
+    markets.FeeTier(from_volume_usd=Decimal(volume), maker_pct=Decimal(maker), taker_pct=Decimal(taker))
+    for volume, maker, taker in (
+        (100_000, "0.015", "0.04"),
+        (1_000_000, "0.0125", "0.03"),
+        (5_000_000, "0.01", "0.025"),
+        (10_000_000, "0.0075", "0.02"),
+        (20_000_000, "0.005", "0.015"),
+        (50_000_000, "0.0025", "0.0125"),
+        (100_000_000, "0", "0.01"),
+    )
 )
-"""Volume of 30 days in USD, maker and taker percent: told, not applied. The first tier is what the exchange charges."""
+"""Told, not applied: the first tier, which is what the exchange charges, comes before them."""
 
 
 class Shop(Protocol):
@@ -86,18 +89,16 @@ class PublicCalls:
         return body
 
     def _statuses(self, ask: Ask) -> Body:
-        found = [_calm(symbol) for symbol in self.venue.engine.rules]
-        return forms.write_success(ask.at, instrumentStatus=found)
+        return markets.write_instruments_status([_calm(symbol) for symbol in self.venue.engine.rules], ask.at)
 
     def _status(self, ask: Ask) -> Body:
-        return forms.write_success(ask.at, **_calm(self._contract(ask)))
+        return markets.write_instruments_status([_calm(self._contract(ask))], ask.at, single=True)
 
     def _fees(self, ask: Ask) -> Body:
         fees = self.venue.engine.matching
-        tiers: list[Row] = [{"makerFee": fees.maker_fee_pct, "takerFee": fees.taker_fee_pct, "usdVolume": 0}]
-        tiers += [{"makerFee": Decimal(m), "takerFee": Decimal(t), "usdVolume": v} for v, m, t in FEE_TIERS]
-        schedule = {"uid": SCHEDULE_UID, "name": "mainfees", "tiers": tiers}
-        return forms.write_success(ask.at, feeSchedules=[schedule])
+        first = markets.FeeTier(from_volume_usd=Decimal(0), maker_pct=fees.maker_fee_pct, taker_pct=fees.taker_fee_pct)
+        schedule = markets.FeeSchedule(uid=SCHEDULE_UID, name="mainfees", tiers=(first, *FEE_TIERS))
+        return markets.write_fee_schedules([schedule], ask.at)
 
     # --- prices -------------------------------------------------------------------------------------------------
 
@@ -139,43 +140,29 @@ class PublicCalls:
 
     def _book(self, ask: Ask) -> Body:
         ask.needs("symbol")
-        bids, asks = self.venue.data.book(self.venue.engine.state.ticks[self._contract(ask)])
-        book = {"bids": [[p, s] for p, s in bids.items()], "asks": [[p, s] for p, s in asks.items()]}
-        return forms.write_success(ask.at, orderBook=book)
+        book = self.venue.data.book(self.venue.engine.state.ticks[self._contract(ask)])
+        return markets.write_order_book(book, ask.at)
 
     def _trades(self, ask: Ask) -> Body:
         ask.needs("symbol")
         before = ask.get("lastTime")
         until = ask.at if before is None else min(parse_iso_us(before, "history", "lastTime") - 1, ask.at)
-        found = [
-            {
-                "time": write_iso_ms(trade.at),
-                "trade_id": trade.number,
-                "price": trade.price,
-                "size": trade.size,
-                "side": trade.side,
-                "type": "fill",
-                "uid": trade.uid,
-            }
-            for trade in self.venue.data.trades(self._contract(ask), until, TRADES_A_PAGE)
-        ]
-        return forms.write_success(ask.at, history=found[::-1])
+        trades = self.venue.data.trades(self._contract(ask), until, TRADES_A_PAGE)
+        return markets.write_trade_history(trades, ask.at)
 
     def _funding(self, ask: Ask) -> Body:
         ask.needs("symbol")
         symbol = self._contract(ask)
         inverse = self.venue.engine.rules[symbol].inverse
-        found: list[Row] = []
+        found: list[markets.FundingRate] = []
         for hour in range(ask.at - ask.at % HOUR_US, 0, -HOUR_US)[:FUNDING_ROWS]:
             rate = self.venue.funding(symbol, hour)
             if rate is None:
                 break
             relative, index = rate
             absolute = relative / index if inverse else relative * index
-            found.append(
-                {"timestamp": write_iso_ms(hour), "fundingRate": absolute, "relativeFundingRate": relative}
-            )
-        return forms.write_success(ask.at, rates=found[::-1])
+            found.append(markets.FundingRate(time=hour, absolute=absolute, relative=relative))
+        return markets.write_funding_rates(found[::-1], ask.at)
 
     # --- charts and history: no envelope ----------------------------------------------------------------------------
 
@@ -192,30 +179,25 @@ class PublicCalls:
             since = until - until % width - (count - 1) * width
         bars = self.venue.data.candles(kind, symbol, resolution, since, until)
         more = bool(count) and len(bars) > count
-        found = [
-            {
-                "time": bar.time_ms,
-                **{name: str(getattr(bar, name)) for name in ("open", "high", "low", "close", "volume")},
-            }
-            for bar in (bars[:count] if more else bars)
-        ]
-        return {"candles": found, "more_candles": more}
+        return markets.write_chart(bars[:count] if more else bars, more=more)
 
     def _executions(self, ask: Ask) -> Body:
         symbol = self._contract(ask)
         count = max(1, min(ask.whole("count", TRADES_A_PAGE), EXECUTIONS_MOST))
         since, before = ask.whole("since", 0) * 1000, ask.whole("before", us_ms(ask.at)) * 1000
-        found = [_execution(symbol, trade) for trade in self.venue.data.trades(symbol, min(before, ask.at), count, since)]
-        if (ask.get("sort") or "desc").lower() != "asc":
-            found.reverse()
-        return {"elements": found, "len": len(found)}
+        trades = self.venue.data.trades(symbol, min(before, ask.at), count, since)
+        body = markets.write_market_executions(markets.TradePage(trades=tuple(trades), quarantined=(), more=None))
+        elements = body["elements"]
+        if (ask.get("sort") or "desc").lower() == "asc" and isinstance(elements, list):
+            elements.reverse()
+        return body
 
     def _mark_prices(self, ask: Ask) -> Body:
         symbol = self._contract(ask)
         found = [
             {
-                "uid": derive("mark", symbol, trade.at),
-                "timestamp": us_ms(trade.at),
+                "uid": derive("mark", symbol, trade.time),
+                "timestamp": us_ms(trade.time),
                 "event": {"MarkPriceChanged": {"price": str(trade.price)}},
             }
             for trade in self.venue.data.trades(symbol, ask.at, TRADES_A_PAGE)
@@ -240,43 +222,7 @@ def _base(symbol: str) -> str:
     return "BTC" if base == "XBT" else base
 
 
-def _calm(symbol: str) -> Row:
-    return {
-        "tradeable": symbol,
-        "experiencingDislocation": False,
-        "priceDislocationDirection": None,
-        "experiencingExtremeVolatility": False,
-        "extremeVolatilityInitialMarginMultiplier": 1,
-    }
-
-
-def _execution(symbol: str, trade: Trade) -> Row:
-    moment = us_ms(trade.at)
-    taker, maker = trade.side.capitalize(), "Sell" if trade.side == "buy" else "Buy"
-
-    def order(role: str, direction: str, kind: str) -> Row:
-        return {
-            "uid": derive(role, trade.uid),
-            "tradeable": symbol,
-            "direction": direction,
-            "quantity": str(trade.size),
-            "timestamp": moment,
-            "limitPrice": str(trade.price),
-            "orderType": kind,
-            "reduceOnly": False,
-            "lastUpdateTimestamp": moment,
-        }
-
-    execution = {
-        "uid": trade.uid,
-        "makerOrder": order("maker", maker, "Post"),
-        "takerOrder": order("taker", taker, "IoC"),
-        "timestamp": moment,
-        "quantity": str(trade.size),
-        "price": str(trade.price),
-        "markPrice": str(trade.price),
-        "limitFilled": True,
-        "usdValue": str(trade.price * trade.size),
-    }
-    event = {"Execution": {"execution": execution, "takerReducedQuantity": ""}}
-    return {"uid": derive("event", trade.uid), "timestamp": moment, "event": event}
+def _calm(symbol: str) -> markets.InstrumentStatus:
+    return markets.InstrumentStatus(
+        symbol=symbol, dislocated=False, dislocation=None, volatile=False, margin_multiplier=Decimal(1)
+    )

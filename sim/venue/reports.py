@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, Protocol
 
-from protocol.kraken import endpoints, futures_ws
+from msgspec.structs import replace
+
+from protocol.kraken import endpoints, futures_ws, markets
 from protocol.kraken.wire import us_ms
 from protocol.messages.base import Message
 from protocol.messages.futures import AccountSeen, Fill, FillSeen, OpenOrder, OrderSeen, PositionsSeen, TickerSeen
-from protocol.units import HOUR_US
+from protocol.units import HOUR_US, OrderSide
 from sim.engine import Engine, margin, sums
 from sim.tick import Tick
 from sim.venue import rows
-from sim.venue.marketdata import MarketData, Trade
+from sim.venue.marketdata import MarketData
 from sim.venue.rows import Row
 
 FULL_FORM: Final = (
@@ -56,6 +58,7 @@ class Frame(NamedTuple):
     body: Row
 
 
+Levels = tuple[markets.Level, ...]
 Wanted = Callable[[str, str | None], bool]
 
 
@@ -73,8 +76,7 @@ class Reports:
         self._source = source
         self._fills_told = 0
         self._logged = source.engine.state.logged
-        self._books: dict[str, tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]] = {}
-        self._book_frames: dict[str, int] = {}
+        self._books: dict[str, markets.Book] = {}
 
     # --- as it happens --------------------------------------------------------------------------------------------
 
@@ -158,7 +160,7 @@ class Reports:
         if wanted(endpoints.FEED_TICKER_LITE, symbol):
             yield Frame(endpoints.FEED_TICKER_LITE, symbol, self.ticker_lite(ticker))
         if wanted(endpoints.FEED_TRADE, symbol):
-            yield Frame(endpoints.FEED_TRADE, symbol, trade_row(symbol, self._source.data.trade(symbol, ticker.at)))
+            yield Frame(endpoints.FEED_TRADE, symbol, self._trade(self._source.data.trade(symbol, ticker.at)))
         if wanted(endpoints.FEED_BOOK, symbol):
             yield from self._book_changes(self._source.engine.state.ticks[symbol])
 
@@ -193,39 +195,60 @@ class Reports:
     def ticker_lite(self, ticker: TickerSeen) -> Row:
         """The short form."""
         whole = self.ticker(ticker)
-        names = ("product_id", "bid", "ask", "change", "premium", "volume", "tag", "pair", "dtm", "maturityTime", "volumeQuote")
+        names = (
+            "product_id",
+            "bid",
+            "ask",
+            "change",
+            "premium",
+            "volume",
+            "tag",
+            "pair",
+            "dtm",
+            "maturityTime",
+            "volumeQuote",
+        )
         return {"feed": endpoints.FEED_TICKER_LITE, **{name: whole[name] for name in names}}
 
     def trades_snapshot(self, symbol: str, at: int) -> Row:
         """The last trades, newest first."""
         trades = self._source.data.trades(symbol, at, TRADES_SHOWN)
-        return {"feed": "trade_snapshot", "product_id": symbol, "trades": [trade_row(symbol, t) for t in trades[::-1]]}
+        return {"feed": "trade_snapshot", "product_id": symbol, "trades": [self._trade(t) for t in trades[::-1]]}
 
-    def book_snapshot(self, symbol: str, at: int) -> Row:
+    def _trade(self, trade: markets.Trade) -> Row:
+        return markets.write_trade_frame(trade, self._source.data.number(trade))
+
+    def book_snapshot(self, symbol: str) -> Row:
         """The whole book as it was told last."""
         if symbol not in self._books:
-            self._books[symbol] = self._source.data.book(self._source.engine.state.ticks[symbol])
-        bids, asks = ([{"price": p, "qty": q} for p, q in side.items()] for side in self._books[symbol])
-        number = self._book_frames.setdefault(symbol, 0)
-        frame: Row = {"feed": "book_snapshot", "product_id": symbol, "timestamp": us_ms(at), "seq": number}
-        return {**frame, "tickSize": None, "bids": bids, "asks": asks}
+            book = self._source.data.book(self._source.engine.state.ticks[symbol])
+            self._books[symbol] = replace(book, sequence=0)
+        return markets.write_book_snapshot(self._books[symbol])
 
     def _book_changes(self, tick: Tick) -> Iterator[Frame]:
         """One frame a level that differs; 0 removes it."""
-        symbol, told = tick.symbol, self._books.get(tick.symbol, ({}, {}))
-        self._books[symbol] = now = self._source.data.book(tick)
-        for side, before, after in zip(("buy", "sell"), told, now, strict=True):
-            for price in dict.fromkeys((*before, *after)):
-                if before.get(price) == after.get(price):
+        told, now = self._books[tick.symbol], self._source.data.book(tick)
+        number = told.sequence or 0
+        sides: tuple[tuple[OrderSide, Levels, Levels], ...] = (
+            ("buy", told.bids, now.bids),
+            ("sell", told.asks, now.asks),
+        )
+        for side, before, after in sides:
+            old, new = dict(before), dict(after)
+            for price in dict.fromkeys((*old, *new)):
+                if old.get(price) == new.get(price):
                     continue
-                number = self._book_frames[symbol] = self._book_frames.get(symbol, 0) + 1
-                body: Row = {"feed": endpoints.FEED_BOOK, "product_id": symbol, "side": side, "seq": number}
-                body |= {"price": price, "qty": after.get(price, Decimal(0)), "timestamp": us_ms(tick.at)}
-                yield Frame(endpoints.FEED_BOOK, symbol, body)
+                number += 1
+                size = new.get(price, Decimal(0))
+                change = markets.BookChange(
+                    symbol=tick.symbol, side=side, price=price, size=size, sequence=number, time=tick.at
+                )
+                yield Frame(endpoints.FEED_BOOK, tick.symbol, markets.write_book_change(change))
+        self._books[tick.symbol] = replace(now, sequence=number)
 
     # --- the account ------------------------------------------------------------------------------------------------
 
-    def orders_snapshot(self, feed: str, at: int) -> Row:
+    def orders_snapshot(self, feed: str) -> Row:
         """The resting orders."""
         working = self._source.engine.state.working.values()
         found = [_order_row(w.order, w.placed_at, w.updated_at) for w in working]
@@ -306,21 +329,6 @@ class Reports:
             "unrealized_funding": account.unrealized_funding_usd,
             "pnl": account.equity_usd - account.balance_usd - account.unrealized_funding_usd,
         }
-
-
-def trade_row(symbol: str, trade: Trade) -> Row:
-    """An execution of others."""
-    return {
-        "feed": endpoints.FEED_TRADE,
-        "product_id": symbol,
-        "uid": trade.uid,
-        "side": trade.side,
-        "type": "fill",
-        "seq": trade.number,
-        "time": us_ms(trade.at),
-        "qty": trade.size,
-        "price": trade.price,
-    }
 
 
 def pair(symbol: str) -> str:

@@ -86,7 +86,9 @@ def trigger_row(record: Working | Ended) -> Row:
     }
 
 
-def execution_events(fills: Sequence[Fill], prior: Row, reduced: Decimal | None, edited: Row | None = None) -> list[Row]:
+def execution_events(
+    fills: Sequence[Fill], prior: Row, reduced: Decimal | None, edited: Row | None = None
+) -> list[Row]:
     """One event an execution, each with the order as it was before it."""
     events: list[Row] = []
     done = Decimal(0)

@@ -14,7 +14,7 @@ from protocol.kraken import endpoints, spot
 from protocol.kraken.wire import encode
 from protocol.units import decimal
 from sim.venue.markets import rows
-from sim.venue.sessions import Desk
+from sim.venue.spot_session import Desk
 
 Body = dict[str, object]
 

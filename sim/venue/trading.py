@@ -5,18 +5,18 @@ A refusal is a success with another word in it, as at Kraken. Knows no signature
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
 from protocol.ids import derive
 from protocol.kraken import endpoints, orders
+from protocol.kraken.account import DeadMan, write_cancel_all_after
+from protocol.kraken.batch import parse_batch_form, write_batch_answer
 from protocol.kraken.futures_rest import write_success
 from protocol.kraken.wire import MalformedPayload, Refused, write_iso_ms
 from protocol.messages.futures import CommandAnswered, FillSeen, OpenOrder, PlaceOrder
 from protocol.ports import Command
-from protocol.units import SECOND_US
 from sim.engine import Answer, Engine, rules
 from sim.engine.state import Ended, Trail, Working
 from sim.engine.terms import USUAL, Terms
@@ -39,6 +39,10 @@ class Trader(Protocol):
 
     def carry_out(self, command: Command, terms: Terms = USUAL) -> Answer:
         """Send a wish to the engine now, and its reports to the streams."""
+        ...
+
+    def refused(self, order: OpenOrder, status: str) -> None:
+        """Tell the streams that the book refused an order."""
         ...
 
     def cancel_all(self, symbol: str | None, reason: str) -> list[Working]:
@@ -70,15 +74,15 @@ class Trading:
         command, terms = orders.parse_send_order(form, at), _terms(form)
         if command.symbol not in self.venue.engine.rules:
             raise Refused("contractNotFound")
-        if command.order_type == "trailing_stop" and terms.trail is None:
-            raise MalformedPayload("sendorder", "trailingStopMaxDeviation", "missing")
         answer, answered, fills = self._carry_out(command, terms)
         row = _status(answered, at)
         record = self._record(answered.order_id)
         if record is None:
             if answered.status in BOOK_REFUSALS:
-                row["order_id"] = derive("refused", command.id, at)
-                row["orderEvents"] = [_rejection(command, answered.status, str(row["order_id"]), at)]
+                refused = _refused(command, derive("refused", command.id, at), at)
+                self.venue.refused(refused.order, answered.status)
+                row["order_id"] = refused.order.order_id
+                row["orderEvents"] = [_rejection(refused, answered.status)]
             return row
         state = self.venue.engine.state
         prior = rows.order_row(
@@ -105,6 +109,7 @@ class Trading:
         answer, answered, fills = self._carry_out(command, Terms(trail=_trail(form), order_id=order_id))
         row = _status(answered, at)
         row["orderId"] = row.pop("order_id", None) or form.get("orderId")
+        row.pop("cliOrdId", None)
         record = self._record(answered.order_id)
         if answered.outcome == "edited" and record is not None and old is not None:
             before = rows.order_row(old, old.order.limit_price)
@@ -145,7 +150,7 @@ class Trading:
     # --- many ---------------------------------------------------------------------------------------------------
 
     def _batch(self, ask: Ask) -> Body:
-        return write_success(ask.at, batchStatus=[self._item(item, ask.at) for item in batch_items(ask)])
+        return write_batch_answer([self._item(item, ask.at) for item in batch_items(ask)], ask.at)
 
     def _item(self, item: Mapping[str, str], at: int) -> Row:
         """One order of a batch: what goes wrong with it is its own."""
@@ -187,22 +192,19 @@ class Trading:
         seconds = ask.whole("timeout")
         if seconds < 0:
             raise MalformedPayload("cancelallordersafter", "timeout", "not below 0")
-        due = self.venue.arm(seconds)
-        status = {"currentTime": write_iso_ms(ask.at), "triggerTime": "0" if due is None else write_iso_ms(due)}
-        return write_success(ask.at, status=status)
+        return write_cancel_all_after(DeadMan(now=ask.at, fires_at=self.venue.arm(seconds)))
 
 
 def batch_items(ask: Ask) -> list[dict[str, str]]:
     """The orders of a batch, each as a form. Raises Refused, MalformedPayload."""
+    ask.needs("json")
     try:
-        payload = json.loads(ask.needs("json"))
-        items = payload["batchOrder"]
-        forms = [{name: _text(value) for name, value in item.items() if value is not None} for item in items]
-    except (ValueError, KeyError, TypeError, AttributeError):
+        items = parse_batch_form(ask.names)
+    except MalformedPayload:
         raise Refused("Json Parse Error") from None
-    if len(forms) > BATCH_MOST:
+    if len(items) > BATCH_MOST:
         raise MalformedPayload("batchorder", "batchOrder", f"at most {BATCH_MOST}")
-    return forms
+    return items
 
 
 def argument_error(problem: MalformedPayload) -> str:
@@ -211,17 +213,15 @@ def argument_error(problem: MalformedPayload) -> str:
     return "requiredArgumentMissing" if missing else f"invalidArgument: {problem.field}"
 
 
-def _text(value: object) -> str:
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
-
-
 def _terms(form: Mapping[str, str]) -> Terms:
     for name in UNSUPPORTED:
         if form.get(name):
             raise MalformedPayload("sendorder", name, "not simulated")
     signal = form.get("triggerSignal", "mark")
     # Which words exist was checked with the rest of the form.
-    return Terms(trigger="index" if signal in ("spot", "index") else "last" if signal == "last" else "mark", trail=_trail(form))
+    return Terms(
+        trigger="index" if signal in ("spot", "index") else "last" if signal == "last" else "mark", trail=_trail(form)
+    )
 
 
 def _trail(form: Mapping[str, str]) -> Trail | None:
@@ -255,8 +255,8 @@ def _cancellation(working: Working) -> Row:
     return {"type": "CANCEL", "uid": working.order.order_id, "order": order}
 
 
-def _rejection(command: PlaceOrder, status: str, order_id: str, at: int) -> Row:
-    """The book's no, with the order it was said to."""
+def _refused(command: PlaceOrder, order_id: str, at: int) -> Working:
+    """The order that the book was shown."""
     order = OpenOrder(
         order_id=order_id,
         client_order_id=command.client_order_id or None,
@@ -270,12 +270,11 @@ def _rejection(command: PlaceOrder, status: str, order_id: str, at: int) -> Row:
         reduce_only=command.reduce_only,
         trigger=None,
     )
-    working = Working(order=order, rank=0, placed_at=at, updated_at=at)
+    return Working(order=order, rank=0, placed_at=at, updated_at=at)
+
+
+def _rejection(refused: Working, status: str) -> Row:
+    """The book's no, with the order it was said to."""
     reason = "".join(f"_{letter}" if letter.isupper() else letter.upper() for letter in status)
-    return {"type": "REJECT", "uid": order_id, "reason": reason, "order": rows.order_row(working, order.limit_price)}
-
-
-def dead_man_moment(now: int, seconds: int) -> int | None:
-    """When the switch fires; None for 0, which disarms it."""
-    return now + seconds * SECOND_US if seconds else None
-
+    order = rows.order_row(refused, refused.order.limit_price)
+    return {"type": "REJECT", "uid": refused.order.order_id, "reason": reason, "order": order}

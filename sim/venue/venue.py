@@ -6,11 +6,9 @@ Knows Kraken's paths and nothing of who trades.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from hashlib import blake2b
 from typing import Any, Final, Protocol, cast
 
 import httpx
@@ -20,23 +18,29 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 from trio_websocket import ConnectionClosed, HandshakeError, wrap_client_stream, wrap_server_stream
 
-from protocol.ids import derive
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from protocol.kraken.spot import write_spot_candles
 from protocol.kraken.wire import encode
 from protocol.messages.base import Message
-from protocol.messages.futures import FillSeen
+from protocol.messages.futures import OpenOrder
 from protocol.ports import Clock, Command
 from protocol.units import HOUR_US, SECOND_US
+from sim.contracts import INVERSE
 from sim.engine import Answer, Engine
+from sim.engine.state import Working
+from sim.engine.terms import USUAL, Terms
 from sim.tick import Tick
 from sim.venue import schedule
 from sim.venue.futures_rest import FuturesRest
-from sim.venue.markets import Market, updates
+from sim.venue.futures_session import FuturesSession
+from sim.venue.keys import Account, keys
+from sim.venue.marketdata import MarketData
+from sim.venue.markets import Market, WithInverse, updates
 from sim.venue.pipe import pipe
-from sim.venue.sessions import FuturesSession, Session, SpotSession, write_report
+from sim.venue.reports import Frame, Reports
 from sim.venue.socket import CLOSE_S, AsgiSocket, Outbox, Socket, TrioSocket, converse, wait_until
 from sim.venue.spot_rest import SpotRest
+from sim.venue.spot_session import SpotSession
 
 STREAM_DELAY_US: Final = 500
 """What a wish caused is told on the streams this much after its answer, so that the answer always comes first."""
@@ -64,7 +68,9 @@ class Network(Protocol):
 
 
 class Venue:
-    """`markets`: spot symbol -> contract, in configured order. The API key pair follows from `seed`.
+    """`markets`: spot symbol -> contract, in configured order. The API keys follow from `seed`: one trades, one only reads.
+
+    Inverse contracts that the engine lists are priced after their linear twins.
 
     `persist` gets the saved engine after every change of orders, positions or fills; it must be durable when it returns.
     `network` stands between it and its clients. `own_market` False: nothing moves by itself, and whoever runs the venue calls `move` and `settle_funding`.
@@ -84,12 +90,20 @@ class Venue:
         network: Network | None = None,
     ) -> None:
         self.engine = engine
-        self.market = market
         self.clock = clock
         self.spot_symbols = tuple(markets)
-        self.contracts = tuple(markets.values())
+        twins = {twin.symbol: (linear, twin.tick) for linear, twin in INVERSE.items() if twin.symbol in engine.rules}
+        self.market = WithInverse(market, twins) if twins else market
+        self.contracts = (*markets.values(), *twins)
+        spot_of = {contract: spot for spot, contract in markets.items()}
+        self.spot_of = spot_of | {twin: spot_of[linear] for twin, (linear, _) in twins.items()}
         self.step_us = schedule.tick_us(tick_s)
-        self.key, self.secret = key_pair(seed)
+        self.accounts = {key.name: Account(key) for key in keys(seed)}
+        self.key, self.secret, _ = keys(seed)[0]
+        self.leverage: dict[str, Decimal] = {}
+        self.pnl_currency: dict[str, str] = {}
+        self.data = MarketData(self)
+        self.reports = Reports(self)
         self._network = network
         self.app = self._app() if network is None else network.rest(self._app())
         self._persist = persist
@@ -97,7 +111,7 @@ class Venue:
         self._spot: list[SpotSession] = []
         self._futures: list[FuturesSession] = []
         self._connections = 0
-        self._fills_told = 0
+        self._dead_man_us: int | None = None
         self._nursery: trio.Nursery | None = None
 
     def now_us(self) -> int:
@@ -133,7 +147,7 @@ class Venue:
         """Visit every moment of the market to its end. Late is late: no moment is left out."""
         grid = schedule.next_grid(self.now_us() + 1, self.step_us)
         while grid <= self.market.end_us:
-            for moment in schedule.moments(grid, len(self.contracts)):
+            for moment in schedule.moments(grid, len(self.spot_symbols), len(self.contracts)):
                 await wait_until(self.now_us, moment.at)
                 self._pass(moment, grid)
             grid += self.step_us
@@ -150,9 +164,10 @@ class Venue:
         at = schedule.next_grid(self.now_us(), SECOND_US) + schedule.BEAT_OFFSET_US
         while True:
             await wait_until(self.now_us, at)
-            sessions: list[Session] = [*self._spot, *self._futures]
-            for session in sessions:
-                session.beat(at)
+            for spot in self._spot:
+                spot.beat(at)
+            for futures in self._futures:
+                futures.beat(at)
             at += SECOND_US
 
     # --- the market moves, wishes arrive ----------------------------------------------------------------------
@@ -171,14 +186,45 @@ class Venue:
         if messages:
             self._save()
 
-    def carry_out(self, command: Command) -> Answer:
+    def carry_out(self, command: Command, terms: Terms = USUAL) -> Answer:
         """One wish arrived."""
         at = self.now_us()
-        answer = self.engine.answer(command, at)
+        answer = self.engine.answer(command, at, terms)
         if answer.stream:
             self._save()
             self._tell(answer.stream, at + STREAM_DELAY_US)
         return answer
+
+    def refused(self, order: OpenOrder, status: str) -> None:
+        """The book refused an order: the verbose feed tells."""
+        at = self.now_us()
+        frame = self.reports.refused(order, status, at)
+        if frame is not None and self._wanted(frame.feed, frame.product):
+            self._spread(frame, at + STREAM_DELAY_US)
+
+    def cancel_all(self, symbol: str | None, reason: str) -> list[Working]:
+        """Take every order off the book now."""
+        at = self.now_us()
+        gone, told = self.engine.cancel_all(symbol, reason, at)
+        if told:
+            self._save()
+            self._tell(told, at + STREAM_DELAY_US)
+        return gone
+
+    def arm(self, seconds: int) -> int | None:
+        """Cancel all after so many seconds (0: never) unless it is armed again: the moment, None when it is off."""
+        if self._nursery is None:
+            raise RuntimeError("start Venue.run before arming its switch")
+        self._dead_man_us = due = self.now_us() + seconds * SECOND_US if seconds else None
+        if due is not None:
+            self._nursery.start_soon(self._fire, due)
+        return due
+
+    async def _fire(self, due: int) -> None:
+        await wait_until(self.now_us, due)
+        if self._dead_man_us == due:
+            self._dead_man_us = None
+            self.cancel_all(None, "dead_man_switch")
 
     def funding(self, symbol: str, hour_us: int) -> tuple[Decimal, Decimal] | None:
         """Relative rate and index at a full hour, None before the market's data begin."""
@@ -204,15 +250,17 @@ class Venue:
     def _tell(self, messages: Sequence[Message], due: int) -> None:
         if self._network is not None:
             self._network.told(messages)
-        for message in messages:
-            self._fills_told += isinstance(message, FillSeen)
-            if not self._futures:
-                continue
-            frame = write_report(message, self._fills_told)
-            if frame is not None:
-                text = encode(frame).decode()
-                for session in tuple(self._futures):
-                    session.tell(message, text, due)
+        for frame in self.reports.frames(messages, self._wanted):
+            self._spread(frame, due)
+
+    def _wanted(self, feed: str, product: str | None) -> bool:
+        return any(session.wants(feed, product) for session in self._futures)
+
+    def _spread(self, frame: Frame, due: int) -> None:
+        text = encode(frame.body).decode()
+        for session in tuple(self._futures):
+            if session.wants(frame.feed, frame.product):
+                session.outbox.put(text, due)
 
     def _save(self) -> None:
         if self._persist is not None:
@@ -289,9 +337,3 @@ class Venue:
                 WebSocketRoute(FUTURES_WS_PATH, websocket),
             ]
         )
-
-
-def key_pair(seed: int) -> tuple[str, str]:
-    """API key and secret (base64) of the venue with this seed."""
-    secret = blake2b(f"venue secret {seed}".encode(), digest_size=64).digest()
-    return derive("venue key", seed), b64encode(secret).decode()

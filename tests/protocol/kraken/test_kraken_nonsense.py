@@ -143,8 +143,9 @@ def test_a_time_without_zone_is_no_time(text: object) -> None:
         ({"orderType": "lmt", "symbol": "PF_XBTUSD", "side": "buy", "size": "1"}, "limitPrice"),
         ({"orderType": "stp", "symbol": "PF_XBTUSD", "side": "buy", "size": "1"}, "stopPrice"),
         ({"orderType": "mkt", "symbol": "PF_XBTUSD", "side": "buy", "size": "0"}, "size"),
-        ({"orderType": "trailing_stop", "symbol": "PF_XBTUSD", "side": "buy", "size": "1"}, "orderType"),
-        ({"orderType": "stp", "symbol": "X", "side": "buy", "size": "1", "stopPrice": "1", "triggerSignal": "last"}, "triggerSignal"),
+        ({"orderType": "iceberg", "symbol": "PF_XBTUSD", "side": "buy", "size": "1"}, "orderType"),
+        ({"orderType": "trailing_stop", "symbol": "PF_XBTUSD", "side": "buy", "size": "1"}, "trailingStopMaxDeviation"),
+        ({"orderType": "stp", "symbol": "X", "side": "buy", "size": "1", "stopPrice": "1", "triggerSignal": "bid"}, "triggerSignal"),
     ],
 )  # fmt: skip
 def test_a_bad_form_names_kraken_s_parameter(form: dict[str, str], field: str) -> None:

@@ -38,19 +38,25 @@ async def keep_connected(
     lease: Callable[[], AbstractContextManager[None]],
     deliver: Callable[[Message], None],
     lost: Callable[[str], None],
+    changed: Callable[[str], None] = lambda state: None,
     idle_s: float,
     jitter: Callable[[], float],
 ) -> None:
-    """Deliver frames for ever. `prepare` runs on each connection before the lease is taken; `lost(why)` hears each loss."""
+    """Deliver frames for ever. `prepare` runs on each connection before the lease is taken; `lost(why)` hears each loss,
+    `changed(state)` every other step of a connection's life: connecting, connected, up.
+    """
     failures = 0
     while True:
         why = ""
+        changed("connecting" if not failures else f"connecting, {failures} failed before")
         try:
             async with open_stream() as frames:
+                changed("connected and subscribed, filling in what was missed")
                 for message in await prepare():
                     deliver(message)
                     await trio.lowlevel.checkpoint()  # years of history must not fill the mailbox before it is read
                 with lease():
+                    changed("up")
                     while True:
                         with trio.fail_after(idle_s):
                             frame = await anext(frames)

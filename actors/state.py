@@ -32,6 +32,11 @@ class StateDirectory:
         return self.path / "venue.msgpack"
 
     @property
+    def nonce_file(self) -> Path:
+        """Below which number signed requests may already have been numbered."""
+        return self.path / "nonce"
+
+    @property
     def log_file(self) -> Path:
         """One JSON object a line."""
         return self.path / "daemon.log.jsonl"

@@ -81,6 +81,8 @@ CHILDREN: tuple[ChildSpec, ...] = (
             f.AccountChanged,
             f.ExchangeSnapshot,
             f.SnapshotMissed,
+            c.HaltEntries,
+            c.ResumeEntries,
         ),
         restarts=5,
         period_s=300,

@@ -30,12 +30,16 @@ async def edge(world: World, deliver: Callable[[Message], None]) -> None:
     def lost(why: str) -> None:
         world.alert(NAME, "FEED_STALE", "warning", f"futures stream lost: {why}; entries wait, reconnecting")
 
+    def changed(state: str) -> None:
+        world.alert(NAME, "FEED_STATE", "info", f"futures stream: {state}")
+
     await keep_connected(
         open_stream=partial(world.futures.stream, symbols),
         prepare=prepare,
         lease=partial(world.gate.lease, NAME),
         deliver=deliver,
         lost=lost,
+        changed=changed,
         idle_s=world.settings.feeds.futures_idle_s,
         jitter=world.jitter,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from config.settings import Settings
 from protocol.ids import is_ours
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Alert, Started
+from protocol.messages.control import Alert, HaltEntries, ResumeEntries, Started
 from protocol.messages.futures import (
     Account,
     AccountChanged,
@@ -52,6 +52,8 @@ ORDERS_KEPT: Final = 1_024
 """Orders remembered as gone, and orders whose client id is remembered."""
 LIST_LAG_US: Final = 30 * SECOND_US
 """How long the exchange's lists have been seen to trail its events."""
+BARRED: Final = "futures.key"
+"""The halt while the exchange refuses our key."""
 AHEAD_MOST_US: Final = MINUTE_US
 """A price stamped further ahead than this is garbled: taken in, it would keep every later one out."""
 ALREADY_THERE: Final = ("clientOrderIdAlreadyExist", "clientOrderIdAlreadyExists")
@@ -70,7 +72,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What was last told. `orders`: order id -> (terms, when); `gone`: order id -> when; `positions`: symbol -> (.., when).
 
-    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `refused`: symbols whose last price was refused.
+    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `refused`: symbols whose last price was refused. `barred`: what the exchange refuses our key for; entries are halted meanwhile.
     """
 
     symbols: tuple[str, ...]
@@ -78,6 +80,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     mark_times: dict[str, int] = {}
     refused: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = ()
+    barred: Literal["", "read", "order"] = ""
     orders: dict[str, tuple[OpenOrder, int]] = {}
     gone: dict[str, int] = {}
     names: dict[str, str] = {}
@@ -131,11 +134,15 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, out = _instruments(state, message)
         case CommandAnswered():
             state = _learn(state, ((message.order_id, message.client_order_id),))
-            out = _answered(message)
+            state, out = _key(state, message, message.action, message.status, "order")
+            out += _answered(message)
         case SnapshotSeen():
-            state, out = _snapshot(state, message)
+            state, out = _key(state, message, "", "", "read")
+            state, more = _snapshot(state, message)
+            out += more
         case SnapshotFailed():
-            out = [follow(message, SnapshotMissed, reason=message.reason)]
+            state, out = _key(state, message, message.action or "retry", message.reason, "read")
+            out.append(follow(message, SnapshotMissed, reason=message.reason))
         case Started():
             state, out = _started(state, message), []
         case _:
@@ -244,6 +251,21 @@ def _order(state: State, cause: Message, order: OpenOrder, *, is_open: bool, rea
 def _newest(kept: dict[str, T], most: int) -> dict[str, T]:
     """The last `most` entries, in order."""
     return kept if len(kept) <= most else dict(list(kept.items())[-most:])
+
+
+def _key(state: State, cause: Message, action: str, why: str, what: Literal["read", "order"]) -> Answer:
+    """Halt entries when the exchange refuses our key, resume when it takes it again. A key may read and not trade."""
+    if action == "halt" and state.barred not in ("order", what):
+        text = (
+            f"the exchange refuses our key ({why}): check it at Kraken; stops on the exchange stay, entries are halted"
+        )
+        return replace(state, barred=what), [
+            follow(cause, HaltEntries, key=BARRED, reason=f"the exchange refuses our key: {why}"),
+            follow(cause, Alert, BARRED, code="AUTH_FAILED", severity="critical", text=text),
+        ]
+    if not action and state.barred in ("read", what):
+        return replace(state, barred=""), [follow(cause, ResumeEntries, key=BARRED)]
+    return state, []
 
 
 def _answered(answer: CommandAnswered) -> list[Message]:

@@ -1,16 +1,22 @@
-"""How fast we may ask: Kraken's points as a token bucket, part of it kept for what protects. Time is an argument."""
+"""How fast we may ask: points as a token bucket, the last of them kept for what protects. Time is an argument."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from math import ceil
+from typing import Final, Literal
 
 from protocol.kraken.endpoints import COST_BUDGET, COST_WINDOW_S
 from protocol.units import SECOND_US
 
-RESERVE: Final = 0.3
-"""The part that only cancellations and reduce-only orders may use: reading slows down before safety does."""
+Priority = Literal["protect", "enter", "read"]
+
+KEPT: Final[Mapping[Priority, float]] = {"protect": 0.0, "enter": 0.3, "read": 0.5}
+"""The part each may not touch: reading slows down before entries do, and entries before safety does."""
 WAIT_LEAST_US: Final = 1000
 """Shorter waits might not move a clock that runs fast."""
+PAUSE_FIRST_S: Final = 1
+PAUSE_MOST_S: Final = 60
 
 
 class Budget:
@@ -19,28 +25,38 @@ class Budget:
     Counts in whole millionths of a point, so that no rounding can make a wait that never ends.
     """
 
-    def __init__(self, points: int = COST_BUDGET, window_s: int = COST_WINDOW_S, reserve: float = RESERVE) -> None:
+    def __init__(self, points: int = COST_BUDGET, window_s: int = COST_WINDOW_S) -> None:
         self._full = points * SECOND_US
-        self._reserve = round(self._full * reserve)
-        self._refill = points // window_s  # points a second are millionths of a point a microsecond
+        self._refill = points / window_s  # points a second are millionths of a point a microsecond
         self._left = self._full
         self._counted_at: int | None = None
+        self._refusals = 0
+        self._paused_until = 0
 
-    def take(self, points: int, now_us: int, *, urgent: bool) -> int:
+    def take(self, points: int, now_us: int, priority: Priority) -> int:
         """Take `points` and answer 0, or take nothing and answer the microseconds to wait before asking again."""
         self._count(now_us)
-        need = points * SECOND_US + (0 if urgent else self._reserve)
+        if priority != "protect" and points and now_us < self._paused_until:
+            return max(WAIT_LEAST_US, self._paused_until - now_us)
+        need = points * SECOND_US + round(self._full * KEPT[priority])
         if need > self._left and points:
-            return max(WAIT_LEAST_US, -(-(need - self._left) // self._refill))
+            return max(WAIT_LEAST_US, ceil((need - self._left) / self._refill))
         self._left -= points * SECOND_US
         return 0
 
-    def drain(self, now_us: int) -> None:
-        """The exchange says that the limit is reached: believe it."""
+    def refused(self, now_us: int) -> None:
+        """The exchange says that the limit is reached: believe it, and pause twice as long as the last time."""
         self._count(now_us)
         self._left = 0
+        pause_s = min(PAUSE_FIRST_S * 2**self._refusals, PAUSE_MOST_S)
+        self._refusals = min(self._refusals + 1, PAUSE_MOST_S)
+        self._paused_until = max(self._paused_until, now_us + pause_s * SECOND_US)
+
+    def served(self) -> None:
+        """A request was answered: the next refusal pauses for the shortest time again."""
+        self._refusals = 0
 
     def _count(self, now_us: int) -> None:
         passed = 0 if self._counted_at is None else max(0, now_us - self._counted_at)
-        self._left = min(self._full, self._left + passed * self._refill)
+        self._left = min(self._full, self._left + int(passed * self._refill))
         self._counted_at = now_us

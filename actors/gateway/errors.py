@@ -1,19 +1,35 @@
-"""Why a request gave no answer, by who is at fault. What the exchange *said* is in `protocol.kraken.wire`."""
+"""Why a request gave no usable answer: who is at fault and what to do. What the exchange's words mean is in `protocol.kraken.faults`."""
 
 from __future__ import annotations
+
+from typing import ClassVar
+
+from protocol.kraken.faults import Action, Fault
 
 
 class GatewayError(Exception):
     """A request without a usable answer. Raised as one of the kinds below."""
 
+    fault: ClassVar[Fault]
+    action: ClassVar[Action]
+
 
 class Unreachable(GatewayError):
-    """The network or the exchange is at fault. Whether the request took effect is not known: never resend blindly."""
+    """Network or exchange: no answer, a time-out, a 5xx. Whether the request took effect is not known: never resend blindly."""
+
+    fault = "network"
+    action = "look_up"
 
 
 class Throttled(GatewayError):
-    """We asked for more than our budget allows. Nothing was sent: ask less often."""
+    """We asked for more than the exchange or our own budget allows. Nothing took effect: ask later."""
+
+    fault = "us"
+    action = "retry"
 
 
 class KeyRefused(GatewayError):
-    """The operator's key is at fault: missing, revoked or without permission. Nothing took effect. Fix it at Kraken."""
+    """The operator's key: missing, revoked or without permission. Nothing took effect. Fix it at Kraken."""
+
+    fault = "operator"
+    action = "halt"

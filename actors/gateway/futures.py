@@ -7,8 +7,8 @@ without its terms.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from urllib.parse import urlencode
+from contextlib import asynccontextmanager, suppress
+from typing import Final
 
 import httpx
 import structlog
@@ -17,12 +17,13 @@ import trio
 from actors.gateway.budget import Budget
 from actors.gateway.channel import Channel, Connect, Reading, answers_as_feed_lost, deadline, opened
 from actors.gateway.errors import GatewayError, KeyRefused, Throttled, Unreachable
+from actors.gateway.http import FuturesHttp
 from actors.gateway.quarantine import report
 from actors.gateway.secret import Secret
 from config.settings import ExecutionSettings
 from protocol.kraken import endpoints, futures_rest, futures_ws, orders
-from protocol.kraken.signing import futures_authent, futures_challenge
-from protocol.kraken.wire import MalformedPayload, Parsed, Refused
+from protocol.kraken.faults import Action, judge
+from protocol.kraken.wire import MalformedPayload, Parsed, Refused, write_iso_ms
 from protocol.messages.base import Message, from_edge
 from protocol.messages.futures import (
     CancelOrder,
@@ -39,9 +40,19 @@ from protocol.messages.futures import (
     SnapshotSeen,
 )
 from protocol.ports import Clock, Command, FeedLost
-from protocol.units import SECOND_US
 
-LIMIT_REACHED = "apiLimitExceeded"
+LIMIT_REACHED: Final = "apiLimitExceeded"
+FILL_ROWS: Final = 100
+"""Rows of a full page of fills."""
+FILL_PAGES_MOST: Final = 10
+LOOK_UP_PART: Final = 0.2
+"""A look-up may take this part of what a request may."""
+LOOKED_UP: Final[Mapping[str, Outcome]] = {
+    "ENTERED_BOOK": "placed",
+    "TRIGGER_PLACED": "placed",
+    "FULLY_EXECUTED": "filled",
+}
+"""What `orders/status` proves. An order that was refused or cancelled may have traded before: reconciliation tells."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,24 +74,24 @@ class FuturesGateway:
         settings: ExecutionSettings,
         budget: Budget | None = None,
         hear_time: Callable[[int], None] = lambda _at: None,
+        nonce: Callable[[], int] | None = None,
     ) -> None:
-        futures_challenge(secret.reveal(), "")
-        self._http = http
+        self._timeout_s = settings.request_timeout_s
+        self.http = FuturesHttp(
+            http, clock, key=key, secret=secret, timeout_s=self._timeout_s, budget=budget, nonce=nonce
+        )
         self._connect = connect
         self._clock = clock
-        self._key = key
-        self._secret = secret
-        self._timeout_s = settings.request_timeout_s
-        self._budget = budget or Budget()
         self._hear_time = hear_time
         self._shown: dict[str, OpenOrder] = {}
+        self._fills_until: int | None = None
 
     # --- public ----------------------------------------------------------------------------------------------------
 
     async def instruments(self) -> InstrumentsSeen:
         """The contract rules. Raises FeedLost."""
         try:
-            data = await self._get(endpoints.INSTRUMENTS, signed=False)
+            data = await self.http.public(endpoints.INSTRUMENTS)
         except GatewayError as error:
             raise FeedLost(str(error)) from error
         with answers_as_feed_lost("futures"):
@@ -92,7 +103,7 @@ class FuturesGateway:
     async def server_time(self) -> int:
         """The exchange's clock, microseconds UTC in whole milliseconds. Raises FeedLost."""
         try:
-            data = await self._get(endpoints.TICKERS, signed=False)
+            data = await self.http.public(endpoints.TICKERS)
         except GatewayError as error:
             raise FeedLost(str(error)) from error
         with answers_as_feed_lost("futures"):
@@ -118,12 +129,12 @@ class FuturesGateway:
         early: list[Message | None] = []
         await self._ask(channel, endpoints.FEED_HEARTBEAT, (), early)
         await self._ask(channel, endpoints.FEED_TICKER, symbols, early)
-        await channel.send(futures_ws.write_challenge_request(self._key))
+        await channel.send(futures_ws.write_challenge_request(self.http.key))
         while not isinstance(frame := await self._frame(channel), futures_ws.Challenge):
             early.extend(self._said(frame))
-        signed = futures_challenge(self._secret.reveal(), frame.message)
+        signed = self.http.challenge(frame.message)
         for feed in endpoints.PRIVATE_FEEDS:
-            await channel.send(futures_ws.write_private_subscribe(feed, self._key, frame.message, signed))
+            await channel.send(futures_ws.write_private_subscribe(feed, self.http.key, frame.message, signed))
             await self._acknowledged(channel, feed, (), early)
         return early
 
@@ -183,19 +194,19 @@ class FuturesGateway:
         """The truth by REST; partial truth is none, as what is left out would read as flat or cancelled."""
         began_at = self._clock.now_us()
         try:
-            resting = futures_rest.parse_open_orders(await self._get(endpoints.OPEN_ORDERS), self._shown)
-            positions = futures_rest.parse_open_positions(await self._get(endpoints.OPEN_POSITIONS))
+            resting = futures_rest.parse_open_orders(await self.http.get(endpoints.OPEN_ORDERS), self._shown)
+            positions = futures_rest.parse_open_positions(await self.http.get(endpoints.OPEN_POSITIONS))
             # After the positions: whatever moved them is in the fills.
-            fills = futures_rest.parse_fills(await self._get(endpoints.FILLS))
-            account = futures_rest.parse_accounts(await self._get(endpoints.ACCOUNTS))
+            fills = await self._fills()
+            account = futures_rest.parse_accounts(await self.http.get(endpoints.ACCOUNTS))
         except (GatewayError, Refused, MalformedPayload) as error:
-            return self._failed(f"{type(error).__name__}: {error}")
+            return self._failed(error)
         doubtful: tuple[Parsed[OpenOrder] | Parsed[Position] | Parsed[Fill], ...] = (resting, positions, fills)
         for parsed in doubtful:
             report(parsed.quarantined)
         unread = (*resting.quarantined, *positions.quarantined)
         if unread:
-            return self._failed(f"{type(unread[0]).__name__}: {unread[0]}")
+            return self._failed(unread[0])
         at = self._clock.now_us()
         return from_edge(
             SnapshotSeen,
@@ -209,9 +220,30 @@ class FuturesGateway:
             account=account,
         )
 
-    def _failed(self, reason: str) -> SnapshotFailed:
+    async def _fills(self) -> Parsed[Fill]:
+        """The newest fills; further pages as long as the oldest is newer than what an earlier call reached.
+
+        Raises as the requests do, and MalformedPayload when the pages do not reach back that far: a gap is no truth.
+        """
+        pages = [futures_rest.parse_fills(await self.http.get(endpoints.FILLS))]
+        until = self._fills_until
+        while until is not None and _begins_after(pages[-1], until):
+            if len(pages) == FILL_PAGES_MOST:
+                raise MalformedPayload("fills", "fillTime", f"{FILL_PAGES_MOST} pages do not reach the last fill read")
+            query = {"lastFillTime": write_iso_ms(pages[-1].values[0].time)}
+            data = await self.http.get(endpoints.FILLS, query, cost=endpoints.COST_FILLS_PAGED)
+            pages.append(futures_rest.parse_fills(data))
+        known = {fill.fill_id: fill for page in pages for fill in page.values}
+        fills = tuple(sorted(known.values(), key=lambda fill: fill.time))
+        if fills:
+            self._fills_until = fills[-1].time
+        return Parsed(fills, tuple(problem for page in pages for problem in page.quarantined))
+
+    def _failed(self, error: Exception) -> SnapshotFailed:
+        if isinstance(error, Refused) and error.error == LIMIT_REACHED:
+            self.http.limit_reached()
         at = self._clock.now_us()
-        return from_edge(SnapshotFailed, at, at, reason=reason)
+        return from_edge(SnapshotFailed, at, at, reason=f"{type(error).__name__}: {error}", action=_action(error))
 
     # --- wishes ----------------------------------------------------------------------------------------------------
 
@@ -219,20 +251,40 @@ class FuturesGateway:
         """Carry out one wish, once. See protocol.ports.FuturesExchange for what is promised."""
         path, form = orders.write_command(command)
         try:
-            data = await self._post(path, form, urgent=_protects(command))
+            data = await self.http.post(path, form, "protect" if _protects(command) else "enter")
             parsed = orders.parse_answer(command, data, self._clock.now_us())
         except (Throttled, KeyRefused) as error:
             # Nothing took effect: both say so of themselves.
-            return (self._answered(command, "rejected", str(error)),)
+            return (self._answered(command, "rejected", str(error), error.action),)
         except (Unreachable, MalformedPayload) as error:
             log.warning("command_unknown", command=command.id, symbol=command.symbol, reason=str(error))
-            return (self._answered(command, "unknown", str(error)),)
+            return await self._looked_up(command, str(error))
         report(parsed.quarantined)
         self._remember(command, parsed.values)
         return parsed.values
 
-    def _answered(self, command: Command, outcome: Outcome, status: str) -> CommandAnswered:
-        return orders.answered(command, self._clock.now_us(), outcome, status)
+    async def _looked_up(self, command: Command, doubt: str) -> Sequence[Message]:
+        """What `orders/status` knows of a placement whose answer was lost, asked once; else the doubt.
+
+        Absence proves nothing: the request may still arrive.
+        """
+        if isinstance(command, PlaceOrder):
+            # A stop that is in doubt must not wait for long: its resend is refused as a duplicate if it arrived.
+            with trio.move_on_after(self._timeout_s * LOOK_UP_PART), suppress(GatewayError, Refused, MalformedPayload):
+                form = {"cliOrdIds": command.client_order_id}
+                data = await self.http.post(endpoints.ORDERS_STATUS, form, "protect")
+                for status in futures_rest.parse_orders_status(data).values:
+                    outcome = LOOKED_UP.get(status.status)
+                    if status.client_order_id == command.client_order_id and outcome is not None:
+                        found = f"{status.status} (looked up after: {doubt})"
+                        at = self._clock.now_us()
+                        answer = orders.answered(command, at, outcome, found, order_id=status.order_id)
+                        self._remember(command, (answer,))
+                        return (answer,)
+        return (self._answered(command, "unknown", doubt, "look_up"),)
+
+    def _answered(self, command: Command, outcome: Outcome, status: str, action: Action) -> CommandAnswered:
+        return orders.answered(command, self._clock.now_us(), outcome, status, action=action)
 
     def _remember(self, command: Command, messages: Iterable[Message]) -> None:
         """An order we placed counts as shown: the stream may cancel it in short before it ever shows it."""
@@ -240,51 +292,20 @@ class FuturesGateway:
             if not isinstance(answer, CommandAnswered):
                 continue
             if answer.status == LIMIT_REACHED:
-                self._budget.drain(self._clock.now_us())
+                self.http.limit_reached()
             if isinstance(command, PlaceOrder) and answer.outcome == "placed" and answer.order_id is not None:
                 self._shown.setdefault(answer.order_id, orders.resting(command, answer.order_id))
 
-    # --- requests --------------------------------------------------------------------------------------------------
 
-    async def _get(self, path: str, *, signed: bool = True) -> bytes:
-        headers = self._signed(path, "") if signed else {}
-        return await self._request("GET", path, b"", headers, urgent=False)
+def _begins_after(page: Parsed[Fill], until: int) -> bool:
+    """Whether fills between `until` and this page may exist: it is full, and all of it is newer."""
+    return len(page.values) + len(page.quarantined) >= FILL_ROWS and bool(page.values) and page.values[0].time > until
 
-    async def _post(self, path: str, form: Mapping[str, str], *, urgent: bool) -> bytes:
-        # Signed byte for byte as it is sent.
-        body = urlencode(form)
-        headers = self._signed(path, body) | {"Content-Type": "application/x-www-form-urlencoded"}
-        return await self._request("POST", path, body.encode(), headers, urgent=urgent)
 
-    def _signed(self, path: str, post_data: str) -> dict[str, str]:
-        # No nonce: it is optional, and one less way to be refused.
-        return {"APIKey": self._key, "Authent": futures_authent(self._secret.reveal(), post_data, path)}
-
-    async def _request(self, method: str, path: str, body: bytes, headers: Mapping[str, str], *, urgent: bool) -> bytes:
-        await self._afford(path, urgent=urgent)
-        try:
-            with trio.fail_after(self._timeout_s):
-                response = await self._http.request(method, path, content=body, headers=dict(headers))
-        except trio.TooSlowError as error:
-            raise Unreachable(f"{path}: no answer within {self._timeout_s:g} s") from error
-        except (httpx.HTTPError, OSError) as error:
-            raise Unreachable(f"{path}: {error!r}") from error
-        if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise KeyRefused(f"{path}: HTTP {response.status_code}")
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            self._budget.drain(self._clock.now_us())
-            raise Throttled(f"{path}: HTTP {response.status_code}")
-        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
-            raise Unreachable(f"{path}: HTTP {response.status_code}")
-        return response.content
-
-    async def _afford(self, path: str, *, urgent: bool) -> None:
-        with trio.move_on_after(self._timeout_s):
-            # Waiting for time, not for an event.
-            while wait_us := self._budget.take(endpoints.COST[path], self._clock.now_us(), urgent=urgent):  # noqa: ASYNC110
-                await trio.sleep(wait_us / SECOND_US)
-            return
-        raise Throttled(f"{path}: our own rate limit, nothing was sent")
+def _action(error: Exception) -> Action:
+    if isinstance(error, GatewayError):
+        return error.action
+    return judge(error.error).action if isinstance(error, Refused) else "retry"
 
 
 def _protects(command: Command) -> bool:

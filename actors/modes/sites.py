@@ -17,6 +17,7 @@ import trio
 from actors.gateway.credentials import Credentials, credentials
 from actors.gateway.dial import http_client, websocket
 from actors.gateway.futures import FuturesGateway
+from actors.gateway.nonce import Nonces
 from actors.gateway.secret import Secret
 from actors.gateway.spot import SpotGateway
 from actors.state import StateDirectory
@@ -118,6 +119,7 @@ async def simulated_venue(settings: Settings, state: StateDirectory) -> AsyncIte
                 key=venue.key,
                 secret=Secret(venue.secret),
                 settings=settings.execution,
+                nonce=nonces(state, clock),
             ),
         )
         persist(engine.save())
@@ -125,7 +127,7 @@ async def simulated_venue(settings: Settings, state: StateDirectory) -> AsyncIte
 
 
 @asynccontextmanager
-async def loopback_venue(pair: Credentials, settings: Settings, _state: StateDirectory) -> AsyncIterator[Site]:
+async def loopback_venue(pair: Credentials, settings: Settings, state: StateDirectory) -> AsyncIterator[Site]:
     """The whole live path without Kraken: `venue serve` over TCP. Its time is followed, and runs at `market.speed` here too.
 
     Raises Unready.
@@ -142,6 +144,7 @@ async def loopback_venue(pair: Credentials, settings: Settings, _state: StateDir
             secret=pair.secret,
             settings=settings.execution,
             hear_time=clock.hear,
+            nonce=nonces(state, clock),
         )
         await _agree_on_time(futures, clock, settings)
         yield Site(
@@ -172,6 +175,13 @@ async def _agree_on_time(futures: FuturesGateway, clock: ExchangeClock, settings
             "give `run` and `venue serve` the same --speed"
         )
     clock.hear(now_us)
+
+
+def nonces(state: StateDirectory, clock: Clock) -> Callable[[], int]:
+    """Numbers for signed requests, above all that any earlier life on this state used."""
+    file = state.nonce_file
+    floor = int(file.read_text()) if file.exists() else 0
+    return Nonces(clock.now_us, floor, lambda kept: state.replace(file, str(kept).encode())).next
 
 
 def require_loopback(settings: Settings) -> None:

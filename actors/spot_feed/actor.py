@@ -40,12 +40,16 @@ async def edge(world: World, deliver: Callable[[Message], None]) -> None:
     def lost(why: str) -> None:
         world.alert(NAME, "FEED_STALE", "warning", f"spot stream lost: {why}; entries wait, reconnecting")
 
+    def changed(state: str) -> None:
+        world.alert(NAME, "FEED_STATE", "info", f"spot stream: {state}")
+
     await keep_connected(
         open_stream=partial(world.spot.stream, symbols),
         prepare=prepare,
         lease=partial(world.gate.lease, NAME),
         deliver=deliver_candle,
         lost=lost,
+        changed=changed,
         idle_s=world.settings.feeds.spot_idle_s,
         jitter=world.jitter,
     )

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import AliasChoices, Field
 
 from protocol.kraken.endpoints import CANCEL_ORDER, EDIT_ORDER, SEND_ORDER
+from protocol.kraken.faults import Action, judge
 from protocol.kraken.futures_rest import parse_envelope, write_success
 from protocol.kraken.wire import (
     Json,
@@ -89,6 +90,9 @@ OUTCOMES: Final[Mapping[type, Mapping[str, Outcome]]] = {
     CancelOrder: {"cancelled": "cancelled", "filled": "filled", "notFound": "not_found"},
 }
 """Inner status -> outcome, by the kind of wish."""
+
+FAILED: Final = ("rejected", "not_found", "unknown")
+"""Outcomes after which something has to be done."""
 
 REFUSED_ENVELOPES: Final = frozenset({
     "accountInactive", "apiLimitExceeded", "authenticationError", "insufficientFunds", "invalidAccount", "invalidAmount",
@@ -280,8 +284,9 @@ def answered(
     *,
     order_id: str | None = None,
     client_order_id: str | None = None,
+    action: Action | None = None,
 ) -> CommandAnswered:
-    """How `command` ended, as known at `at`."""
+    """How `command` ended, as known at `at`. `action` None: what Kraken's word `status` calls for when it is no success."""
     return from_edge(
         CommandAnswered,
         at,
@@ -294,6 +299,7 @@ def answered(
         symbol=command.symbol,
         outcome=outcome,
         status=status,
+        action=action or (judge(status).action if outcome in FAILED else ""),
     )
 
 

@@ -156,7 +156,7 @@ class CommandAnswered(Message, frozen=True, kw_only=True):
     """Edge -> futures_feed: how the exchange answered one of our wishes. `command` is the wish's id.
 
     `status` is the exchange's word verbatim; executions inside the answer come as `FillSeen` before it.
-    `wish`: what was asked for.
+    `wish`: what was asked for. `action`: what a failure calls for (retry, reject, look_up, halt), empty after a success.
     """
 
     command: str
@@ -166,6 +166,7 @@ class CommandAnswered(Message, frozen=True, kw_only=True):
     symbol: str
     outcome: Outcome
     status: str
+    action: str = ""
 
 
 class SnapshotSeen(Message, frozen=True, kw_only=True):
@@ -179,9 +180,10 @@ class SnapshotSeen(Message, frozen=True, kw_only=True):
 
 
 class SnapshotFailed(Message, frozen=True, kw_only=True):
-    """Edge -> futures_feed: the truth could not be read. Not evidence of anything."""
+    """Edge -> futures_feed: the truth could not be read. Not evidence of anything. `action` as in `CommandAnswered`."""
 
     reason: str
+    action: str = ""
 
 
 # --- facts: futures_feed -> risk, executor, reconciler -------------------------------------------------------

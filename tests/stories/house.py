@@ -145,7 +145,9 @@ class Post(httpx.AsyncBaseTransport):
         """Carry a request there and its reply back, or lose one of them."""
         if self.cut:
             raise httpx.ConnectError("no route to host")
-        lost = self.lost(request.content.decode()) if request.url.path.endswith("/sendorder") else None
+        lost = (
+            self.lost(request.content.decode()) if request.url.path.endswith(("/sendorder", "/orders/status")) else None
+        )
         if lost != "request":
             response = await self._inner.handle_async_request(request)
         if lost is not None:

@@ -9,12 +9,16 @@ from trio.testing import MockClock
 from protocol.messages.control import Alert
 from protocol.messages.futures import EntryBlocked, OrderUnknown, Protected, SignalRefused
 
+LOOK_UP = "cliOrdIds="
 
-def lose(house: House, what: str, marker: str, times: int = 1) -> None:
-    """Lose the `request` or the `reply` of the next orders whose form holds `marker`."""
+
+def lose(house: House, what: str, marker: str, times: int = 1, *, deaf: bool = False) -> None:
+    """Lose the `request` or the `reply` of the next orders whose form holds `marker`; `deaf`: of every look-up too."""
     left = [times]
 
     def lost(form: str) -> str | None:
+        if deaf and form.startswith(LOOK_UP):
+            return what
         if marker not in form or not left[0]:
             return None
         left[0] -= 1
@@ -28,7 +32,7 @@ async def test_an_entry_whose_reply_is_lost_is_settled_and_not_doubled(
     house: House, autojump_clock: MockClock, stream: str
 ) -> None:
     """It filled and nobody answered: the stream tells of it, or the next reading of the truth; then it is protected."""
-    lose(house, "reply", "orderType=mkt")
+    lose(house, "reply", "orderType=mkt", deaf=True)
     house.futures_line.silent = stream == "silent"
     house.signal()
     await house.until(lambda: bool(house.heard(OrderUnknown)))
@@ -38,6 +42,16 @@ async def test_an_entry_whose_reply_is_lost_is_settled_and_not_doubled(
     assert len(house.entry_fills) == 1
     assert house.protected
     assert sum(wish.role == "entry" for wish in house.sent if hasattr(wish, "role")) == 1
+
+
+async def test_an_entry_whose_reply_is_lost_is_looked_up(house: House, autojump_clock: MockClock) -> None:
+    """The exchange knows the client order id: no doubt arises, and the fill is protected."""
+    lose(house, "reply", "orderType=mkt")
+    house.signal()
+    await house.until(lambda: house.protected)
+    await house.settle(60)
+    assert house.heard(OrderUnknown) == []
+    assert len(house.entry_fills) == 1
 
 
 async def test_an_entry_that_never_arrived_is_proved_absent(house: House, autojump_clock: MockClock) -> None:

@@ -16,7 +16,7 @@ from actors.futures_feed.decide import FILLS_KEPT, LIST_LAG_US, State
 from config.settings import Settings
 from protocol.ids import client_order_id
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, Started, Woken
+from protocol.messages.control import Alert, HaltEntries, ResumeEntries, Started, Woken
 from protocol.messages.futures import (
     Account,
     AccountChanged,
@@ -476,3 +476,34 @@ def test_unknown_messages_are_tolerated() -> None:
 
     assert run(state, from_edge(Woken, T, key="x")) == (state, [])
     assert replace(state) == state
+
+
+def test_a_refused_key_halts_entries_until_it_is_taken_again() -> None:
+    """Once halted, said once; a read that works ends the halt of a refused read, not that of a refused order."""
+
+    def answered(number: int, outcome: str, action: str) -> CommandAnswered:
+        fields: dict[str, Any] = {"command": "c", "wish": "place", "client_order_id": OURS, "order_id": None}
+        return from_edge(
+            CommandAnswered, T + number, number, **fields, symbol=XBT, outcome=outcome, status="x", action=action
+        )
+
+    def halts(*messages: Message) -> list[str]:
+        state = decide.initial(Settings(), None)
+        said: list[str] = []
+        for message in messages:
+            state, out = decide.step(state, message)
+            said += [type(m).__name__ for m in out if isinstance(m, (HaltEntries, ResumeEntries, Alert))]
+        return said
+
+    failed = from_edge(SnapshotFailed, T, reason="KeyRefused: HTTP 401", action="halt")
+    down = from_edge(SnapshotFailed, T, reason="Unreachable", action="look_up")
+    read = from_edge(
+        SnapshotSeen, T, began_at=T, orders=(), positions=(), fills=(),
+        account=Account(equity_usd=D(1), balance_usd=D(1), available_margin_usd=D(1), initial_margin_usd=D(0), maintenance_margin_usd=D(0)),
+    )  # fmt: skip
+    refused, placed = answered(1, "rejected", "halt"), answered(2, "placed", "")
+
+    assert halts(failed, failed, down, read, read) == ["HaltEntries", "Alert", "ResumeEntries"]
+    assert halts(refused, read, refused) == ["HaltEntries", "Alert"]
+    assert halts(refused, read, placed) == ["HaltEntries", "Alert", "ResumeEntries"]
+    assert halts(answered(3, "rejected", "reject"), placed) == []

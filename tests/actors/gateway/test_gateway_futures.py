@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
+import msgspec
 import pytest
 import trio
-from gateway_fakes import START_US, Script, TrioClock, drain, forever, hear, hold, nothing, rest, say, server
+from gateway_fakes import START_US, Script, TrioClock, drain, hear, hold, nothing, rest, say, server
 
 from actors.gateway.budget import Budget
 from actors.gateway.futures import FuturesGateway
@@ -18,6 +19,7 @@ from actors.gateway.secret import Secret
 from config.settings import ExecutionSettings
 from protocol.kraken import endpoints, futures_rest, futures_ws, orders
 from protocol.kraken.signing import BadSecret, futures_authent, futures_challenge
+from protocol.kraken.wire import parse_iso_us
 from protocol.messages.base import from_edge
 from protocol.messages.futures import (
     Account,
@@ -394,11 +396,51 @@ async def test_only_proof_of_refusal_is_a_refusal(answer: object, outcome: str) 
 
 
 async def test_an_answer_that_never_comes_is_unknown(autojump_clock: trio.testing.MockClock) -> None:
-    """After the deadline, once, without a second request."""
-    (done,) = await gateway(forever).send(place())
+    """After the deadline and one short question for its client order id; never sent a second time."""
+    asked: list[str] = []
+
+    async def silent(request: httpx.Request) -> None:
+        asked.append(f"{request.url.path.rsplit('/', 1)[-1]} {request.content.decode()}")
+        await trio.sleep_forever()
+
+    (done,) = await gateway(silent).send(place())
 
     assert isinstance(done, CommandAnswered)
-    assert (done.outcome, trio.current_time()) == ("unknown", pytest.approx(5))
+    assert (done.outcome, done.action, trio.current_time()) == ("unknown", "look_up", pytest.approx(6))
+    assert [what.partition(" ")[0] for what in asked] == ["sendorder", "status"]
+    assert asked[1] == f"status cliOrdIds={place().client_order_id}"
+
+
+@pytest.mark.parametrize(
+    ("word", "outcome"),
+    [
+        ("ENTERED_BOOK", "placed"),
+        ("TRIGGER_PLACED", "placed"),
+        ("FULLY_EXECUTED", "filled"),
+        ("CANCELLED", "unknown"),
+        ("REJECTED", "unknown"),
+        ("NEW_WORD", "unknown"),
+        (None, "unknown"),
+    ],
+)
+async def test_a_lost_answer_is_looked_up_by_client_order_id(
+    word: str | None, outcome: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """What the exchange knows of the order settles it; absence and ends do not."""
+    known = futures_rest.OrderStatus(
+        order_id="o-1", client_order_id=place().client_order_id, symbol=SYMBOL, filled=None, status=word or "",
+        reason=None, error=None,
+    )  # fmt: skip
+
+    def answer(request: httpx.Request) -> object:
+        if request.url.path == endpoints.SEND_ORDER:
+            return httpx.Response(502)
+        return futures_rest.write_orders_status([] if word is None else [known], START_US)
+
+    (done,) = await gateway(answer).send(place())
+
+    assert isinstance(done, CommandAnswered)
+    assert (done.outcome, done.order_id) == (outcome, None if outcome == "unknown" else "o-1")
 
 
 async def test_entries_wait_for_the_budget_and_protection_does_not(autojump_clock: trio.testing.MockClock) -> None:
@@ -424,7 +466,7 @@ async def test_an_entry_that_would_wait_too_long_is_refused_unsent(autojump_cloc
     """Nothing left: the outcome is certain."""
     budget = Budget(points=500, window_s=500)
     for _ in range(35):
-        budget.take(10, START_US, urgent=False)
+        budget.take(10, START_US, "enter")
 
     (done,) = await gateway(nothing, budget=budget).send(place())
 
@@ -466,6 +508,55 @@ async def test_the_snapshot_is_the_truth_and_says_when_it_began(autojump_clock: 
     assert (seen.began_at, seen.at) == (START_US, START_US + 4_000_000)
     assert (seen.orders, seen.fills, seen.account) == ((STOP,), (FILL,), ACCOUNT)
     assert [(p.symbol, p.size, p.liquidation_price) for p in seen.positions] == [(SYMBOL, POSITION.size, None)]
+
+
+def fills_page(first: int, rows: int) -> dict[str, object]:
+    """A page of fills, one a second, the first `first` seconds after the start."""
+    fills = [
+        msgspec.structs.replace(FILL, fill_id=f"f{n}", time=START_US + n * 1_000_000)
+        for n in range(first, first + rows)
+    ]
+    return futures_rest.write_fills(fills, START_US)
+
+
+async def test_fills_are_paged_back_to_the_last_that_was_read(autojump_clock: trio.testing.MockClock) -> None:
+    """250 fills between two readings: the pages between them are fetched, and none is lost or doubled."""
+    newest = [10]
+
+    def answer(request: httpx.Request) -> object:
+        if request.url.path != endpoints.FILLS:
+            return TRUTH[request.url.path]
+        before = request.url.params.get("lastFillTime")
+        end = newest[0] if before is None else (parse_iso_us(before, "", "") - START_US) // 1_000_000
+        return fills_page(max(end - 100, 0), min(end, 100))
+
+    working = gateway(answer)
+    first = await working.snapshot()
+    newest[0] = 260
+    second = await working.snapshot()
+
+    assert isinstance(first, SnapshotSeen)
+    assert isinstance(second, SnapshotSeen)
+    assert len(first.fills) == 10
+    assert [f.fill_id for f in second.fills] == [f"f{n}" for n in range(260)]
+
+
+async def test_fills_that_cannot_be_reached_are_no_truth(autojump_clock: trio.testing.MockClock) -> None:
+    """More than the pages hold: the snapshot fails rather than leave a gap."""
+    newest = [10]
+
+    def answer(request: httpx.Request) -> object:
+        if request.url.path != endpoints.FILLS:
+            return TRUTH[request.url.path]
+        before = request.url.params.get("lastFillTime")
+        end = newest[0] if before is None else (parse_iso_us(before, "", "") - START_US) // 1_000_000
+        return fills_page(max(end - 100, 0), min(end, 100))
+
+    working = gateway(answer)
+    await working.snapshot()
+    newest[0] = 5000
+
+    assert isinstance(await working.snapshot(), SnapshotFailed)
 
 
 @pytest.mark.parametrize("path", sorted(TRUTH))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json as json_text
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,8 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from actors.cli.errors import Exit, bad_input, stop
-from actors.cli.options import AsJson, ConfigFile, one_of, settings_for
-from config.settings import Settings
+from actors.cli.options import AsJson, ConfigFile, day_us, files_by_symbol, one_of, settings_for
 from protocol.units import SECOND_US
 
 Files = Annotated[list[str] | None, typer.Option(metavar="SYMBOL=FILE")]
@@ -40,12 +37,13 @@ def backtest(
 ) -> None:
     """Run one backtest and print its result. Without --data it runs on the seeded synthetic market."""
     one_of("--driver", driver, "loop", "trio")
-    first, last = _day(start, "--start"), _day(end, "--end")
+    first, last = day_us(start, "--start"), day_us(end, "--end")
     if first is not None and last is not None and last < first:
         raise stop(Exit.BAD_INPUT, f"error: --end {end} lies before --start {start}")
     settings = settings_for("backtest", "paper", config)
     files = {
-        name: _files(name, pairs, settings) for name, pairs in (("data", data), ("perp", perp), ("funding", funding))
+        name: files_by_symbol(name, pairs, settings)
+        for name, pairs in (("data", data), ("perp", perp), ("funding", funding))
     }
     from actors.modes.backtest import run_backtest
     from sim.files import BadCandleFile, BadPeriod
@@ -73,32 +71,6 @@ def _progress(json: bool) -> Progress:
     console = Console(stderr=True)
     columns = (TextColumn("backtest"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=json or not console.is_terminal)
-
-
-def _day(text: str | None, option: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise stop(Exit.BAD_INPUT, f"error: {option} {text!r} is no day: write 2023-01-31") from None
-    return round(datetime.combine(day, time(), UTC).timestamp()) * SECOND_US
-
-
-def _files(option: str, pairs: list[str] | None, settings: Settings) -> dict[str, Path]:
-    """SYMBOL=FILE options as a mapping; every fault is one line and exit 2."""
-    found: dict[str, Path] = {}
-    for pair in pairs or ():
-        symbol, equals, file = pair.partition("=")
-        if not equals or not file:
-            raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: write SYMBOL=FILE, as in BTC/USD=candles.parquet")
-        if symbol not in settings.futures_of:
-            known = ", ".join(settings.futures_of)
-            raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: unknown symbol {symbol!r}; configured are {known}")
-        if not Path(file).is_file():
-            raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: there is no file {file}")
-        found[symbol] = Path(file)
-    return found
 
 
 def _print(result: Mapping[str, object]) -> None:

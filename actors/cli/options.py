@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -12,6 +13,7 @@ import typer
 from actors.cli.errors import Exit, bad_input, stop
 from config.load import BadSetting, load
 from config.settings import Environment, Mode, Settings
+from protocol.units import SECOND_US
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="A YAML file of settings over the environment's own.")
@@ -41,3 +43,30 @@ def settings_for(
     store = {"store": {"directory": str(state)}} if state is not None else {}
     with bad_input(BadSetting):
         return load(mode, environment, file, {**(overrides or {}), **store}, os.environ)
+
+
+def day_us(text: str | None, option: str) -> int | None:
+    """Midnight UTC of a day written 2023-01-31, in microseconds; exit 2 when it is none."""
+    if text is None:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise stop(Exit.BAD_INPUT, f"error: {option} {text!r} is no day: write 2023-01-31") from None
+    return round(datetime.combine(day, time(), UTC).timestamp()) * SECOND_US
+
+
+def files_by_symbol(option: str, pairs: list[str] | None, settings: Settings) -> dict[str, Path]:
+    """SYMBOL=FILE options as a mapping; every fault is one line and exit 2."""
+    found: dict[str, Path] = {}
+    for pair in pairs or ():
+        symbol, equals, file = pair.partition("=")
+        if not equals or not file:
+            raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: write SYMBOL=FILE, as in BTC/USD=candles.parquet")
+        if symbol not in settings.futures_of:
+            known = ", ".join(settings.futures_of)
+            raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: unknown symbol {symbol!r}; configured are {known}")
+        if not Path(file).is_file():
+            raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: there is no file {file}")
+        found[symbol] = Path(file)
+    return found

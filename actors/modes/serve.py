@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import trio
 
@@ -12,33 +14,76 @@ from actors.modes.sites import SYNTHETIC_DAYS, engine_for
 from config.settings import Settings
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from sim.clock import PacedClock, SimulatedClock
+from sim.faults import Plan
+from sim.faults.control import PATH as CONTROL
+from sim.faults.control import with_control
+from sim.faults.wiring import faulty_venue
 from sim.tape import Tape
-from sim.venue import Venue
+from sim.venue.keys import keys
 from sim.venue.serve import serve
 
 
-def serve_venue(settings: Settings, port: int, say: Callable[[str], None]) -> None:
-    """Serve the simulated exchange on loopback until Ctrl-C; `say` gets the addresses and the key pair."""
+@dataclass(frozen=True)
+class Wanted:
+    """What is served: real 15m candles by spot symbol (none: the synthetic market), from `start_ms` on, with these faults.
+
+    `control`: faults can also be switched at `/control/faults`.
+    """
+
+    data: Mapping[str, Path] = field(default_factory=dict)
+    start_ms: int | None = None
+    faults: Plan = field(default_factory=Plan)
+    control: bool = False
+
+
+def serve_venue(settings: Settings, port: int, say: Callable[[str], None], wanted: Wanted | None = None) -> None:
+    """Serve the simulated exchange on loopback until SIGINT or SIGTERM; `say` gets the addresses and the keys.
+
+    Raises BadCandleFile, BadPeriod before anything is served, OSError when the port is taken.
+    """
+    wanted = wanted or Wanted()
+    tape = _tape(settings, wanted)
+    if wanted.data:
+        settings = settings.model_copy(update={"symbols": tuple(p for p in settings.symbols if p.spot in wanted.data)})
 
     async def main() -> None:
-        tape = Tape.synthetic(settings, days=SYNTHETIC_DAYS)
-        clock = SimulatedClock(tape.start_us)
-        market = settings.market
-        venue = Venue(
-            engine_for(settings, tape), tape, clock, settings.futures_of, tick_s=market.tick_s, seed=market.seed
+        clock, market = SimulatedClock(tape.start_us), settings.market
+        venue, faults = faulty_venue(
+            wanted.faults,
+            engine_for(settings, tape, inverse=True),
+            tape,
+            clock,
+            settings.futures_of,
+            tick_s=market.tick_s,
+            seed=market.seed,
         )
+        if wanted.control:
+            venue.app = with_control(venue.app, faults)
         async with trio.open_nursery() as nursery:
+            await nursery.start(faults.run)
             address = await nursery.start(serve, venue, "127.0.0.1", port)
             socket = address.replace("http", "ws", 1)
             say(f"spot REST     {address}/0\nspot WS       {socket}{SPOT_WS_PATH}")
             say(f"futures REST  {address}/derivatives/api/v3\nfutures WS    {socket}{FUTURES_WS_PATH}")
+            if wanted.control:
+                say(f"faults        {address}{CONTROL}")
             say(environment_of(address, venue.key, venue.secret, market.speed))
-            say(f"API key       {venue.key}\nAPI secret    {venue.secret}\nsimulated: no real money. Ctrl-C stops.")
+            trading, reading = keys(market.seed)
+            say(f"API key       {trading.name}\nAPI secret    {trading.secret}")
+            say(f"read-only     {reading.name}\n       secret {reading.secret}")
+            say("simulated: no real money. Ctrl-C stops.")
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:
                     nursery.cancel_scope.cancel()
 
     trio.run(main, clock=PacedClock(settings.market.speed))
+
+
+def _tape(settings: Settings, wanted: Wanted) -> Tape:
+    if not wanted.data:
+        return Tape.synthetic(settings, days=SYNTHETIC_DAYS)
+    served = tuple(pair for pair in settings.symbols if pair.spot in wanted.data)
+    return Tape.recorded(settings.model_copy(update={"symbols": served}), wanted.data, start_ms=wanted.start_ms)
 
 
 def environment_of(address: str, key: str, secret: str, speed: float) -> str:

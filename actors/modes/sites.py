@@ -26,6 +26,7 @@ from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from protocol.ports import Clock, FeedLost, FuturesExchange, SpotMarket
 from protocol.units import SECOND_US
 from sim.clock import ExchangeClock, SimulatedClock, stopwatch
+from sim.contracts import INVERSE
 from sim.engine import Engine
 from sim.tape import Tape
 from sim.venue import Venue
@@ -209,10 +210,12 @@ def in_real_time(settings: Settings) -> Settings:
     return settings.model_copy(update=sections)
 
 
-def engine_for(settings: Settings, tape: Tape) -> Engine:
-    """A new account on the exchange that lists the tape's contracts."""
+def engine_for(settings: Settings, tape: Tape, *, inverse: bool = False) -> Engine:
+    """A new account on the exchange that lists the tape's contracts, and on request their inverse twins."""
+    listed = tape.instruments
+    twins = [INVERSE[contract.symbol] for contract in listed if inverse and contract.symbol in INVERSE]
     return Engine(
-        tape.instruments,
+        [*listed, *twins],
         settings.market.equity_usd,
         taker_fee_pct=settings.risk.taker_fee_pct,
         maker_fee_pct=settings.risk.maker_fee_pct,

@@ -66,6 +66,7 @@ class Faults:
         self._by_seam: dict[str, list[Active]] = {}
         self._waiting = dict(enumerate(plan.faults))
         self._due: dict[int, int] = {}
+        self._places = len(plan.faults)
         self._changed = trio.Event()
         self._begin: dict[str, Hook] = {}
         self._end: dict[str, Hook] = {}
@@ -130,9 +131,29 @@ class Faults:
                 with trio.move_on_after((next_us - self.now_us()) / SECOND_US):
                     await self._changed.wait()
 
+    def add(self, fault: Fault) -> None:
+        """One more, its time counted from now."""
+        place = self._places = self._places + 1
+        self._waiting[place] = fault
+        if not fault.after:
+            self._arm(place, self.now_us())
+        self._advance()
+
+    def in_force(self) -> list[Active]:
+        """All that goes on, in the plan's order."""
+        return sorted((active for row in self._by_seam.values() for active in row), key=lambda active: active.place)
+
+    def waiting(self) -> list[Fault]:
+        """What has not begun."""
+        return list(self._waiting.values())
+
     def heal(self) -> None:
         """Every fault ends now, and none begins any more."""
         self.healed = True
+        self.clear()
+
+    def clear(self) -> None:
+        """Every fault ends now, and none that waits begins."""
         self._waiting.clear()
         self._due.clear()
         for row in self._by_seam.values():

@@ -87,14 +87,19 @@ class MarketData:
     # --- the book ---------------------------------------------------------------------------------------------
 
     def sizes(self, tick: Tick) -> tuple[Decimal, Decimal]:
-        """What the best bid and ask hold."""
-        return self._size(tick.symbol, tick.bid), self._size(tick.symbol, tick.ask)
+        """What the best bid and ask hold; it changes from tick to tick, so that a quiet market is no dead one."""
+        share = Decimal(_share(tick.symbol, tick.at // SECOND_US))
+        return (
+            self._size(tick.symbol, tick.bid, Decimal("0.5") + share),
+            self._size(tick.symbol, tick.ask, Decimal("1.5") - share),
+        )
 
     def book(self, tick: Tick) -> Book:
         """Best levels first; the account's own resting orders are in it."""
         step, symbol = self._rule(tick.symbol).tick, tick.symbol
         bids = {tick.bid - n * step: self._size(symbol, tick.bid) for n in range(BOOK_LEVELS) if tick.bid > n * step}
         asks = {tick.ask + n * step: self._size(symbol, tick.ask) for n in range(BOOK_LEVELS)}
+        bids[tick.bid], asks[tick.ask] = self.sizes(tick)
         for working in self._source.engine.state.working.values():
             order = working.order
             if order.symbol == symbol and order.stop_price is None and order.limit_price is not None:
@@ -103,8 +108,8 @@ class MarketData:
         levels = tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items()))
         return Book(symbol=symbol, bids=levels[0], asks=levels[1], time=tick.at)
 
-    def _size(self, symbol: str, price: Decimal) -> Decimal:
-        rule, depth = self._rule(symbol), self._source.engine.depth_usd or DEPTH_USD
+    def _size(self, symbol: str, price: Decimal, part: Decimal = Decimal(1)) -> Decimal:
+        rule, depth = self._rule(symbol), (self._source.engine.depth_usd or DEPTH_USD) * part
         return max(round_down(depth if rule.inverse else depth / price, rule.lot), rule.lot)
 
     # --- trades -----------------------------------------------------------------------------------------------
@@ -115,7 +120,7 @@ class MarketData:
         grid_us -= grid_us % step
         now, before = self._source.market.tick(symbol, grid_us), self._source.market.tick(symbol, grid_us - step)
         rule = self._rule(symbol)
-        share = int.from_bytes(blake2b(f"{symbol} {grid_us}".encode(), digest_size=4).digest()) / 2**32
+        share = _share(symbol, grid_us)
         dollars = Decimal(1 + int(share * TRADE_USD))
         size = max(round_down(dollars if rule.inverse else dollars / now.last, rule.lot), rule.lot)
         falls = now.last < before.last or (now.last == before.last and share < 0.5)
@@ -191,6 +196,11 @@ class MarketData:
 
     def _rule(self, symbol: str) -> Instrument:
         return self._source.engine.rules[symbol]
+
+
+def _share(symbol: str, moment: int) -> float:
+    """A number from 0 to 1 that belongs to a contract's moment."""
+    return int.from_bytes(blake2b(f"{symbol} {moment}".encode(), digest_size=4).digest()) / 2**32
 
 
 def _buckets(rows: Sequence[CandleSeen], width_ms: int) -> dict[int, list[CandleSeen]]:

@@ -326,6 +326,9 @@ class Venue:
 
     def _app(self) -> Starlette:
         async def websocket(client: WebSocket) -> None:
+            if self._network is not None and self._network.refused(client.url.path):
+                await client.close()
+                return
             await client.accept()
             await self.serve_socket(AsgiSocket(client), client.url.path)
 

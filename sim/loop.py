@@ -30,7 +30,10 @@ from protocol.messages.control import Latch, Started, WakeAt, Woken
 from protocol.messages.futures import CancelOrder, EditOrder, EntryBlocked, PlaceOrder, RequestSnapshot
 from protocol.messages.spot import RequestHistory
 from protocol.units import DAY_US, Timeframe
+from sim.ahead import LATE, RECONCILE, Ahead
+from sim.curve import Curve, draw
 from sim.engine import Engine
+from sim.engine.state import Books
 from sim.stage import Stage
 from sim.tape import Tape
 
@@ -46,12 +49,15 @@ KEPT: Final = frozenset((*DECISIONS, *ORDERS, *FILLS, *TRADES, *NOTICES))
 
 @dataclass
 class Result:
-    """What came of a run: every decision, order, fill, trade and notice in order, and equity at each 15m boundary."""
+    """What came of a run: every decision, order, fill, trade and notice in order, the books and the curve of the account."""
 
     start_us: int
     end_us: int
     messages: list[Message] = field(default_factory=list)
-    equity: list[tuple[int, Decimal]] = field(default_factory=list)
+    books: Books = Books(start=Decimal(0))
+    equity_usd: Decimal = Decimal(0)
+    """At the end, open positions at their marks."""
+    curve: Curve = Curve.of(())
     moments: int = 0
     """How many moments of the market were visited."""
 
@@ -60,14 +66,27 @@ class Result:
         if type(message) in KEPT:
             self.messages.append(message)
 
+    def close(self, stage: Stage, settings: Settings) -> None:
+        """The run is over: take in the exchange's books and draw the curve."""
+        self.books, self.equity_usd = stage.engine.books, stage.engine.equity_usd
+        self.curve = draw(
+            stage.tape,
+            self.of(*FILLS),
+            self.books.start,
+            taker_fee_pct=settings.risk.taker_fee_pct,
+            look_us=stage.look_us,
+        )
+
     def of(self, *kinds: type[Message]) -> list[Any]:
         """The messages of some kinds, in order."""
         return [message for message in self.messages if isinstance(message, kinds)]
 
     def digest(self) -> str:
-        """One hash over decisions, orders, fills, trades and equity: equal digests mean equal runs."""
+        """One hash over decisions, orders, fills, trades, books and equity: equal digests mean equal runs."""
         told = codec.digest(self.of(*DECISIONS, *ORDERS, *FILLS, *TRADES))
-        return derive(told, *(f"{at}={usd}" for at, usd in self.equity))
+        books = self.books
+        sums = (books.start, books.realised, books.fees, books.funding, self.equity_usd)
+        return derive(told, *(str(usd) for usd in sums))
 
 
 def run(
@@ -82,20 +101,24 @@ def run(
     record: Record = lambda actor, message, answers: None,
     latch: Callable[[Latch], None] = lambda message: None,
     progress: Callable[[int, int], None] = lambda done_us, total_us: None,
+    skip: bool = False,
 ) -> Result:
     """Play the whole tape. `parts` in tree order; `record` sees every step, `latch` is told before the gate closes for good.
+    `skip`: leave out what would change nothing; only for the actors of `actors.tree`.
 
     What an actor raises comes through: there is no supervisor here, a fault ends the run.
     """
     result = Result(tape.start_us, tape.end_us)
     stage = Stage(tape, engine, settings)
-    loop = _Loop({part.name: part for part in parts}, routes, gate, door, stage, record, latch, result)
+    house = {part.name: part for part in parts}
+    ahead = Ahead(house, stage, settings) if skip else None
+    loop = _Loop(house, routes, gate, door, stage, record, latch, result, ahead)
     loop.begin([pair.spot for pair in settings.symbols])
     with ExitStack() as leases:
         for name in gate.leases():
             leases.enter_context(gate.lease(name))
         loop.play(progress)
-    result.equity = stage.equity
+    result.close(stage, settings)
     return result
 
 
@@ -111,6 +134,7 @@ class _Loop:
     record: Record
     latch: Callable[[Latch], None]
     result: Result
+    ahead: Ahead | None = None
     now: int = 0
     queue: deque[tuple[str, str, Message]] = field(default_factory=deque)
     """(sender, receiver, message)."""
@@ -128,6 +152,8 @@ class _Loop:
         for symbol in spot_symbols:
             for timeframe in BACKFILL:
                 self._bring("spot_feed", self._history(symbol, timeframe, None))
+        if self.ahead is not None:
+            self.ahead.prepare()
 
     def play(self, progress: Callable[[int, int], None]) -> None:
         """From the first moment of the tape to the last."""
@@ -142,10 +168,40 @@ class _Loop:
             self.now = moment.at
             self.result.moments += 1
             self._bring("market", self.stage.happen(moment))
+            if self.ahead is not None and moment.kind == "closed" and moment.spot == self.ahead.last_symbol:
+                self._leap(self.ahead)
             if DAY_US <= self.now - day < end - day:
                 day = self.now
                 progress(self.now - start, end - start)
         progress(end - start, end - start)
+
+    def _leap(self, ahead: Ahead) -> None:
+        """Leave out what would change nothing."""
+        to = ahead.quiet_until(self.now, self.due)
+        if to is None:
+            return
+        ahead.pass_over(self.now, to)
+        for (owner, key), due in sorted(self.due.items(), key=lambda timer: (timer[1], timer[0])):
+            if (owner, key) == RECONCILE:
+                self._set(owner, key, due + max(0, -((due - to) // ahead.reconcile_us)) * ahead.reconcile_us)
+            elif key.startswith(LATE):
+                del self.due[owner, key]
+            elif due < to:
+                self._ring_twice(owner, key, due, to)
+        self.now = to - 1
+        self.stage.leap()
+
+    def _ring_twice(self, owner: str, key: str, due: int, until: int) -> None:
+        """The first and the last ring before `until` of a timer that is set for the next day each time it rings."""
+        for _ in range(2):
+            if due >= until:
+                return
+            del self.due[owner, key]
+            self._wake(owner, key, due, self.stage.before_next(due))
+            again = self.due[owner, key]
+            due = again + max(0, until - 1 - again) // DAY_US * DAY_US
+            if due != again:
+                self._set(owner, key, due)
 
     # --- timers -------------------------------------------------------------------------------------------------
 
@@ -157,9 +213,16 @@ class _Loop:
             return False
         due, owner, key = heappop(self.alarms)
         del self.due[owner, key]
-        self.now = max(self.now, due if self.stage.busy() else horizon - 1)
-        self._deliver(owner, Woken(id=derive("Woken", owner, key, due), cause="", at=self.now, key=key))
+        self._wake(owner, key, due, due if self.stage.busy() else horizon - 1)
         return True
+
+    def _wake(self, owner: str, key: str, due: int, at: int) -> None:
+        self.now = max(self.now, at)
+        self._deliver(owner, Woken(id=derive("Woken", owner, key, due), cause="", at=self.now, key=key))
+
+    def _set(self, owner: str, key: str, due: int) -> None:
+        self.due[owner, key] = due
+        heappush(self.alarms, (due, owner, key))
 
     # --- messages -----------------------------------------------------------------------------------------------
 
@@ -181,8 +244,7 @@ class _Loop:
                 continue
             if receiver == TIMER:
                 assert isinstance(message, WakeAt)
-                self.due[sender, message.key] = message.due
-                heappush(self.alarms, (message.due, sender, message.key))
+                self._set(sender, message.key, message.due)
             else:
                 self.queue.append((sender, receiver, message))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
 from config.settings import Settings
@@ -43,17 +42,21 @@ class Moment(NamedTuple):
 
 
 class Stage:
-    """One market and one exchange. `equity` grows by (boundary, USD) as boundaries are played."""
+    """One market and one exchange."""
 
     def __init__(self, tape: Tape, engine: Engine, settings: Settings) -> None:
         self.tape, self.engine = tape, engine
         self.settle_us = settings.feeds.settle_ms * 1000
-        self.equity: list[tuple[int, Decimal]] = []
         self._pairs = tuple((pair.spot, pair.futures) for pair in settings.symbols)
         self._width_us = FIRST_SLOT_US + len(SLOTS) * len(self._pairs)
         self._ticked: dict[str, int] = {}
         self._script: deque[Moment] = deque()
         self._changed = True
+
+    @property
+    def look_us(self) -> int:
+        """How long after a boundary every symbol has shown its mark of that boundary."""
+        return FIRST_SLOT_US + len(SLOTS) * (len(self._pairs) - 1) + SLOTS.index("tick")
 
     # --- which moments ------------------------------------------------------------------------------------------
 
@@ -81,6 +84,14 @@ class Stage:
             ]
             if moments:
                 return moments
+
+    def leap(self) -> None:
+        """Somebody moved the time on without playing what lies between: look anew for what comes next."""
+        self._changed = True
+
+    def before_next(self, after: int) -> int:
+        """The last microsecond before anything happens after `after`."""
+        return next((moment.at - 1 for moment in self._upcoming(after)), after)
 
     def busy(self) -> bool:
         """Whether any position or order is open."""
@@ -114,12 +125,11 @@ class Stage:
         self._script.popleft()
         match moment.kind:
             case "funding":
-                return self.engine.settle_funding(moment.at)
+                self.engine.settle_funding(moment.at)
+                return []  # told microseconds later, with the first mark of the hour
             case "tick":
                 said = self._tick(moment.futures, moment.at)
                 self._changed = len(said) > 1
-                if moment.grid % BAR_US == 0 and moment.futures == self._pairs[-1][1]:
-                    self.equity.append((moment.grid, self.engine.equity_usd))
                 return said
             case "running":
                 running = self.tape.running(moment.spot, moment.at)
@@ -132,6 +142,15 @@ class Stage:
         """Carry out a wish at the prices of `at`: what the market did since the last visit comes first."""
         self._changed = True
         return [*self._refresh(command.symbol, at), *self.engine.send(command, at)]
+
+    def pass_hour(self, hour_us: int) -> None:
+        """A full hour begins while nobody looks: what is owed is paid, and its funding rate is fixed."""
+        ticks = [
+            self.tape.tick(futures, hour_us + FIRST_SLOT_US + len(SLOTS) * place + SLOTS.index("tick"))
+            for place, (_, futures) in enumerate(self._pairs)
+            if futures in self.tape.futures
+        ]
+        self.engine.pass_hour(hour_us + FIRST_SLOT_US + SLOTS.index("funding"), ticks)
 
     def opening(self, at: int) -> list[Message]:
         """What the private streams say first: positions and account."""

@@ -145,6 +145,53 @@ class Track:
         return marks
 
     @cached_property
+    def reach(self) -> tuple[Floats, Floats]:
+        """Bounds (least, most) of the unrounded mark inside each candle, both of its ends included."""
+        before, after = self._basis_points[:-1], self._basis_points[1:]
+        return (
+            self.candles.low * (1.0 + np.minimum(before, after)),
+            self.candles.high * (1.0 + np.maximum(before, after)),
+        )
+
+    @cached_property
+    def basis_reach(self) -> Floats:
+        """Bounds of |mark / spot - 1| at and inside each candle, as two looks at one moment may find it.
+
+        The spot shown at a candle's open is still the close before it.
+        """
+        size, c = float(self.instrument.tick), self.candles
+        wide = np.maximum(np.abs(self._basis_points[:-1]), np.abs(self._basis_points[1:]))
+        jump = np.abs(c.open / np.concatenate((c.open[:1], c.close[:-1])) - 1.0)
+        bounds: Floats = wide + jump * (1.0 + wide) + size / c.low
+        return bounds
+
+    @cached_property
+    def opening_marks(self) -> Floats:
+        """The mark at each candle's open and at the very end, on its tick."""
+        spot = np.concatenate((self.candles.open, self.candles.close[-1:]))
+        size = float(self.instrument.tick)
+        marks: Floats = np.rint(spot * (1.0 + self._basis_points) / size) * size
+        return marks
+
+    @cached_property
+    def funding_paid(self) -> Floats:
+        """What one contract has paid from the first candle's open to each open after it, USD; about 1e-12 exact."""
+        opens_us = self.start_us + np.arange(len(self.candles) + 1, dtype=np.int64) * BAR_US
+        if not self.funding_us:
+            return np.zeros(len(opens_us))
+        opens_hour = np.maximum((opens_us - opens_us % HOUR_US - self.start_us) // BAR_US, 0)
+        hour_us = self.start_us + opens_hour * BAR_US
+        ends = np.array(self.funding_us, np.int64)
+        which = np.minimum(np.searchsorted(ends, hour_us + 1), len(ends) - 1)
+        cap = float(self.instrument.max_relative_funding_rate)
+        relative = np.clip(np.array([float(rate) for rate in self.funding_rate])[which], -cap, cap)
+        size = float(self.instrument.tick)
+        spot = np.concatenate((self.candles.open, self.candles.close[-1:]))
+        a_bar = relative * np.rint(spot[opens_hour] / size) * size * (BAR_US / HOUR_US)
+        paid: Floats = np.concatenate(([0.0], np.cumsum(a_bar[:-1])))
+        return paid
+
+    @cached_property
     def _basis_points(self) -> Floats:
         return np.array(self.basis_row)
 

@@ -33,7 +33,7 @@ from sim.tape import Tape
 Files = Mapping[str, Path]
 Progress = Callable[[int, int], None]
 
-RECONCILE_S = 300.0
+RECONCILE_S = 86_400.0
 IDLE_S = 120.0
 
 
@@ -97,8 +97,8 @@ def run_backtest(
         else _period(Tape.synthetic(settings, days=SYNTHETIC_DAYS), settings, start_us, end_us)
     )
     watch = stopwatch()
-    result, stage = DRIVERS[driver](settings, tape, on_progress)
-    return summary(settings, tape, result, stage) | {"run_s": round(watch(), 3)}
+    result = DRIVERS[driver](settings, tape, on_progress)
+    return summary(settings, tape, result) | {"run_s": round(watch(), 3)}
 
 
 def _period(whole: Tape, settings: Settings, start_us: int | None, end_us: int | None) -> Tape:
@@ -127,12 +127,12 @@ def _for_history(settings: Settings, data: Files) -> Settings:
     )
 
 
-def by_loop(settings: Settings, tape: Tape, progress: Progress) -> tuple[Result, Stage]:
-    """The fast driver: one plain loop."""
+def by_loop(settings: Settings, tape: Tape, progress: Progress, *, skip: bool = True) -> Result:
+    """The fast driver: one plain loop. `skip`: what would change nothing is left out."""
     world = _world(settings, None, MemoryBook())
     engine = engine_for(settings, tape)
     book = world.latch_store
-    result = run(
+    return run(
         [spec.build(world) for spec in CHILDREN],
         ROUTES,
         gate=world.gate,
@@ -142,11 +142,11 @@ def by_loop(settings: Settings, tape: Tape, progress: Progress) -> tuple[Result,
         settings=settings,
         latch=book.latch,
         progress=progress,
+        skip=skip,
     )
-    return result, Stage(tape, engine, settings)
 
 
-def by_trio(settings: Settings, tape: Tape, progress: Progress) -> tuple[Result, Stage]:
+def by_trio(settings: Settings, tape: Tape, progress: Progress) -> Result:
     """The shell of live trading, under a clock that only jumps."""
     result = Result(tape.start_us, tape.end_us)
     stage = Stage(tape, engine_for(settings, tape), settings)
@@ -160,9 +160,9 @@ def by_trio(settings: Settings, tape: Tape, progress: Progress) -> tuple[Result,
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=PacedClock())
-    result.equity = stage.equity
+    result.close(stage, settings)
     progress(1, 1)
-    return result, stage
+    return result
 
 
 DRIVERS = {"loop": by_loop, "trio": by_trio}
@@ -191,11 +191,18 @@ def _world(
     )
 
 
-def summary(settings: Settings, tape: Tape, result: Result, stage: Stage) -> dict[str, Any]:
+def summary(settings: Settings, tape: Tape, result: Result) -> dict[str, Any]:
     """What `--json` prints: the metrics by name, every trade, the digest, and what was assumed."""
-    books = stage.engine.books
+    books = result.books
     trades = result.of(TradeClosed)
-    metrics = measure(trades, result.equity, fees_usd=books.fees, funding_usd=books.funding)
+    metrics = measure(
+        trades,
+        result.curve,
+        start_usd=books.start,
+        end_usd=result.equity_usd,
+        fees_usd=books.fees,
+        funding_usd=books.funding,
+    )
     candles = len(settings.symbols) * (tape.end_us - tape.start_us) // (TIMEFRAME_MS["15m"] * 1000)
     return {
         **msgspec.to_builtins(metrics),

@@ -129,6 +129,12 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
     return state, tuple(out)
 
 
+def settled(state: State) -> bool:
+    """Whether a further pass would find nothing and ask for nothing, as long as no fact arrives."""
+    doubts = any(resting.absent for resting in state.orders.values())
+    return state.loose is not None and not (state.missed or state.unknown or state.orphans or state.passes or doubts)
+
+
 # --- the view --------------------------------------------------------------------------------------------------
 
 

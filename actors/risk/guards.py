@@ -95,20 +95,29 @@ def leverage(view: View, raised: bool) -> Reading | None:
 
 def basis(view: View, raised: bool) -> Reading | None:
     """Spot and mark disagree. Judged only on two prices of one moment."""
-    value = basis_pct(view.mark, view.spot)
-    if value is None or view.mark is None or view.spot is None:
-        return None
-    if abs(view.spot.at - view.mark.mark_time) > seconds_us(view.settings.risk.basis_skew_max_s):
+    value = basis_now_pct(view)
+    if value is None:
         return None
     limit = view.settings.risk.basis_max_pct
     return Reading(over(value, limit, raised), f"spot and mark {value} % apart, limit {limit} %")
 
 
+def basis_now_pct(view: View) -> Decimal | None:
+    """The basis in percent; None when a price is unknown or the two are not of one moment."""
+    if view.mark is None or view.spot is None:
+        return None
+    if abs(view.spot.at - view.mark.mark_time) > seconds_us(view.settings.risk.basis_skew_max_s):
+        return None
+    return basis_pct(view.mark, view.spot)
+
+
 def basis_held(view: View, raised: bool) -> Reading | None:
     """The wider limit while a position is open: reduce-only, and said as a risk of the position."""
-    value = basis_pct(view.mark, view.spot)
-    if value is None or view.position is None or view.position.size == 0:
+    if view.position is None or view.position.size == 0:
         return Reading(False, "nothing held") if raised else None
+    value = basis_now_pct(view)
+    if value is None:
+        return None
     limit = view.settings.risk.basis_max_post_pct
     return Reading(over(value, limit, raised), f"spot and mark {value} % apart with a position open, limit {limit} %")
 

@@ -112,6 +112,22 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
     return replace(state, series={**state.series, symbol: series}), tuple(out)
 
 
+def passed(state: State, newest: CandleSeen, at: int) -> State:
+    """The state after candles nobody was shown, one by one, up to `newest`: told, without a hole, the stream heard at `at`."""
+    series = replace(
+        state.series[newest.symbol], newest=newest, waiting=(), heard=at, settle_for=None, late_for=None, gap=False
+    )
+    return replace(state, series={**state.series, newest.symbol: series})
+
+
+def whole(state: State) -> bool:
+    """Whether every series has begun, no candle is missing and none was revised."""
+    return all(
+        series.released and series.newest is not None and not (series.hole or series.gap or series.revised)
+        for series in state.series.values()
+    )
+
+
 # --- candles ---------------------------------------------------------------------------------------------------
 
 

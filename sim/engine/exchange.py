@@ -172,6 +172,21 @@ class Engine:
             self.matching.realise_funding(symbol, at)
         return [*self.standing(at)] if self.state.holdings else []
 
+    def pass_hour(self, at: int, ticks: Sequence[Tick]) -> None:
+        """`settle_funding` at `at`, then the first ticks of the hour, for money only: nothing is reported, no price is seen.
+
+        For whoever knows that no level is reached.
+        """
+        self.state.now = at
+        for symbol in tuple(self.state.holdings):
+            self.matching.realise_funding(symbol, at)
+        for tick in ticks:
+            self.matching.fix_rate(tick)
+
+    def pass_reports(self, count: int) -> None:
+        """So many reports of positions and account were not made: later ones keep their numbers."""
+        self.state.frames += count
+
     def close_market(self, symbol: str, how: str | None) -> None:
         """Make a market `suspended` or `post_only`; None opens it again. It shows in the next ticker."""
         if how is None:
@@ -241,6 +256,16 @@ class Engine:
             price = sums.price_at_loss(holding, self.state.ticks[symbol].mark, share)
             prices += [] if price is None else [price]
         return tuple(sorted(prices))
+
+    def order_levels(self, symbol: str) -> tuple[float, ...]:
+        """Marks (or bids and asks) at which a resting order of `symbol` would do something."""
+        orders = [working.order for working in self.state.working.values() if working.order.symbol == symbol]
+        prices = [order.limit_price if order.stop_price is None else order.stop_price for order in orders]
+        return tuple(float(price) for price in prices if price is not None)
+
+    def funding_due_of(self, symbol: str) -> Decimal:
+        """What the position in `symbol` has accrued up to the last moment seen, as a cost."""
+        return margin.funding_due(self.state, self.state.holdings[symbol], self.state.now)
 
     def busy(self, symbol: str) -> bool:
         """Whether a position or a resting order makes this contract's ticks matter."""

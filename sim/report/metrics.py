@@ -1,6 +1,6 @@
 """What a run was worth: the usual figures, each defined once. What cannot be known is None, never zero.
 
-Knows no market: it reads closed trades, equity points and the account's books.
+Knows no market: it reads closed trades, the curve of equity and the account's books.
 """
 
 from __future__ import annotations
@@ -8,20 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from itertools import accumulate, pairwise
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from protocol.messages.futures import TradeClosed
-from protocol.units import DAY_US
+from protocol.units import DAY_US, decimal
+from sim.curve import Curve
 
+CENTS: Final = 2
 DAYS_A_YEAR: Final = 365
 """Crypto trades every day."""
 CAGR_DAYS: Final = 30
 """A shorter span says nothing of a year."""
-
-Equity = Sequence[tuple[int, Decimal]]
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,27 +65,30 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure(
     trades: Sequence[TradeClosed],
-    equity: Equity,
+    curve: Curve,
     *,
+    start_usd: Decimal,
+    end_usd: Decimal,
     fees_usd: Decimal,
     funding_usd: Decimal,
     open_since_us: Sequence[int] = (),
 ) -> Metrics:
-    """All figures. `equity`: (moment in us, USD) in time order; `open_since_us`: when trades began that are still open."""
-    start, end = (equity[0], equity[-1]) if equity else (None, None)
-    days = (end[0] - start[0]) / DAY_US if start and end and end[0] > start[0] else None
-    growth = float(end[1] / start[1]) if start and end and days and start[1] > 0 else None
+    """All figures. `start_usd`, `end_usd`: the curve's ends, exactly; `open_since_us`: when trades began that are still open."""
+    at_us = curve.at_us.tolist()
+    known = bool(at_us)
+    days = (at_us[-1] - at_us[0]) / DAY_US if known and at_us[-1] > at_us[0] else None
+    growth = float(end_usd / start_usd) if days and start_usd > 0 else None
     profits = [trade.pnl_usd for trade in trades if trade.pnl_usd > 0]
     losses = [-trade.pnl_usd for trade in trades if trade.pnl_usd < 0]
     pnl = sum((trade.pnl_usd for trade in trades), Decimal(0))
-    fall_pct, fall_usd = drawdown(equity)
-    returns = daily_returns(equity)
+    fall_pct, fall_usd = drawdown(curve)
+    returns = daily_returns(curve)
     return Metrics(
         days=days,
         trades=len(trades),
-        start_equity_usd=start[1] if start else None,
-        end_equity_usd=end[1] if end else None,
-        net_usd=end[1] - start[1] if start and end else None,
+        start_equity_usd=start_usd if known else None,
+        end_equity_usd=end_usd if known else None,
+        net_usd=end_usd - start_usd if known else None,
         return_pct=(growth - 1) * 100 if growth is not None else None,
         cagr_pct=_cagr_pct(growth, days),
         pnl_usd=pnl,
@@ -99,24 +102,27 @@ def measure(
         max_drawdown_usd=fall_usd,
         sharpe=sharpe(returns),
         sortino=sortino(returns),
-        exposure_pct=_exposure_pct(trades, equity, open_since_us),
+        exposure_pct=_exposure_pct(trades, at_us, open_since_us),
     )
 
 
-def drawdown(equity: Equity) -> tuple[float | None, Decimal | None]:
+def drawdown(curve: Curve) -> tuple[float | None, Decimal | None]:
     """The deepest fall below the running maximum, in percent of that maximum and in USD; None without points."""
-    if not equity:
+    if not len(curve):
         return None, None
-    values = [usd for _, usd in equity]
-    falls = [(peak - usd, peak) for usd, peak in zip(values, accumulate(values, max), strict=True)]
-    deepest = max((fall / peak for fall, peak in falls if peak > 0), default=None)
-    return (None if deepest is None else float(deepest) * 100), max(fall for fall, _ in falls)
+    peaks = np.maximum.accumulate(curve.equity_usd)
+    falls = peaks - curve.equity_usd
+    worth = peaks > 0
+    deepest = float((falls[worth] / peaks[worth]).max()) * 100 if worth.any() else None
+    return deepest, round(decimal(float(falls.max())), CENTS)
 
 
-def daily_returns(equity: Equity) -> list[float]:
-    """Returns between consecutive 00:00 UTC points; none from or to an equity that is not above zero."""
-    midnights = [usd for at, usd in equity if at % DAY_US == 0]
-    return [float(after / before) - 1 for before, after in pairwise(midnights) if before > 0]
+def daily_returns(curve: Curve) -> list[float]:
+    """Returns between consecutive 00:00 UTC points; none from an equity that is not above zero."""
+    midnights = curve.equity_usd[curve.at_us % DAY_US == 0]
+    before, after = midnights[:-1], midnights[1:]
+    returns: list[float] = (after[before > 0] / before[before > 0] - 1.0).tolist()
+    return returns
 
 
 def sharpe(returns: Sequence[float]) -> float | None:
@@ -142,11 +148,11 @@ def _cagr_pct(growth: float | None, days: float | None) -> float | None:
     return float((growth ** (DAYS_A_YEAR / days) - 1) * 100)
 
 
-def _exposure_pct(trades: Sequence[TradeClosed], equity: Equity, open_since_us: Sequence[int]) -> float | None:
+def _exposure_pct(trades: Sequence[TradeClosed], at_us: Sequence[int], open_since_us: Sequence[int]) -> float | None:
     """Length of the union of all holding times, of the time between the first and the last point."""
-    if len(equity) < 2:
+    if len(at_us) < 2:
         return None
-    begin, end = equity[0][0], equity[-1][0]
+    begin, end = at_us[0], at_us[-1]
     spans = [(trade.opened_at, trade.at) for trade in trades] + [(since, end) for since in open_since_us]
     covered, reached = 0, begin
     for opened, closed in sorted(spans):

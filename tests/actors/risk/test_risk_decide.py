@@ -463,6 +463,12 @@ def test_a_wide_basis_with_a_position_open_is_told_as_its_own_risk() -> None:
     assert [m.key for m in only(ResumeEntries, said)] == [f"risk.basis_held:{XBT}"]
 
 
+def test_a_mark_ahead_of_spot_is_no_basis_risk_of_a_position() -> None:
+    """With a position open too, the basis is only judged on two prices of one moment."""
+    _, said = run((*READY, position("1"), mark(NOON + 3 * SECOND_US, price="51000")))
+    assert said == []
+
+
 def test_prices_of_different_moments_do_not_touch_the_basis_halt() -> None:
     """A lagging feed is not a wide basis."""
     _, said = run((*READY, mark(NOON + 3 * SECOND_US, price="52000")))

@@ -37,7 +37,7 @@ def test_the_house_trades_through_the_door_and_out_again(result: Result) -> None
     assert sides.count("buy") >= 10
     assert all(a != b for a, b in pairwise(sides))
     assert result.of(f.EntryBlocked) == []
-    assert result.equity[-1][1] != result.equity[0][1] == Decimal(100_000)
+    assert result.equity_usd != result.books.start == Decimal(100_000)
 
 
 def test_nothing_is_received_out_of_time(result: Result, log: Log) -> None:
@@ -102,7 +102,7 @@ def test_a_blocked_entry_comes_back_to_the_one_who_wished() -> None:
     assert set(blocked[0].reasons) == {"gate.halt:person"}
     assert log.received("trader", f.EntryBlocked) == blocked
     assert result.of(f.Filled) == []
-    assert {usd for _, usd in result.equity} == {Decimal(100_000)}
+    assert set(result.curve.equity_usd.tolist()) == {100_000.0}
 
 
 def test_messages_are_handled_first_in_first_out_in_route_order() -> None:

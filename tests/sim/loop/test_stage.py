@@ -150,13 +150,6 @@ def test_a_wish_meets_the_price_of_its_own_moment() -> None:
     assert [m.outcome for m in said if isinstance(m, CommandAnswered)] == ["filled"]
 
 
-def test_equity_is_noted_at_every_boundary() -> None:
-    """One point a quarter of an hour, from the first moment on; flat, it is the starting balance."""
-    played = stage()
-    play(played, TAPE.start_us + HOUR_US + SECOND_US)
-    assert played.equity == [(TAPE.start_us + i * BAR_US, Decimal(100_000)) for i in range(5)]
-
-
 def test_the_tape_ends() -> None:
     """No moment lies beyond the end of the data."""
     assert stage().next(TAPE.end_us + SECOND_US) is None

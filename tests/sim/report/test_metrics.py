@@ -10,7 +10,8 @@ import pytest
 from protocol.messages.base import from_edge
 from protocol.messages.futures import TradeClosed
 from protocol.units import DAY_US, HOUR_US
-from sim.report.metrics import Equity, Metrics, daily_returns, drawdown, measure, sharpe, sortino
+from sim.curve import Curve
+from sim.report.metrics import Metrics, daily_returns, drawdown, measure, sharpe, sortino
 
 START = 1_767_571_200_000_000  # midnight UTC
 
@@ -35,14 +36,16 @@ def trade(pnl: str, r: str, opened_h: int, closed_h: int) -> TradeClosed:
     )
 
 
-def daily(*usd: int) -> Equity:
+def daily(*usd: int) -> Curve:
     """Equity at consecutive midnights."""
-    return [(START + i * DAY_US, Decimal(value)) for i, value in enumerate(usd)]
+    return Curve.of([(START + i * DAY_US, value) for i, value in enumerate(usd)])
 
 
-def measured(trades: list[TradeClosed], equity: Equity, **more: object) -> Metrics:
+def measured(trades: list[TradeClosed], curve: Curve, **more: object) -> Metrics:
     """Metrics with two dollars of fees and one of funding."""
-    return measure(trades, equity, fees_usd=Decimal(2), funding_usd=Decimal(1), **more)  # type: ignore[arg-type]
+    start, end = (Decimal(round(usd)) for usd in (curve.equity_usd[[0, -1]].tolist() if len(curve) else (0, 0)))
+    known = {"start_usd": start, "end_usd": end, "fees_usd": Decimal(2), "funding_usd": Decimal(1)}
+    return measure(trades, curve, **known, **more)  # type: ignore[arg-type]
 
 
 def test_trade_figures() -> None:
@@ -73,7 +76,7 @@ def test_without_losses_there_is_no_profit_factor() -> None:
 
 def test_without_equity_nothing_is_claimed() -> None:
     """No points: no drawdown, no return, no span."""
-    m = measured([], [])
+    m = measured([], daily())
     assert (m.days, m.net_usd, m.return_pct, m.cagr_pct, m.max_drawdown_pct, m.exposure_pct) == (None,) * 6
 
 
@@ -99,15 +102,19 @@ def test_sharpe_and_sortino_by_hand() -> None:
 
 def test_days_end_at_midnight_utc() -> None:
     """Points inside a day do not count for daily returns."""
-    equity = [(START, Decimal(100)), (START + HOUR_US, Decimal(500)), (START + DAY_US, Decimal(110))]
-    assert daily_returns(equity) == [pytest.approx(0.10)]
+    curve = Curve.of([(START, 100), (START + HOUR_US, 500), (START + DAY_US, 110)])
+    assert daily_returns(curve) == [pytest.approx(0.10)]
 
 
 def test_growth_a_year_is_compounded_and_needs_a_month() -> None:
     """+10 % in 73 days is 1.1 to the fifth a year; in 29 days it is no statement, and neither is ruin."""
-    assert measured([], [(START, Decimal(100)), (START + 73 * DAY_US, Decimal(110))]).cagr_pct == pytest.approx(61.051)
-    assert measured([], [(START, Decimal(100)), (START + 29 * DAY_US, Decimal(110))]).cagr_pct is None
-    assert measured([], [(START, Decimal(100)), (START + 73 * DAY_US, Decimal(-1))]).cagr_pct is None
+
+    def cagr(days: int, end: int) -> float | None:
+        return measured([], Curve.of([(START, 100), (START + days * DAY_US, end)])).cagr_pct
+
+    assert cagr(73, 110) == pytest.approx(61.051)
+    assert cagr(29, 110) is None
+    assert cagr(73, -1) is None
 
 
 def test_exposure_counts_overlapping_trades_once() -> None:

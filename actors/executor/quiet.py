@@ -1,0 +1,140 @@
+"""When the executor would next do something for a trade that is whole: prices are its orders', candles are found here. Pure.
+
+For a driver that skips what is of no consequence: a steady trade is moved on over many candles at once, with the same result as
+`decide.on_structure` on each.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from actors.executor.decide import State
+from actors.executor.duties import Desk, next_look, perform
+from actors.executor.exits import Plan, Policy, Trail
+from actors.executor.trade import Trade
+from protocol.units import SIGN, TIMEFRAME_MS
+
+NEAR: Final = 1e-9
+"""Relative: where float and Decimal might disagree the candle is looked at in full."""
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+class Columns(Protocol):
+    """What closed candles of one series said (`StructureRead`), oldest first, NaN where nothing was known."""
+
+    @property
+    def close_ms(self) -> NDArray[np.int64]: ...
+    @property
+    def close(self) -> Floats: ...
+    @property
+    def atr(self) -> Floats: ...
+    @property
+    def trail_long(self) -> Floats: ...
+    @property
+    def trail_short(self) -> Floats: ...
+    @property
+    def choch(self) -> NDArray[np.int8]: ...
+    @property
+    def choch_4h(self) -> NDArray[np.int8]: ...
+    @property
+    def bias(self) -> NDArray[np.int8]: ...
+
+
+def steady(state: State) -> bool:
+    """Whether every trade is as it should be: marks and time alone change nothing until an order of its own is met."""
+    if not state.reconciled or any(order.live for trade in state.memory.ended for order in trade.orders):
+        return False
+    for symbol, trade in state.memory.trades.items():
+        mark = state.marks.get(symbol)
+        if mark is None or trade.opened_at is None or trade.through_since is not None:
+            return False
+        desk = Desk(cause=mark, execution=state.execution, mark=mark)
+        after, said = perform(desk, trade)
+        if said or after is not trade or trade.working("target") is None or next_look(desk, trade) is not None:
+            return False
+    return True
+
+
+def acts_at(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> int | None:
+    """The first of `rows` at which the trade would leave or move its stop; None when at none."""
+    first = _first_after_entry(trade.plan, reads, rows)
+    if first >= rows.stop:
+        return None
+    rows = slice(first, rows.stop)
+    acts = _exits(trade.plan, policy, reads, rows) | _moves(trade, policy, reads, rows)
+    return first + int(np.argmax(acts)) if acts.any() else None
+
+
+def passed(state: State, symbol: str, reads: Columns, rows: slice) -> State:
+    """The state after candles at which the trade of `symbol` did nothing: what trailing remembers."""
+    trade = state.memory.trades[symbol]
+    first = _first_after_entry(trade.plan, reads, rows)
+    if first >= rows.stop:
+        return state
+    rows = slice(first, rows.stop)
+    best, armed = _trail(trade.plan, policy=state.policy, trail=trade.trail, close=reads.close[rows])
+    trail = Trail(best_close=float(best[-1]) * SIGN[trade.plan.side], armed=bool(armed[-1]))
+    if trail == trade.trail:
+        return state
+    trades = {**state.memory.trades, symbol: replace(trade, trail=trail)}
+    return replace(state, memory=replace(state.memory, trades=trades))
+
+
+def _first_after_entry(plan: Plan, reads: Columns, rows: slice) -> int:
+    """Nothing counts on the entry candle."""
+    ended_ms = plan.entry_bar_ms + TIMEFRAME_MS[plan.timeframe]
+    first: int = rows.start
+    return max(first, int(np.searchsorted(reads.close_ms, ended_ms, side="right")))
+
+
+def _exits(plan: Plan, policy: Policy, reads: Columns, rows: slice) -> Bools:
+    """Rules 3 to 5 of section 5, as `exits.EXITS`."""
+    against = -SIGN[plan.side]
+    acts: Bools = np.zeros(rows.stop - rows.start, np.bool_)
+    flips = {"exec": reads.choch, "4h": reads.choch_4h}.get(plan.exit_on_choch)
+    if flips is not None:
+        acts |= flips[rows] == against
+    if policy.exit_on_bias:
+        acts |= reads.bias[rows] == against
+    if plan.max_hold_bars > 0:
+        step = TIMEFRAME_MS[plan.timeframe]
+        held = (reads.close_ms[rows] - step - plan.entry_bar_ms) // step
+        acts |= held >= plan.max_hold_bars
+    return acts
+
+
+def _trail(plan: Plan, *, policy: Policy, trail: Trail, close: Floats) -> tuple[Floats, Bools]:
+    """Best close (times the side's sign) and whether trailing is armed, after each candle."""
+    sign, entry = SIGN[plan.side], float(plan.spot_entry)
+    best = np.maximum.accumulate(np.maximum(close * sign, trail.best_close * sign))
+    gained_r = (close - entry) * sign / (entry * float(plan.stop_pct))
+    armed = np.logical_or.accumulate(gained_r >= policy.trail_start_r) | trail.armed
+    return best, armed
+
+
+def _moves(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> Bools:
+    """Whether rule 6 may move the stop at each candle: never wrongly no."""
+    plan = trade.plan
+    sign, entry, close = SIGN[plan.side], float(plan.spot_entry), reads.close[rows]
+    best, armed = _trail(plan, policy=policy, trail=trade.trail, close=close)
+    level = np.full(len(close), -np.inf)  # times sign: the higher the tighter
+    if policy.breakeven_at_r > 0:
+        gained_r = (close - entry) * sign / (entry * float(plan.stop_pct))
+        level = np.where((policy.breakeven_at_r <= gained_r) & (entry * sign < close * sign), entry * sign, level)
+    if policy.trail_mode != "off":
+        if policy.trail_mode == "structure":
+            found = (reads.trail_long if plan.side == "long" else reads.trail_short)[rows] * sign
+        else:
+            found = best - policy.trail_atr * reads.atr[rows]
+        usable = armed & (found < close * sign)  # a NaN is not
+        level = np.where(usable, np.fmax(level, found), level)
+    ratio = float(plan.reference) / entry
+    stop, tick = float(trade.stop_price), float(plan.tick)
+    # A level is rounded to the tick, away from profit: less than a whole tick better moves nothing.
+    moves: Bools = level * ratio >= stop * sign + tick - abs(stop) * NEAR
+    return moves

@@ -1,0 +1,202 @@
+"""What the strategy says over a whole history, known before it is played: a table looked up by candle.
+
+The decisions depend on candles alone, so they may be made in bulk; what is looked up is, message for message, what `decide.step`
+would have answered (a test proves it). Between the candles that matter the table is read as columns. Knows no position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from math import isnan
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from actors.strategy import decide
+from protocol.messages.base import Message, follow
+from protocol.messages.control import Alert
+from protocol.messages.signal import Held, Signal, StructureRead
+from protocol.messages.spot import CandleClosed
+from protocol.units import TIMEFRAME_MS, Timeframe
+
+BASE_MS: Final = TIMEFRAME_MS["15m"]
+SIGNAL: Final = -1
+"""In a column of reasons: not held."""
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reads:
+    """One execution series: every `StructureRead` and the reason of every decision, oldest first, as columns of equal length.
+
+    `close_ms`: when the candle ended; `reason`: index into `reasons`, SIGNAL for an entry. NaN: not known.
+    """
+
+    timeframe: Timeframe
+    close_ms: Ints
+    high: Floats
+    low: Floats
+    close: Floats
+    atr: Floats
+    trail_long: Floats
+    trail_short: Floats
+    choch: NDArray[np.int8]
+    choch_4h: NDArray[np.int8]
+    bias: NDArray[np.int8]
+    reason: NDArray[np.int16]
+    reasons: tuple[str, ...]
+
+    def between(self, after_ms: int, until_ms: int) -> slice:
+        """The candles that ended after `after_ms` and not after `until_ms`."""
+        first, last = np.searchsorted(self.close_ms, (after_ms, until_ms), side="right").tolist()
+        return slice(first, last)
+
+    def read(self, row: int, cause: CandleClosed) -> StructureRead:
+        """What the candle of `row` said of structure, as it follows from `cause`."""
+        return follow(
+            cause,
+            StructureRead,
+            self.timeframe,
+            symbol=cause.symbol,
+            timeframe=self.timeframe,
+            candle_time_ms=int(self.close_ms[row]) - TIMEFRAME_MS[self.timeframe],
+            high=float(self.high[row]),
+            low=float(self.low[row]),
+            close=float(self.close[row]),
+            atr=_known(self.atr[row]),
+            choch=int(self.choch[row]),
+            choch_4h=int(self.choch_4h[row]),
+            bias=int(self.bias[row]),
+            trail_long=_known(self.trail_long[row]),
+            trail_short=_known(self.trail_short[row]),
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """One symbol's history decided. `signals`: (close of the base candle in ms, timeframe) -> the signal, in time order."""
+
+    reads: dict[Timeframe, Reads]
+    signals: dict[tuple[int, Timeframe], Signal]
+
+    def answers(self, candle: CandleClosed) -> list[Message]:
+        """What the strategy says to one base candle: structure of every series it completes, then the decisions."""
+        close_ms = candle.open_time_ms + BASE_MS
+        closing = [
+            (reads, row)
+            for reads in self.reads.values()
+            if (row := int(np.searchsorted(reads.close_ms, close_ms))) < len(reads.close_ms)
+            and reads.close_ms[row] == close_ms
+        ]
+        said: list[Message] = [reads.read(row, candle) for reads, row in closing]
+        for reads, row in closing:
+            reason = int(reads.reason[row])
+            if reason == SIGNAL:
+                signal = self.signals[close_ms, reads.timeframe]
+                said.append(replace(signal, cause=candle.id, at=candle.at))
+            else:
+                said.append(
+                    follow(
+                        candle,
+                        Held,
+                        reads.timeframe,
+                        symbol=candle.symbol,
+                        timeframe=reads.timeframe,
+                        candle_time_ms=close_ms - TIMEFRAME_MS[reads.timeframe],
+                        reason=reads.reasons[reason],
+                    )
+                )
+        return said
+
+
+Tables = dict[str, Table]
+
+
+def step(tables: Tables, message: Message) -> tuple[Tables, Sequence[Message]]:
+    """`decide.step` by looking up."""
+    if not isinstance(message, CandleClosed) or message.symbol not in tables:
+        return tables, ()
+    return tables, tables[message.symbol].answers(message)
+
+
+@dataclass
+class _Rows:
+    """Columns in the making."""
+
+    reads: list[tuple[float, ...]] = field(default_factory=list)
+    reasons: list[int] = field(default_factory=list)
+    names: dict[str, int] = field(default_factory=dict)
+
+
+def play(
+    state: decide.State,
+    symbol: str,
+    candles: Iterable[CandleClosed],
+    alert: Callable[[Alert], None] = lambda alert: None,
+) -> Table:
+    """Decide on `candles` of one symbol, going on from `state` (which is changed): base candles, in order, to the end."""
+    rows: dict[Timeframe, _Rows] = {tf: _Rows() for tf in state.markets[symbol].tracks}
+    signals: dict[tuple[int, Timeframe], Signal] = {}
+    for candle in candles:
+        close_ms = candle.open_time_ms + BASE_MS
+        for said in decide.step(state, candle)[1]:
+            match said:
+                case StructureRead():
+                    rows[said.timeframe].reads.append(_row(said, close_ms))
+                case Held():
+                    kept = rows[said.timeframe]
+                    kept.reasons.append(kept.names.setdefault(said.reason, len(kept.names)))
+                case Signal():
+                    rows[said.timeframe].reasons.append(SIGNAL)
+                    signals[close_ms, said.timeframe] = said
+                case Alert():
+                    alert(said)
+    return Table({tf: _columns(tf, kept) for tf, kept in rows.items()}, signals)
+
+
+def _row(read: StructureRead, close_ms: int) -> tuple[float, ...]:
+    return (
+        close_ms,
+        read.high,
+        read.low,
+        read.close,
+        _number(read.atr),
+        _number(read.trail_long),
+        _number(read.trail_short),
+        read.choch,
+        read.choch_4h,
+        read.bias,
+    )
+
+
+def _columns(timeframe: Timeframe, rows: _Rows) -> Reads:
+    table = np.array(rows.reads, np.float64).reshape(-1, 10).T
+    choch, choch_4h, bias = table[7:].astype(np.int8)
+    return Reads(
+        timeframe=timeframe,
+        close_ms=table[0].astype(np.int64),
+        high=table[1],
+        low=table[2],
+        close=table[3],
+        atr=table[4],
+        trail_long=table[5],
+        trail_short=table[6],
+        choch=choch,
+        choch_4h=choch_4h,
+        bias=bias,
+        reason=np.array(rows.reasons, np.int16),
+        reasons=tuple(rows.names),
+    )
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _known(value: float) -> float | None:
+    return None if isnan(value) else float(value)

@@ -56,9 +56,7 @@ class _Legs:
     maintenance_usd: Floats
 
 
-def draw(
-    tape: Tape, fills: Sequence[Filled], start_usd: Decimal, *, taker_fee_pct: Decimal, look_us: int
-) -> Curve:
+def draw(tape: Tape, fills: Sequence[Filled], start_usd: Decimal, *, taker_fee_pct: Decimal, look_us: int) -> Curve:
     """The curve of a run over `tape` that began with `start_usd`. `look_us`: how long after a boundary it is looked at."""
     at = np.arange(tape.start_us, tape.end_us + 1, BAR_US, dtype=np.int64)
     equity, notional = np.full(len(at), float(start_usd)), np.zeros(len(at))

@@ -54,10 +54,10 @@ class Result:
     start_us: int
     end_us: int
     messages: list[Message] = field(default_factory=list)
-    books: Books = Books(start=Decimal(0))
+    books: Books = field(default_factory=lambda: Books(start=Decimal(0)))
     equity_usd: Decimal = Decimal(0)
     """At the end, open positions at their marks."""
-    curve: Curve = Curve.of(())
+    curve: Curve = field(default_factory=lambda: Curve.of(()))
     moments: int = 0
     """How many moments of the market were visited."""
 

@@ -83,7 +83,7 @@ def run_backtest(
     on_progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """The result as plain data. Without `data` the synthetic market is traded. Raises BadCandleFile, BadPeriod."""
-    settings = _for_history(settings, data)
+    settings = for_history(settings, data)
     tape = (
         Tape.recorded(
             settings,
@@ -113,7 +113,7 @@ def _period(whole: Tape, settings: Settings, start_us: int | None, end_us: int |
     return Tape(tuple(whole.tracks.values()), settings, start, end)
 
 
-def _for_history(settings: Settings, data: Files) -> Settings:
+def for_history(settings: Settings, data: Files) -> Settings:
     """Only the symbols there is data for; intervals without trades are filled, as the design says for backtests.
 
     Nothing is lost between this daemon and its exchange, so the periodic reading of the truth and the proofs of life may be rare.

@@ -1,0 +1,141 @@
+"""Skipping changes nothing: the run that leaves out quiet stretches equals the run that plays every moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from actors.modes.backtest import by_loop, for_history
+from config.load import load
+from config.settings import Settings
+from protocol.messages.control import Alert
+from protocol.messages.futures import EditOrder, SignalRefused, TradeClosed
+from sim.loop import Result
+from sim.tape import Tape
+
+DAYS = 5
+HASTY: dict[str, Any] = {
+    "preset": "classic",
+    "ema_period": 20,
+    "bias_tfs": ["4h"],
+    "bias_mode": "ema",
+    "warmup_bars_exec": 50,
+    "warmup_bars_4h": 30,
+    "adx_min": 5,
+    "rr_min": 0.5,
+    "exec_tfs": ["15m", "1h"],
+    "cooldown_bars": 0,
+}
+"""A strategy that trades within days of its first candle."""
+BOLD: dict[str, Any] = {"cost_max_r": 3, "loss_streak_max": 100, "entries_per_day_max": 100}
+
+
+def hasty(seed: int, strategy: dict[str, Any], risk: dict[str, Any]) -> Settings:
+    """Settings of a short backtest with trades in it."""
+    values = {
+        "strategy": HASTY | strategy,
+        "risk": BOLD | risk,
+        "market": {"seed": seed},
+    }
+    return for_history(load("backtest", "paper", None, values, {}), {})
+
+
+def both(settings_: Settings) -> tuple[Result, Result]:
+    """The same market skipped and visited."""
+    tape = Tape.synthetic(settings_, days=DAYS, history_days=20)
+    return by_loop(settings_, tape, nobody), by_loop(settings_, tape, nobody, skip=False)
+
+
+def nobody(_done: int, _total: int) -> None:
+    """Nobody looks at the progress."""
+
+
+def assert_same(skipped: Result, visited: Result) -> None:
+    """Message for message, to the last digit of every verdict, fill, fee and funding."""
+    assert skipped.messages == visited.messages
+    assert skipped.books == visited.books
+    assert skipped.equity_usd == visited.equity_usd
+    assert skipped.digest() == visited.digest()
+
+
+def test_a_run_with_trades_is_the_same_skipped_and_visited() -> None:
+    """Entries, protections, exits and refusals at the same microseconds, with a tenth of the moments played."""
+    skipped, visited = both(hasty(0, {}, {}))
+    assert len(visited.of(TradeClosed)) >= 3
+    assert visited.of(SignalRefused)
+    assert_same(skipped, visited)
+    assert skipped.moments < visited.moments / 10
+
+
+def test_limits_that_are_reached_are_reached_alike() -> None:
+    """Daily loss, drawdown and leverage guards take hold and let go at the same marks."""
+    tight = {
+        "daily_loss_max_pct": "0.2",
+        "drawdown_max_pct": "0.5",
+        "leverage_alert": "0.3",
+        "risk_pct": "1",
+    }
+    skipped, visited = both(hasty(0, {}, tight))
+    assert {alert.code for alert in visited.of(Alert)} >= {"DAILY_LOSS", "DRAWDOWN", "LEVERAGE_NEAR"}
+    assert_same(skipped, visited)
+
+
+def test_a_stop_that_follows_structure_moves_alike() -> None:
+    """Trailing remembers what it would have seen on the candles that were left out."""
+    trailing = {"trail_mode": "structure", "trail_start_r": 0.2, "breakeven_at_r": 0.3, "exit_on_choch": "off"}
+    skipped, visited = both(hasty(2, trailing, {}))
+    assert visited.of(EditOrder)
+    assert_same(skipped, visited)
+
+
+STRATEGIES = st.fixed_dictionaries(
+    {
+        "exec_tfs": st.sampled_from([["15m"], ["1h"], ["15m", "1h"]]),
+        "trail_mode": st.sampled_from(["off", "structure", "atr"]),
+        "trail_start_r": st.sampled_from([0.0, 0.3, 1.0]),
+        "breakeven_at_r": st.sampled_from([0.0, 0.4]),
+        "exit_on_choch": st.sampled_from(["off", "exec", "4h"]),
+        "exit_on_bias": st.booleans(),
+        "max_hold_bars": st.sampled_from([0, 7, 30]),
+    }
+)
+RISKS = st.fixed_dictionaries(
+    {
+        "risk_pct": st.sampled_from(["0.25", "1"]),
+        "daily_loss_max_pct": st.sampled_from(["0.3", "2"]),
+        "drawdown_max_pct": st.sampled_from(["0.6", "15"]),
+        "leverage_alert": st.sampled_from(["0.4", "9"]),
+        "basis_max_pct": st.sampled_from(["0.05", "0.5"]),
+        "loss_streak_max": st.sampled_from([1, 100]),
+        "cooldown_h": st.sampled_from([1, 12]),
+    }
+)
+
+
+def skipping_changes_nothing(seed: int, strategy: dict[str, Any], risk: dict[str, Any]) -> None:
+    """The law: whatever the market, the strategy's parameters and the limits."""
+    skipped, visited = both(hasty(seed, strategy, risk))
+    assert_same(skipped, visited)
+
+
+QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+
+
+@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=QUIET, phases=[Phase.generate])
+@given(seed=st.integers(0, 10_000), strategy=STRATEGIES, risk=RISKS)
+def test_skipping_changes_nothing(seed: int, strategy: dict[str, Any], risk: dict[str, Any]) -> None:
+    """Random markets, parameters and limits: three of them each time, many in the slow run."""
+    skipping_changes_nothing(seed, strategy, risk)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
+@given(seed=st.integers(0, 10_000), strategy=STRATEGIES, risk=RISKS)
+def test_skipping_changes_nothing_however_often_it_is_tried(
+    seed: int, strategy: dict[str, Any], risk: dict[str, Any]
+) -> None:
+    """The same law over many."""
+    skipping_changes_nothing(seed, strategy, risk)

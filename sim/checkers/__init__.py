@@ -1,0 +1,9 @@
+"""The invariants of the fault catalogue (section 4) as independent predicates, and the states a set of runs must have reached.
+
+They read the exchange's books, what crossed the network's edge, and the journal: never the daemon's memory.
+"""
+
+from sim.checkers.evidence import Bounds, Evidence, Failure
+from sim.checkers.table import INVARIANTS, Watchers
+
+__all__ = ["INVARIANTS", "Bounds", "Evidence", "Failure", "Watchers"]

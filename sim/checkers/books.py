@@ -1,0 +1,186 @@
+"""Invariants 12 to 17 and 24: fills, intents, ids, evidence, and the sums, ours against the exchange's."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from protocol.messages.base import Message
+from protocol.messages.control import Drift
+from protocol.messages.futures import Fill, Filled, OrderGone, OrderRejected, OrderUnknown
+from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
+from sim.checkers.invariant import Invariant
+
+NAME_MOST: Final = 100
+CENT: Final = Decimal("0.01")
+
+
+class FillsOnce(Invariant):
+    """12: every execution is told once, and soon."""
+
+    number, name = 12, "fills exactly once"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._told_in_life: set[str] = set()
+        self._missing: list[str] = []
+
+    def began(self) -> None:
+        self._told_in_life = set()
+
+    def filled(self, fill: Fill) -> None:
+        self._missing.append(fill.fill_id)
+
+    def said(self, sender: str, message: Message) -> None:
+        if isinstance(message, Filled):
+            if message.fill.fill_id in self._told_in_life:
+                self.fail(f"fill {message.fill.fill_id} is told twice in one life")
+            if message.fill.fill_id not in self.e.fills:
+                self.fail(f"fill {message.fill.fill_id} is told and never happened")
+            self._told_in_life.add(message.fill.fill_id)
+
+    def second(self) -> None:
+        e = self.e
+        self._missing = [name for name in self._missing if name not in e.told]
+        bound = Bounds.DETECT + (Bounds.HALT if e.healthy else Bounds.CONV + Bounds.DETECT)
+        for name in self._missing:
+            if e.reach_us - e.fill_reach[name] > bound:
+                fill = e.fills[name]
+                self.fail(f"{fill.symbol} {fill.side} {fill.size} ({name}) is not told")
+
+
+class WriteBeforeSend(Invariant):
+    """13: every order that leaves has a durable intent with its terms."""
+
+    number, name = 13, "write before send"
+
+    def sent(self, sent: Sent) -> None:
+        if sent.op != "send":
+            return
+        intent = self.e.intents.get(sent.name)
+        if intent is None:
+            self.fail(f"{sent.symbol} {sent.role} {sent.name} left without a durable intent")
+        elif (intent.symbol, intent.side, intent.order_type, intent.reduce_only) != (
+            sent.symbol, sent.side, sent.order_type, sent.reduce_only,
+        ):  # fmt: skip
+            self.fail(f"{sent.name} left as {sent.terms}, intended {intent}")
+
+
+class Ids(Invariant):
+    """14: an id stands for one set of terms for ever, and fits the exchange."""
+
+    number, name = 14, "ids"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._terms: dict[str, tuple[object, ...]] = {}
+
+    def sent(self, sent: Sent) -> None:
+        if sent.op != "send":
+            return
+        if not sent.name or len(sent.name) > NAME_MOST or not sent.name.isascii():
+            self.fail(f"{sent.symbol} {sent.role}: client order id {sent.name!r}")
+        before = self._terms.setdefault(sent.name, sent.terms)
+        if before != sent.terms:
+            self.fail(f"{sent.name} stood for {before} and now for {sent.terms}")
+
+
+class EvidenceBeforeDeath(Invariant):
+    """15: no order is called dead that is alive."""
+
+    number, name = 15, "evidence before death"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._unknown: set[str] = set()
+
+    def said(self, sender: str, message: Message) -> None:
+        e = self.e
+        working = e.engine.state.working
+        match message:
+            case OrderUnknown(wish="place", client_order_id=name):
+                self._unknown.add(name)
+                if any(w.order.client_order_id == name for w in working.values()):
+                    e.once("unknown order that rests")
+            case OrderGone(order_id=order_id) if order_id in working:
+                self.fail(f"{message.symbol} order {order_id} is called gone ({message.reason}) and rests")
+            case OrderRejected(wish="place", client_order_id=name):
+                if name in self._unknown:
+                    e.once("unknown settled as rejected")
+                if any(w.order.client_order_id == name for w in working.values()):
+                    self.fail(f"{message.symbol} order {name} is called refused ({message.status}) and rests")
+            case Filled(fill=fill) if fill.client_order_id in self._unknown:
+                e.once("unknown settled as filled")
+            case Drift(kind="missing_order", client_order_id=name) if name in self._unknown:
+                e.once("unknown settled as absent")
+            case Drift(kind="foreign_order"):
+                e.once("foreign order found")
+
+
+class EquityIdentity(Invariant):
+    """16: start + realised - fees - funding + unrealised = equity, each term by our own sums."""
+
+    number, name = 16, "equity identity"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._sizes: dict[str, Decimal] = {}
+        self._costs: dict[str, Decimal] = {}
+        self._realised = ZERO
+        self._fees = ZERO
+
+    def filled(self, fill: Fill) -> None:
+        size, cost = self._sizes.get(fill.symbol, ZERO), self._costs.get(fill.symbol, ZERO)
+        signed = fill.size if fill.side == "buy" else -fill.size
+        if size * signed < 0:
+            closing = min(abs(signed), abs(size)) * (1 if signed > 0 else -1)
+            self._realised += -closing * (fill.price - cost / size)
+            cost += closing * (cost / size)
+            size, signed = size + closing, signed - closing
+        self._sizes[fill.symbol] = size + signed
+        self._costs[fill.symbol] = cost + signed * fill.price
+        self._fees += fill.fee_usd or ZERO
+
+    def second(self) -> None:
+        engine = self.e.engine
+        unrealised = sum(
+            (s * engine.state.ticks[name].mark - self._costs[name] for name, s in self._sizes.items() if s), ZERO
+        )
+        books = engine.books
+        ours = books.start_usd + self._realised - self._fees - books.funding_usd + unrealised - engine.funding_due_usd
+        if abs(ours - engine.equity_usd) > CENT:
+            self.fail(f"equity is {engine.equity_usd:.4f}, the sum of its terms {ours:.4f}")
+
+
+class PositionIdentity(Invariant):
+    """17: the sum of the fills we know of is the exchange's position."""
+
+    number, name = 17, "position identity"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._sizes: dict[str, Decimal] = {}
+
+    def filled(self, fill: Fill) -> None:
+        signed = fill.size if fill.side == "buy" else -fill.size
+        self._sizes[fill.symbol] = self._sizes.get(fill.symbol, ZERO) + signed
+
+    def second(self) -> None:
+        held = {symbol: size for symbol, size in self._sizes.items() if size}
+        if held != self.e.positions:
+            self.fail(f"the fills sum up to {held}, the exchange holds {self.e.positions}")
+
+
+class Audit(Invariant):
+    """24: from every order that leaves one can walk to the decision that caused it."""
+
+    number, name = 24, "audit"
+
+    def sent(self, sent: Sent) -> None:
+        if not sent.is_entry:
+            return
+        intent = self.e.intents.get(sent.name)
+        if intent is None or intent.signal_id not in self.e.approved:
+            self.fail(f"{sent.symbol} entry {sent.name}: no durable approval")
+        elif intent.signal_id not in self.e.signals:
+            self.fail(f"{sent.symbol} entry {sent.name}: no durable signal {intent.signal_id}")

@@ -1,0 +1,235 @@
+"""Invariants 4 to 8 and 20 to 23: what must be true of each order that leaves, entries above all."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from protocol.messages.base import Message
+from protocol.messages.futures import Fill, MarkPrice
+from protocol.units import HOUR_US, MINUTE_US, SECOND_US
+from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
+from sim.checkers.invariant import Invariant
+from sim.faults.network import Reply, Request
+
+SLACK: Final = Decimal("1.001")
+
+
+class OneEntryPerSignal(Invariant):
+    """4: at any time one live entry a signal, and never more filled than was sized."""
+
+    number, name = 4, "one entry per signal"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._names: dict[str, str] = {}
+        self._filled: dict[str, Decimal] = {}
+
+    def sent(self, sent: Sent) -> None:
+        if not sent.is_entry:
+            return
+        intent = self.e.intents.get(sent.name)
+        if intent is not None:
+            before = self._names.setdefault(intent.signal_id, sent.name)
+            if before != sent.name:
+                self.fail(f"signal {intent.signal_id} sends a second entry {sent.name} after {before}")
+
+    def filled(self, fill: Fill) -> None:
+        intent = self.e.intents.get(fill.client_order_id or "")
+        if intent is None or intent.role != "entry":
+            return
+        done = self._filled[intent.signal_id] = self._filled.get(intent.signal_id, ZERO) + fill.size
+        approved = self.e.approved.get(intent.signal_id)
+        if approved is not None and done > approved.size:
+            self.fail(f"signal {intent.signal_id} filled {done}, sized {approved.size}")
+
+
+class Limits(Invariant):
+    """5 and 6: exposure, leverage and the number of positions, at each entry that leaves."""
+
+    number, name = 5, "exposure"
+
+    def sent(self, sent: Sent) -> None:
+        if not sent.is_entry:
+            return
+        e = self.e
+        marks = {symbol: tick.mark for symbol, tick in e.engine.state.ticks.items()}
+        held = sum((abs(size) * marks[symbol] for symbol, size in sent.positions.items()), ZERO)
+        total, equity, risk = held + sent.size * marks[sent.symbol], e.engine.equity_usd, e.settings.risk
+        if total > min(risk.exposure_max_x, risk.leverage_cap, Decimal(10)) * equity * Decimal("1.01"):
+            self.fail(f"{sent.symbol} entry {sent.size}: exposure {total:.0f} of equity {equity:.0f}")
+        if len({*sent.positions, sent.symbol}) > risk.positions_max:
+            self.fail(f"{sent.symbol} entry: {len(sent.positions)} positions are held, {risk.positions_max} allowed")
+        if sent.positions.get(sent.symbol):
+            self.fail(f"{sent.symbol} entry while {sent.positions[sent.symbol]} is held: no pyramiding")
+
+
+class Leverage(Invariant):
+    """6: the same against the hard cap of ten, whatever the configuration says."""
+
+    number, name = 6, "leverage"
+
+    def sent(self, sent: Sent) -> None:
+        if sent.is_entry:
+            notional = sent.size * self.e.engine.state.ticks[sent.symbol].mark
+            if notional > 10 * self.e.engine.equity_usd:
+                self.fail(f"{sent.symbol} entry of {notional:.0f} USD on {self.e.engine.equity_usd:.0f} USD")
+
+
+class RiskPerTrade(Invariant):
+    """7: what the stop would lose, fees included, is within the risk of one trade."""
+
+    number, name = 7, "risk per trade"
+
+    def sent(self, sent: Sent) -> None:
+        intent = self.e.intents.get(sent.name)
+        if not sent.is_entry or intent is None or intent.signal_id not in self.e.approved:
+            return
+        approved, risk = self.e.approved[intent.signal_id], self.e.settings.risk
+        price = approved.mark
+        loss = sent.size * price * (approved.stop_pct + 2 * risk.taker_fee_pct / 100)
+        allowed = risk.risk_pct / 100 * self.e.engine.equity_usd * Decimal("1.02")
+        if loss > allowed:
+            self.fail(f"{sent.symbol} entry {sent.size} risks {loss:.2f} USD of {allowed:.2f}")
+
+
+class LiquidationBuffer(Invariant):
+    """8: after the entry, liquidation is further from the mark than the buffer and than the stop."""
+
+    number, name = 8, "liquidation buffer"
+
+    def sent(self, sent: Sent) -> None:
+        if not sent.is_entry:
+            return
+        e = self.e
+        notional, maintenance = ZERO, ZERO
+        sizes = {**sent.positions, sent.symbol: abs(sent.positions.get(sent.symbol, ZERO)) + sent.size}
+        for symbol, size in sizes.items():
+            value = abs(size) * e.engine.state.ticks[symbol].mark
+            levels = [mm for start, _, mm in e.engine.rules[symbol].margin_levels if start <= value]
+            notional, maintenance = notional + value, maintenance + value * levels[-1]
+        distance = (e.engine.equity_usd - maintenance) / notional
+        buffer = e.settings.risk.liquidation_buffer_pct / 100
+        if distance < buffer * Decimal("0.97") and not any(a.kind == "ex.margin" for a in e.faults.active("account")):
+            self.fail(f"{sent.symbol} entry: liquidation {distance:.3f} away, {buffer} demanded")
+
+
+class FreshData(Invariant):
+    """20: an entry leaves only on data that came in time, and a lease falls soon after its stream falls silent."""
+
+    number, name = 20, "stale data halts entries"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        feeds = evidence.settings.feeds
+        self._idle_us = {
+            "spot_feed": ("spot", round(feeds.spot_idle_s * SECOND_US)),
+            "futures_feed": ("futures", round(feeds.futures_idle_s * SECOND_US)),
+        }
+        self._leased: dict[str, int] = {}
+
+    def sent(self, sent: Sent) -> None:
+        if not sent.is_entry:
+            return
+        risk = self.e.settings.risk
+        age = sent.at - self.e.heard.get(f"ticker {sent.symbol}", 0)
+        if age > risk.mark_age_max_s * SECOND_US + Bounds.HALT:
+            self.fail(f"{sent.symbol} entry on a mark {age / 1e6:.1f} s old")
+        for lease, (feed, idle_us) in self._idle_us.items():
+            age = sent.at - self.e.heard.get(feed, 0)
+            if age > idle_us + Bounds.HALT:
+                self.fail(f"{sent.symbol} entry while {lease} had heard nothing for {age / 1e6:.1f} s")
+
+    def began(self) -> None:
+        self._leased.clear()
+
+    def second(self) -> None:
+        held = dict.fromkeys(self._idle_us, 0)
+        since = self.e.lives[-1] if self.e.lives else 0
+        for at, what, is_open in self.e.gate_log:
+            name = what.removeprefix("lease.")
+            if at >= since and name in held:
+                held[name] += 1 if is_open else -1
+        for lease, (feed, idle_us) in self._idle_us.items():
+            age = self.e.now - self.e.heard.get(feed, since)
+            if (
+                held[lease] > 0
+                and age > idle_us + 2 * Bounds.HALT
+                and self.e.life
+                and not self.e.faults.active("process")
+            ):
+                self.fail(f"{lease} is held although nothing came for {age / 1e6:.1f} s")
+
+
+class MarkRules(Invariant):
+    """21: every stop in the wire names the mark."""
+
+    number, name = 21, "mark rules"
+
+    def sent(self, sent: Sent) -> None:
+        if sent.op == "send" and sent.order_type in ("stp", "take_profit") and sent.trigger != "mark":
+            self.fail(f"{sent.symbol} {sent.order_type} triggers on {sent.trigger or 'nothing'}")
+
+
+class ModeAndRefusal(Invariant):
+    """22: no entry into a market that was told to be closed; nothing is sent again after a definitive refusal."""
+
+    number, name = 22, "mode and refusal"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._closed: dict[str, int] = {}
+        self._refused: dict[str, str] = {}
+
+    def said(self, sender: str, message: Message) -> None:
+        if isinstance(message, MarkPrice):
+            if message.suspended or message.post_only:
+                self._closed.setdefault(message.symbol, self.e.now)
+            else:
+                self._closed.pop(message.symbol, None)
+
+    def answered(self, request: Request, reply: Reply) -> None:
+        if request.op != "send" or reply.status != 200 or "cliOrdId" not in request.form:
+            return
+        try:
+            body = msgspec.json.decode(reply.body)
+        except msgspec.DecodeError:
+            return
+        status = body.get("sendStatus", {}).get("status", "placed") if isinstance(body, dict) else "placed"
+        if status not in ("placed", "clientOrderIdAlreadyExist") and request.form["reduceOnly"] == "false":
+            self._refused[request.form["cliOrdId"]] = status
+
+    def sent(self, sent: Sent) -> None:
+        if not sent.is_entry:
+            return
+        closed = self._closed.get(sent.symbol)
+        if closed is not None and sent.at - closed > Bounds.HALT:
+            self.fail(f"{sent.symbol} entry {(sent.at - closed) / 1e6:.1f} s after the market was told closed")
+        if sent.name in self._refused:
+            self.fail(f"{sent.symbol} entry {sent.name} is sent again after {self._refused[sent.name]}")
+
+
+class Rates(Invariant):
+    """23: orders a minute and an hour stay within bounds, whatever goes wrong."""
+
+    number, name = 23, "rates and reserve"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._entries: dict[str, list[int]] = {}
+        self._all: list[int] = []
+
+    def sent(self, sent: Sent) -> None:
+        self._all = [at for at in self._all if at > sent.at - MINUTE_US] + [sent.at]
+        if len(self._all) > 120:
+            self.fail(f"{len(self._all)} changing requests within a minute")
+        if not sent.is_entry:
+            return
+        mine = self._entries[sent.symbol] = [a for a in self._entries.get(sent.symbol, []) if a > sent.at - HOUR_US]
+        mine.append(sent.at)
+        if sum(at > sent.at - MINUTE_US for at in mine) > self.e.settings.execution.orders_per_minute:
+            self.fail(f"{sent.symbol}: too many entries within a minute")
+        if sum(len(ats) for ats in self._entries.values()) > 60:
+            self.fail("more than 60 entries within an hour")

@@ -1,0 +1,251 @@
+"""What the checkers go by: the exchange's books, every request and frame at the network's edge, the journal, what was said.
+
+Gathers and judges nothing. Shares with the daemon the wire formats alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from config.settings import Settings
+from protocol.messages.base import Message
+from protocol.messages.control import Alert
+from protocol.messages.futures import EnterPosition, Fill, Filled, PlaceOrder
+from protocol.messages.signal import Signal
+from protocol.units import SECOND_US
+from sim.engine import Engine
+from sim.faults.host import Record
+from sim.faults.network import Request
+from sim.faults.timeline import Faults
+
+ZERO: Final = Decimal(0)
+ORDER_KINDS: Final = frozenset({"send", "edit", "cancel", "cancel_all"})
+
+
+class Bounds:
+    """Section 2 of the catalogue, microseconds."""
+
+    HALT: Final = 1 * SECOND_US
+    NAKED: Final = 5 * SECOND_US
+    RECON: Final = 15 * SECOND_US
+    DETECT: Final = 20 * SECOND_US
+    CONV: Final = 30 * SECOND_US
+    UNKNOWN: Final = 60 * SECOND_US
+    KILL_SEND: Final = 1 * SECOND_US
+    KILL_FLAT: Final = 15 * SECOND_US
+    REPLACE: Final = 2 * SECOND_US
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A broken invariant: which, when (microseconds UTC), and what was seen."""
+
+    invariant: int
+    at: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request that changes something, as it left. `positions` are the exchange's at that moment."""
+
+    at: int
+    life: int
+    op: str
+    role: str
+    symbol: str
+    name: str
+    side: str
+    size: Decimal
+    order_type: str
+    reduce_only: bool
+    trigger: str
+    stop_price: Decimal | None
+    limit_price: Decimal | None
+    positions: dict[str, Decimal]
+
+    @property
+    def terms(self) -> tuple[object, ...]:
+        """What an id may stand for once."""
+        return self.symbol, self.side, self.size, self.order_type, self.reduce_only, self.stop_price, self.limit_price
+
+    @property
+    def is_entry(self) -> bool:
+        """Whether it can open or enlarge a position."""
+        return self.op == "send" and not self.reduce_only
+
+
+ACCOUNT_DOWN: Final = frozenset({"ex.mode", "ex.maint", "ex.partial"})
+FEED_FAULTS: Final = frozenset({"md.stall", "md.mute", "md.flap", "md.lag", "md.garble", "md.reorder", "md.burst", "ws.delay",
+                                "ws.drop", "ws.snapshot", "ws.reorder", "ws.auth", "ws.stale", "venue.ts"})  # fmt: skip
+
+
+@dataclass
+class Evidence:
+    """Everything seen so far in one run. `life` is 0 while no process lives."""
+
+    engine: Engine
+    settings: Settings
+    faults: Faults
+    secrets: tuple[str, ...]
+    now_us: Callable[[], int]
+    contracts: tuple[str, ...]
+    failures: list[Failure] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
+    fills: dict[str, Fill] = field(default_factory=dict)
+    fill_reach: dict[str, int] = field(default_factory=dict)
+    told: dict[str, int] = field(default_factory=dict)
+    intents: dict[str, PlaceOrder] = field(default_factory=dict)
+    """Durable, by client order id."""
+    approved: dict[str, EnterPosition] = field(default_factory=dict)
+    signals: dict[str, Signal] = field(default_factory=dict)
+    alerts: list[Alert] = field(default_factory=list)
+    gate_log: list[tuple[int, str, bool]] = field(default_factory=list)
+    heard: dict[str, int] = field(default_factory=dict)
+    """Connection, or `channel symbol` -> when a frame was last delivered."""
+    life: int = 0
+    lives: list[int] = field(default_factory=list)
+    reach_us: int = 0
+    """How much time has passed in which the exchange could be reached and the daemon was up."""
+    disturbed_at: int = 0
+    """When a fault that may delay things was last in force, or a life last began."""
+    sometimes: dict[str, int] = field(default_factory=dict)
+    latched_reach: int | None = None
+    _last: int = 0
+
+    @property
+    def now(self) -> int:
+        """The exchange's time."""
+        return self.now_us()
+
+    @property
+    def positions(self) -> dict[str, Decimal]:
+        """What the exchange holds for us."""
+        return {symbol: holding.size for symbol, holding in self.engine.state.holdings.items()}
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing has been in the way for a while: then the tight bounds hold."""
+        return self.now - self.disturbed_at > 45 * SECOND_US
+
+    def fail(self, invariant: int, text: str) -> None:
+        """Write a failure down; the first one counts."""
+        self.failures.append(Failure(invariant, self.now, text))
+
+    def once(self, name: str) -> None:
+        """A state worth reaching was reached."""
+        self.sometimes[name] = self.sometimes.get(name, 0) + 1
+
+    # --- what comes in ------------------------------------------------------------------------------------------
+
+    def pass_time(self) -> None:
+        """Called at least once a second."""
+        now = self.now
+        if self.disturbed():
+            self.disturbed_at = now
+        if self.reachable():
+            self.reach_us += now - self._last if self._last else 0
+        self._last = now
+
+    def reachable(self) -> bool:
+        """Whether private requests are answered, markets open, and a process is up."""
+        return (
+            self.life > 0
+            and not self.faults.active("rest")
+            and not self.faults.active("disk")
+            and not any(active.kind in ACCOUNT_DOWN for active in self.faults.active("account"))
+        )
+
+    def disturbed(self) -> bool:
+        """Whether anything is in force that may keep news or orders back."""
+        return (
+            not self.reachable()
+            or any(active.kind in FEED_FAULTS for active in self.faults.active("stream"))
+            or bool(self.faults.active("clock"))
+            or bool(self.faults.active("connect"))
+        )
+
+    def began(self, life: int) -> None:
+        """A process starts."""
+        self.life = life
+        self.lives.append(self.now)
+        self.disturbed_at = self.now
+        self.heard.clear()
+
+    def ended(self) -> None:
+        """The process is gone."""
+        self.pass_time()
+        self.life = 0
+
+    def request(self, request: Request) -> Sent | None:
+        """A request as it leaves; None when it changes nothing."""
+        if request.op not in ORDER_KINDS:
+            return None
+        form = request.form
+        order = self._named(form)
+        sent = Sent(
+            at=request.at,
+            life=self.life,
+            op=request.op,
+            role=request.role,
+            symbol=form.get("symbol", order[0]).upper(),
+            name=form.get("cliOrdId", ""),
+            side=form.get("side", ""),
+            size=Decimal(form.get("size", "0")),
+            order_type=form.get("orderType", order[1]),
+            reduce_only=form.get("reduceOnly", "false") == "true",
+            trigger=form.get("triggerSignal", ""),
+            stop_price=_price(form, "stopPrice"),
+            limit_price=_price(form, "limitPrice"),
+            positions=self.positions,
+        )
+        self.sent.append(sent)
+        return sent
+
+    def _named(self, form: Mapping[str, str]) -> tuple[str, str]:
+        """Symbol and type of the resting order that a form names."""
+        wanted = {form[key] for key in ("orderId", "order_id", "cliOrdId") if key in form}
+        for working in self.engine.state.working.values():
+            if {working.order.order_id, working.order.client_order_id} & wanted:
+                return working.order.symbol, working.order.order_type
+        return "", ""
+
+    def frame(self, feed: str, text: str) -> None:
+        """A frame was delivered to the daemon."""
+        now = self.now
+        self.heard[feed] = now
+        if '"ticker"' in text[:400]:
+            for contract in self.contracts:
+                if contract in text:
+                    self.heard[f"ticker {contract}"] = now
+
+    def filled(self, fill: Fill) -> None:
+        """The exchange executed something."""
+        if fill.fill_id not in self.fills:
+            self.fills[fill.fill_id] = fill
+            self.fill_reach[fill.fill_id] = self.reach_us
+
+    def wrote(self, records: Sequence[Record]) -> None:
+        """Records became durable."""
+        for _, received, answers in records:
+            for message in (received, *answers):
+                if isinstance(message, PlaceOrder):
+                    self.intents.setdefault(message.client_order_id, message)
+                elif isinstance(message, EnterPosition):
+                    self.approved.setdefault(message.signal_id, message)
+                elif isinstance(message, Signal):
+                    self.signals.setdefault(message.id, message)
+
+    def said(self, sender: str, message: Message) -> None:
+        """Somebody said something inside the daemon."""
+        if isinstance(message, Alert):
+            self.alerts.append(message)
+        elif isinstance(message, Filled) and message.fill.fill_id not in self.told:
+            self.told[message.fill.fill_id] = self.now
+
+
+def _price(form: Mapping[str, str], name: str) -> Decimal | None:
+    return Decimal(form[name]) if name in form else None

@@ -1,0 +1,46 @@
+"""One invariant: a predicate over the evidence, told of what happens and asked each second. Knows no other invariant."""
+
+from __future__ import annotations
+
+from protocol.messages.base import Message
+from protocol.messages.futures import Fill
+from sim.checkers.evidence import Evidence, Sent
+from sim.faults.network import Reply, Request
+
+
+class Invariant:
+    """`number` and `name` as in section 4 of the catalogue. Overrides what it needs to hear."""
+
+    number: int
+    name: str
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.e = evidence
+
+    def fail(self, text: str) -> None:
+        """The predicate does not hold now."""
+        self.e.fail(self.number, text)
+
+    def sent(self, sent: Sent) -> None:
+        """A changing request leaves."""
+
+    def answered(self, request: Request, reply: Reply) -> None:
+        """A reply is delivered."""
+
+    def filled(self, fill: Fill) -> None:
+        """The exchange executed something."""
+
+    def said(self, sender: str, message: Message) -> None:
+        """An actor said something."""
+
+    def changed(self) -> None:
+        """The exchange's books changed."""
+
+    def second(self) -> None:
+        """Another second has passed."""
+
+    def began(self) -> None:
+        """A process starts."""
+
+    def converged(self) -> None:
+        """The world has been healed for long enough."""

@@ -1,0 +1,67 @@
+"""Invariants 9 to 11: the kill switch is absolute, completes, and survives."""
+
+from __future__ import annotations
+
+from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
+from sim.checkers.invariant import Invariant
+from sim.checkers.protection import stops
+
+
+class KillIsAbsolute(Invariant):
+    """9: while latched nothing leaves but cancels and reductions of what is held."""
+
+    number, name = 9, "kill is absolute"
+
+    def sent(self, sent: Sent) -> None:
+        if self.e.latched_reach is None or sent.op in ("cancel", "cancel_all"):
+            return
+        held = abs(sent.positions.get(sent.symbol, ZERO))
+        if sent.op == "send" and not sent.reduce_only:
+            self.fail(f"{sent.symbol} entry {sent.name} leaves while the kill switch is latched")
+        elif sent.op == "send" and sent.order_type == "mkt" and held and sent.size > held:
+            self.fail(f"{sent.symbol}: a flatten of {sent.size} while {held} is held")
+
+
+class KillCompletes(Invariant):
+    """10: soon after the latch the account is flat with nothing working; a stop goes only when its symbol is flat."""
+
+    number, name = 10, "kill completes"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._open_since: int | None = None
+        self._disturbed = False
+
+    def sent(self, sent: Sent) -> None:
+        e = self.e
+        if e.latched_reach is None or sent.op != "cancel" or sent.order_type != "stp":
+            return
+        if sent.positions.get(sent.symbol) and len(stops(e, sent.symbol)) == 1:
+            self.fail(f"{sent.symbol}: the only stop is cancelled while {sent.positions[sent.symbol]} is held")
+
+    def second(self) -> None:
+        e = self.e
+        if e.latched_reach is None or not (e.positions or e.engine.state.working):
+            self._open_since, self._disturbed = None, False
+            return
+        if self._open_since is None:
+            self._open_since = e.reach_us
+        self._disturbed = self._disturbed or not e.healthy
+        bound = Bounds.KILL_FLAT + (Bounds.CONV + Bounds.DETECT if self._disturbed else Bounds.HALT)
+        if e.reach_us - self._open_since > bound:
+            left = f"{dict(e.positions)}, {len(e.engine.state.working)} orders"
+            self.fail(f"latched, and after {(e.reach_us - self._open_since) / 1e6:.0f} s of reachable time: {left}")
+
+
+class LatchSurvives(Invariant):
+    """11: only an acknowledgement clears the latch; no life begins as if it were not there."""
+
+    number, name = 11, "latch survives"
+
+    def sent(self, sent: Sent) -> None:
+        if self.e.latched_reach is not None and sent.is_entry and len(self.e.lives) > 1:
+            self.fail(f"{sent.symbol} entry in life {sent.life}, latched before")
+
+    def began(self) -> None:
+        if self.e.latched_reach is not None:
+            self.e.once("latch survived a restart")

@@ -1,0 +1,131 @@
+"""Invariants 1 to 3: a position is protected, not over-protected, and its stop never moves away."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from protocol.messages.futures import Fill, OpenOrder
+from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
+from sim.checkers.invariant import Invariant
+
+FLATTEN_US: Final = 2_000_000
+"""A flatten counts as in flight for so long."""
+
+
+def stops(evidence: Evidence, symbol: str) -> list[OpenOrder]:
+    """Live stops that protect what is held: opposite, reduce-only, on the mark."""
+    size = evidence.positions.get(symbol, ZERO)
+    return [
+        w.order
+        for w in evidence.engine.state.working.values()
+        if w.order.symbol == symbol
+        and w.order.order_type == "stp"
+        and w.order.reduce_only
+        and w.order.trigger == "mark"
+        and (w.order.side == "sell") == (size > 0)
+    ]
+
+
+class Protected(Invariant):
+    """1: every position is covered by a stop, or has not been without one for longer than the bound."""
+
+    number, name = 1, "protected"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._since: dict[str, int] = {}
+        self._disturbed: dict[str, bool] = {}
+        self._flatten: dict[str, int] = {}
+
+    def sent(self, sent: Sent) -> None:
+        if sent.op == "send" and sent.reduce_only and sent.order_type in ("mkt", "ioc", "lmt"):
+            self._flatten[sent.symbol] = sent.at
+
+    def second(self) -> None:
+        e = self.e
+        for symbol, size in e.positions.items():
+            cover = sum((order.size for order in stops(e, symbol)), ZERO)
+            if cover >= abs(size) or e.now - self._flatten.get(symbol, 0) <= FLATTEN_US:
+                if symbol in self._since and cover >= abs(size):
+                    e.once("naked position protected")
+                self._since.pop(symbol, None)
+                self._disturbed.pop(symbol, None)
+                continue
+            since = self._since.setdefault(symbol, e.reach_us)
+            disturbed = self._disturbed[symbol] = self._disturbed.get(symbol, False) or not e.healthy
+            bound = Bounds.DETECT + Bounds.NAKED + Bounds.CONV if disturbed else Bounds.NAKED + Bounds.HALT
+            if e.reach_us - since > bound:
+                self.fail(
+                    f"{symbol} {size} covered by {cover} for {(e.reach_us - since) / 1e6:.1f} s of reachable time"
+                )
+        for symbol in [symbol for symbol in self._since if symbol not in e.positions]:
+            e.once("naked position closed")
+            del self._since[symbol]
+            self._disturbed.pop(symbol, None)
+
+
+class NotOverProtected(Invariant):
+    """2: stops and targets only reduce, one stop a position, none without a position."""
+
+    number, name = 2, "not over-protected"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._doubled: dict[str, int] = {}
+        self._orphaned: dict[str, int] = {}
+
+    def second(self) -> None:
+        e = self.e
+        ours: dict[str, list[OpenOrder]] = {}
+        orphans: list[str] = []
+        for working in e.engine.state.working.values():
+            order = working.order
+            if order.client_order_id is None or order.order_type not in ("stp", "take_profit"):
+                continue
+            if not order.reduce_only:
+                self.fail(f"{order.symbol} {order.order_type} {order.order_id} is not reduce-only")
+            if order.order_type == "stp":
+                ours.setdefault(order.symbol, []).append(order)
+            if order.symbol not in e.positions:
+                orphans.append(order.order_id)
+        self._long(self._doubled, [s for s, orders in ours.items() if len(orders) > 1], "two stops rest on")
+        self._long(self._orphaned, orphans, "an exit order rests without a position:")
+
+    def _long(self, since: dict[str, int], names: list[str], what: str) -> None:
+        e = self.e
+        for name in [name for name in since if name not in names]:
+            del since[name]
+        bound = Bounds.DETECT + (0 if e.healthy else Bounds.UNKNOWN + Bounds.CONV)
+        for name in names:
+            if e.reach_us - since.setdefault(name, e.reach_us) > bound:
+                self.fail(f"{what} {name} for {(e.reach_us - since[name]) / 1e6:.0f} s of reachable time")
+
+
+class NeverWidened(Invariant):
+    """3: within a position's life the best stop at the exchange only moves towards profit."""
+
+    number, name = 3, "stop never widened"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._best: dict[str, Decimal] = {}
+        self._sign: dict[str, int] = {}
+
+    def filled(self, fill: Fill) -> None:
+        size = self.e.positions.get(fill.symbol, ZERO)
+        sign = (size > 0) - (size < 0)
+        if sign != self._sign.get(fill.symbol, 0):
+            self._best.pop(fill.symbol, None)
+            self._sign[fill.symbol] = sign
+
+    def changed(self) -> None:
+        for symbol, size in self.e.positions.items():
+            triggers = [o.stop_price for o in stops(self.e, symbol) if o.stop_price is not None and o.client_order_id]
+            if not triggers:
+                continue
+            best = max(triggers) if size > 0 else min(triggers)
+            before = self._best.get(symbol)
+            if before is not None and (best < before if size > 0 else best > before):
+                self.fail(f"{symbol} {size}: the stop went from {before} to {best}")
+            self._best[symbol] = best

@@ -1,0 +1,117 @@
+"""All invariants in the catalogue's order, and who hears what. 19's replay and 30's two processes are tests of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from protocol.messages.base import Message
+from protocol.messages.futures import Fill, FillSeen, TradeClosed
+from sim.checkers import books, entries, killing, protection, system
+from sim.checkers.evidence import Evidence, Sent
+from sim.checkers.invariant import Invariant
+from sim.faults.network import Reply, Request
+
+INVARIANTS: Final[tuple[type[Invariant], ...]] = (
+    protection.Protected,
+    protection.NotOverProtected,
+    protection.NeverWidened,
+    entries.OneEntryPerSignal,
+    entries.Limits,
+    entries.Leverage,
+    entries.RiskPerTrade,
+    entries.LiquidationBuffer,
+    killing.KillIsAbsolute,
+    killing.KillCompletes,
+    killing.LatchSurvives,
+    books.FillsOnce,
+    books.WriteBeforeSend,
+    books.Ids,
+    books.EvidenceBeforeDeath,
+    books.EquityIdentity,
+    books.PositionIdentity,
+    system.SpotOnly,
+    system.NoLookAhead,
+    entries.FreshData,
+    entries.MarkRules,
+    entries.ModeAndRefusal,
+    entries.Rates,
+    books.Audit,
+    system.Converged,
+    system.Supervision,
+    system.Bounded,
+    system.Alerts,
+    system.Secrets,
+    system.OneWriter,
+    system.ModePurity,
+    system.UnknownIsNotZero,
+)
+HOOKS: Final = ("sent", "answered", "filled", "said", "changed", "second", "began", "converged")
+ROUTINE: Final = frozenset({"MarkPrice", "SpotPrice", "WakeAt", "Held", "AccountChanged", "StructureRead"})
+
+
+class Watchers:
+    """The invariants over one run's evidence; each hears only what it asks for."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.e = evidence
+        invariants = [kind(evidence) for kind in INVARIANTS]
+        self._hear: dict[str, list[Callable[..., Any]]] = {
+            hook: [getattr(i, hook) for i in invariants if getattr(type(i), hook) is not getattr(Invariant, hook)]
+            for hook in HOOKS
+        }
+        self.lives_traded = 0
+
+    def _tell(self, hook: str, *what: object) -> None:
+        for hear in self._hear[hook]:
+            hear(*what)
+
+    def request(self, request: Request, reply: Reply | None) -> None:
+        """The network's edge: a request leaves, or its reply is delivered."""
+        if reply is not None:
+            self._tell("answered", request, reply)
+            return
+        sent = self.e.request(request)
+        if sent is not None:
+            self.e.pass_time()
+            self._tell("sent", sent)
+
+    def report(self, messages: Sequence[Message]) -> None:
+        """What the exchange's books did."""
+        if len(messages) < 2 and not any(isinstance(m, FillSeen) for m in messages):
+            return
+        self.e.pass_time()
+        for message in messages:
+            if isinstance(message, FillSeen) and message.source == "stream":
+                self._fill(message.fill)
+        self._tell("changed")
+
+    def _fill(self, fill: Fill) -> None:
+        fresh = fill.fill_id not in self.e.fills
+        self.e.filled(fill)
+        if fresh:
+            self._tell("filled", fill)
+
+    def said(self, sender: str, message: Message) -> None:
+        """Somebody said something inside the daemon."""
+        self.e.said(sender, message)
+        if isinstance(message, TradeClosed):
+            self.lives_traded += 1
+        self._tell("said", sender, message)
+
+    def second(self) -> None:
+        """Another second has passed."""
+        self.e.pass_time()
+        self._tell("second")
+
+    def began(self, life: int) -> None:
+        """A process starts."""
+        self.e.began(life)
+        self._tell("began")
+
+    def converged(self) -> None:
+        """Healed for long enough."""
+        self._tell("converged")
+
+
+__all__ = ["INVARIANTS", "Sent", "Watchers"]

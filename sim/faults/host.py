@@ -1,0 +1,180 @@
+"""The host that a daemon runs on: what its disk keeps, how its process dies, what its clock says.
+
+A life writes through a `Book`; what it has not flushed dies with it. `Killed` is raised at the very point at which the
+process dies and passes every handler of the daemon's own. Knows the ports and nothing of the actors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from protocol.messages.base import Message
+from protocol.messages.control import Latch
+from protocol.ports import Clock, LatchState
+from protocol.units import SECOND_US
+from sim.clock import PacedClock
+from sim.faults.timeline import Faults
+
+Record = tuple[str, Message, tuple[Message, ...]]
+
+
+class Killed(BaseException):
+    """The process dies here: no handler runs, nothing is flushed."""
+
+
+class DiskFailed(OSError):
+    """The disk refuses."""
+
+
+@dataclass
+class Disk:
+    """What is durable, over all lives. `records` in order, each with the life that wrote it."""
+
+    records: list[tuple[int, Record]] = field(default_factory=list)
+    memories: dict[str, bytes] = field(default_factory=dict)
+    state: LatchState = field(default_factory=lambda: LatchState(latched=False))
+    lost: int = 0
+    """Records that died with their process."""
+
+    # protocol.ports.LatchStore: durable before each call returns.
+
+    def read(self) -> LatchState:
+        """The kill switch as written down."""
+        return self.state
+
+    def latch(self, latch: Latch) -> None:
+        """The first cause stays."""
+        if not self.state.latched:
+            self.state = LatchState(latched=True, reason=latch.reason, by=latch.by, at=latch.at)
+
+    def acknowledge(self, by: str, reason: str, at: int) -> None:
+        """A person clears it."""
+        self.state = LatchState(latched=False, reason=reason, by=by, at=at)
+
+
+class Process:
+    """One life's hold on the host. `life` counts from 1; `dead` from the moment of its death on."""
+
+    def __init__(self, life: int, faults: Faults) -> None:
+        self.life = life
+        self.dead = False
+        self._faults = faults
+
+    def at(self, hook: str) -> None:
+        """A named point at which the process may die. Raises Killed."""
+        if self.dead:
+            raise Killed
+        for active in self._faults.active("process"):
+            if active.kind != "proc.crash" or active.text("hook") != hook or active.memory.get("done"):
+                continue
+            seen = int(str(active.memory.get("seen", 0))) + 1
+            active.memory["seen"] = seen
+            if seen >= active.number("nth"):
+                active.memory["done"] = True
+                self.die()
+
+    def die(self) -> None:
+        """Raises Killed; whatever else of this process still runs finds itself dead."""
+        self.dead = True
+        raise Killed
+
+
+class Book:
+    """protocol.ports.Journal and LatchStore of one life on a disk. `wrote` hears each flush's records."""
+
+    def __init__(self, disk: Disk, process: Process, faults: Faults, wrote: Callable[[Sequence[Record]], None]) -> None:
+        self._disk = disk
+        self._process = process
+        self._faults = faults
+        self._wrote = wrote
+        self._records: list[Record] = []
+        self._memories: dict[str, bytes] = {}
+        self._failed = ""
+
+    def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
+        """Note one step. Raises DiskFailed after a failed flush."""
+        if self._faults.active("process") or self._process.dead:
+            self._process.at("append")
+        self._must_be_well()
+        self._records.append((actor, message, tuple(answers)))
+
+    def keep(self, actor: str, memory: bytes) -> None:
+        """Replace what `actor` remembers, with the next flush."""
+        self._memories[actor] = memory
+
+    def memory(self, actor: str) -> bytes | None:
+        """What `actor` last asked to keep."""
+        return self._memories.get(actor, self._disk.memories.get(actor))
+
+    def flush(self) -> None:
+        """All or nothing. Raises DiskFailed, for good: a handle whose flush failed is dead."""
+        self._process.at("flush")
+        self._must_be_well()
+        for active in self._faults.active("disk"):
+            if active.kind == "disk.torn" and self._records:
+                self._faults.strikes(active)
+                self._process.die()
+            if active.kind in ("disk.full", "disk.fsync") and self._faults.strikes(active):
+                self._failed = f"{active.kind}: no space left on device"
+        self._must_be_well()
+        records, self._records = self._records, []
+        self._disk.records += [(self._process.life, record) for record in records]
+        self._disk.memories |= self._memories
+        self._memories = {}
+        self._wrote(records)
+        self._process.at("flushed")
+
+    def lose(self) -> None:
+        """The process is gone."""
+        self._disk.lost += len(self._records)
+        self._records, self._memories = [], {}
+
+    def _must_be_well(self) -> None:
+        if self._failed:
+            raise DiskFailed(self._failed)
+
+    # protocol.ports.LatchStore
+
+    def read(self) -> LatchState:
+        """The kill switch as written down."""
+        return self._disk.read()
+
+    def latch(self, latch: Latch) -> None:
+        """Durable when it returns; it has a handle of its own."""
+        if self._process.dead:
+            raise Killed
+        self._disk.latch(latch)
+        self._faults.reached("kill.latched")
+
+    def acknowledge(self, by: str, reason: str, at: int) -> None:
+        """A person clears it."""
+        self._disk.acknowledge(by, reason, at)
+
+
+class HostClock:
+    """The daemon's clock: the true one, and what is wrong with it. Never goes back within a life, as the port promises."""
+
+    def __init__(self, true: Clock, faults: Faults) -> None:
+        self._true = true
+        self._faults = faults
+        self._last = 0
+
+    def now_us(self) -> int:
+        """Microseconds UTC as the host believes them."""
+        now = self._true.now_us()
+        for active in self._faults.active("clock"):
+            if active.kind == "clock.skew":
+                now += round(active.number("d_s") * SECOND_US)
+            elif active.kind == "clock.drift":
+                now += round((now - active.began_us) * active.number("ppm") / 1_000_000)
+        self._last = max(self._last, now)
+        return self._last
+
+
+class LeapingClock(PacedClock):
+    """A clock of a simulation that may leap: nothing runs meanwhile, and everything is late afterwards."""
+
+    def leap(self, seconds: float) -> None:
+        """Time passes in which no task runs."""
+        self._now += seconds

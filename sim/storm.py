@@ -1,0 +1,441 @@
+"""One storm: a seed stands for a market, a plan of faults and a daemon that must survive them.
+
+Safety phase: faults strike, nothing bad may happen. Then the world is healed; liveness phase: what should be true must become
+true. The daemon itself is an argument (`Live`): this room knows processes, a disk and a network, and no actor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from hashlib import blake2b
+from typing import Any, Final, Protocol
+
+import msgspec
+import numpy as np
+import trio
+
+from config.settings import Settings
+from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
+from protocol.messages.base import Message
+from protocol.messages.control import Alert
+from protocol.messages.futures import CommandAnswered, TradeClosed, TradeOpened
+from protocol.units import DAY_US, MINUTE_US, SECOND_US
+from sim.checkers import Evidence, Watchers
+from sim.clock import SimulatedClock, stopwatch
+from sim.engine import Engine
+from sim.faults import Plan, draw
+from sim.faults.host import Book, Disk, HostClock, Killed, LeapingClock, Process
+from sim.faults.network import Reply, Request
+from sim.faults.timeline import Active
+from sim.faults.wiring import faulty_venue
+from sim.tape import Tape
+from sim.venue import Venue
+
+SAFETY_S: Final = 7200.0
+LIVENESS_S: Final = 120.0
+MARKETS: Final = 8
+MARKET_DAYS: Final = 200
+ACKNOWLEDGE_S: Final = 300.0
+"""A person comes so long after the kill switch has latched, if the account is flat by then."""
+RESUME_S: Final = 900.0
+"""A person restarts a daemon that keeps entries halted for so long."""
+STEPS_MOST: Final = 20
+"""Shrinking gives up after so many runs."""
+
+SETTINGS: Final = Settings.model_validate({
+    "profile": "storm",
+    "strategy": {
+        "exec_tfs": ["15m"], "adx_min": 0, "bias_mode": "ema", "bias_combine": "primary_only", "rr_min": 0.5,
+        "cooldown_bars": 0, "confirm_mode": "touch", "setup_max_age": 500, "atr_pct_min": 0, "tp_min_count": 5,
+        "tp_fallback_r": 2, "sl_min_atr": 1.0, "max_hold_bars": 2, "ob_min_disp_atr": 0, "fvg_min_atr": 0,
+        "tp_use_prev_day": True, "exit_on_choch": "exec", "warmup_bars_exec": 100, "warmup_bars_4h": 210,
+        "warmup_bars_1d": 210,
+    },
+    "risk": {
+        "risk_pct": "0.25", "positions_max": 2, "loss_streak_max": 100, "entries_per_day_max": 100, "cost_max_r": 100,
+        "daily_loss_max_pct": 5, "drawdown_max_pct": 15,
+    },
+})  # fmt: skip
+"""A strategy that sees something to do in most hours: a storm in which nothing trades proves nothing."""
+
+
+class Host(Protocol):
+    """What a daemon finds where it runs. `supervised` is told the supervisor, whose children may be let die."""
+
+    settings: Settings
+    venue: Venue
+    clock: HostClock
+    book: Book
+
+    def transport(self) -> Any:
+        """An httpx transport."""
+        ...
+
+    def connect(self, path: str) -> Any:
+        """A WebSocket connection as a context manager."""
+        ...
+
+    def kill_requested(self) -> str | None: ...
+
+    def watch(self, sender: str, message: Message) -> None: ...
+
+    def gate_changed(self, what: str, is_open: bool) -> None: ...
+
+    def supervised(self, crash: Callable[[str, Exception], None], closed_by: Callable[[], tuple[str, ...]]) -> None: ...
+
+
+Live = Callable[[Host], Awaitable[None]]
+"""One life of the daemon, until cancelled."""
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run is made of. `schedule` seeds the scheduler's order apart from everything else."""
+
+    seed: int
+    plan: Plan
+    safety_s: float = SAFETY_S
+    liveness_s: float = LIVENESS_S
+    schedule: int = 0
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How a storm ended. `failures`: (invariant, seconds into the run, what was seen), the first one first."""
+
+    seed: int
+    failures: tuple[tuple[int, float, str], ...]
+    injected: dict[str, int]
+    sometimes: dict[str, int]
+    trades: int
+    opened: int
+    lives: int
+    events: int
+    simulated_s: float
+    run_s: float
+    trace: str
+    decisions: str
+    books: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether every invariant held."""
+        return not self.failures
+
+
+def case_of(seed: int, profile: str = "full", safety_s: float = SAFETY_S) -> Case:
+    """The storm of a seed."""
+    return Case(seed=seed, plan=draw(seed, profile, safety_s), safety_s=safety_s)
+
+
+@lru_cache(maxsize=MARKETS)
+def market_of(number: int) -> Tape:
+    """One of the markets that storms pass over."""
+    market = SETTINGS.market.model_copy(update={"seed": number})
+    return Tape.synthetic(SETTINGS.model_copy(update={"market": market}), days=MARKET_DAYS)
+
+
+def run_case(case: Case, live: Live, trace: Callable[[str], None] | None = None) -> Verdict:
+    """One storm, start to end. `trace` gets each event as a line."""
+    _seed_scheduler(case.seed * 1_000_003 + case.schedule)
+    clock = LeapingClock()
+    watch = stopwatch()
+    storm = Storm(case, live, clock, trace)
+    trio.run(storm.run, clock=clock)
+    return storm.verdict(watch())
+
+
+def _seed_scheduler(seed: int) -> None:
+    """Trio's order of ready tasks, as its own hook for Hypothesis sets it. The names are private: trio is pinned."""
+    run: Any = trio._core._run
+    run._ALLOW_DETERMINISTIC_SCHEDULING = True
+    run._r.seed(seed)
+
+
+@dataclass
+class Storm:
+    """One run. Make it, run it once, ask for the verdict."""
+
+    case: Case
+    live: Live
+    trio_clock: LeapingClock
+    trace: Callable[[str], None] | None = None
+    settings: Settings = SETTINGS
+    disk: Disk = field(default_factory=Disk)
+    trades: int = 0
+    opened: int = 0
+    lives: int = 0
+    events: int = 0
+    asked_to_kill: str | None = None
+
+    async def run(self) -> None:
+        """The whole storm."""
+        rng = np.random.default_rng([self.case.seed, 0])
+        tape = market_of(self.case.seed % MARKETS)
+        start = (
+            tape.start_us
+            + int(rng.integers(1, MARKET_DAYS * 96 - 96)) * 15 * MINUTE_US
+            - int(rng.integers(60, 600)) * SECOND_US
+        )
+        self.start_us = start
+        self._hash, self._decided = blake2b(digest_size=16), blake2b(digest_size=16)
+        self._rng = rng
+        self.true_clock = SimulatedClock(start, trio.current_time())
+        market = self.settings.market
+        engine = Engine(tape.instruments, market.equity_usd, slippage_pct=market.slippage_pct)
+        self.venue, self.faults = faulty_venue(
+            self.case.plan, engine, tape, self.true_clock, self.settings.futures_of,
+            tick_s=market.tick_s, seed=self.case.seed,
+            on_request=self._request, on_frame=self._frame, on_report=self._report,
+        )  # fmt: skip
+        self.evidence = Evidence(
+            engine, self.settings, self.faults, (self.venue.key, self.venue.secret), self.true_clock.now_us,
+            tuple(self.settings.futures_of.values()),
+        )  # fmt: skip
+        self.watchers = Watchers(self.evidence)
+        self._register()
+        async with trio.open_nursery() as nursery:
+            self._scope = nursery.cancel_scope
+            await nursery.start(self.faults.run)
+            await nursery.start(self.venue.run)
+            nursery.start_soon(self._host)
+            nursery.start_soon(self._each_second)
+            nursery.start_soon(self._person)
+            await trio.sleep(self.case.safety_s)
+            self._note("healed", "storm", "")
+            self.faults.heal()
+            await trio.sleep(self.case.liveness_s)
+            self.watchers.converged()
+            nursery.cancel_scope.cancel()
+
+    def verdict(self, run_s: float) -> Verdict:
+        """What came of it."""
+        e = self.evidence
+        return Verdict(
+            seed=self.case.seed,
+            failures=tuple((f.invariant, (f.at - self.start_us) / SECOND_US, f.text) for f in e.failures[:5]),
+            injected=dict(sorted(self.faults.injected.items())),
+            sometimes=dict(sorted(e.sometimes.items())),
+            trades=self.trades,
+            opened=self.opened,
+            lives=self.lives,
+            events=self.events,
+            simulated_s=(self.true_clock_end - self.start_us) / SECOND_US,
+            run_s=run_s,
+            trace=self._hash.hexdigest(),
+            decisions=self._decided.hexdigest(),
+            books=blake2b(e.engine.save(), digest_size=16).hexdigest(),
+        )
+
+    # --- what happens, for the checkers and the trace -----------------------------------------------------------
+
+    def _note(self, what: str, who: str, detail: str) -> None:
+        self.events += 1
+        at = self.true_clock_end = self.true_clock.now_us()
+        line = f"{(at - self.start_us) / SECOND_US:.6f} {who} {what} {detail}"
+        self._hash.update(line.encode())
+        if self.trace is not None:
+            self.trace(line)
+        if self.evidence.failures:
+            self._scope.cancel()
+
+    def _request(self, request: Request, reply: Reply | None) -> None:
+        if reply is None:
+            self.process.at("request")
+            self._note(request.op, "request", " ".join(f"{k}={v}" for k, v in request.form.items()))
+            if request.role in ("entry", "stop", "target", "exit"):
+                self._decided.update(f"{request.at} {sorted(request.form.items())}".encode())
+        self.watchers.request(request, reply)
+        if reply is not None:
+            self.process.at("reply")
+
+    def _frame(self, feed: str, text: str) -> None:
+        self.evidence.frame(feed, text)
+
+    def _report(self, messages: Any) -> None:
+        self.watchers.report(messages)
+        for message in messages[1:]:
+            self._note(type(message).__name__, "exchange", message.id)
+
+    def watch(self, sender: str, message: Message) -> None:
+        """What an actor says."""
+        detail = f"{message.code} {message.text}" if isinstance(message, Alert) else message.id
+        self._note(type(message).__name__, sender, detail)
+        if isinstance(message, TradeClosed):
+            self.trades += 1
+        elif isinstance(message, TradeOpened):
+            self.opened += 1
+        elif isinstance(message, CommandAnswered) and message.outcome == "unknown":
+            self.evidence.once("outcome unknown")
+        self.watchers.said(sender, message)
+
+    def gate_changed(self, what: str, is_open: bool) -> None:
+        """The gate opens or closes for one reason."""
+        self.evidence.gate_log.append((self.true_clock.now_us(), what, is_open))
+        if what == "latch" and not is_open:
+            self.evidence.latched_reach = self.evidence.reach_us
+        self._note("open" if is_open else "closed", "gate", what)
+
+    async def _each_second(self) -> None:
+        while True:
+            await trio.sleep(1)
+            self.watchers.second()
+            if self.evidence.failures:
+                self._scope.cancel()
+
+    # --- the host -----------------------------------------------------------------------------------------------
+
+    async def _host(self) -> None:
+        """One process after another, as a service manager has it."""
+        while True:
+            await self._one_life()
+            self._note("dead", "host", str(self.lives))
+            await trio.sleep(self._down_s)
+
+    async def _one_life(self) -> None:
+        self.lives += 1
+        self._down_s = float(self._rng.uniform(0.5, 20))
+        self.process = Process(self.lives, self.faults)
+        self.clock = HostClock(self.true_clock, self.faults)
+        self.book = Book(self.disk, self.process, self.faults, self.evidence.wrote)
+        self._crash: Callable[[str, Exception], None] = lambda child, error: None
+        self.closed_by: Callable[[], tuple[str, ...]] = lambda: ()
+        self.watchers.began(self.lives)
+        self._note("starts", "host", str(self.lives))
+        if self.lives > 1:
+            self.faults.reached("restart")
+        try:
+            async with trio.open_nursery() as nursery:
+                self._process_scope = nursery.cancel_scope
+                nursery.start_soon(self._keep_house)
+                await self.live(self)
+                nursery.cancel_scope.cancel()
+        except* Killed:
+            self._died()
+        except* Exception as group:
+            self._note("gave up", "host", repr(group.exceptions))
+            self.evidence.once("process gave up")
+        self.process.dead = True
+        self.book.lose()
+        self.evidence.ended()
+
+    def _died(self) -> None:
+        self.evidence.once("process killed")
+        last = self.evidence.sent[-1] if self.evidence.sent else None
+        if (
+            last is not None
+            and last.op == "send"
+            and last.life == self.lives
+            and self.true_clock.now_us() - last.at < SECOND_US
+        ):
+            self.evidence.once("killed within a second of an order")
+        if self.evidence.positions:
+            self.evidence.once("killed while a position is open")
+
+    async def _keep_house(self) -> None:
+        while True:
+            await trio.sleep(1)
+            self.book.flush()
+
+    def transport(self) -> Any:
+        """An httpx transport over the faulty network."""
+        import httpx
+
+        return httpx.ASGITransport(self.venue.app)
+
+    def connect(self, path: str) -> Any:
+        """A WebSocket connection over the faulty network."""
+        return self.venue.connect(path)
+
+    def kill_requested(self) -> str | None:
+        """The file that a person leaves in the state directory."""
+        return self.asked_to_kill
+
+    def supervised(self, crash: Callable[[str, Exception], None], closed_by: Callable[[], tuple[str, ...]]) -> None:
+        """How a child is let die, and what keeps entries in."""
+        self._crash, self.closed_by = crash, closed_by
+
+    # --- faults of the host, and a person -----------------------------------------------------------------------
+
+    def _register(self) -> None:
+        on = self.faults.on
+        on("actor.raise", self._child_dies)
+        on("sched.block", self._leap)
+        on("host.suspend", self._leap)
+        on("proc.crash", self._crash_now)
+        on("proc.term", lambda active: self._process_scope.cancel())
+        on("op.act", self._person_acts)
+
+    def _child_dies(self, active: Active) -> None:
+        if self.evidence.life and not self.process.dead:
+            try:
+                self._crash(active.text("who"), RuntimeError("storm"))
+            except KeyError:
+                return  # it has not started yet
+
+    def _leap(self, active: Active) -> None:
+        seconds = (active.until_us - active.began_us) / SECOND_US
+        self._note("leap", "host", f"{seconds:g}s")
+        self.trio_clock.leap(seconds)
+
+    def _crash_now(self, active: Active) -> None:
+        if active.text("hook") == "now" and self.evidence.life:
+            self.process.dead = True
+            self._died()
+            self._process_scope.cancel()
+
+    def _person_acts(self, active: Active) -> None:
+        self.asked_to_kill = "a person asked for it"
+
+    async def _person(self) -> None:
+        """Acknowledges a latch once all is flat, and restarts a daemon that waits for a person."""
+        halted_since: int | None = None
+        while True:
+            await trio.sleep(30)
+            e, now = self.evidence, self.true_clock.now_us()
+            if self.disk.state.latched:
+                flat = not e.positions and not e.engine.state.working
+                if flat and now - self.disk.state.at > ACKNOWLEDGE_S * SECOND_US and not self.faults.healed:
+                    self.asked_to_kill = None
+                    self.disk.acknowledge("person", "storm", now)
+                    e.latched_reach = None
+                    self._note("acknowledges", "person", "")
+                    self._process_scope.cancel()
+                continue
+            if not any(reason.startswith("gate.halt") for reason in self.closed_by()):
+                halted_since = None
+            elif halted_since is None:
+                halted_since = now
+            elif now - halted_since > RESUME_S * SECOND_US:
+                halted_since = None
+                self._note("restarts", "person", "")
+                self._process_scope.cancel()
+
+
+# --- many seeds, and the smallest plan that fails ------------------------------------------------------------------------
+
+
+def shrink(case: Case, live: Live, first: Verdict, say: Callable[[str], None] = lambda text: None) -> Case:
+    """The case with the fewest faults, in a bounded number of runs, that still breaks the same invariant."""
+    wanted, runs = first.failures[0][0], 0
+    best = case
+    changed = True
+    while changed and runs < STEPS_MOST:
+        changed = False
+        for place in range(len(best.plan.faults)):
+            faults = best.plan.faults[:place] + best.plan.faults[place + 1 :]
+            smaller = msgspec.structs.replace(best, plan=msgspec.structs.replace(best.plan, faults=faults))
+            runs += 1
+            verdict = run_case(smaller, live)
+            if verdict.failures and verdict.failures[0][0] == wanted:
+                best, changed = smaller, True
+                say(f"{len(faults)} faults are enough")
+                break
+            if runs >= STEPS_MOST:
+                break
+    return best
+
+
+PATHS: Final = (SPOT_WS_PATH, FUTURES_WS_PATH)
+DAY: Final = DAY_US
+_ = partial

@@ -55,18 +55,17 @@ async def keep_connected(
                 for message in await prepare():
                     deliver(message)
                     await trio.lowlevel.checkpoint()  # years of history must not fill the mailbox before it is read
-                with lease():
+                with lease(), trio.move_on_after(idle_s) as patience:
                     changed("up")
                     while True:
-                        with trio.fail_after(idle_s):
-                            frame = await anext(frames)
+                        frame = await anext(frames)
                         failures = 0
+                        patience.deadline = trio.current_time() + idle_s
                         if frame is not None:
                             deliver(frame)
+                why = f"no frame for {idle_s} s although the connection is open"
         except* (FeedLost, StopAsyncIteration) as group:
             why = describe(group)
-        except* trio.TooSlowError:
-            why = f"no frame for {idle_s} s although the connection is open"
         failures += 1
         lost(why)
         await trio.sleep(backoff_s(failures, jitter()))

@@ -6,9 +6,9 @@ true. The daemon itself is an argument (`Live`): this room knows processes, a di
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
@@ -17,11 +17,10 @@ import numpy as np
 import trio
 
 from config.settings import Settings
-from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
 from protocol.messages.futures import CommandAnswered, TradeClosed, TradeOpened
-from protocol.units import DAY_US, MINUTE_US, SECOND_US
+from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers import Evidence, Watchers
 from sim.clock import SimulatedClock, stopwatch
 from sim.engine import Engine
@@ -35,8 +34,9 @@ from sim.venue import Venue
 
 SAFETY_S: Final = 7200.0
 LIVENESS_S: Final = 120.0
-MARKETS: Final = 8
-MARKET_DAYS: Final = 200
+MARKET_DAYS: Final = 24
+WARM_UP_S: Final = (40, 240)
+"""A storm begins so long before a position opens."""
 ACKNOWLEDGE_S: Final = 300.0
 """A person comes so long after the kill switch has latched, if the account is flat by then."""
 RESUME_S: Final = 900.0
@@ -59,6 +59,13 @@ SETTINGS: Final = Settings.model_validate({
     },
 })  # fmt: skip
 """A strategy that sees something to do in most hours: a storm in which nothing trades proves nothing."""
+
+
+MOMENTS: Final[Mapping[int, tuple[int, ...]]] = {
+    0: (3, 31, 34, 38, 55, 57, 61, 68, 77, 80, 86, 142, 147, 148, 150, 195, 211, 272, 275, 276, 280, 302, 307, 311, 323, 333, 392, 397, 408, 409, 413, 436, 512, 523, 525, 527, 538, 550, 552, 565, 568, 580, 581, 586, 590, 596, 597, 668, 673, 675, 678, 683, 693, 712, 791, 793, 794, 810, 870, 942, 946, 950, 954, 958),
+    1: (14, 18, 20, 22, 66, 67, 71, 75, 83, 85, 91, 93, 126, 128, 130, 132, 136, 138, 143, 147, 152, 153, 159, 182, 206, 207, 210, 212, 214, 240, 242, 246, 258, 283, 287, 293, 299, 303, 304, 306, 323, 325, 382, 460, 463, 469, 474, 476, 477, 479, 483, 502, 507, 804, 856, 965, 977, 1080, 1084, 1087, 1089, 1094, 1097, 1101),
+}  # fmt: skip
+"""Market seed -> 15m candles after its start at which a position opens, and another within two hours (by a backtest of SETTINGS)."""
 
 
 class Host(Protocol):
@@ -128,7 +135,7 @@ def case_of(seed: int, profile: str = "full", safety_s: float = SAFETY_S) -> Cas
     return Case(seed=seed, plan=draw(seed, profile, safety_s), safety_s=safety_s)
 
 
-@lru_cache(maxsize=MARKETS)
+@lru_cache(maxsize=len(MOMENTS))
 def market_of(number: int) -> Tape:
     """One of the markets that storms pass over."""
     market = SETTINGS.market.model_copy(update={"seed": number})
@@ -171,12 +178,12 @@ class Storm:
     async def run(self) -> None:
         """The whole storm."""
         rng = np.random.default_rng([self.case.seed, 0])
-        tape = market_of(self.case.seed % MARKETS)
-        start = (
-            tape.start_us
-            + int(rng.integers(1, MARKET_DAYS * 96 - 96)) * 15 * MINUTE_US
-            - int(rng.integers(60, 600)) * SECOND_US
-        )
+        markets = sorted(MOMENTS)
+        number = markets[int(rng.integers(len(markets)))]
+        tape = market_of(number)
+        bars = MOMENTS[number]
+        opens_us = tape.start_us + bars[int(rng.integers(len(bars)))] * 15 * MINUTE_US
+        start = opens_us - int(rng.integers(*WARM_UP_S)) * SECOND_US
         self.start_us = start
         self._hash, self._decided = blake2b(digest_size=16), blake2b(digest_size=16)
         self._rng = rng
@@ -434,8 +441,3 @@ def shrink(case: Case, live: Live, first: Verdict, say: Callable[[str], None] = 
             if runs >= STEPS_MOST:
                 break
     return best
-
-
-PATHS: Final = (SPOT_WS_PATH, FUTURES_WS_PATH)
-DAY: Final = DAY_US
-_ = partial

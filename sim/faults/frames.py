@@ -59,15 +59,14 @@ class Wire:
         self, socket: Socket, path: str, faults: Faults, watch: Callable[[str, str], None] | None = None
     ) -> None:
         self._socket = socket
-        self._feed = "spot" if path == SPOT_WS_PATH else "futures"
+        self.feed = "spot" if path == SPOT_WS_PATH else "futures"
         self._faults = faults
         self._watch = watch
         self._held: list[tuple[int, int, str]] = []
         self._count = 0
         self._more = trio.Event()
         self._draining = False
-        if faults.nursery is not None:
-            faults.nursery.start_soon(self._flap)
+        self.opened_us = faults.now_us()
         self._open = True
 
     # --- to the daemon ------------------------------------------------------------------------------------------
@@ -87,11 +86,11 @@ class Wire:
 
     async def _deliver(self, text: str) -> None:
         if self._watch is not None:
-            self._watch(self._feed, text)
+            self._watch(self.feed, text)
         await self._socket.send(text)
 
     def _judge(self, text: str, rules: list[Active]) -> Fate:
-        frame = _read(self._feed, text)
+        frame = _read(self.feed, text)
         for active in rules:
             rule = RULES.get(active.kind)
             if rule is None or not _concerns(active, frame):
@@ -152,19 +151,22 @@ class Wire:
         self._more.set()
         await self._socket.close(code, reason)
 
-    async def _flap(self) -> None:
-        """Break the connection once a period while the fault lasts."""
-        opened = self._faults.now_us()
-        while self._open:
-            await trio.sleep(FLAP_LOOK_S)
-            for active in self._faults.active("stream"):
-                if active.kind != "md.flap" or active.text("feed") != self._feed:
-                    continue
-                if self._faults.now_us() - opened >= active.number("period_s") * SECOND_US:
-                    self._faults.strikes(active)
-                    with trio.move_on_after(1):
-                        await self.close(GOING_AWAY, "going away")
-                    return
+    @property
+    def open(self) -> bool:
+        """Whether the connection still stands."""
+        return self._open
+
+
+async def flap(active: Active, faults: Faults, wires: Callable[[], list[Wire]]) -> None:
+    """Break each connection of the feed once it is a period old, while the fault lasts."""
+    while active in faults.active("stream"):
+        await trio.sleep(FLAP_LOOK_S)
+        for wire in wires():
+            old_us = faults.now_us() - wire.opened_us
+            if wire.feed == active.text("feed") and old_us >= active.number("period_s") * SECOND_US:
+                faults.strikes(active)
+                with trio.move_on_after(1):
+                    await wire.close(GOING_AWAY, "going away")
 
 
 def refused(faults: Faults, path: str) -> bool:

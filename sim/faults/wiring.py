@@ -10,11 +10,11 @@ from protocol.messages.futures import FillSeen, PositionsSeen
 from protocol.ports import Clock
 from sim.engine import Engine
 from sim.faults.account import Account
-from sim.faults.frames import Wire, refused
+from sim.faults.frames import Wire, flap, refused
 from sim.faults.market import FaultyMarket
 from sim.faults.network import App, Edge, Reply, Request
 from sim.faults.plan import Plan
-from sim.faults.timeline import Faults
+from sim.faults.timeline import Active, Faults
 from sim.venue import Venue
 from sim.venue.markets import Market
 from sim.venue.socket import Socket
@@ -39,6 +39,8 @@ class Network:
         self._on_frame = on_frame
         self._on_report = on_report
         self._held: frozenset[str] = frozenset()
+        self._wires: list[Wire] = []
+        faults.on("md.flap", self._flap)
 
     def rest(self, app: App) -> App:
         """The application behind the faulty network."""
@@ -46,7 +48,16 @@ class Network:
 
     def socket(self, socket: Socket, path: str) -> Socket:
         """A connection over the faulty network."""
-        return Wire(socket, path, self._faults, self._on_frame)
+        wire = Wire(socket, path, self._faults, self._on_frame)
+        self._wires = [*self._open(), wire]
+        return wire
+
+    def _open(self) -> list[Wire]:
+        return [wire for wire in self._wires if wire.open]
+
+    def _flap(self, active: Active) -> None:
+        if self._faults.nursery is not None:
+            self._faults.nursery.start_soon(flap, active, self._faults, self._open)
 
     def refused(self, path: str) -> bool:
         """Whether a new connection fails."""

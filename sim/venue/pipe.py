@@ -5,6 +5,8 @@ Trio's own test streams either hold everything or cannot be used after a cancell
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Final
 
 import trio
@@ -12,17 +14,52 @@ import trio
 PIECES: Final = 8
 
 
-class PipeEnd(trio.abc.Stream):
-    """One end. Errors are trio's own: BrokenResourceError when the other end is closed, ClosedResourceError when this one is."""
+@dataclass
+class _Way:
+    """One direction. Nobody waits for more than one thing: `changed` is set when pieces come or go, or an end closes."""
 
-    def __init__(self, send: trio.MemorySendChannel[bytes], receive: trio.MemoryReceiveChannel[bytes]) -> None:
-        self._send = send
-        self._receive = receive
-        self._left = b""
+    pieces: deque[bytes] = field(default_factory=deque)
+    sender_gone: bool = False
+    reader_gone: bool = False
+    reader: trio.Event | None = None
+    sender: trio.Event | None = None
+
+    def wake_reader(self) -> None:
+        if self.reader is not None:
+            self.reader.set()
+            self.reader = None
+
+    def wake_sender(self) -> None:
+        if self.sender is not None:
+            self.sender.set()
+            self.sender = None
+
+
+class PipeEnd(trio.abc.Stream):
+    """One end. Errors are trio's own: BrokenResourceError when the other end is closed, ClosedResourceError when this one is.
+
+    A call that need not wait does not let others run either: a frame a second and symbol passes here for hours.
+    """
+
+    def __init__(self, there: _Way, back: _Way) -> None:
+        self._there = there
+        self._back = back
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Wait for room, then hand over all of `data`."""
-        await self._send.send(bytes(data))
+        way = self._there
+        while True:
+            if way.sender_gone:
+                raise trio.ClosedResourceError("this end is closed")
+            if way.reader_gone:
+                raise trio.BrokenResourceError("the other end is closed")
+            if len(way.pieces) < PIECES:
+                break
+            if way.sender is None:
+                way.sender = trio.Event()
+            await way.sender.wait()
+        way.pieces.append(bytes(data))
+        way.wake_reader()
 
     async def wait_send_all_might_not_block(self) -> None:
         """There is no knowing short of sending."""
@@ -30,24 +67,33 @@ class PipeEnd(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """At least one byte, or none at the end of the stream."""
-        while not self._left:
-            try:
-                self._left = await self._receive.receive()
-            except trio.EndOfChannel:
+        way = self._back
+        while not way.pieces:
+            if way.reader_gone:
+                raise trio.ClosedResourceError("this end is closed")
+            if way.sender_gone:
                 return b""
-        size = len(self._left) if max_bytes is None else max_bytes
-        piece, self._left = self._left[:size], self._left[size:]
+            if way.reader is None:
+                way.reader = trio.Event()
+            await way.reader.wait()
+        piece = way.pieces.popleft()
+        if max_bytes is not None and len(piece) > max_bytes:
+            way.pieces.appendleft(piece[max_bytes:])
+            piece = piece[:max_bytes]
+        way.wake_sender()
         return piece
 
     async def aclose(self) -> None:
         """Idempotent. The other end reads what is on its way, then the end."""
-        self._send.close()
-        self._receive.close()
+        self._there.sender_gone = True
+        self._back.reader_gone = True
+        for way in (self._there, self._back):
+            way.wake_reader()
+            way.wake_sender()
         await trio.lowlevel.checkpoint()
 
 
 def pipe() -> tuple[PipeEnd, PipeEnd]:
     """Both ends."""
-    there_send, there_receive = trio.open_memory_channel[bytes](PIECES)
-    back_send, back_receive = trio.open_memory_channel[bytes](PIECES)
-    return PipeEnd(there_send, back_receive), PipeEnd(back_send, there_receive)
+    there, back = _Way(), _Way()
+    return PipeEnd(there, back), PipeEnd(back, there)

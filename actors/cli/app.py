@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from actors.cli import analyze, backtest, chart, config, decide, explain, kill_switch, run, status, venue
+from actors.cli import analyze, backtest, chart, config, decide, explain, kill_switch, run, simulate, status, venue
 from actors.cli.errors import Exit, stop
 
 
@@ -46,6 +46,7 @@ app.command("backtest")(backtest.backtest)
 app.command("analyze")(analyze.analyze)
 app.command("decide")(decide.decide)
 app.command("chart")(chart.chart)
+app.command("simulate")(simulate.simulate)
 app.command("status")(status.status)
 app.command("explain")(explain.explain)
 app.add_typer(kill_switch.app, name="kill-switch")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
+from typing import Any
 
 import httpx
 import numpy as np
+import structlog
 
 from actors.door import Door
 from actors.gate import Gate
@@ -16,7 +22,9 @@ from actors.shell import World
 from actors.supervisor import Supervisor
 from actors.tree import CHILDREN, LEASES, ROUTES
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
-from sim.storm import Host
+from sim.storm import Host, Verdict, case_of, run_case
+
+CLUSTER_WAIT_S = 10
 
 
 async def live(host: Host) -> None:
@@ -47,3 +55,49 @@ async def live(host: Host) -> None:
         supervisor = Supervisor(CHILDREN, world)
         host.supervised(supervisor.crash, gate.closed_by)
         await supervisor.run()
+
+
+def one_storm(seed: int, profile: str, safety_s: float) -> Verdict:
+    """The storm of one seed; what a worker process does."""
+    quiet()
+    return run_case(case_of(seed, profile, safety_s), live)
+
+
+def quiet() -> None:
+    """The clients log each frame they refuse: in a storm there are thousands, and the journal has what matters."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def many_storms(
+    seeds: Sequence[int], profile: str, safety_s: float, jobs: int, scheduler: str | None = None
+) -> Iterator[Verdict]:
+    """Verdicts as they come: in this process, in `jobs` processes, or on the dask cluster whose `scheduler` is named.
+
+    Raises ConnectionError when there is no cluster at that address.
+    """
+    if scheduler is not None:
+        yield from _on_cluster(seeds, profile, safety_s, scheduler)
+    elif jobs == 1:
+        for seed in seeds:
+            yield one_storm(seed, profile, safety_s)
+    else:
+        # spawned, not forked: a worker must not inherit anything that could differ from run to run
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+            running = [pool.submit(one_storm, seed, profile, safety_s) for seed in seeds]
+            for done in as_completed(running):
+                yield done.result()
+
+
+def _on_cluster(seeds: Sequence[int], profile: str, safety_s: float, scheduler: str) -> Iterator[Verdict]:
+    from distributed import Client
+    from distributed import as_completed as each_completed
+
+    try:
+        client: Any = Client(scheduler, timeout=CLUSTER_WAIT_S)  # type: ignore[no-untyped-call]
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ConnectionError(f"no dask scheduler answers at {scheduler}: {error}") from error
+    with client:
+        running = client.map(one_storm, seeds, profile=profile, safety_s=safety_s, pure=False)
+        for done in each_completed(running):  # type: ignore[no-untyped-call]
+            yield done.result()

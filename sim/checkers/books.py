@@ -147,7 +147,7 @@ class EquityIdentity(Invariant):
             (s * engine.state.ticks[name].mark - self._costs[name] for name, s in self._sizes.items() if s), ZERO
         )
         books = engine.books
-        ours = books.start_usd + self._realised - self._fees - books.funding_usd + unrealised - engine.funding_due_usd
+        ours = books.start + self._realised - self._fees - books.funding + unrealised - engine.funding_due_usd
         if abs(ours - engine.equity_usd) > CENT:
             self.fail(f"equity is {engine.equity_usd:.4f}, the sum of its terms {ours:.4f}")
 

@@ -112,10 +112,11 @@ class Book:
         self._process.at("flush")
         self._must_be_well()
         for active in self._faults.active("disk"):
-            if active.kind == "disk.torn" and self._records:
+            if active.kind == "disk.torn" and self._records and not active.struck:
                 self._faults.strikes(active)
                 self._process.die()
-            if active.kind in ("disk.full", "disk.fsync") and self._faults.strikes(active):
+            once = active.kind == "disk.fsync" and active.struck
+            if active.kind in ("disk.full", "disk.fsync") and not once and self._faults.strikes(active):
                 self._failed = f"{active.kind}: no space left on device"
         self._must_be_well()
         records, self._records = self._records, []

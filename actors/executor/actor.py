@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from actors.executor import decide
+from actors.executor.state import State, initial
+from actors.memory import durable, remembered
 from actors.part import Part
 from actors.shell import World
 
 NAME = "executor"
 
 
-def build(world: World) -> Part[decide.State]:
+def build(world: World) -> Part[State]:
     """A life that remembers its trades and orders; it sends nothing before the first reconciliation."""
-    state = decide.initial(world.settings, world.journal.memory(NAME))
-    return Part(NAME, state, decide.step, decide.durable, decide.remembered)
+    state = initial(world.settings, world.journal.memory(NAME))
+    return Part(NAME, state, decide.step, durable, remembered)

@@ -6,43 +6,19 @@ partial fill, a lost stop, a late answer and a restart are one case: whatever is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from decimal import Decimal
+from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from actors.executor.exits import beyond
 from actors.executor.orders import Order, advance
-from actors.executor.trade import (
-    ZERO,
-    Trade,
-    add,
-    adopt,
-    average,
-    pnl_usd,
-    r_multiple,
-    update,
-)
-from config.settings import ExecutionSettings
-from protocol import ids
+from actors.executor.trade import ZERO, Trade, adopt, average, pnl_usd, r_multiple, update
+from actors.executor.wishes import NOTHING, Desk, Result, alert, cancel, edit, leave, place, resend
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Alert, Severity
-from protocol.messages.futures import (
-    CancelOrder,
-    EditOrder,
-    MarkPrice,
-    OrderType,
-    PlaceOrder,
-    Protected,
-    Role,
-    TradeClosed,
-)
-from protocol.units import ENTRY_SIDE, EXIT_SIDE, SECOND_US, seconds_us
+from protocol.messages.futures import Protected, Role, TradeClosed
+from protocol.units import SECOND_US, seconds_us
 
-ANSWER_MARGIN_US: Final = 2 * SECOND_US
-"""After `process_before` an entry is refused by the exchange; its answer may take so long to reach us."""
 NOT_FILLING_US: Final = 2 * SECOND_US
 """A stop that should have filled for this long is no protection (invariant 1)."""
 ADOPT_AFTER_S: Final = 5
@@ -52,122 +28,7 @@ RETRY_MOST_US: Final = 30 * SECOND_US
 STOPS_MAX: Final = 5
 TARGETS_MAX: Final = 3
 """So many attempts to keep a stop or a target on the exchange, then other means: flattening, watching the mark."""
-
-ORDER_TYPES: Final[dict[Role, OrderType]] = {
-    "entry": "mkt",
-    "stop": "stp",
-    "target": "take_profit",
-    "exit": "mkt",
-    "flatten": "mkt",
-}
-"""Stops and targets carry no limit price: once triggered they are market orders, which a gap cannot leave behind."""
-
-
-class Desk(msgspec.Struct, frozen=True, kw_only=True):
-    """What a duty may look at besides the trade."""
-
-    cause: Message
-    execution: ExecutionSettings
-    mark: MarkPrice | None
-
-    @property
-    def at(self) -> int:
-        """Now."""
-        return self.cause.at
-
-    @property
-    def market_open(self) -> bool:
-        """Whether a market order would be taken. Unknown: try, the exchange will say."""
-        return self.mark is None or not (self.mark.suspended or self.mark.post_only)
-
-
-Result = tuple[Trade, Sequence[Message]]
 Duty = Callable[[Desk, Trade], Result]
-NOTHING: Final[Sequence[Message]] = ()
-
-
-# --- words ---------------------------------------------------------------------------------------------------
-
-
-def alert(cause: Message, code: str, severity: Severity, symbol: str, text: str) -> Alert:
-    """Something worth a line."""
-    return follow(cause, Alert, f"{code}:{symbol}", code=code, severity=severity, text=f"{symbol}: {text}")
-
-
-def place(desk: Desk, trade: Trade, role: Role, size: Decimal, stop: Decimal | None = None) -> Result:
-    """A new order with a new id: reduce-only unless it is the entry."""
-    plan = trade.plan
-    entry = role == "entry"
-    order = Order(
-        client_order_id=ids.client_order_id(plan.trade_id, role, trade.attempts.get(role, 0)),
-        role=role,
-        side=ENTRY_SIDE[plan.side] if entry else EXIT_SIDE[plan.side],
-        order_type=ORDER_TYPES[role],
-        size=size,
-        stop_price=stop,
-        placed_size=size,
-        placed_price=stop,
-        process_before=trade.entry_until - ANSWER_MARGIN_US if entry else None,
-        at=desk.at,
-    )
-    return add(trade, order), (wish(desk, trade, order),)
-
-
-def wish(desk: Desk, trade: Trade, order: Order) -> PlaceOrder:
-    """The wish an order stands for: equal terms under an equal id, however often it is said."""
-    return follow(
-        desk.cause,
-        PlaceOrder,
-        order.client_order_id,
-        client_order_id=order.client_order_id,
-        signal_id=trade.plan.trade_id,
-        role=order.role,
-        symbol=trade.plan.symbol,
-        side=order.side,
-        order_type=order.order_type,
-        size=order.placed_size,
-        stop_price=order.placed_price,
-        reduce_only=order.role != "entry",
-        process_before=order.process_before,
-    )
-
-
-def resend(desk: Desk, trade: Trade, order: Order) -> Result:
-    """The same order under the same id, once: the exchange refuses it if the first one arrived."""
-    return update(trade, replace(order, resent=True, at=desk.at)), (wish(desk, trade, order),)
-
-
-def edit(desk: Desk, trade: Trade, order: Order, size: Decimal, stop: Decimal) -> Result:
-    """New terms for a resting order."""
-    order = replace(order, size=size, stop_price=stop, at=desk.at)
-    message = follow(
-        desk.cause,
-        EditOrder,
-        order.client_order_id,
-        client_order_id=order.client_order_id,
-        role=order.role,
-        symbol=trade.plan.symbol,
-        size=size,
-        stop_price=stop,
-    )
-    return update(trade, order), (message,)
-
-
-def cancel(cause: Message, symbol: str, client_order_id: str | None, order_id: str | None = None) -> CancelOrder:
-    """Take an order off the book."""
-    return follow(
-        cause,
-        CancelOrder,
-        client_order_id or order_id or "",
-        symbol=symbol,
-        client_order_id=client_order_id,
-        order_id=None if client_order_id else order_id,
-    )
-
-
-def leave(trade: Trade, reason: str) -> Trade:
-    """Decide to leave; the first reason stands."""
-    return trade if trade.closing else replace(trade, closing=reason, exit_due=None)
 
 
 def covered(trade: Trade, stop: Order | None) -> bool:

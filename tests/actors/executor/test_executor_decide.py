@@ -11,6 +11,8 @@ import pytest
 
 from actors.executor import decide
 from actors.executor.duties import STOPS_MAX
+from actors.executor.state import Memory, State, initial
+from actors.memory import durable, remembered
 from config.settings import Settings
 from protocol import codec, ids
 from protocol.messages.base import Message, from_edge
@@ -46,9 +48,9 @@ ENTRY, STOP, TARGET = (ids.client_order_id("s1", leg) for leg in ("entry", "stop
 class Room:
     """The executor with a person at the other end: each call is one message in, `said` is what it answered to the last."""
 
-    def __init__(self, state: decide.State | None = None, **sections: Any) -> None:
+    def __init__(self, state: State | None = None, **sections: Any) -> None:
         self.settings = Settings(**sections)
-        self.state = decide.initial(self.settings, None) if state is None else state
+        self.state = initial(self.settings, None) if state is None else state
         self.at = NOW
         self.count = 0
         self.fills = 0
@@ -134,8 +136,8 @@ class Room:
 
     def reborn(self) -> Room:
         """Kill the room and start it again with what it kept."""
-        memory = decide.durable(self.state)
-        room = Room(decide.initial(self.settings, memory))
+        memory = durable(self.state)
+        room = Room(initial(self.settings, memory))
         room.at, room.count, room.fills = self.at + SECOND_US, self.count + 1000, self.fills
         room.hear(Started, restarted=True)
         room.listed()
@@ -946,21 +948,21 @@ def test_a_restart_finds_an_edit_that_never_arrived() -> None:
 def test_what_is_durable_is_the_same_in_the_next_life() -> None:
     """A trade written and read is the same trade."""
     room = protected()
-    kept = decide.durable(room.state)
+    kept = durable(room.state)
 
-    assert msgspec.json.decode(kept, type=decide.Memory) == room.state.memory
+    assert msgspec.json.decode(kept, type=Memory) == room.state.memory
     with pytest.raises(msgspec.DecodeError):
-        decide.initial(room.settings, b"{")
+        initial(room.settings, b"{")
 
 
 def test_marks_that_change_nothing_cost_no_write() -> None:
     """Remembered state is the same object."""
     room = protected()
-    before = decide.remembered(room.state)
+    before = remembered(room.state)
     room.mark(50_500)
     room.hear(Woken, key=XBT)
 
-    assert decide.remembered(room.state) is before
+    assert remembered(room.state) is before
 
 
 def test_messages_of_no_concern_change_nothing() -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from actors.executor import decide as executor
+from actors.executor import state as executor_state
 from actors.futures_feed import decide as futures_feed
 from actors.part import Part
 from actors.reconciler import decide as reconciler
 from actors.risk import decide as risk
+from actors.risk import state as risk_state
 from actors.tree import ROUTES
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
@@ -45,8 +47,8 @@ class System:
         self.parts: dict[str, Part[Any]] = {
             "futures_feed": Part("futures_feed", futures_feed.initial(settings, None), futures_feed.step),
             "reconciler": Part("reconciler", reconciler.initial(settings), reconciler.step),
-            "risk": Part("risk", risk.initial(settings, None), risk.step),
-            "executor": Part("executor", executor.initial(settings, None), executor.step),
+            "risk": Part("risk", risk_state.initial(settings, None), risk.step),
+            "executor": Part("executor", executor_state.initial(settings, None), executor.step),
         }
         self.engine = Engine((INSTRUMENT,), D(50_000), depth_usd=depth_usd)
         self.at = CLOSE + SECOND_US

@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.executor import decide
+from actors.executor.state import initial
+from actors.memory import durable
 from config.settings import Settings
 from protocol import codec
 from protocol.messages.base import Message, from_edge
@@ -191,7 +193,7 @@ class Storm:
     def __init__(self, random: Random, side: Side) -> None:
         self.random, self.side = random, side
         self.settings = Settings()
-        self.state = decide.initial(self.settings, None)
+        self.state = initial(self.settings, None)
         self.venue = Venue(random, side)
         self.at = CLOSE + 3 * SECOND_US
         self.count = 0
@@ -228,7 +230,7 @@ class Storm:
                 self.best = message.stop_price
             self.closed += isinstance(message, TradeClosed)
         assert len(self.entries) <= 1
-        assert len(decide.durable(self.state)) < 100_000
+        assert len(durable(self.state)) < 100_000
 
     def deliver(self, most: int) -> None:
         """Tell what is waiting, in order on good days; on bad ones frames overtake each other and fills get lost."""
@@ -256,7 +258,7 @@ class Storm:
 
     def crash(self) -> None:
         """Die and live again with what was kept."""
-        self.state = decide.initial(self.settings, decide.durable(self.state))
+        self.state = initial(self.settings, durable(self.state))
         self.wakes.clear()
         self.hear(Started, restarted=True)
         self.start()

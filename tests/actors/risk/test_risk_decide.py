@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.memory import durable, remembered
 from actors.risk import decide
 from actors.risk.rules import RULES
+from actors.risk.state import State, initial
 from config.settings import Settings
 from protocol import codec, ids
 from protocol.messages.base import Message, from_edge
@@ -94,9 +96,9 @@ READY: tuple[Message, ...] = (
 )
 
 
-def run(messages: Sequence[Message], state: decide.State | None = None) -> tuple[decide.State, list[Message]]:
+def run(messages: Sequence[Message], state: State | None = None) -> tuple[State, list[Message]]:
     """Every message in order, and everything that was said."""
-    state = decide.initial(settings(), None) if state is None else state
+    state = initial(settings(), None) if state is None else state
     said: list[Message] = []
     for message in messages:
         state, answers = decide.step(state, message)
@@ -110,7 +112,7 @@ def only(kind: type[Any], said: Sequence[Message]) -> list[Any]:
 
 def reasons(messages: Sequence[Message], **sections: dict[str, Any]) -> tuple[str, ...]:
     """Why the last message, a signal, was refused; empty when it was taken."""
-    _, said = run(messages, decide.initial(settings(**sections), None))
+    _, said = run(messages, initial(settings(**sections), None))
     refused = only(SignalRefused, said[-1:])
     return refused[0].reasons if refused else ()
 
@@ -252,7 +254,7 @@ def test_a_stopped_trade_costs_no_more_than_the_risk(equity: D, stop_pct: float,
     prices = (spot(price=float(price)), mark(price=str(price)))
     _, said = run(
         (*READY, account(equity=str(equity)), *prices, signal(stop_pct=stop_pct, take_profit_pct=0.5, side=side)),
-        decide.initial(fitting, None),
+        initial(fitting, None),
     )
     verdicts = [m.verdict for m in said if isinstance(m, EnterPosition | SignalRefused)]
     plan = json.loads(verdicts[0])["plan"]
@@ -264,7 +266,7 @@ def test_a_stopped_trade_costs_no_more_than_the_risk(equity: D, stop_pct: float,
 # --- exposure in flight --------------------------------------------------------------------------------------
 
 
-def pending_symbols(state: decide.State, at: int) -> tuple[str, ...]:
+def pending_symbols(state: State, at: int) -> tuple[str, ...]:
     return decide.exposure(state, at).pending
 
 
@@ -363,7 +365,7 @@ def test_throttled_entries_are_free_again_after_a_day() -> None:
     """Entries count for 24 hours."""
     later = NOON + DAY_US
     tomorrow = (account(later), spot(later), mark(later), signal(later, "s2"))
-    _, said = run((*READY, signal(), *tomorrow), decide.initial(settings(risk={"entries_per_day_max": 1}), None))
+    _, said = run((*READY, signal(), *tomorrow), initial(settings(risk={"entries_per_day_max": 1}), None))
 
     assert len(only(EnterPosition, said)) == 2
 
@@ -510,7 +512,7 @@ def test_what_the_exchange_did_to_us_latches_the_kill_switch(fill_type: str, cod
 def test_what_is_durable_survives_a_restart() -> None:
     """Day start, peak, streak, seen signals and exposure are the same in the next life."""
     state, _ = run((*READY, signal(), *ROUND[:2]))
-    again = decide.initial(settings(), decide.durable(state))
+    again = initial(settings(), durable(state))
 
     assert again.memory == state.memory
     _, said = run((*READY, signal()), again)
@@ -522,13 +524,13 @@ def test_remembered_is_the_same_object_while_nothing_durable_changed() -> None:
     state, _ = run(READY)
     later, _ = run([mark(NOON + 1), spot(NOON + 1), position("1", NOON + 1)], state)
 
-    assert decide.remembered(later) is decide.remembered(state)
+    assert remembered(later) is remembered(state)
 
 
 def test_a_restart_says_every_halt_anew() -> None:
     """The gate may hold a halt that ended while we were down, or miss one that goes on."""
     state, _ = run((*READY, *ROUND))
-    again = decide.initial(settings(), decide.durable(state))
+    again = initial(settings(), durable(state))
     restarted = from_edge(Started, NOON + 5, restarted=True)
     _, said = run((restarted, LISTED, account(NOON + 5)), again)
 
@@ -540,7 +542,7 @@ def test_a_restart_says_every_halt_anew() -> None:
 def test_foreign_bytes_are_refused() -> None:
     """A memory that is none of ours ends the start, not the money."""
     with pytest.raises(msgspec.DecodeError):
-        decide.initial(settings(), b"not json")
+        initial(settings(), b"not json")
 
 
 def test_unknown_messages_change_nothing() -> None:
@@ -555,4 +557,4 @@ def test_equal_inputs_give_equal_bytes() -> None:
     first, second = (run((*READY, signal(), *LOSS, account(NOON + 1, "97000"))) for _ in range(2))
 
     assert codec.digest(first[1]) == codec.digest(second[1])
-    assert decide.durable(first[0]) == decide.durable(second[0])
+    assert durable(first[0]) == durable(second[0])

@@ -1,0 +1,116 @@
+"""What the exchange said of our orders, as events of their life cycle. Pure; concludes nothing from silence."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from actors.executor.orders import (
+    ALREADY_EXISTS,
+    GONE_EVENT,
+    NOT_FOUND,
+    WOULD_NOT_REDUCE,
+    Order,
+    advance,
+    confirm,
+    forget_wishes,
+)
+from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of, update_ended
+from actors.executor.trade import ZERO, Trade, update
+from actors.executor.wishes import alert, cancel, leave
+from protocol.messages.base import Message
+from protocol.messages.control import Severity
+from protocol.messages.futures import OrderAccepted, OrderGone, OrderRejected, OrderUnknown
+
+
+def on_accepted(state: State, message: OrderAccepted) -> Answers:
+    """An order rests, or its terms changed."""
+    listed = message.order
+
+    def confirmed(order: Order) -> Order:
+        return confirm(order, listed.size, listed.filled, listed.stop_price, message.at)
+
+    found = trade_of(state, listed.client_order_id)
+    if found is None:
+        return update_ended(state, listed.client_order_id, confirmed), NOTHING
+    trade, order = found
+    said: list[Message] = []
+    if order.state in {"cancelled", "rejected"} and order.role in {"stop", "target"}:
+        # Listed though we gave it up: a late frame, or alive and beside its replacement. A cancel is right in both cases.
+        said.append(cancel(message, listed.symbol, order.client_order_id))
+    return carry_on(state, message, update(trade, confirmed(order)), said)
+
+
+def on_rejected(state: State, message: OrderRejected) -> Answers:
+    """A refusal is definitive for the wish it answers, and evidence about the order in what it says."""
+    found = trade_of(state, message.client_order_id)
+    if found is None:
+        return update_ended(state, message.client_order_id, lambda order: refused(order, message)), NOTHING
+    trade, order = found
+    changed = refused(order, message)
+    trade = update(trade, changed)
+    said: list[Message] = []
+    if message.wish == "place" and changed.state == "rejected":
+        severity: Severity = "critical" if order.role == "stop" else "warning"
+        text = f"{order.role} refused: {message.status}"
+        said.append(alert(message, "ORDER_REJECTED", severity, message.symbol, text))
+        trade = after_refusal(trade, order, message)
+    return carry_on(state, message, trade, said)
+
+
+def refused(order: Order, message: OrderRejected) -> Order:
+    """An order after a refused wish about it."""
+    if message.status in ALREADY_EXISTS:
+        return advance(order, "accepted", message.at)
+    if message.wish == "place":
+        # The refusal of a resend proves nothing about the first: unknown until evidence, or until time is up.
+        return order if order.resent else advance(order, "rejected", message.at)
+    if message.status in NOT_FOUND:
+        return advance(order, "missing", message.at)
+    if message.status == "filled":
+        return advance(order, "done", message.at)
+    return replace(order, stuck=True) if message.wish == "edit" else order
+
+
+def after_refusal(trade: Trade, order: Order, message: OrderRejected) -> Trade:
+    """A refused stop leaves the position naked: out at once. "Would not reduce" says that there is none."""
+    if message.status in WOULD_NOT_REDUCE:
+        leaving = order.role in {"exit", "flatten"}
+        told_flat = not trade.position or not trade.position_fresh
+        if leaving and told_flat and trade.working("target") is None:
+            return replace(trade, position=ZERO, position_fresh=True, position_at=message.at)
+        return trade
+    return leave(trade, "flatten.stop_rejected") if order.role == "stop" and trade.working("stop") is None else trade
+
+
+def on_unknown(state: State, message: OrderUnknown) -> Answers:
+    """We asked and were not answered. Nothing is concluded; reduce-only orders may be sent again under the same id."""
+    found = trade_of(state, message.client_order_id)
+    if found is None:
+        return state, NOTHING
+    trade, order = found
+    if message.wish == "edit" and not order.resent:
+        return carry_on(state, message, update(trade, replace(forget_wishes(order), resent=True)))
+    if message.wish != "place":
+        return state, NOTHING
+    trade = update(trade, advance(order, "unanswered", message.at))
+    if order.role == "entry":
+        trade = replace(trade, unknown_since=trade.unknown_since or message.at)
+    text = f"{order.role} {order.client_order_id} of {order.placed_size}: outcome unknown"
+    return carry_on(state, message, trade, (alert(message, "ORDER_UNKNOWN", "warning", message.symbol, text),))
+
+
+def on_gone(state: State, message: OrderGone) -> Answers:
+    """An order left the book. Why decides: filled, triggered, or lost."""
+    event = GONE_EVENT.get(message.reason, "gone")
+    found = trade_of(state, message.client_order_id)
+    if found is None:
+        return update_ended(state, message.client_order_id, lambda order: advance(order, event, message.at)), NOTHING
+    trade, order = found
+    trade = update(trade, advance(order, event, message.at))
+    said: list[Message] = []
+    if order.role == "stop" and event == "triggered" and trade.through_since is None:
+        trade = replace(trade, through_since=message.at)
+    if order.role == "stop" and event == "gone" and trade.cover and trade.working("stop") is None:
+        text = f"stop at {order.stop_price} is gone: {message.reason}"
+        said.append(alert(message, "STOP_LOST", "critical", message.symbol, text))
+    return carry_on(state, message, trade, said)

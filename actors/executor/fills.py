@@ -1,0 +1,136 @@
+"""Executions and positions: each fill booked once, wherever it belongs, and the exchange's word on what is held. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+from msgspec.structs import replace
+
+from actors.executor.orders import Order, fill
+from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of
+from actors.executor.trade import Trade, book_entry, book_exit, update
+from actors.executor.wishes import alert, leave
+from actors.memory import remember
+from protocol import ids
+from protocol.messages.base import Message, follow
+from protocol.messages.futures import Fill, Filled, PositionChanged, TradeOpened
+from protocol.units import ENTRY_SIDE, SIGN
+
+REMEMBERED_FILLS: Final = 512
+FORCED_FILLS: Final = ("liquidation", "assignor", "assignee", "unwindBankrupt", "unwindCounterparty")
+
+
+def on_filled(state: State, message: Filled) -> Answers:
+    """Book a fill once, wherever it belongs."""
+    execution = message.fill
+    if execution.fill_id in state.memory.fills:
+        return state, NOTHING
+    state = remember(state, fills=(*state.memory.fills, execution.fill_id)[-REMEMBERED_FILLS:])
+    found = trade_of(state, execution.client_order_id)
+    if found is not None:
+        return book_ours(state, message, *found)
+    for trade in state.memory.ended:
+        order = trade.find(execution.client_order_id) if execution.client_order_id else None
+        if order is not None:
+            return book_late(state, message, trade, order)
+    held = state.memory.trades.get(execution.symbol)
+    if held is not None:
+        return book_foreign(state, message, held)
+    text = f"{execution.side} {execution.size} at {execution.price} belongs to no trade"
+    return state, (alert(message, "FOREIGN_FILL", "critical", execution.symbol, text),)
+
+
+def book_ours(state: State, message: Filled, trade: Trade, order: Order) -> Answers:
+    """A fill of one of the trade's own orders. One after the order's end is booked all the same, and said."""
+    execution, said = message.fill, list[Message]()
+    if order.state in {"cancelled", "rejected"}:
+        text = f"{order.role} {order.client_order_id} was {order.state} and filled {execution.size} all the same"
+        said.append(alert(message, "RECON_DIFF", "warning", execution.symbol, text))
+    trade, more = book(state, message, update(trade, fill(order, execution.size, message.at)), order)
+    return carry_on(state, message, trade, (*said, *more))
+
+
+def book(state: State, message: Filled, trade: Trade, order: Order) -> tuple[Trade, Sequence[Message]]:
+    """Entry fills open, all others close."""
+    execution = message.fill
+    if order.role != "entry":
+        code = {"stop": "exit.stop", "target": "exit.target"}.get(order.role, trade.closing or "exit.external")
+        return book_exit(trade, execution, code, message.at, state.taker_fee_pct), NOTHING
+    first = trade.opened_at is None
+    trade = book_entry(trade, execution, message.at, state.taker_fee_pct)
+    return trade, ((opened(message, trade, execution),) if first else NOTHING)
+
+
+def opened(message: Filled, trade: Trade, execution: Fill) -> TradeOpened:
+    """The first fill of an entry."""
+    return follow(
+        message,
+        TradeOpened,
+        trade.plan.trade_id,
+        trade_id=trade.plan.trade_id,
+        symbol=trade.plan.symbol,
+        side=trade.plan.side,
+        size=execution.size,
+        price=execution.price,
+    )
+
+
+def book_late(state: State, message: Filled, trade: Trade, order: Order) -> Answers:
+    """A fill of a trade that was over. If it leaves us holding something, the trade lives again, only to leave."""
+    execution = message.fill
+    text = f"{order.role} {order.client_order_id} filled {execution.size} after its trade was over"
+    said = (alert(message, "RECON_DIFF", "critical", execution.symbol, text),)
+    booked, more = book(state, message, update(trade, fill(order, execution.size, message.at)), order)
+    ended = tuple(known for known in state.memory.ended if known is not trade)
+    if booked.held <= 0 or execution.symbol in state.memory.trades:
+        return remember(state, ended=(*ended, booked)), (*said, *more)
+    booked = replace(leave(booked, "flatten.late_fill"), position=None, position_fresh=False)
+    return carry_on(remember(state, ended=ended), message, booked, (*said, *more))
+
+
+def book_foreign(state: State, message: Filled, trade: Trade) -> Answers:
+    """A fill in a symbol of ours by no order of this trade: a triggered stop's child, the kill switch, the exchange, a person."""
+    execution = message.fill
+    if execution.side == ENTRY_SIDE[trade.plan.side]:
+        trade = book_entry(trade, execution, message.at, state.taker_fee_pct)
+        text = f"{execution.side} {execution.size} at {execution.price} added to our position by no order of ours"
+        return carry_on(state, message, trade, (alert(message, "FOREIGN_FILL", "critical", execution.symbol, text),))
+    child = next(
+        (o for role in ("stop", "target") if (o := trade.newest(role)) is not None and o.state == "triggered"), None
+    )
+    if child is not None and not ids.is_ours(execution.client_order_id) and execution.fill_type not in FORCED_FILLS:
+        return book_ours(state, message, trade, child)
+    forced = execution.fill_type in FORCED_FILLS
+    if ids.is_ours(execution.client_order_id) and not forced:
+        # Ours and none of this trade's: the kill switch flattens with ids of its own. It has raised its own alert.
+        return carry_on(
+            state, message, book_exit(trade, execution, "exit.kill_switch", message.at, state.taker_fee_pct), ()
+        )
+    code = "exit.liquidated" if forced else "exit.external"
+    trade = book_exit(trade, execution, code, message.at, state.taker_fee_pct)
+    text = (
+        f"{execution.fill_type} {execution.side} {execution.size} at {execution.price} closed ours by no order of ours"
+    )
+    name = "LIQUIDATED" if forced else "FOREIGN_FILL"
+    return carry_on(state, message, trade, (alert(message, name, "critical", execution.symbol, text),))
+
+
+def on_position(state: State, message: PositionChanged) -> Answers:
+    """The exchange's word on what is held. Without a trade of ours it is nobody's here: said, and left alone."""
+    return told_position(state, message, message.position.symbol, message.position.size, message.at)
+
+
+def told_position(state: State, message: Message, symbol: str, size: Decimal, as_of: int) -> Answers:
+    """Take in a signed position as of a moment."""
+    trade = state.memory.trades.get(symbol)
+    if trade is None:
+        if size == 0:
+            return state, NOTHING
+        text = f"{size} held and no trade of ours; not managed here"
+        return state, (alert(message, "FOREIGN_POSITION", "critical", symbol, text),)
+    signed = size * SIGN[trade.plan.side]
+    if (trade.position, trade.position_fresh) == (signed, True):
+        return state, NOTHING
+    return carry_on(state, message, replace(trade, position=signed, position_fresh=True, position_at=as_of))

@@ -1,0 +1,167 @@
+"""The signal: one case, every rule, and an entry or a refusal with the whole verdict. Pure; the rules are in `rules`."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from actors.memory import remember
+from actors.risk.figures import daily_loss_pct, drawdown_pct, exposure
+from actors.risk.rules import Case, judge
+from actors.risk.sizing import Plan, plan
+from actors.risk.state import Answers, Entry, Pending, State, roll_day
+from protocol import codec, ids
+from protocol.messages.base import follow
+from protocol.messages.futures import EnterPosition, Instrument, MarkPrice, SignalRefused
+from protocol.messages.signal import Signal
+from protocol.units import DAY_US, Side, decimal, seconds_us
+
+REMEMBERED_SIGNALS: Final = 256
+PENDING_MARGIN_S: Final = 2
+"""After `process_before` the exchange refuses an entry; a reply may still be on its way for so long."""
+
+
+def on_signal(state: State, message: Signal) -> Answers:
+    """Judge a signal by every rule, then enter or refuse, and say why either way."""
+    state = roll_day(state, message.at)
+    case = build_case(state, message)
+    findings = judge(case)
+    reasons = tuple(code for code, finding in findings if finding.passed is False)
+    verdict = codec.encode(
+        Verdict(
+            signal_id=message.id,
+            approved=not reasons,
+            reasons=reasons,
+            rules=tuple(
+                RuleResult(code=code, passed=finding.passed, value=finding.value, threshold=finding.threshold)
+                for code, finding in findings
+            ),
+            plan=case.plan,
+        )
+    ).decode()
+    if not case.seen:
+        state = remember(state, signals=(*state.memory.signals, message.id)[-REMEMBERED_SIGNALS:])
+    if reasons or case.plan is None or case.symbol is None or case.mark is None:
+        symbol = case.symbol or message.symbol
+        refusal = follow(message, SignalRefused, signal_id=message.id, symbol=symbol, reasons=reasons, verdict=verdict)
+        return state, (refusal,)
+    return enter(state, case, verdict, planned=case.plan, symbol=case.symbol, mark=case.mark.mark)
+
+
+class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a verdict."""
+
+    code: str
+    passed: bool | None
+    value: Any
+    threshold: Any
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The journal form of a decision: every rule with what it measured, also when it passed."""
+
+    signal_id: str
+    approved: bool
+    reasons: tuple[str, ...]
+    rules: tuple[RuleResult, ...]
+    plan: Plan | None
+
+
+def build_case(state: State, signal: Signal) -> Case:
+    """Gather what is known for one signal."""
+    memory = state.memory
+    symbol = state.settings.futures_of.get(signal.symbol)
+    mark = state.marks.get(symbol) if symbol else None
+    instrument = state.instruments.get(symbol) if symbol else None
+    stop_pct = decimal(signal.stop_pct)
+    day_ago = signal.at - DAY_US
+    return Case(
+        at=signal.at,
+        settings=state.settings,
+        signal=signal,
+        stop_pct=stop_pct,
+        take_profit_pct=decimal(signal.take_profit_pct),
+        seen=signal.id in memory.signals,
+        symbol=symbol,
+        instrument=instrument,
+        mark=mark,
+        spot=state.spots.get(signal.symbol),
+        account=state.account,
+        plan=sized(state, signal.side, stop_pct, mark, instrument),
+        exposure=exposure(state, signal.at),
+        daily_loss_hit=memory.daily_loss_hit,
+        daily_loss_pct=daily_loss_pct(state),
+        drawdown_pct=drawdown_pct(state),
+        cooldown_until=memory.cooldown_until,
+        entries_today=sum(
+            entry.symbol == symbol and entry.side == signal.side and entry.at > day_ago for entry in memory.entries
+        ),
+        max_hold_bars=state.max_hold_bars,
+        drifted_at=state.drifts.get(symbol) if symbol else None,
+    )
+
+
+def sized(
+    state: State, side: Side, stop_pct: Decimal, mark: MarkPrice | None, instrument: Instrument | None
+) -> Plan | None:
+    """The entry as it would be sent, None while anything it is computed from is unknown or absurd."""
+    if mark is None or instrument is None or instrument.inverse or state.account is None:
+        return None
+    if not (stop_pct.is_finite() and 0 < stop_pct < 1 and state.account.equity_usd > 0):
+        return None
+    risk = state.settings.risk
+    return plan(
+        side=side,
+        stop_pct=stop_pct,
+        mark=mark.mark,
+        equity_usd=state.account.equity_usd,
+        risk_pct=risk.risk_pct,
+        taker_fee_pct=risk.taker_fee_pct,
+        instrument=instrument,
+    )
+
+
+def enter(state: State, case: Case, verdict: str, *, planned: Plan, symbol: str, mark: Decimal) -> Answers:
+    """Approve: the entry counts as exposure from now on. A book left over from a position that is gone is dropped."""
+    signal = case.signal
+    window_s = state.settings.execution.process_before_s + PENDING_MARGIN_S
+    pending = Pending(
+        signal_id=signal.id,
+        client_order_id=ids.client_order_id(signal.id, "entry"),
+        symbol=symbol,
+        side=signal.side,
+        size=planned.size,
+        notional_usd=planned.notional_usd,
+        initial_margin_usd=planned.initial_margin_usd,
+        maintenance_margin_usd=planned.maintenance_margin_usd,
+        expires=signal.at + seconds_us(window_s),
+    )
+    entry = Entry(signal_id=signal.id, symbol=symbol, side=signal.side, at=signal.at)
+    state = remember(
+        state,
+        pending=(*(p for p in state.memory.pending if p.unknown or signal.at <= p.expires), pending),
+        entries=(*(e for e in state.memory.entries if e.at > signal.at - DAY_US), entry),
+        book={held: holding for held, holding in state.memory.book.items() if held != symbol},
+    )
+    order = follow(
+        signal,
+        EnterPosition,
+        signal_id=signal.id,
+        symbol=symbol,
+        spot_symbol=signal.symbol,
+        timeframe=signal.timeframe,
+        side=signal.side,
+        size=planned.size,
+        stop_pct=case.stop_pct,
+        take_profit_pct=case.take_profit_pct,
+        spot_entry=decimal(signal.entry),
+        mark=mark,
+        leverage=planned.leverage,
+        valid_until=signal.valid_until,
+        exit_on_choch=state.exit_on_choch,
+        max_hold_bars=state.max_hold_bars,
+        verdict=verdict,
+    )
+    return state, (order,)

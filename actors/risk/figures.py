@@ -1,0 +1,69 @@
+"""Loss, exposure and leverage, computed from what risk knows. Pure; compares nothing with a limit."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from actors.risk.rules import Exposure
+from actors.risk.sizing import HUNDRED
+from actors.risk.state import ZERO, State
+
+
+def lost_pct(equity: Decimal, of: Decimal | None) -> Decimal | None:
+    """How far `equity` is below `of`, in percent; None when there is nothing to compare with."""
+    return None if of is None or of <= 0 else max(ZERO, (of - equity) / of * HUNDRED)
+
+
+def daily_loss_pct(state: State) -> Decimal | None:
+    """Of equity at 00:00 UTC."""
+    return lost_pct(state.account.equity_usd, state.memory.day_equity_usd) if state.account else None
+
+
+def drawdown_pct(state: State) -> Decimal | None:
+    """From the highest equity seen."""
+    return lost_pct(state.account.equity_usd, state.memory.peak_equity_usd) if state.account else None
+
+
+def held_size(state: State, symbol: str) -> Decimal:
+    """Contracts held (unsigned): the exchange's word, and a fill it has not answered yet if that makes it more."""
+    held = state.positions.get(symbol)
+    told = abs(held.position.size) if held else ZERO
+    holding = state.memory.book.get(symbol)
+    if holding is None or (held is not None and held.at > holding.at):
+        return told
+    return max(told, abs(holding.size))
+
+
+def held_notional_usd(state: State, symbol: str) -> Decimal:
+    """At the mark; without one, at what was paid."""
+    size = held_size(state, symbol)
+    instrument, mark, held = state.instruments.get(symbol), state.marks.get(symbol), state.positions.get(symbol)
+    price = mark.mark if mark else held.position.entry_price if held else ZERO
+    return size * price * (instrument.contract_size if instrument else Decimal(1))
+
+
+def held_symbols(state: State) -> tuple[str, ...]:
+    """Symbols with anything in them, in order."""
+    known = sorted({*state.positions, *state.memory.book})
+    return tuple(symbol for symbol in known if held_size(state, symbol) > 0)
+
+
+def exposure(state: State, at: int) -> Exposure:
+    """Held and pending together. Pending that is out of time and not unknown no longer counts."""
+    held = held_symbols(state)
+    pending = [entry for entry in state.memory.pending if entry.unknown or at <= entry.expires]
+    return Exposure(
+        held=held,
+        pending=tuple(entry.symbol for entry in pending),
+        notional_usd=sum((held_notional_usd(state, symbol) for symbol in held), ZERO)
+        + sum((entry.notional_usd for entry in pending), ZERO),
+        pending_margin_usd=sum((entry.initial_margin_usd for entry in pending), ZERO),
+        pending_maintenance_usd=sum((entry.maintenance_margin_usd for entry in pending), ZERO),
+    )
+
+
+def total_leverage(state: State, at: int) -> Decimal | None:
+    """Notional of everything held and pending / equity; None when equity is unknown or gone."""
+    if state.account is None or state.account.equity_usd <= 0:
+        return None
+    return exposure(state, at).notional_usd / state.account.equity_usd

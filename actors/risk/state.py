@@ -1,0 +1,107 @@
+"""What risk knows, and what of it survives a crash. Pure data; decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final, Literal
+
+import msgspec
+
+from actors.memory import recalled, remember
+from actors.risk import book as books
+from config.settings import Settings
+from protocol.messages.base import Message
+from protocol.messages.futures import Account, Instrument, MarkPrice, Position
+from protocol.messages.spot import SpotPrice
+from protocol.units import Side, day_start_us
+
+ZERO: Final = Decimal(0)
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """An approved entry that may still fill: exposure until it is filled, refused, or out of time. `unknown` never times out."""
+
+    signal_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    size: Decimal
+    notional_usd: Decimal
+    initial_margin_usd: Decimal
+    maintenance_margin_usd: Decimal
+    expires: int
+    unknown: bool = False
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry that was approved."""
+
+    signal_id: str
+    symbol: str
+    side: Side
+    at: int
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """What must survive a crash. `day` is 00:00 UTC of the day `day_equity_usd` belongs to; None: not known."""
+
+    day: int = 0
+    day_equity_usd: Decimal | None = None
+    daily_loss_hit: bool = False
+    peak_equity_usd: Decimal | None = None
+    losing_streak: int = 0
+    cooldown_until: int = 0
+    signals: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    fills: tuple[str, ...] = ()
+    book: dict[str, books.Holding] = {}
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A position as last told, and when."""
+
+    position: Position
+    at: int
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything risk knows. Mappings are replaced, never changed in place. `halts`: what was last said under each key."""
+
+    settings: Settings
+    exit_on_choch: Literal["exec", "4h", "off"]
+    max_hold_bars: int
+    memory: Memory
+    restarted: bool = False
+    instruments: dict[str, Instrument] = {}
+    marks: dict[str, MarkPrice] = {}
+    spots: dict[str, SpotPrice] = {}
+    positions: dict[str, Held] = {}
+    account: Account | None = None
+    drifts: dict[str, int] = {}
+    halts: dict[str, bool] = {}
+
+
+Answers = tuple[State, Sequence[Message]]
+NONE: Final[Sequence[Message]] = ()
+
+
+def initial(settings: Settings, memory: bytes | None) -> State:
+    """The state of a new life, with what an earlier one kept. Raises msgspec.DecodeError on foreign bytes."""
+    params = settings.strategy.model_dump()
+    return State(
+        settings=settings,
+        exit_on_choch=params.get("exit_on_choch", "4h"),
+        max_hold_bars=params.get("max_hold_bars", 0),
+        memory=recalled(Memory, memory),
+    )
+
+
+def roll_day(state: State, at: int) -> State:
+    """Begin a new UTC day with the equity last known. A clock that steps back begins nothing."""
+    day = day_start_us(at)
+    if day <= state.memory.day:
+        return state
+    equity = state.account.equity_usd if state.account else None
+    return remember(state, day=day, day_equity_usd=equity, daily_loss_hit=False)

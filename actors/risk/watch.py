@@ -1,0 +1,75 @@
+"""Looks at every guard whenever a fact changed, and says what took hold or let go. Pure; the guards are in `guards`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from actors.risk.figures import daily_loss_pct, drawdown_pct, total_leverage
+from actors.risk.guards import ACCOUNT_GUARDS, SYMBOL_GUARDS, Guard, View, liquidation_distance_pct
+from actors.risk.state import NONE, Answers, State
+from protocol.messages.base import Message, follow
+from protocol.messages.control import Alert, HaltEntries, KillRequested, ResumeEntries
+from protocol.messages.futures import Position
+
+
+def kill_near_liquidation(state: State, cause: Message, position: Position) -> Sequence[Message]:
+    """Under half the buffer the stop has failed its purpose: reduce, not only alert (fault-catalogue 47)."""
+    distance = liquidation_distance_pct(state.marks.get(position.symbol), position)
+    if distance is None or distance >= state.settings.risk.liquidation_buffer_pct / 2:
+        return NONE
+    reason = f"LIQ_NEAR: {position.symbol} is {distance:.2f} % from liquidation"
+    return (follow(cause, KillRequested, position.symbol, reason=reason, by="risk"),)
+
+
+def watch_account(state: State, cause: Message) -> Answers:
+    """Look at every guard of the account."""
+    return watch(state, cause, ACCOUNT_GUARDS, view(state, cause.at), "")
+
+
+def watch_symbol(state: State, cause: Message, symbol: str) -> Answers:
+    """Look at every guard of a symbol."""
+    spot_symbol = state.settings.spot_of.get(symbol)
+    held = state.positions.get(symbol)
+    seen = msgspec.structs.replace(
+        view(state, cause.at),
+        mark=state.marks.get(symbol),
+        spot=state.spots.get(spot_symbol) if spot_symbol else None,
+        position=held.position if held else None,
+    )
+    return watch(state, cause, SYMBOL_GUARDS, seen, f":{symbol}")
+
+
+def view(state: State, at: int) -> View:
+    """What guards may look at."""
+    return View(
+        at=at,
+        settings=state.settings,
+        daily_loss_hit=state.memory.daily_loss_hit,
+        daily_loss_pct=daily_loss_pct(state),
+        drawdown_pct=drawdown_pct(state),
+        cooldown_until=state.memory.cooldown_until,
+        leverage=total_leverage(state, at),
+    )
+
+
+def watch(state: State, cause: Message, guards: Sequence[Guard], seen: View, suffix: str) -> Answers:
+    """Say what changed: a halt and an alert when a guard takes hold, a resume when it lets go."""
+    said: list[Message] = []
+    halts = state.halts
+    for guard in guards:
+        key = guard.key + suffix
+        # In a first life nothing was ever said; after a restart even "all clear" must be said once.
+        last = halts.get(key, None if state.restarted else False)
+        reading = guard.look(seen, bool(last))
+        if reading is None or reading.breached == last:
+            continue
+        halts = {**halts, key: reading.breached}
+        if reading.breached:
+            said.append(follow(cause, HaltEntries, key, key=key, reason=reading.text))
+            text = f"{key}: {reading.text}"
+            said.append(follow(cause, Alert, key, code=guard.code, severity=guard.severity, text=text))
+        else:
+            said.append(follow(cause, ResumeEntries, key, key=key))
+    return (state if halts is state.halts else msgspec.structs.replace(state, halts=halts)), said

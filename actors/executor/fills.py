@@ -14,12 +14,12 @@ from actors.executor.trade import Trade, book_entry, book_exit, update
 from actors.executor.wishes import alert, leave
 from actors.memory import remember
 from protocol import ids
+from protocol.forced import FORCED_FILLS
 from protocol.messages.base import Message, follow
 from protocol.messages.futures import Fill, Filled, PositionChanged, TradeOpened
 from protocol.units import ENTRY_SIDE, SIGN
 
 REMEMBERED_FILLS: Final = 512
-FORCED_FILLS: Final = ("liquidation", "assignor", "assignee", "unwindBankrupt", "unwindCounterparty")
 
 
 def on_filled(state: State, message: Filled) -> Answers:

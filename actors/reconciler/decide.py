@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from actors.reconciler.judge import ADVICE, CODES, Finding, describe, foreign_orders, positions_differ, unprotected
 from config.settings import Settings
+from protocol.forced import FORCED_FILLS
 from protocol.ids import is_ours
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, Drift, Reconciled, Started, WakeAt, Woken
@@ -37,15 +38,6 @@ ABSENT_ENOUGH: Final = 2
 STUCK_AFTER: Final = 3
 MISSED_MOST: Final = 3
 GONE_KEPT: Final = 512
-
-FORCED: Final[dict[str, str]] = {
-    "liquidation": "LIQUIDATED",
-    "unwindBankrupt": "DELEVERAGED",
-    "unwindCounterparty": "DELEVERAGED",
-    "assignor": "ASSIGNED",
-    "assignee": "ASSIGNED",
-}
-"""Fill types that no order of ours asked for, and their alerts."""
 
 
 class Resting(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,8 +139,8 @@ def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
     state = _touch(state, fill.symbol, cause.at)
     soon = _wake(cause, "soon", SOON_US)
     name = fill.client_order_id or state.names.get(fill.order_id)
-    if fill.fill_type in FORCED or not is_ours(name):
-        code = FORCED.get(fill.fill_type, "FOREIGN_FILL")
+    if fill.fill_type in FORCED_FILLS or not is_ours(name):
+        code = FORCED_FILLS.get(fill.fill_type, "FOREIGN_FILL")
         text = f"{fill.symbol}: {fill.side} {fill.size} at {fill.price}, {fill.fill_type}, not asked for by this system"
         return state, [follow(cause, Alert, code=code, severity="critical", text=text), soon]
     signed = fill.size if fill.side == "buy" else -fill.size

@@ -11,20 +11,13 @@ from actors.memory import remember
 from actors.risk import book as books
 from actors.risk.state import NONE, Answers, Pending, State
 from actors.risk.watch import watch_account
+from protocol.forced import FORCED_FILLS
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, KillRequested, WakeAt
 from protocol.messages.futures import EntryBlocked, Filled, OrderGone, OrderRejected, OrderUnknown
 from protocol.units import HOUR_US
 
 REMEMBERED_FILLS: Final = 256
-FORCED: Final = {
-    "liquidation": "LIQUIDATED",
-    "assignor": "LIQUIDATED",
-    "assignee": "ASSIGNED",
-    "unwindBankrupt": "LIQUIDATED",
-    "unwindCounterparty": "DELEVERAGED",
-}
-"""Fill types that are the exchange's doing. Each latches the kill switch (fault-catalogue 41, 42)."""
 
 
 def on_refused(state: State, message: OrderRejected | EntryBlocked) -> Answers:
@@ -79,7 +72,7 @@ def on_filled(state: State, message: Filled) -> Answers:
         state = count_result(state, result, message.at)
         if message.at < state.memory.cooldown_until:
             said.append(follow(message, WakeAt, "cooldown", key="cooldown", due=state.memory.cooldown_until))
-    code = FORCED.get(fill.fill_type)
+    code = FORCED_FILLS.get(fill.fill_type)
     if code is not None:
         text = f"{code}: {fill.fill_type} of {fill.size} {fill.symbol} at {fill.price}, fill {fill.fill_id}"
         said.append(follow(message, Alert, code, code=code, severity="critical", text=text))

@@ -18,6 +18,7 @@ from actors.risk.rules import RULES
 from actors.risk.state import State, initial
 from config.settings import Settings
 from protocol import codec, ids
+from protocol.forced import FORCED_FILLS
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, Drift, HaltEntries, KillRequested, ResumeEntries, Started, WakeAt, Woken
 from protocol.messages.futures import (
@@ -497,7 +498,7 @@ def test_a_near_liquidation_halts_and_a_very_near_one_kills() -> None:
     assert [m.key for m in only(ResumeEntries, said)] == [f"risk.liquidation:{XBT}"]
 
 
-@pytest.mark.parametrize(("fill_type", "code"), decide.FORCED.items())
+@pytest.mark.parametrize(("fill_type", "code"), FORCED_FILLS.items())
 def test_what_the_exchange_did_to_us_latches_the_kill_switch(fill_type: str, code: str) -> None:
     """A liquidation, an assignment or a deleverage is never business as usual."""
     _, said = run((*READY, fill("f", "sell", "1", "40000", fill_type=fill_type)))

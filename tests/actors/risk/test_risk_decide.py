@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from actors.memory import durable, remembered
 from actors.risk import decide
+from actors.risk.figures import exposure
 from actors.risk.rules import RULES
 from actors.risk.state import State, initial
 from config.settings import Settings
@@ -268,7 +269,7 @@ def test_a_stopped_trade_costs_no_more_than_the_risk(equity: D, stop_pct: float,
 
 
 def pending_symbols(state: State, at: int) -> tuple[str, ...]:
-    return decide.exposure(state, at).pending
+    return exposure(state, at).pending
 
 
 ENTRY_ID = ids.client_order_id("s1", "entry")
@@ -322,13 +323,13 @@ def test_answers_about_edits_say_nothing_about_an_entry(kind: type[Message]) -> 
 def test_a_part_fill_leaves_the_rest_pending() -> None:
     """Held and pending together stay what was approved."""
     state, _ = run((*READY, signal()))
-    before = decide.exposure(state, NOON).notional_usd
+    before = exposure(state, NOON).notional_usd
     state, _ = run([fill("f", "buy", "0.1761", "50000", client_order_id=ENTRY_ID)], state)
 
     assert state.memory.pending[0].size == D("0.3")
     assert decide.held_size(state, XBT) == D("0.1761")
     # A fill before any word of a position is held at the mark.
-    assert decide.exposure(state, NOON).notional_usd == before
+    assert exposure(state, NOON).notional_usd == before
 
 
 def test_the_exchanges_newer_word_on_a_position_beats_the_book() -> None:
@@ -359,7 +360,7 @@ def test_a_held_symbol_without_a_mark_is_held_at_its_entry_price() -> None:
     """Unknown is not zero."""
     state, _ = run((*READY, position("2", symbol=ETH)))
 
-    assert decide.exposure(state, NOON).notional_usd == D(100_000)
+    assert exposure(state, NOON).notional_usd == D(100_000)
 
 
 def test_throttled_entries_are_free_again_after_a_day() -> None:

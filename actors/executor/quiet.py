@@ -12,10 +12,11 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from actors.executor.decide import State
-from actors.executor.duties import Desk, next_look, perform
+from actors.executor.duties import next_look, perform
 from actors.executor.exits import Plan, Policy, Trail
+from actors.executor.state import State
 from actors.executor.trade import Trade
+from actors.executor.wishes import Desk
 from protocol.units import SIGN, TIMEFRAME_MS
 
 NEAR: Final = 1e-9

@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from actors.risk.decide import State
 from actors.risk.guards import LET_GO
 from actors.risk.sizing import HUNDRED
+from actors.risk.state import State
 
 ONE: Final = Decimal(1)
 

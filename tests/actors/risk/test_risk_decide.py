@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from actors.memory import durable, remembered
 from actors.risk import decide
-from actors.risk.figures import exposure
+from actors.risk.figures import exposure, held_size, held_symbols
 from actors.risk.rules import RULES
 from actors.risk.state import State, initial
 from config.settings import Settings
@@ -327,7 +327,7 @@ def test_a_part_fill_leaves_the_rest_pending() -> None:
     state, _ = run([fill("f", "buy", "0.1761", "50000", client_order_id=ENTRY_ID)], state)
 
     assert state.memory.pending[0].size == D("0.3")
-    assert decide.held_size(state, XBT) == D("0.1761")
+    assert held_size(state, XBT) == D("0.1761")
     # A fill before any word of a position is held at the mark.
     assert exposure(state, NOON).notional_usd == before
 
@@ -336,7 +336,7 @@ def test_the_exchanges_newer_word_on_a_position_beats_the_book() -> None:
     """Fills explain a position, they do not overrule it."""
     state, _ = run((*READY, fill("f", "buy", "1", "50000"), position("0", NOON + 1)))
 
-    assert decide.held_symbols(state) == ()
+    assert held_symbols(state) == ()
 
 
 def test_a_snapshot_is_the_whole_truth() -> None:
@@ -344,7 +344,7 @@ def test_a_snapshot_is_the_whole_truth() -> None:
     truth = from_edge(ExchangeSnapshot, NOON + 2, began_at=NOON + 1, orders=(), positions=(), account=account().account)
     state, _ = run((*READY, fill("f", "buy", "1", "50000"), position("1"), truth))
 
-    assert decide.held_symbols(state) == ()
+    assert held_symbols(state) == ()
     assert state.memory.book == {}
 
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from protocol.messages.base import Message
-from protocol.messages.futures import EnterPosition, Filled, Protected, TradeClosed
+from protocol.messages.futures import EnterPosition, Fill, Filled, Protected, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import HOUR_US, SIGN, Side
 from sim.stage import FIRST_SLOT_US
@@ -72,8 +72,13 @@ class TradeAccount(msgspec.Struct, frozen=True, kw_only=True):
     fills: tuple[Execution, ...]
 
 
-def accounts(messages: Iterable[Message], tape: Tape, spot_of: dict[str, str]) -> list[TradeAccount]:
-    """All trades in the order in which they closed, those still open last. `spot_of`: futures symbol -> spot symbol."""
+def accounts(
+    messages: Iterable[Message], tape: Tape, spot_of: dict[str, str], taker_fee_pct: Decimal
+) -> list[TradeAccount]:
+    """All trades in the order in which they closed, those still open last. `spot_of`: futures symbol -> spot symbol.
+
+    `taker_fee_pct` stands for a fee that was not told with a fill of a trade that is still open.
+    """
     signals: dict[str, Signal] = {}
     entries: dict[str, EnterPosition] = {}
     protections: dict[str, Protected] = {}
@@ -93,12 +98,12 @@ def accounts(messages: Iterable[Message], tape: Tape, spot_of: dict[str, str]) -
                 told = _Told(
                     entries[message.symbol], signals[message.trade_id], protections.get(message.trade_id), message
                 )
-                found.append(_account(told, fills.pop(message.symbol, []), tape, spot_of))
+                found.append(_account(told, fills.pop(message.symbol, []), tape, spot_of, taker_fee_pct))
     for symbol, open_fills in fills.items():
         entry = entries[symbol]
         if entry.signal_id in signals:
             told = _Told(entry, signals[entry.signal_id], protections.get(entry.signal_id), None)
-            found.append(_account(told, open_fills, tape, spot_of))
+            found.append(_account(told, open_fills, tape, spot_of, taker_fee_pct))
     return found
 
 
@@ -111,7 +116,9 @@ class _Told(msgspec.Struct, frozen=True):
     closed: TradeClosed | None
 
 
-def _account(told: _Told, fills: Sequence[tuple[int, Filled]], tape: Tape, spot_of: dict[str, str]) -> TradeAccount:
+def _account(
+    told: _Told, fills: Sequence[tuple[int, Filled]], tape: Tape, spot_of: dict[str, str], taker_fee_pct: Decimal
+) -> TradeAccount:
     entry, closed, protected = told.entry, told.closed, told.protected
     symbol, d = entry.symbol, SIGN[entry.side]
     done = tuple(
@@ -129,12 +136,12 @@ def _account(told: _Told, fills: Sequence[tuple[int, Filled]], tape: Tape, spot_
     end = tape.end_us if closed is None else closed.at
     opened_at = done[0].at if done else end
     last_mark = tape.tick(symbol, end).mark
-    fees = sum((said.fill.fee_usd or ZERO for _, said in fills), ZERO) if closed is None else closed.fees_usd
-    if closed is None:
+    if closed is not None:
+        fees, pnl = closed.fees_usd, closed.pnl_usd
+    else:
+        fees = sum((_fee(said.fill, taker_fee_pct) for _, said in fills), ZERO)
         held = sum((one.size for one in done), ZERO)
         pnl = held * last_mark - sum((one.size * one.price for one in done), ZERO) - fees
-    else:
-        pnl = closed.pnl_usd
     slippage = sum((one.slippage_usd for one in done), ZERO)
     funding = _funding(symbol, done, end, tape)
     risk = abs(entry_price - protected.stop_price) * size if protected is not None else None
@@ -171,6 +178,10 @@ def _account(told: _Told, fills: Sequence[tuple[int, Filled]], tape: Tape, spot_
     )
 
 
+def _fee(fill: Fill, taker_fee_pct: Decimal) -> Decimal:
+    return fill.size * fill.price * taker_fee_pct / 100 if fill.fee_usd is None else fill.fee_usd
+
+
 def _funding(symbol: str, fills: Sequence[Execution], end: int, tape: Tape) -> Decimal:
     """What the position paid (above zero) hour by hour, at the rate the exchange fixes at each hour's first tick."""
     paid, held = ZERO, ZERO
@@ -188,7 +199,7 @@ def _funding(symbol: str, fills: Sequence[Execution], end: int, tape: Tape) -> D
 
 def _rate_usd(symbol: str, hour: int, tape: Tape) -> Decimal:
     """USD a contract pays in the hour: the relative rate within the contract's cap, times the index."""
-    tick = tape.tick(symbol, hour)
+    tick = tape.tick(symbol, hour + FIRST_SLOT_US)  # the interval that ended with the hour is over
     cap = next(one for one in tape.instruments if one.symbol == symbol).max_relative_funding_rate
     return max(-cap, min(cap, tick.funding_rate)) * tick.index
 

@@ -114,6 +114,7 @@ def _lay_out(figure: go.Figure, view: View, frame: Frame) -> None:
             "range": [frame.y0, frame.y1],
             "domain": [0.16, 1] if view.has_volume else [0, 1],
             "tickformat": _price_format(frame.y1),
+            "hoverformat": ",.2f" if frame.y1 >= 10 else ".6g",
         },
     )
     if view.has_volume:
@@ -140,20 +141,12 @@ def at(time_ms: int) -> str:
 
 
 def _candles(c: Candles, half: int) -> go.Candlestick:
-    columns = (c.time, c.open, c.high, c.low, c.close, c.volume, c.synthetic)
-    texts = [
-        f"{at(t)}<br>open {price(o)}  high {price(h)}<br>low {price(low)}  close {price(close)}  ({close / o - 1:+.2%})"
-        f"<br>volume {v:,.4g}" + "<br>no trades: filled in" * synthetic
-        for t, o, h, low, close, v, synthetic in zip(*(column.tolist() for column in columns), strict=True)
-    ]
     return go.Candlestick(
         x=(c.time + half).tolist(),
         open=c.open.tolist(),
         high=c.high.tolist(),
         low=c.low.tolist(),
         close=c.close.tolist(),
-        hovertext=texts,
-        hoverinfo="text",
         name="candles",
         showlegend=False,
         increasing={"line": {"color": RISE, "width": 1}, "fillcolor": RISE},

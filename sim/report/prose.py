@@ -1,0 +1,54 @@
+"""What a report says in words: how each figure is defined, and what the run assumed. Pure; knows no page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sim.report.bootstrap import BLOCK_DAYS
+
+DEFINITIONS: Final = {
+    "days": "Between the first and the last equity point.",
+    "start_equity_usd": "Equity at the first point.",
+    "end_equity_usd": "Equity at the last point, open positions at their marks, accrued funding included.",
+    "net_usd": "End equity less start equity.",
+    "return_pct": "Net / start equity.",
+    "cagr_pct": "Growth a year, compounded over 365 days; none for spans under 30 days.",
+    "trade_count": "Closed trades; the ratios below are of these.",
+    "pnl_usd": "Sum over closed trades, after fees, before funding.",
+    "fees_usd": "Paid to the exchange, open trades included.",
+    "funding_usd": "Paid (below zero: received), realised by the last full hour.",
+    "win_rate_pct": "Trades with a profit after fees, of all closed trades.",
+    "profit_factor": "Sum of profits / sum of losses, after fees; none without a loss.",
+    "expectancy_usd": "Mean result of a closed trade, after fees.",
+    "expectancy_r": "Mean result in R after fees; R is what the trade loses at its first stop, before costs.",
+    "max_drawdown_pct": "Deepest fall of equity below its highest point so far, of that point; equity is read each 15 minutes.",
+    "max_drawdown_usd": "Deepest such fall in money; not always the same one.",
+    "sharpe": "Mean / standard deviation (n - 1) of daily returns x root of 365; riskless rate 0, days end at 00:00 UTC.",
+    "sortino": "The same over the downside deviation: root of the mean square of daily losses, gains counted as 0.",
+    "exposure_pct": "Share of the time with at least one position open.",
+    "leverage_max_x": "Highest notional / equity at a 15m boundary.",
+    "liquidation_distance_min_pct": "Least distance all marks together had to move against what was held until liquidation.",
+}
+"""Every figure of the metrics table, in its order."""
+
+
+def assumed_text(document: Mapping[str, Any]) -> str:
+    """One plain paragraph."""
+    a, filled = document["assumed"], document["filled"]
+    gaps = [f"{symbol} {span}" for symbol, spans in filled.items() for span in spans]
+    said = [
+        f"Entries and exits are market orders: every fill pays {a['taker_fee_pct']} % of its value as taker, half of a spread of "
+        f"{a['spread_pct']} % and {a['slippage_pct']} % slippage against the mark.",
+        f"Within a 15m candle the price goes {a['path']}; so of a stop and a target in one candle the stop mostly comes first.",
+        f"Basis between futures and spot: {a['basis']}. Funding: {a['funding']}.",
+        *(f"{name.capitalize()}: {text}." for name, text in a.items() if name not in NAMED),
+        "Candles the source lacks are flat, without entries: " + ("; ".join(gaps) if gaps else "there were none") + ".",
+        f"Gross is what trades made at the marks of their fills; intervals resample trades, or days in blocks of {BLOCK_DAYS}.",
+        "Orders reach the exchange at once, its books are deep enough for them, and the exchange never fails.",
+    ]
+    return " ".join(said)
+
+
+NAMED: Final = ("taker_fee_pct", "spread_pct", "slippage_pct", "path", "basis", "funding")
+"""Assumptions that the paragraph has words of its own for."""

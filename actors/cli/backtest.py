@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json as json_text
 from collections.abc import Mapping
-from typing import Annotated
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,6 +15,7 @@ from rich.table import Table
 
 from actors.cli.errors import Exit, bad_input, stop
 from actors.cli.options import AsJson, ConfigFile, day_us, files_by_symbol, one_of, settings_for
+from actors.cli.research import wide_console
 from protocol.units import SECOND_US
 
 Files = Annotated[list[str] | None, typer.Option(metavar="SYMBOL=FILE")]
@@ -33,6 +36,9 @@ def backtest(
     end: Annotated[str | None, typer.Option("--end", help="Last day, UTC, included.")] = None,
     config: ConfigFile = None,
     driver: Annotated[str, typer.Option("--driver", help="loop: fast. trio: the shell of live trading.")] = "loop",
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="The whole report as one file; works offline.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Run one backtest and print its result. Without --data it runs on the seeded synthetic market."""
@@ -40,6 +46,8 @@ def backtest(
     first, last = day_us(start, "--start"), day_us(end, "--end")
     if first is not None and last is not None and last < first:
         raise stop(Exit.BAD_INPUT, f"error: --end {end} lies before --start {start}")
+    if report is not None and not report.parent.is_dir():
+        raise stop(Exit.BAD_INPUT, f"error: --report {report}: there is no folder {report.parent}")
     settings = settings_for("backtest", "paper", config)
     files = {
         name: files_by_symbol(name, pairs, settings)
@@ -60,6 +68,7 @@ def backtest(
             end_us=end_us,
             driver=driver,
             on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            report=report,
         )
     if json:
         typer.echo(json_text.dumps(result, default=str, allow_nan=False))
@@ -73,11 +82,54 @@ def _progress(json: bool) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=json or not console.is_terminal)
 
 
-def _print(result: Mapping[str, object]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+SHOWN = (
+    ("net_usd", "net, USD"), ("return_pct", "return, %"), ("cagr_pct", "a year, %"), ("max_drawdown_pct", "deepest drawdown, %"),
+    ("trade_count", "closed trades"), ("win_rate_pct", "win rate, %"), ("profit_factor", "profit factor"),
+    ("expectancy_r", "expectancy, R"), ("sharpe", "Sharpe"), ("sortino", "Sortino"), ("exposure_pct", "time in the market, %"),
+    ("leverage_max_x", "highest leverage, x"), ("candles", "15m candles"), ("run_s", "run, s"), ("digest", "digest"),
+)  # fmt: skip
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    """The figures a person looks for, costs split out, and what they were made of."""
+    console = wide_console()
     table = Table(box=None, show_header=False)
-    for name, value in result.items():
-        if isinstance(value, dict | list):
-            continue
-        table.add_row(name, "none" if value is None else f"{value:,.4f}" if isinstance(value, float) else str(value))
+    sure = result["confidence"]["intervals"]
+    for name, label in SHOWN:
+        between = sure.get(name)
+        chance = f"95 % between {between[0]:,.2f} and {between[1]:,.2f}" if between else ""
+        table.add_row(label, _number(result[name]), chance)
     console.print(table)
+    cuts = Table(box=None)
+    for name in (
+        "closed trades",
+        "trades",
+        "gross",
+        "slippage",
+        "fees",
+        "funding",
+        "net",
+        "win rate, %",
+        "expectancy, R",
+    ):
+        cuts.add_column(name, justify="left" if name == "closed trades" else "right")
+    groups = {
+        name: one for by in ("symbol", "side", "timeframe", "exit", "year") for name, one in result["by"][by].items()
+    }
+    for name, one in groups.items():
+        money = [_number(one[f"{key}_usd"]) for key in ("gross", "slippage", "fees", "funding", "net")]
+        cuts.add_row(name, str(one["trades"]), *money, _number(one["win_rate_pct"]), _number(one["expectancy_r"]))
+    if groups:
+        console.print()
+        console.print(cuts)
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, int):
+        return f"{value:,}"
+    try:
+        return f"{Decimal(str(value)):,.2f}"
+    except InvalidOperation:
+        return str(value)

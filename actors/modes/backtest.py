@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import trio
 
 from actors.door import Door
@@ -19,14 +18,12 @@ from actors.tree import CHILDREN, LEASES, ROUTES
 from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.control import Latch
-from protocol.messages.futures import TradeClosed
 from protocol.ports import LatchState
-from protocol.units import TIMEFRAME_MS
 from sim.clock import PacedClock, SimulatedClock, stopwatch
 from sim.direct import Direct
 from sim.files import BadPeriod, when
 from sim.loop import Result, run
-from sim.report.metrics import measure
+from sim.report.document import find
 from sim.stage import Stage
 from sim.tape import Tape
 
@@ -81,8 +78,12 @@ def run_backtest(
     end_us: int | None,
     driver: str,
     on_progress: Progress = lambda done, total: None,
+    report: Path | None = None,
 ) -> dict[str, Any]:
-    """The result as plain data. Without `data` the synthetic market is traded. Raises BadCandleFile, BadPeriod."""
+    """The result as plain data, and as an HTML file when `report` names one. Without `data` the synthetic market is traded.
+
+    Raises BadCandleFile, BadPeriod, and OSError when the report cannot be written.
+    """
     settings = for_history(settings, data)
     tape = (
         Tape.recorded(
@@ -98,7 +99,34 @@ def run_backtest(
     )
     watch = stopwatch()
     result = DRIVERS[driver](settings, tape, on_progress)
-    return summary(settings, tape, result) | {"run_s": round(watch(), 3)}
+    run_s = round(watch(), 3)
+    found = find(settings, tape, result, _sources(data, perp, funding))
+    if report is not None:
+        from sim.report.html import report as page
+
+        report.write_text(page(f"Backtest: {', '.join(tape.symbols)}", settings, tape, result, found), encoding="utf-8")
+    return found.document | {"run_s": run_s}
+
+
+def _sources(data: Files, perp: Files, funding: Files) -> dict[str, str]:
+    """Where basis and funding come from, in words."""
+    if not data:
+        return {
+            "basis": "stochastic, of the seeded synthetic market",
+            "funding": "hourly, of the seeded synthetic market",
+        }
+    real, paid = ([symbol for symbol in data if symbol in files] for files in (perp, funding))
+    rest, free = ([symbol for symbol in data if symbol not in files] for files in (perp, funding))
+    return {
+        "basis": "; ".join(
+            [f"historical, perpetual candles of {', '.join(real)}"] * bool(real)
+            + [f"none for {', '.join(rest)}"] * bool(rest)
+        ),
+        "funding": "; ".join(
+            [f"hourly, historical rates of {', '.join(paid)}"] * bool(paid)
+            + [f"none is paid on {', '.join(free)}"] * bool(free)
+        ),
+    }
 
 
 def _period(whole: Tape, settings: Settings, start_us: int | None, end_us: int | None) -> Tape:
@@ -189,32 +217,3 @@ def _world(
         jitter=lambda: 0.5,
         watch=watch,
     )
-
-
-def summary(settings: Settings, tape: Tape, result: Result) -> dict[str, Any]:
-    """What `--json` prints: the metrics by name, every trade, the digest, and what was assumed."""
-    books = result.books
-    trades = result.of(TradeClosed)
-    metrics = measure(
-        trades,
-        result.curve,
-        start_usd=books.start,
-        end_usd=result.equity_usd,
-        fees_usd=books.fees,
-        funding_usd=books.funding,
-    )
-    candles = len(settings.symbols) * (tape.end_us - tape.start_us) // (TIMEFRAME_MS["15m"] * 1000)
-    return {
-        **msgspec.to_builtins(metrics),
-        "trades": [msgspec.to_builtins(trade) for trade in trades],
-        "trade_count": len(trades),
-        "candles": candles,
-        "filled_spans": {symbol: len(spans) for symbol, spans in tape.filled.items()},
-        "assumed": {
-            "taker_fee_pct": str(settings.risk.taker_fee_pct),
-            "slippage_pct": str(settings.market.slippage_pct),
-            "spread_pct": str(settings.market.spread_pct),
-            "path": "open, extreme against the candle, other extreme, close; marks each second on it while anything is open",
-        },
-        "digest": result.digest(),
-    }

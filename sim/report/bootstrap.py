@@ -27,8 +27,8 @@ LEAST: Final = 10
 
 
 def intervals(
-    net_usd: Sequence[float],
-    net_r: Sequence[float],
+    pnl_usd: Sequence[float],
+    multiples_r: Sequence[float],
     daily: Sequence[float],
     *,
     seed: int = SEED,
@@ -37,10 +37,10 @@ def intervals(
 ) -> dict[str, Interval | None]:
     """Low and high end by figure; None where there is too little, or where a resample leaves a figure undefined.
 
-    `net_usd`, `net_r`: of each trade; `daily`: returns of consecutive days.
+    `pnl_usd`, `multiples_r`: of each trade; `daily`: returns of consecutive days.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
-    money, multiples, days = (np.asarray(values, np.float64) for values in (net_usd, net_r, daily))
+    money, multiples, days = (np.asarray(values, np.float64) for values in (pnl_usd, multiples_r, daily))
     tails = ((100 - level_pct) / 2, (100 + level_pct) / 2)
 
     def of(values: Floats, rows: NDArray[np.int64], figure: Callable[[Floats], Floats]) -> Interval | None:

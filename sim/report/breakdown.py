@@ -11,9 +11,11 @@ import msgspec
 
 from protocol.units import DAY_US, SECOND_US
 from sim.report.account import TradeAccount
-from sim.report.metrics import Equity
 
 ZERO: Final = Decimal(0)
+
+Points = Sequence[tuple[int, float]]
+"""(moment, equity in USD), in time order."""
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,9 +89,9 @@ def cut(trades: Sequence[TradeAccount]) -> dict[str, dict[str, Group]]:
     }
 
 
-def monthly_returns(equity: Equity) -> dict[str, float]:
+def monthly_returns(equity: Points) -> dict[str, float]:
     """Percent of equity gained in each month, from the last point of the month before (the first: from the start)."""
-    last: dict[str, tuple[int, Decimal]] = {}
+    last: dict[str, tuple[int, float]] = {}
     for at, usd in equity[1:]:
         last[month_of(at - 1)] = (at, usd)  # 00:00 of the first belongs to the month that ends there
     ends = list(last.items())
@@ -98,13 +100,11 @@ def monthly_returns(equity: Equity) -> dict[str, float]:
     first = equity[0][1]
     befores = [first, *(usd for _, (_, usd) in ends[:-1])]
     return {
-        month: float(usd / before - 1) * 100
-        for (month, (_, usd)), before in zip(ends, befores, strict=True)
-        if before > 0
+        month: (usd / before - 1) * 100 for (month, (_, usd)), before in zip(ends, befores, strict=True) if before > 0
     }
 
 
-def falls(equity: Equity) -> list[Fall]:
+def falls(equity: Points) -> list[Fall]:
     """All falls in time order."""
     found: list[Fall] = []
     if not equity:
@@ -122,11 +122,11 @@ def falls(equity: Equity) -> list[Fall]:
     return found
 
 
-def _fall(peak: tuple[int, Decimal], bottom: tuple[int, Decimal], recovered_at: int | None, until: int) -> Fall:
+def _fall(peak: tuple[int, float], bottom: tuple[int, float], recovered_at: int | None, until: int) -> Fall:
     return Fall(
         peak_at=peak[0],
         bottom_at=bottom[0],
         recovered_at=recovered_at,
-        depth_pct=float((peak[1] - bottom[1]) / peak[1]) * 100,
+        depth_pct=(peak[1] - bottom[1]) / peak[1] * 100,
         days=(until - peak[0]) / DAY_US,
     )

@@ -6,21 +6,21 @@ Times are microseconds UTC, money decimal text, ratios numbers. What cannot be k
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from config.settings import Settings
 from protocol.messages.futures import EnterPosition, EntryBlocked, SignalRefused, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import DAY_US, TIMEFRAME_MS
-from sim.engine.state import Books
+from sim.curve import Floats
 from sim.loop import Result
 from sim.report.account import TradeAccount, accounts
 from sim.report.bootstrap import BLOCK_DAYS, LEVEL_PCT, RESAMPLES, SEED, intervals
 from sim.report.breakdown import cut, falls, group, monthly_returns
-from sim.report.exposure import Exposure, exposure
 from sim.report.metrics import daily_returns, measure
 from sim.tape import Tape
 
@@ -30,28 +30,31 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
     document: dict[str, Any]
     trades: tuple[TradeAccount, ...]
-    exposure: Exposure
 
 
-def find(settings: Settings, tape: Tape, result: Result, books: Books) -> Findings:
-    """Everything that can be said of a run."""
+def find(settings: Settings, tape: Tape, result: Result, sources: Mapping[str, str]) -> Findings:
+    """Everything that can be said of a run. `sources`: where basis and funding come from, in words."""
     told: list[TradeClosed] = result.of(TradeClosed)
     trades = accounts(result.messages, tape, settings.spot_of, settings.risk.taker_fee_pct)
     closed = [trade for trade in trades if trade.closed_at is not None]
     still_open = [trade for trade in trades if trade.closed_at is None]
     metrics = measure(
         told,
-        result.equity,
-        fees_usd=books.fees_usd,
-        funding_usd=books.funding_usd,
+        result.curve,
+        start_usd=result.books.start,
+        end_usd=result.equity_usd,
+        fees_usd=result.books.fees,
+        funding_usd=result.books.funding,
         open_since_us=[trade.opened_at for trade in still_open],
     )
-    stakes = exposure(trades, result.equity, tape)
-    drops = falls(result.equity)
+    curve = result.curve
+    points = list(zip(curve.at_us.tolist(), curve.equity_usd.tolist(), strict=True))
+    drops = falls(points)
+    is_open = curve.notional_usd > 0
     sure = intervals(
-        [float(trade.net_usd) for trade in closed],
-        [trade.net_r for trade in closed if trade.net_r is not None],
-        daily_returns(result.equity),
+        [float(one.pnl_usd) for one in told],
+        [float(one.r_multiple) for one in told],
+        daily_returns(curve),
     )
     document = {
         **msgspec.to_builtins(metrics),
@@ -60,7 +63,7 @@ def find(settings: Settings, tape: Tape, result: Result, books: Books) -> Findin
         "trade_count": len(closed),
         "costs": msgspec.to_builtins(group(trades)),
         "by": msgspec.to_builtins(cut(trades)),
-        "monthly_returns_pct": monthly_returns(result.equity),
+        "monthly_returns_pct": monthly_returns(points),
         "drawdowns": {
             "deepest": msgspec.to_builtins(max(drops, key=lambda fall: fall.depth_pct, default=None)),
             "longest": msgspec.to_builtins(max(drops, key=lambda fall: fall.days, default=None)),
@@ -68,19 +71,27 @@ def find(settings: Settings, tape: Tape, result: Result, books: Books) -> Findin
         "confidence": {
             "level_pct": LEVEL_PCT, "resamples": RESAMPLES, "block_days": BLOCK_DAYS, "seed": SEED, "intervals": sure,
         },
-        "leverage_max_x": float(stakes.leverage_x.max()) if len(stakes.at) else None,
-        "liquidation_distance_min_pct": float(stakes.liquidation_pct.min()) if len(stakes.at) else None,
+        "leverage_max_x": _most(curve.notional_usd[is_open] / curve.equity_usd[is_open]),
+        "liquidation_distance_min_pct": _least(curve.liquidation_pct[is_open]),
         "decisions": _decisions(result),
-        "equity_daily": [(at, str(usd)) for at, usd in result.equity if at % DAY_US == 0],
+        "equity_daily": [(at, round(usd, 6)) for at, usd in points if at % DAY_US == 0],
         "candles": len(settings.symbols) * (tape.end_us - tape.start_us) // (TIMEFRAME_MS["15m"] * 1000),
         "filled_spans": {symbol: len(spans) for symbol, spans in tape.filled.items()},
         "filled": {symbol: [str(span) for span in spans] for symbol, spans in tape.filled.items()},
         "period": {"start": tape.start_us, "end": tape.end_us},
         "profile": settings.profile,
-        "assumed": assumptions(settings, tape),
+        "assumed": assumptions(settings) | dict(sources),
         "digest": result.digest(),
     }  # fmt: skip
-    return Findings(document=document, trades=tuple(trades), exposure=stakes)
+    return Findings(document=document, trades=tuple(trades))
+
+
+def _most(values: Floats) -> float | None:
+    return float(values.max()) if len(values) else None
+
+
+def _least(values: Floats) -> float | None:
+    return float(np.nanmin(values)) if not np.isnan(values).all() else None
 
 
 def _plain(trade: TradeAccount) -> dict[str, Any]:
@@ -107,15 +118,11 @@ def _decisions(result: Result) -> dict[str, Any]:
     }
 
 
-def assumptions(settings: Settings, tape: Tape) -> dict[str, str]:
+def assumptions(settings: Settings) -> dict[str, str]:
     """What the run took for granted, by name."""
-    has_basis = any(track.basis.any() for track in tape.tracks.values())
-    has_funding = any(track.funding_us for track in tape.tracks.values())
     return {
         "taker_fee_pct": str(settings.risk.taker_fee_pct),
         "slippage_pct": str(settings.market.slippage_pct),
         "spread_pct": str(settings.market.spread_pct),
         "path": "open, extreme against the candle, other extreme, close; marks each second on it while anything is open",
-        "basis": "from perpetual candles or the synthetic market" if has_basis else "none: futures trade at spot",
-        "funding": "hourly, from the rates given or the synthetic market" if has_funding else "none is paid",
     }

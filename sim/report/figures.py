@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import groupby
 from typing import Any, Final
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from protocol.units import HOUR_US
+from sim.curve import Curve
 from sim.report.account import TradeAccount
 from sim.report.chart import FALL, FONT, GRID, NEUTRAL, RISE, TEXT
-from sim.report.exposure import Exposure
-from sim.report.metrics import Equity
 
 ACCENT: Final = "#4278ff"
 BUCKET_US: Final = 4 * HOUR_US
@@ -41,9 +42,9 @@ def styled(figure: go.Figure, **layout: Any) -> go.Figure:
     return figure
 
 
-def equity_and_drawdown(equity: Equity) -> go.Figure:
+def equity_and_drawdown(curve: Curve) -> go.Figure:
     """Equity above, the fall below its highest point so far beneath."""
-    kept = _thinned(equity)
+    kept = _thinned(curve)
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.68, 0.32], vertical_spacing=0.04)
     x = [at / 1000 for at, _, _ in kept]
     line = {"color": ACCENT, "width": 1.6}
@@ -73,19 +74,16 @@ def equity_and_drawdown(equity: Equity) -> go.Figure:
     return styled(figure)
 
 
-def _thinned(equity: Equity) -> list[tuple[int, float, float]]:
+def _thinned(curve: Curve) -> list[tuple[int, float, float]]:
     """(moment, equity, fall below the peak so far in percent) of the points worth drawing."""
+    peaks = np.maximum.accumulate(curve.equity_usd)
+    falls = np.where(peaks > 0, (peaks - curve.equity_usd) / peaks * 100, 0.0)
+    rows = list(zip(curve.at_us.tolist(), curve.equity_usd.tolist(), falls.tolist(), strict=True))
     kept: list[tuple[int, float, float]] = []
-    peak = lowest = None
-    for place, (at, usd) in enumerate(equity):
-        peak = usd if peak is None else max(peak, usd)
-        point = (at, float(usd), float(100 * (peak - usd) / peak) if peak > 0 else 0.0)
-        lowest = point if lowest is None or point[2] > lowest[2] else lowest
-        is_last = place + 1 == len(equity) or equity[place + 1][0] // BUCKET_US != at // BUCKET_US
-        if is_last:
-            kept += [lowest] if lowest[0] != at else []
-            kept.append(point)
-            lowest = None
+    for _, span in groupby(rows, key=lambda row: row[0] // BUCKET_US):
+        *before, last = span
+        lowest = max([*before, last], key=lambda row: row[2])
+        kept += [last] if lowest == last else [lowest, last]
     return kept
 
 
@@ -193,16 +191,16 @@ def costs(document: Document) -> go.Figure:
     return styled(figure).update_layout(hovermode="closest", margin={"t": 28})
 
 
-def stakes(exposure: Exposure) -> go.Figure:
-    """Effective leverage, and how far all marks were from liquidation; gaps where nothing was open."""
+def stakes(curve: Curve) -> go.Figure:
+    """Effective leverage, and how far the nearest liquidation was; gaps where nothing was open."""
+    is_open = curve.notional_usd > 0
+    columns = (curve.at_us, curve.notional_usd / curve.equity_usd, curve.liquidation_pct)
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.06)
     x: list[float | None] = []
     leverage: list[float | None] = []
     distance: list[float | None] = []
     last = None
-    for at, lever, away in zip(
-        exposure.at.tolist(), exposure.leverage_x.tolist(), exposure.liquidation_pct.tolist(), strict=True
-    ):
+    for at, lever, away in zip(*(column[is_open].tolist() for column in columns), strict=True):
         if last is not None and at - last > HOUR_US:
             x.append(None)
             leverage.append(None)

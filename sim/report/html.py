@@ -73,12 +73,12 @@ def report(title: str, settings: Settings, tape: Tape, result: Result, findings:
     document = findings.document
     closed = [trade for trade in findings.trades if trade.closed_at is not None]
     drawn: dict[str, go.Figure] = {
-        "equity": f.equity_and_drawdown(result.equity),
+        "equity": f.equity_and_drawdown(result.curve),
         "months": f.months(document["monthly_returns_pct"]),
         "costs": f.costs(document),
         "multiples": f.multiples(closed),
         "excursions": f.excursions(closed),
-        "stakes": f.stakes(findings.exposure),
+        "stakes": f.stakes(result.curve),
         "refusals": f.refusals(document),
         "by-month": f.by_month(document),
     }
@@ -99,7 +99,7 @@ def report(title: str, settings: Settings, tape: Tape, result: Result, findings:
 <div><h2>Worst and best mark of each trade</h2>{place("excursions", "340px")}</div>
 <div><h2>Signals not taken {_decided(document)}</h2>{place("refusals", "340px")}</div>
 </div>
-<h2>Effective leverage, and the way to liquidation <small>all marks moving against us together</small></h2>{place("stakes", "340px")}
+<h2>Effective leverage, and the way to liquidation <small>of the nearest position, its mark moving alone</small></h2>{place("stakes", "340px")}
 <h2>By symbol, side, timeframe, exit, year <small>closed trades</small></h2>{_cuts(document)}
 <h2>Trades <small>click for the chart, click a heading to sort; ticks are UTC</small></h2>
 <div class="wide scroll">{_trades(document)}</div>

@@ -28,7 +28,7 @@ DEFINITIONS: Final = {
     "sortino": "The same over the downside deviation: root of the mean square of daily losses, gains counted as 0.",
     "exposure_pct": "Share of the time with at least one position open.",
     "leverage_max_x": "Highest notional / equity at a 15m boundary.",
-    "liquidation_distance_min_pct": "Least distance all marks together had to move against what was held until liquidation.",
+    "liquidation_distance_min_pct": "Least distance a mark, moving alone, had to go against its position until liquidation, percent of the mark.",
 }
 """Every figure of the metrics table, in its order."""
 

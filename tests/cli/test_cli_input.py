@@ -51,6 +51,7 @@ OPTIONS = {
     "pair": (["backtest", "--data", "BTC/USD"], "--data 'BTC/USD': write SYMBOL=FILE"),
     "symbol": (["backtest", "--data", "X/USD=x.csv"], "unknown symbol 'X/USD'"),
     "no file": (["backtest", "--data", "BTC/USD=none.csv"], "there is no file none.csv"),
+    "report": (["backtest", "--report", "none/r.html"], "--report none/r.html: there is no folder none"),
     "day": (["backtest", "--start", "2023-02-30"], "--start '2023-02-30'"),
     "backwards": (["backtest", "--start", "2024-01-02", "--end", "2024-01-01"], "--end 2024-01-01"),
     "timeframe": (["analyze", "--data", "x.csv", "--tf", "7m"], "--tf '7m'"),

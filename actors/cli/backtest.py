@@ -39,10 +39,27 @@ def backtest(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="The whole report as one file; works offline.")
     ] = None,
+    walk_forward: Annotated[
+        str | None,
+        typer.Option("--walk-forward", metavar="train=12mo,test=3mo", help="Fixed parameters on window after window."),
+    ] = None,
+    matrix: Annotated[
+        Path | None,
+        typer.Option("--matrix", metavar="FILE.yaml", help="Several configurations, symbols, seeds side by side."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Processes for several backtests [default: one a core].")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="ADDRESS", help="Run several backtests on this dask cluster instead."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
-    """Run one backtest and print its result. Without --data it runs on the seeded synthetic market."""
+    """Run one backtest and print its result, or several side by side. Without --data it runs on the seeded synthetic market."""
     one_of("--driver", driver, "loop", "trio")
+    if walk_forward is not None and matrix is not None:
+        raise stop(Exit.BAD_INPUT, "error: --walk-forward and --matrix: one of them at a time")
     first, last = day_us(start, "--start"), day_us(end, "--end")
     if first is not None and last is not None and last < first:
         raise stop(Exit.BAD_INPUT, f"error: --end {end} lies before --start {start}")
@@ -53,10 +70,19 @@ def backtest(
         name: files_by_symbol(name, pairs, settings)
         for name, pairs in (("data", data), ("perp", perp), ("funding", funding))
     }
+    end_us = None if last is None else last + 86_400 * SECOND_US
+    if walk_forward is not None or matrix is not None:
+        from actors.cli import many
+
+        how: dict[str, Any] = {"workers": jobs, "scheduler": scheduler, "report": report, "json": json}
+        if walk_forward is not None:
+            many.walk_forward(walk_forward, settings, files, first, end_us, **how)
+        elif matrix is not None:
+            many.matrix(matrix, config, files, first, end_us, **how)
+        return
     from actors.modes.backtest import run_backtest
     from sim.files import BadCandleFile, BadPeriod
 
-    end_us = None if last is None else last + 86_400 * SECOND_US
     with _progress(json) as progress, bad_input(BadCandleFile, BadPeriod):
         bar = progress.add_task("", total=None)
         result = run_backtest(

@@ -1,0 +1,163 @@
+"""Which backtests to run: the windows of a walk-forward, and the combinations of a matrix file. Pure but for reading that file."""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from protocol.units import SECOND_US
+
+LENGTH = re.compile(r"(\d+)(mo|w|d)")
+
+
+class BadPlan(ValueError):
+    """A plan that cannot be carried out; the text says why, in one line."""
+
+
+# --- walk-forward --------------------------------------------------------------------------------------------------------
+
+
+class Length(BaseModel):
+    """A span of calendar months or of days."""
+
+    model_config = ConfigDict(frozen=True)
+
+    months: int = 0
+    days: int = 0
+
+    def after(self, day: date) -> date:
+        """The day so much later; a month's end stays one."""
+        year, month = divmod(day.year * 12 + day.month - 1 + self.months, 12)
+        return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1])) + timedelta(days=self.days)
+
+
+class Window(BaseModel):
+    """Days [train, test) and [test, end)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    train: date
+    test: date
+    end: date
+
+
+def read_lengths(text: str) -> tuple[Length, Length]:
+    """`train=12mo,test=3mo` (mo, w or d). Raises BadPlan."""
+    parts = dict(part.partition("=")[::2] for part in text.split(","))
+    found = {name: LENGTH.fullmatch(parts.get(name, "")) for name in ("train", "test")}
+    if set(parts) != set(found) or not all(found.values()):
+        raise BadPlan(f"--walk-forward {text!r}: write train=12mo,test=3mo (mo, w or d)")
+    lengths = [_length(int(match[1]), match[2]) for match in found.values() if match is not None]
+    if any(length.after(date(2024, 1, 1)) == date(2024, 1, 1) for length in lengths):
+        raise BadPlan(f"--walk-forward {text!r}: a span of nothing")
+    return lengths[0], lengths[1]
+
+
+def _length(count: int, unit: str) -> Length:
+    return Length(months=count) if unit == "mo" else Length(days=count * (7 if unit == "w" else 1))
+
+
+def windows(train: Length, test: Length, start: date, end: date) -> list[Window]:
+    """Whole windows from `start` on, each a test further, none beyond `end`. Raises BadPlan when there is none."""
+    found: list[Window] = []
+    begin = start
+    while True:
+        middle = train.after(begin)
+        until = test.after(middle)
+        if until > end:
+            break
+        found.append(Window(train=begin, test=middle, end=until))
+        begin = test.after(begin)
+    if not found:
+        raise BadPlan(f"--walk-forward: {start} to {end} is shorter than one window")
+    return found
+
+
+def midnight_us(day: date) -> int:
+    """00:00 UTC of a day, microseconds."""
+    return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND_US
+
+
+# --- matrix --------------------------------------------------------------------------------------------------------------
+
+
+class Matrix(BaseModel):
+    """A matrix file. `vary`: setting -> values, all combinations; `runs`: name -> settings. Files are relative to the matrix file.
+
+    The setting `symbols` takes spot symbols, of those configured or of `data`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: dict[str, Path] = {}
+    perp: dict[str, Path] = {}
+    funding: dict[str, Path] = {}
+    start: date | None = None
+    end: date | None = None
+    vary: dict[str, list[Any]] = {}
+    runs: dict[str, dict[str, Any]] = {}
+
+
+def read_matrix(file: Path) -> Matrix:
+    """The checked file, its paths made absolute. Raises BadPlan."""
+    try:
+        read = yaml.safe_load(file.read_text(encoding="utf-8"))
+        matrix = Matrix.model_validate(read)
+    except OSError as error:
+        raise BadPlan(f"{file}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadPlan(f"{file}: is not YAML text: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        known = f"; there are {', '.join(Matrix.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise BadPlan(f"{file}: {field or 'file'}: {first['msg'].lower()}{known}") from error
+    if not matrix.vary and not matrix.runs:
+        raise BadPlan(f"{file}: needs vary or runs")
+    empty = [name for name, values in matrix.vary.items() if not values]
+    if empty:
+        raise BadPlan(f"{file}: vary.{empty[0]}: has no values")
+    files = {kind: {s: file.parent / path for s, path in getattr(matrix, kind).items()} for kind in KINDS}
+    for kind, by_symbol in files.items():
+        for symbol, path in by_symbol.items():
+            if not path.is_file():
+                raise BadPlan(f"{file}: {kind}.{symbol}: there is no file {path}")
+    return matrix.model_copy(update=files)
+
+
+KINDS = ("data", "perp", "funding")
+
+
+def combinations(matrix: Matrix) -> list[tuple[str, dict[str, Any]]]:
+    """(name, settings by dotted name) of every run: named ones first, then all combinations, the last axis fastest."""
+    found = [(name, _dotted(settings)) for name, settings in matrix.runs.items()]
+    if matrix.vary:
+        axes = [[(name, value) for value in values] for name, values in matrix.vary.items()]
+        found += [(", ".join(f"{_short(n)} {_said(v)}" for n, v in chosen), dict(chosen)) for chosen in product(*axes)]
+    return found
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _said(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+
+
+def _dotted(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= _dotted(value, f"{before}{name}.")
+        else:
+            found[before + name] = value
+    return found

@@ -88,10 +88,10 @@ class MarketData:
 
     def sizes(self, tick: Tick) -> tuple[Decimal, Decimal]:
         """What the best bid and ask hold; it changes from tick to tick, so that a quiet market is no dead one."""
-        share = Decimal(_share(tick.symbol, tick.at // SECOND_US))
+        part = Decimal(share(tick.symbol, tick.at // SECOND_US))
         return (
-            self._size(tick.symbol, tick.bid, Decimal("0.5") + share),
-            self._size(tick.symbol, tick.ask, Decimal("1.5") - share),
+            self._size(tick.symbol, tick.bid, Decimal("0.5") + part),
+            self._size(tick.symbol, tick.ask, Decimal("1.5") - part),
         )
 
     def book(self, tick: Tick) -> Book:
@@ -120,10 +120,10 @@ class MarketData:
         grid_us -= grid_us % step
         now, before = self._source.market.tick(symbol, grid_us), self._source.market.tick(symbol, grid_us - step)
         rule = self._rule(symbol)
-        share = _share(symbol, grid_us)
-        dollars = Decimal(1 + int(share * TRADE_USD))
+        part = share(symbol, grid_us)
+        dollars = Decimal(1 + int(part * TRADE_USD))
         size = max(round_down(dollars if rule.inverse else dollars / now.last, rule.lot), rule.lot)
-        falls = now.last < before.last or (now.last == before.last and share < 0.5)
+        falls = now.last < before.last or (now.last == before.last and part < 0.5)
         return Trade(
             symbol=symbol,
             trade_id=derive("trade", symbol, grid_us),
@@ -198,7 +198,7 @@ class MarketData:
         return self._source.engine.rules[symbol]
 
 
-def _share(symbol: str, moment: int) -> float:
+def share(symbol: str, moment: int) -> float:
     """A number from 0 to 1 that belongs to a contract's moment."""
     return int.from_bytes(blake2b(f"{symbol} {moment}".encode(), digest_size=4).digest()) / 2**32
 

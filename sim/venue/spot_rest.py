@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from protocol.kraken import endpoints, spot
 from protocol.kraken.wire import encode
-from protocol.units import decimal
+from protocol.units import SECOND_US
 from sim.venue.markets import rows
 from sim.venue.spot_session import Desk
 
@@ -20,7 +20,10 @@ Body = dict[str, object]
 
 LEGACY_ASSETS: Final = ("XBT", "ETH", "ETC", "LTC", "XRP", "XLM", "XDG", "XMR", "ZEC", "REP", "MLN")
 """Kraken writes these with a letter before: XXBTZUSD, XETHZUSD."""
-TICKER: Final = "/0/public/Ticker"
+ASSETS: Final = "/0/public/Assets"
+TRADES_MOST: Final = 1000
+SECONDS_MOST: Final = 10**12
+"""A `since` of Trades below this is in seconds."""
 
 
 def pair_name(symbol: str) -> str:
@@ -39,9 +42,11 @@ class SpotRest:
         self.calls: Mapping[str, Callable[[Mapping[str, str], int], Body]] = {
             endpoints.TIME: lambda _query, at: spot.write_time(at),
             endpoints.SYSTEM_STATUS: lambda _query, at: spot.write_system_status("online", at),
+            ASSETS: self._assets,
             endpoints.ASSET_PAIRS: self._pairs,
             endpoints.OHLC: self._ohlc,
-            TICKER: self._ticker,
+            endpoints.SPOT_TICKER: self._ticker,
+            endpoints.SPOT_TRADES: self._trades,
         }
 
     def routes(self) -> list[Route]:
@@ -69,11 +74,44 @@ class SpotRest:
         wanted = [known.get(name.strip().upper()) for name in query["pair"].split(",")]
         return None if None in wanted else [symbol for symbol in wanted if symbol is not None]
 
+    def _assets(self, _query: Mapping[str, str], _at: int) -> Body:
+        found: Body = {}
+        for symbol in self.venue.spot_symbols:
+            for name, places in zip(_assets_of(symbol), (5, 2), strict=True):
+                found[asset_name(name)] = {
+                    "aclass": "currency",
+                    "altname": name,
+                    "decimals": 10,
+                    "display_decimals": places,
+                    "status": "enabled",
+                }
+        return spot.write_spot_result(found)
+
     def _pairs(self, query: Mapping[str, str], _at: int) -> Body:
         symbols = self._symbols(query)
         if symbols is None:
             return spot.write_spot_error("EQuery:Unknown asset pair")
-        return spot.write_asset_pairs([_pair(symbol) for symbol in symbols])
+        pairs: Any = spot.write_asset_pairs([_pair(symbol) for symbol in symbols])["result"]
+        for symbol in symbols:
+            base, quote = _assets_of(symbol)
+            pairs[pair_name(symbol)] |= {
+                "aclass_base": "currency",
+                "base": asset_name(base),
+                "aclass_quote": "currency",
+                "quote": asset_name(quote),
+                "lot": "unit",
+                "cost_decimals": 5,
+                "lot_multiplier": 1,
+                "leverage_buy": [],
+                "leverage_sell": [],
+                "fees": [[0, 0.4]],
+                "fees_maker": [[0, 0.25]],
+                "fee_volume_currency": "ZUSD",
+                "margin_call": 80,
+                "margin_stop": 40,
+                "costmin": "0.5",
+            }
+        return spot.write_spot_result(pairs)
 
     def _ohlc(self, query: Mapping[str, str], at: int) -> Body:
         symbols = self._symbols(query) if "pair" in query else None
@@ -91,12 +129,33 @@ class SpotRest:
         symbols = self._symbols(query)
         if symbols is None:
             return spot.write_spot_error("EQuery:Unknown asset pair")
-        result: Body = {}
-        for symbol in symbols:
-            price = str(decimal(self.venue.market.spot_price(symbol, at)))
-            level = [price, "1", "1.000"]
-            result[pair_name(symbol)] = {"a": level, "b": level, "c": [price, "0.01"]}
-        return spot.write_spot_result(result)
+        data = self.venue.spot_data
+        return spot.write_spot_result({pair_name(symbol): data.rest_row(symbol, at) for symbol in symbols})
+
+    def _trades(self, query: Mapping[str, str], at: int) -> Body:
+        """The newest, or the first ones after `since` (nanoseconds; seconds are taken too)."""
+        symbols = self._symbols(query) if "pair" in query else None
+        if symbols is None or len(symbols) != 1:
+            return spot.write_spot_error("EQuery:Unknown asset pair")
+        since = query.get("since", "0")
+        try:
+            number, count = int(since), int(query.get("count", str(TRADES_MOST)))
+        except ValueError:
+            return spot.write_spot_error("EGeneral:Invalid arguments")
+        since_us = number * SECOND_US if number < SECONDS_MOST else number // 1000
+        trades = self.venue.spot_data.trades(symbols[0], since_us, at, max(1, min(count, TRADES_MOST)))
+        return spot.write_trades(pair_name(symbols[0]), trades, since)
+
+
+def asset_name(asset: str) -> str:
+    """Kraken's internal name of an asset: `XBT` -> `XXBT`, `USD` -> `ZUSD`, `SOL` as it is."""
+    return f"X{asset}" if asset in LEGACY_ASSETS else f"Z{asset}" if asset == "USD" else asset
+
+
+def _assets_of(symbol: str) -> tuple[str, str]:
+    """`BTC/USD` -> XBT and USD."""
+    quote = symbol.partition("/")[2]
+    return endpoints.spot_rest_pair(symbol).removesuffix(quote), quote
 
 
 def _pair(symbol: str) -> spot.AssetPair:

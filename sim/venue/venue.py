@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket
 from trio_websocket import ConnectionClosed, HandshakeError, wrap_client_stream, wrap_server_stream
 
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
-from protocol.kraken.spot import write_spot_candles
+from protocol.kraken.spot import write_spot_candles, write_spot_trades
 from protocol.kraken.wire import encode
 from protocol.messages.base import Message
 from protocol.messages.futures import OpenOrder
@@ -39,6 +39,7 @@ from sim.venue.markets import Market, WithInverse, updates
 from sim.venue.pipe import pipe
 from sim.venue.reports import Frame, Reports
 from sim.venue.socket import CLOSE_S, AsgiSocket, Outbox, Socket, TrioSocket, converse, wait_until
+from sim.venue.spot_data import SpotData, data_frame
 from sim.venue.spot_rest import SpotRest
 from sim.venue.spot_session import SpotSession
 
@@ -103,6 +104,7 @@ class Venue:
         self.leverage: dict[str, Decimal] = {}
         self.pnl_currency: dict[str, str] = {}
         self.data = MarketData(self)
+        self.spot_data = SpotData(self.market, self.step_us)
         self.reports = Reports(self)
         self._network = network
         self.app = self._app() if network is None else network.rest(self._app())
@@ -158,7 +160,7 @@ class Venue:
         elif moment.kind == "tick":
             self.move(self.market.tick(self.contracts[moment.market], moment.at))
         else:
-            self._show_candles(self.spot_symbols[moment.market], grid_us, moment.at)
+            self._show_spot(self.spot_symbols[moment.market], grid_us, moment.at)
 
     async def _beat(self) -> None:
         at = schedule.next_grid(self.now_us(), SECOND_US) + schedule.BEAT_OFFSET_US
@@ -234,13 +236,23 @@ class Venue:
             return None
         return tick.funding_rate, tick.index
 
-    def _show_candles(self, symbol: str, grid_us: int, at: int) -> None:
-        if not any(symbol in session.symbols for session in self._spot):
-            return
-        for candle in updates(self.market, symbol, grid_us, self.step_us):
-            text = encode(write_spot_candles((candle,), at)).decode()
-            for session in tuple(self._spot):
-                session.tell(candle, text, at)
+    def _show_spot(self, symbol: str, grid_us: int, at: int) -> None:
+        if self._spot_wanted("ohlc", symbol):
+            for candle in updates(self.market, symbol, grid_us, self.step_us):
+                self._spread_spot("ohlc", symbol, write_spot_candles((candle,), at), at)
+        if self._spot_wanted("ticker", symbol):
+            self._spread_spot("ticker", symbol, data_frame("ticker", [self.spot_data.frame_row(symbol, at)]), at)
+        if self._spot_wanted("trade", symbol):
+            self._spread_spot("trade", symbol, write_spot_trades([self.spot_data.trade(symbol, at)]), at)
+
+    def _spot_wanted(self, channel: str, symbol: str) -> bool:
+        return any(session.wants(channel, symbol) for session in self._spot)
+
+    def _spread_spot(self, channel: str, symbol: str, body: dict[str, object], at: int) -> None:
+        text = encode(body).decode()
+        for session in tuple(self._spot):
+            if session.wants(channel, symbol):
+                session.outbox.put(text, at)
 
     def tell(self, messages: Sequence[Message]) -> None:
         """Reports that no wish and no price caused."""

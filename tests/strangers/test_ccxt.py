@@ -131,7 +131,7 @@ def test_a_position_with_stop_and_target_and_its_way_out(exchange: Any) -> None:
     out = exchange.create_order(LINEAR, "market", "sell", 0.08, None, {"reduceOnly": True})
     assert out["filled"] == 0.05
     assert exchange.fetch_positions([LINEAR]) == []
-    assert [trade["side"] for trade in exchange.fetch_my_trades(LINEAR)[-2:]] == ["buy", "sell"]
+    assert {trade["side"] for trade in exchange.fetch_my_trades(LINEAR)[-2:]} == {"buy", "sell"}
     assert len(exchange.cancel_all_orders(LINEAR)) == 2
     assert {entry["type"] for entry in exchange.fetch_ledger("USD")[-3:]} == {"trade", "fee"}
     assert {row["info"]["positionChange"] for row in exchange.fetch_positions_history([LINEAR])} >= {"open", "close"}
@@ -194,6 +194,22 @@ def test_a_fault_that_was_switched_on_reaches_the_client(exchange: Any, server: 
     httpx.delete(control)
     assert exchange.fetch_open_orders(LINEAR) == []
     assert httpx.post(control, content="faults: [{fault: none.such}]").json()["error"].startswith("faults[1].fault")
+
+
+def test_the_spot_market_through_ccxts_kraken(server: Server) -> None:
+    """Markets, ticker, trades, candles, time and status of the other exchange."""
+    spot = ccxt.kraken({"enableRateLimit": False})
+    spot.urls["api"].update(public=server.address, private=server.address)
+    assert set(spot.load_markets()) == {"BTC/USD", "ETH/USD"}
+    ticker = spot.fetch_ticker("BTC/USD")
+    assert ticker["low"] <= ticker["bid"] < ticker["last"] < ticker["ask"]
+    trades = spot.fetch_trades("BTC/USD", limit=10)
+    assert [trade["timestamp"] for trade in trades] == sorted({trade["timestamp"] for trade in trades})
+    candles = spot.fetch_ohlcv("BTC/USD", "15m", limit=10)
+    assert {later[0] - row[0] for row, later in zip(candles, candles[1:], strict=False)} == {900_000}
+    assert abs(spot.fetch_time() - trades[-1]["timestamp"]) < 600_000
+    assert spot.fetch_status()["status"] == "ok"
+    spot.session.close()
 
 
 def watching(server: Server, watch: Callable[[Any], Coroutine[Any, Any, None]]) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from protocol.messages.futures import OpenOrder
+from protocol.messages.futures import EditOrder, OpenOrder
 from sim.engine import margin, rules
 from sim.engine.margin import Rules
-from sim.engine.state import State
+from sim.engine.state import State, Working
 
 
 def refusal(state: State, instruments: Rules, order: OpenOrder, *, late: bool, taker_fee_pct: Decimal) -> str | None:
@@ -32,12 +32,23 @@ def _barred(state: State, instruments: Rules, order: OpenOrder) -> str | None:
         return "contractNotFound"
     if order.symbol not in state.ticks or not instruments[order.symbol].tradeable:
         return "marketInactive"
-    closed = state.closed_markets.get(order.symbol)
-    if closed == "suspended":
-        return "marketSuspended"
-    if closed == "post_only" and order.order_type != "post":
+    if state.closed_markets.get(order.symbol) == "post_only" and order.order_type != "post":
         return "marketIsPostOnly"
-    return None
+    return frozen(state, order.symbol)
+
+
+def frozen(state: State, symbol: str) -> str | None:
+    """Whether a market lets orders be cancelled and nothing else."""
+    return "marketSuspended" if state.closed_markets.get(symbol) in ("suspended", "cancel_only") else None
+
+
+def unchangeable(state: State, working: Working, wish: EditOrder) -> str | None:
+    """Why a resting order does not take this change, whatever its new terms."""
+    if wish.stop_price is not None and working.order.stop_price is None:
+        return "orderForEditNotAStop"
+    if wish.stop_price is not None and working.trail is not None:
+        return "cannotEditTriggerPriceOfTrailingStop"
+    return frozen(state, working.order.symbol)
 
 
 def unfit(state: State, instruments: Rules, order: OpenOrder, taker_fee_pct: Decimal) -> str | None:

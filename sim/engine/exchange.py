@@ -188,7 +188,9 @@ class Engine:
         self.state.frames += count
 
     def close_market(self, symbol: str, how: str | None) -> None:
-        """Make a market `suspended` or `post_only`; None opens it again. It shows in the next ticker."""
+        """Make a market `suspended` (nothing happens in it), `cancel_only` (no new orders and no changes) or `post_only`; None
+        opens it again. The first and the last show in the next ticker.
+        """
         if how is None:
             self.state.closed_markets.pop(symbol, None)
         else:

@@ -119,10 +119,9 @@ class Matching:
         if working is None:
             return "not_found", "orderForEditNotFound", None
         old = working.order
-        if wish.stop_price is not None and old.stop_price is None:
-            return "rejected", "orderForEditNotAStop", old.order_id
-        if wish.stop_price is not None and working.trail is not None:
-            return "rejected", "cannotEditTriggerPriceOfTrailingStop", old.order_id
+        refusal = checks.unchangeable(self.state, working, wish)
+        if refusal is not None:
+            return "rejected", refusal, old.order_id
         new = replace(
             old,
             size=wish.size - old.filled,

@@ -106,7 +106,8 @@ def sweep(
         return [(size, price)]
     executions = []
     while size > 0 and (price <= limit if side == "buy" else price >= limit) and price > 0:
-        part = min(size, max(round_down(depth_usd / price, instrument.lot), instrument.lot))
+        held = depth_usd if instrument.inverse else depth_usd / price
+        part = min(size, max(round_down(held, instrument.lot), instrument.lot))
         executions.append((part, price))
         size -= part
         price += SIGNED[side] * instrument.tick

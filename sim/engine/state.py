@@ -128,7 +128,7 @@ class State(msgspec.Struct, kw_only=True):
     ticks: dict[str, Tick] = {}
     rates: dict[str, FundingRate] = {}
     closed_markets: dict[str, str] = {}
-    """Symbol -> `suspended` or `post_only`."""
+    """Symbol -> `suspended`, `cancel_only` or `post_only`."""
     fills: list[Fill] = []
     log: list[LogEntry] = []
     logged: int = 0

@@ -157,7 +157,7 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
     # D. the exchange
     "ex.partial": Spec((35,), "account", "orders fill in small parts", LONG, None, {"depth_usd": Between(50, 1000)}),
     "ex.mode": Spec((36,), "account", "a market is closed or half closed", LONG, None,
-                    {"mode": OneOf(("suspended", "post_only")), "sym": SYMBOL}),
+                    {"mode": OneOf(("suspended", "post_only", "cancel_only")), "sym": SYMBOL}),
     "ex.maint": Spec((37,), "account", "everything is down, then open again", Between(30, 600), None, {}),
     "ex.kill_order": Spec((40,), "account", "an order disappears", None, None,
                           {"role": OneOf(("stop", "target", "all"))}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from itertools import pairwise
 from typing import Any
 
 import ccxt
@@ -206,7 +207,7 @@ def test_the_spot_market_through_ccxts_kraken(server: Server) -> None:
     trades = spot.fetch_trades("BTC/USD", limit=10)
     assert [trade["timestamp"] for trade in trades] == sorted({trade["timestamp"] for trade in trades})
     candles = spot.fetch_ohlcv("BTC/USD", "15m", limit=10)
-    assert {later[0] - row[0] for row, later in zip(candles, candles[1:], strict=False)} == {900_000}
+    assert {later[0] - row[0] for row, later in pairwise(candles)} == {900_000}
     assert abs(spot.fetch_time() - trades[-1]["timestamp"]) < 600_000
     assert spot.fetch_status()["status"] == "ok"
     spot.session.close()

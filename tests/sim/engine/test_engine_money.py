@@ -13,6 +13,8 @@ from protocol.messages.futures import AccountSeen, FillSeen, OrderSeen, Position
 from protocol.units import HOUR_US, MINUTE_US, SECOND_US
 from sim.contracts import contract
 from sim.engine import Engine
+from sim.engine.state import Trail
+from sim.engine.terms import Terms
 
 D = Decimal
 
@@ -24,6 +26,17 @@ def closes(exchange: Engine) -> bool:
     return cash + exchange.unrealised_usd - exchange.funding_due_usd == exchange.equity_usd
 
 
+def logged(exchange: Engine) -> Decimal:
+    """The balance to which the account log leads; a break in it fails."""
+    balance = exchange.books.start
+    for entry in exchange.state.log:
+        assert entry.old_balance == balance
+        change = (entry.realised or D(0)) - (entry.fee or D(0)) + (entry.funding or D(0))
+        assert entry.new_balance == balance + change
+        balance = entry.new_balance
+    return balance
+
+
 moves = st.tuples(
     st.just("tick"),
     st.sampled_from([BTC, ETH]),
@@ -31,7 +44,7 @@ moves = st.tuples(
     st.integers(-300, 300),
 )
 orders = st.tuples(
-    st.sampled_from(["mkt", "lmt", "stp", "take_profit", "edit", "cancel"]),
+    st.sampled_from(["mkt", "lmt", "ioc", "fok", "stp", "take_profit", "trailing_stop", "edit", "cancel"]),
     st.sampled_from(["buy", "sell"]),
     st.integers(1, 40_000),
     st.integers(-20, 20),
@@ -41,8 +54,9 @@ orders = st.tuples(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(moves, orders), max_size=60), st.sampled_from([None, D(5_000)]))
 def test_the_account_always_closes(script: list[tuple[str, str, int, int]], depth: Decimal | None) -> None:
-    """After any sequence of ticks, hours and orders the books sum to equity exactly, and equity is what fills, fees and
-    marks say when they are added up a second way.
+    """After every event of any sequence of ticks, hours and orders (partial fills and liquidations among them) the books sum to
+    equity exactly, equity is what fills, fees and marks say when they are added up a second way, and the account log, entry by
+    entry, leads to the balance.
     """
     exchange = engine(equity=50_000, slippage_pct=D("0.02"), depth_usd=depth)
     exchange.move(tick(60_000))
@@ -62,10 +76,19 @@ def test_the_account_always_closes(script: list[tuple[str, str, int, int]], dept
             messages = exchange.send(edit(name, str(D(amount) / 10_000), stop_price=60_000 + shift * 50), at)
         else:
             price = 60_000 + shift * 50
-            terms: dict[str, object] = {"limit_price": price} if kind == "lmt" else {"stop_price": price}
+            terms: dict[str, object] = (
+                {"limit_price": price} if kind in ("lmt", "ioc", "fok") else {"stop_price": price}
+            )
             names.append(f"order-{number}")
-            wish = place(names[-1], which, str(D(amount) / 10_000), kind, **({} if kind == "mkt" else terms))
-            messages = exchange.send(wish, at)
+            wish = place(
+                names[-1],
+                which,
+                str(D(amount) / 10_000),
+                kind,
+                **({} if kind in ("mkt", "trailing_stop") else terms),
+                reduce_only=amount % 3 == 0,
+            )
+            messages = exchange.answer(wish, at, Terms(trail=Trail(D(1)))).messages
         for message in messages:
             if isinstance(message, FillSeen) and message.source == "stream":
                 fill = message.fill
@@ -73,10 +96,11 @@ def test_the_account_always_closes(script: list[tuple[str, str, int, int]], dept
                 held[fill.symbol] += signed
                 cash -= signed * fill.price + (fill.fee_usd or D(0))
         assert closes(exchange)
-    marks = {symbol: exchange.state.ticks[symbol].mark for symbol in held}
-    worth = cash + sum(size * marks[symbol] for symbol, size in held.items())
-    assert worth - exchange.books.funding - exchange.funding_due_usd == exchange.equity_usd
-    assert {p.symbol: p.size for p in exchange.positions()} == {s: z for s, z in held.items() if z}
+        marks = {symbol: exchange.state.ticks[symbol].mark for symbol in held}
+        worth = cash + sum(size * marks[symbol] for symbol, size in held.items())
+        assert worth - exchange.books.funding - exchange.funding_due_usd == exchange.equity_usd
+        assert {p.symbol: p.size for p in exchange.positions()} == {s: z for s, z in held.items() if z}
+        assert logged(exchange) == exchange.books.balance
 
 
 def test_longs_pay_a_positive_rate_by_the_hour() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from engines import BTC, START, edit, engine, place, tick
+from engines import BTC, START, cancel, edit, engine, place, tick
 from msgspec.structs import replace
 
 from protocol.messages.base import Message
@@ -81,9 +81,7 @@ def test_a_trailing_stop_follows_the_market_one_way(side: str, trail: Trail, pat
 def test_a_trailing_stops_distance_can_be_edited_its_price_cannot() -> None:
     """Kraken's word for the price is cannotEditTriggerPriceOfTrailingStop."""
     exchange = holding()
-    exchange.answer(
-        place("trail", "sell", "0.5", "trailing_stop", reduce_only=True), START, Terms(trail=Trail(D(1)))
-    )
+    exchange.answer(place("trail", "sell", "0.5", "trailing_stop", reduce_only=True), START, Terms(trail=Trail(D(1))))
     refused = exchange.answer(edit("trail", "0.5", stop_price=59_000), START).reply[-1]
     assert isinstance(refused, CommandAnswered)
     assert refused.status == "cannotEditTriggerPriceOfTrailingStop"
@@ -94,9 +92,7 @@ def test_a_trailing_stops_distance_can_be_edited_its_price_cannot() -> None:
 def test_a_trailing_stop_survives_a_restart() -> None:
     """Its distance is part of the saved exchange."""
     exchange = holding()
-    exchange.answer(
-        place("trail", "sell", "0.5", "trailing_stop", reduce_only=True), START, Terms(trail=Trail(D(1)))
-    )
+    exchange.answer(place("trail", "sell", "0.5", "trailing_stop", reduce_only=True), START, Terms(trail=Trail(D(1))))
     again = engine()
     again.restore(exchange.save())
     again.move(tick(61_000, START + 1))
@@ -143,9 +139,11 @@ def test_a_half_closed_market_takes_no_new_order_and_lets_go_of_old_ones(mode: s
     exchange.send(place("stop", "sell", "0.5", "stp", stop_price=59_000, reduce_only=True), START)
     exchange.send(place("bid", "buy", "0.1", "lmt", limit_price=50_000), START)
     exchange.close_market(BTC, mode)
-    for wish in (place("late", "buy", "0.1", "lmt", limit_price=50_000), edit("bid", "0.2", limit_price=50_100)):
-        (answered,) = exchange.answer(wish, START).reply
-        assert isinstance(answered, CommandAnswered)
-        assert answered.status == status
-    exchange.cancel_all(BTC, "cancelled_by_user", START) if mode == "none" else None
+    (late,) = exchange.answer(place("late", "buy", "0.1", "lmt", limit_price=50_000), START).reply
+    (edited,) = exchange.answer(edit("bid", "0.2", limit_price=50_100), START).reply
+    assert isinstance(late, CommandAnswered)
+    assert isinstance(edited, CommandAnswered)
+    assert late.status == status
+    assert edited.outcome == ("edited" if mode == "post_only" else "rejected")
+    assert reasons(exchange.send(cancel("bid"), START)) == [(False, "cancelled_by_user")]
     assert (False, "stop_order_triggered") in reasons(exchange.move(tick(58_000, START + 1)))

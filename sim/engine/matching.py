@@ -78,7 +78,8 @@ class Matching:
             reduce_only=wish.reduce_only,
             trigger=terms.trigger if wish.order_type in rules.TRIGGERS else None,
         )
-        order = self._trailing(order, terms.trail)
+        trail = terms.trail if wish.order_type == "trailing_stop" else None
+        order = self._trailing(order, trail)
         late = wish.process_before is not None and state.now > wish.process_before
         refusal = checks.refusal(state, self.instruments, order, late=late, taker_fee_pct=self.taker_fee_pct)
         if refusal is not None:
@@ -87,9 +88,7 @@ class Matching:
         if order.order_type == "fok" and sum((size for size, _ in self._slices(order)), ZERO) < order.size:
             return "rejected", "iocWouldNotExecute", None  # all of it or nothing
         state.orders_taken += 1
-        working = Working(
-            order=order, rank=state.orders_taken, placed_at=state.now, updated_at=state.now, trail=terms.trail
-        )
+        working = Working(order=order, rank=state.orders_taken, placed_at=state.now, updated_at=state.now, trail=trail)
         if order.client_order_id is not None:
             state.client_ids[order.client_order_id] = order.order_id
         tick = state.ticks[order.symbol]
@@ -104,7 +103,7 @@ class Matching:
     def _trailing(self, order: OpenOrder, trail: Trail | None) -> OpenOrder:
         """A trailing stop stands where its price says; one without a distance is left without a stop, and refused for it."""
         tick = self.state.ticks.get(order.symbol)
-        if order.order_type != "trailing_stop" or trail is None or tick is None:
+        if trail is None or tick is None:
             return order
         return replace(order, stop_price=rules.trailed(order, trail, tick, self.instruments[order.symbol]))
 

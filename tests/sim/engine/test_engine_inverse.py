@@ -135,7 +135,7 @@ def test_the_coin_account_and_the_dollar_account_do_not_know_each_other() -> Non
     assert len(exchange.snapshot(START + 1).orders) == 1
 
 
-steps = st.lists(st.tuples(st.sampled_from(["tick", "trade", "limit"]), sizes, st.integers(-2000, 2000)), max_size=40)
+steps = st.lists(st.tuples(st.sampled_from(["tick", "trade", "limit"]), sizes, st.integers(-6000, 6000)), min_size=10, max_size=50)
 
 
 @settings(max_examples=60, deadline=None)
@@ -144,9 +144,9 @@ def test_the_coin_account_always_closes(script: list[tuple[str, int, int]], dept
     """After any ticks, trades, partial fills, funding and liquidations: start + realised - fees - funding + unrealised is what
     the fills, the marks and the fees come to when they are added up a second time.
     """
-    exchange = exchange_of("0.5", taker_fee_pct=D("0.05"), maker_fee_pct=D("0.02"), depth_usd=depth)
+    exchange = exchange_of("0.02", taker_fee_pct=D("0.05"), maker_fee_pct=D("0.02"), depth_usd=depth)
     exchange.move(pi_tick(60_000, rate="0.0003"))
-    at, coins, held = START, Fraction(1, 2), 0
+    at, coins, held = START, Fraction(1, 50), 0
     for number, (kind, size, shift) in enumerate(script):
         at += 13 * MINUTE_US
         told = []

@@ -89,6 +89,14 @@ def test_a_trailing_stops_distance_can_be_edited_its_price_cannot() -> None:
     assert resting(exchange).stop_price == D(57_000)
 
 
+def test_a_distance_means_nothing_to_other_orders() -> None:
+    """A limit order that comes with one rests at its limit and becomes no stop."""
+    exchange = holding()
+    exchange.answer(place("bid", "buy", "0.1", "lmt", limit_price=59_000), START, Terms(trail=Trail(D(1))))
+    exchange.move(tick(59_500, START + 1))
+    assert (resting(exchange).stop_price, resting(exchange).limit_price) == (None, D(59_000))
+
+
 def test_a_trailing_stop_survives_a_restart() -> None:
     """Its distance is part of the saved exchange."""
     exchange = holding()

@@ -135,7 +135,9 @@ def test_the_coin_account_and_the_dollar_account_do_not_know_each_other() -> Non
     assert len(exchange.snapshot(START + 1).orders) == 1
 
 
-steps = st.lists(st.tuples(st.sampled_from(["tick", "trade", "limit"]), sizes, st.integers(-6000, 6000)), min_size=10, max_size=50)
+steps = st.lists(
+    st.tuples(st.sampled_from(["tick", "trade", "limit"]), sizes, st.integers(-6000, 6000)), min_size=10, max_size=50
+)
 
 
 @settings(max_examples=60, deadline=None)

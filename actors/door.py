@@ -42,7 +42,8 @@ class Door:
         order = wish if instrument is None else normalise(wish, instrument)[0]
         if order.reduce_only:
             return order
-        reasons = (*self._gate.closed_by(), *refusals(order, self._facts, self._settings, at))
+        names = (order.symbol, self._settings.spot_of.get(order.symbol, order.symbol))
+        reasons = (*self._gate.closed_by(*names), *refusals(order, self._facts, self._settings, at))
         if reasons:
             return follow(wish, EntryBlocked, client_order_id=wish.client_order_id, symbol=wish.symbol, reasons=reasons)
         self._facts = self._facts.let_out(order, at)

@@ -25,7 +25,7 @@ class Gate:
         on_change: Callable[[str, bool], None] = lambda what, is_open: None,
     ) -> None:
         self._leases: dict[str, int] = dict.fromkeys(leases, 0)
-        self._halts: dict[str, str] = {}
+        self._halts: dict[str, tuple[str, str]] = {}
         self._latched = latch.latched
         self._reconcile_after: int | None = 0
         self._on_change = on_change
@@ -41,11 +41,11 @@ class Gate:
             self._leases[name] -= 1
             self._on_change(f"lease.{name}", False)
 
-    def halt(self, key: str, reason: str) -> None:
-        """No entry leaves until `resume(key)`."""
+    def halt(self, key: str, reason: str, symbol: str = "") -> None:
+        """No entry leaves until `resume(key)`; with a `symbol` none of that market."""
         if key not in self._halts:
             self._on_change(f"halt.{key}", False)
-        self._halts[key] = reason
+        self._halts[key] = symbol, reason
 
     def resume(self, key: str) -> None:
         """End the halt under `key`, if any."""
@@ -65,8 +65,8 @@ class Gate:
     def observe(self, message: Message) -> None:
         """Take in a message routed to the gate."""
         match message:
-            case HaltEntries(key=key, reason=reason):
-                self.halt(key, reason)
+            case HaltEntries(key=key, reason=reason, symbol=symbol):
+                self.halt(key, reason, symbol)
             case ResumeEntries(key=key):
                 self.resume(key)
             case Reconciled(began_at=began_at) if self._reconcile_after is not None:
@@ -76,13 +76,20 @@ class Gate:
             case _:
                 pass
 
-    def closed_by(self) -> tuple[str, ...]:
-        """Everything that keeps entries in, in a fixed order; empty when they may leave."""
+    def closed_by(self, *names: str) -> tuple[str, ...]:
+        """Everything that keeps entries of a market in, in a fixed order; empty when they may leave.
+
+        `names`: what the market is called, spot and futures; none: everything that keeps any entry in.
+        """
         return (
             *(("gate.latched",) if self._latched else ()),
             *(f"gate.lease:{name}" for name, held in self._leases.items() if held == 0),
             *(("gate.not_reconciled",) if self._reconcile_after is not None else ()),
-            *(f"gate.halt:{key}" for key in sorted(self._halts)),
+            *(
+                f"gate.halt:{key}"
+                for key, (symbol, _) in sorted(self._halts.items())
+                if not (symbol and names) or symbol in names
+            ),
         )
 
     def leases(self) -> dict[str, bool]:
@@ -91,7 +98,7 @@ class Gate:
 
     def halts(self) -> dict[str, str]:
         """Each halt in force and its reason."""
-        return dict(sorted(self._halts.items()))
+        return {key: reason for key, (_, reason) in sorted(self._halts.items())}
 
     @property
     def latched(self) -> bool:

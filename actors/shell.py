@@ -17,11 +17,12 @@ from actors.door import Door
 from actors.gate import Gate
 from actors.mailbox import Mailbox
 from actors.part import Part
+from actors.standin import StandIn
 from config.settings import Settings
 from protocol.ids import derive
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, Latch, Severity, Started, WakeAt, Woken
-from protocol.ports import Clock, FuturesExchange, Journal, LatchStore, SpotMarket
+from protocol.messages.control import Alert, KillRequested, Latch, Severity, Started, WakeAt, Woken
+from protocol.ports import Clock, FuturesExchange, Journal, JournalFailed, LatchStore, SpotMarket
 from protocol.units import SECOND_US
 
 Routes = Mapping[type[Message], tuple[str, ...]]
@@ -77,6 +78,9 @@ class World:
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     lives: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.journal = StandIn(self.journal, self.journal_failed)
+
     def alert(self, sender: str, code: str, severity: Severity, text: str) -> None:
         """Journal and show something that arose outside every step: at an edge, in the supervisor, at the gate."""
         now = self.clock.now_us()
@@ -84,9 +88,25 @@ class World:
         self.journal.record(sender, alert, ())
         self.watch(sender, alert)
 
+    def journal_failed(self, why: str) -> None:
+        """Nothing is written down any more: no entry leaves, the kill switch closes what is open, exits go on."""
+        text = f"the journal cannot be written: {why}"
+        self.gate.halt("journal", text)
+        now = self.clock.now_us()
+        self.watch(
+            "journal", from_edge(Alert, now, "journal", now, code="JOURNAL_WRITE", severity="critical", text=text)
+        )
+        if "kill_switch" in self.mailboxes:
+            request = from_edge(KillRequested, now, "journal", now, reason=text, by="journal")
+            self.mailboxes["kill_switch"].put(request)
+
     def latch(self, latch: Latch) -> None:
-        """Write the kill switch down."""
-        self.latch_store.latch(latch)
+        """Write the kill switch down. Where that fails it holds in this process, and a person is told so."""
+        try:
+            self.latch_store.latch(latch)
+        except JournalFailed as error:
+            text = f"the latch is not written down and ends with this process, acknowledged or not: {error}"
+            self.alert("latch", "JOURNAL_WRITE", "critical", text)
 
     def post(self, sender: str, message: Message, carry: Callable[[str, Message], None]) -> None:
         """Send `message` to its receivers in route order; `carry` takes what the sender's own timer or hands do."""

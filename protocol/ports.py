@@ -95,6 +95,13 @@ class LatchStore(Protocol):
     def acknowledge(self, by: str, reason: str, at: int) -> None: ...
 
 
+class JournalFailed(Exception):
+    """The record could not be written: the disk or the database is at fault. What is not durable may not take effect:
+    enter nothing, keep managing exits, restart once the store is well. The journal stays failed: a write is never
+    retried on a handle whose last one failed.
+    """
+
+
 class Journal(Protocol):
     """The durable record: every message in and out of every actor, and what each actor must remember."""
 

@@ -16,10 +16,11 @@ from actors.executor.answers import on_accepted, on_gone, on_rejected, on_unknow
 from actors.executor.drifts import on_drift
 from actors.executor.entries import on_blocked, on_enter
 from actors.executor.fills import on_filled, on_position
-from actors.executor.orders import advance, forget_wishes
+from actors.executor.orders import PROTECTION, Order, advance, forget_wishes
 from actors.executor.state import NOTHING, Answers, State, carry_on
 from actors.executor.trade import ZERO, Trade, update
 from actors.executor.wishes import cancel, leave
+from actors.memory import remember
 from protocol.messages.base import Message
 from protocol.messages.control import Drift, Reconciled, Started, Woken
 from protocol.messages.futures import (
@@ -69,11 +70,19 @@ def on_reconciled(state: State, message: Reconciled) -> Answers:
 def sweep(state: State, message: Reconciled) -> Answers:
     """Ask again about orders left from trades that are over: a crash may have swallowed their end, and nobody else knows them."""
     said: list[Message] = []
+    ended: list[Trade] = []
     for trade in state.memory.ended:
+        after = trade
         for order in trade.orders:
-            if order.live and order.role != "entry" and order.state != "triggered" and order.at < message.began_at:
+            if not order.live or order.role == "entry" or order.at >= message.began_at:
+                continue
+            if order.state == "triggered":
+                # Its market order found nothing left to reduce: it must not bar the next entry for ever.
+                after = update(after, advance(order, "gone", message.at))
+            else:
                 said.append(cancel(message, trade.plan.symbol, order.client_order_id))
-    return state, said
+        ended.append(after)
+    return (remember(state, ended=tuple(ended)) if tuple(ended) != state.memory.ended else state), said
 
 
 def after_pass(trade: Trade, message: Reconciled) -> Trade:
@@ -91,6 +100,9 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
     for order in trade.orders:
         if order.resting and order.at < message.began_at:
             trade = update(trade, forget_wishes(order))
+        elif order.role in PROTECTION and lost(order) and order.at < message.began_at:
+            # A stop too many is cancelled when it shows, one too few is a naked position.
+            trade = update(trade, advance(order, "missing", message.at))
     entry = trade.entry
     if entry is None or not entry.live or entry.filled or message.began_at < trade.entry_until:
         return trade
@@ -98,6 +110,14 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
     if passes >= ABSENT_PASSES:
         trade = update(trade, advance(entry, "missing", message.at))
     return replace(trade, absent_passes=passes)
+
+
+def lost(order: Order) -> bool:
+    """Whether an order that a complete pass did not list is to be taken for gone: it had rested, or its resend was not answered.
+
+    One that was never confirmed is sent again under its id first, which cannot double it.
+    """
+    return order.state == "unknown" and (order.resting_size is not None or order.resent)
 
 
 def on_woken(state: State, message: Woken) -> Answers:

@@ -95,6 +95,8 @@ TRANSITIONS: Final[dict[OrderState, dict[OrderEvent, OrderState]]] = {
     "rejected": {**dict.fromkeys(OrderEvent.__args__, "rejected"), "fully_filled": "filled"},  # type: ignore[attr-defined]
 }
 
+PROTECTION: Final[tuple[Role, ...]] = ("stop", "target")
+
 TERMINAL: Final[tuple[OrderState, ...]] = ("filled", "cancelled", "rejected")
 
 GONE_EVENT: Final[dict[str, OrderEvent]] = {

@@ -6,4 +6,4 @@ when the daemon is down.
 
 from actors.ledger.journal import Ledger, open_latch, open_ledger, open_reader
 from actors.ledger.queries import Reader
-from actors.ledger.store import JournalFailed, NoLedger, SecondInstance, database_url
+from actors.ledger.store import NoLedger, SecondInstance, database_url

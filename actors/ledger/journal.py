@@ -16,12 +16,12 @@ from actors.ledger import tables
 from actors.ledger.pages import NO_SEAL, Record, pack, seal
 from actors.ledger.project import ROUTINE, Row, changes, names_of
 from actors.ledger.queries import Reader, latch_state
-from actors.ledger.store import JournalFailed, failing_as, hidden, owned, reading_engine, upgrade, writing_engine
+from actors.ledger.store import failing_as, hidden, owned, reading_engine, upgrade, writing_engine
 from protocol.codec import encode
 from protocol.messages.base import Message
 from protocol.messages.control import Latch
 from protocol.messages.spot import CandleClosed
-from protocol.ports import LatchState
+from protocol.ports import JournalFailed, LatchState
 
 BUFFER_MAX: Final = 4096
 """Steps held back before they are written unasked; bounds memory, not durability: that is `flush`."""

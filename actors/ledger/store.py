@@ -31,13 +31,6 @@ DIRECTORY_MODE: Final = 0o700
 ADVISORY_LOCK: Final = "kraken-smc ledger "
 
 
-class JournalFailed(Exception):
-    """The record could not be written: the disk or the database is at fault. What is not durable may not take effect:
-    enter nothing, keep managing exits, restart once the store is well. The ledger stays failed: a write is never
-    retried on a handle whose last one failed.
-    """
-
-
 class SecondInstance(Exception):
     """Another process owns this ledger: stop it first, or give this one a store of its own."""
 

@@ -130,5 +130,5 @@ class Daemon:
             self._write(world)
 
     def _write(self, world: World) -> None:
-        self.ledger.flush()
+        world.journal.flush()
         self.state.write_status(self._status.page(world.gate, world.lives))

@@ -25,7 +25,7 @@ def kill_near_liquidation(state: State, cause: Message, position: Position) -> S
 
 def watch_account(state: State, cause: Message) -> Answers:
     """Look at every guard of the account."""
-    return watch(state, cause, ACCOUNT_GUARDS, view(state, cause.at), "")
+    return watch(state, cause, ACCOUNT_GUARDS, view(state, cause.at))
 
 
 def watch_symbol(state: State, cause: Message, symbol: str) -> Answers:
@@ -38,7 +38,7 @@ def watch_symbol(state: State, cause: Message, symbol: str) -> Answers:
         spot=state.spots.get(spot_symbol) if spot_symbol else None,
         position=held.position if held else None,
     )
-    return watch(state, cause, SYMBOL_GUARDS, seen, f":{symbol}")
+    return watch(state, cause, SYMBOL_GUARDS, seen, symbol)
 
 
 def view(state: State, at: int) -> View:
@@ -54,12 +54,12 @@ def view(state: State, at: int) -> View:
     )
 
 
-def watch(state: State, cause: Message, guards: Sequence[Guard], seen: View, suffix: str) -> Answers:
-    """Say what changed: a halt and an alert when a guard takes hold, a resume when it lets go."""
+def watch(state: State, cause: Message, guards: Sequence[Guard], seen: View, symbol: str = "") -> Answers:
+    """Say what changed: a halt (of one symbol or of all) and an alert when a guard takes hold, a resume when it lets go."""
     said: list[Message] = []
     halts = state.halts
     for guard in guards:
-        key = guard.key + suffix
+        key = f"{guard.key}:{symbol}" if symbol else guard.key
         # In a first life nothing was ever said; after a restart even "all clear" must be said once.
         last = halts.get(key, None if state.restarted else False)
         reading = guard.look(seen, bool(last))
@@ -67,7 +67,7 @@ def watch(state: State, cause: Message, guards: Sequence[Guard], seen: View, suf
             continue
         halts = {**halts, key: reading.breached}
         if reading.breached:
-            said.append(follow(cause, HaltEntries, key, key=key, reason=reading.text))
+            said.append(follow(cause, HaltEntries, key, key=key, reason=reading.text, symbol=symbol))
             text = f"{key}: {reading.text}"
             said.append(follow(cause, Alert, key, code=guard.code, severity=guard.severity, text=text))
         else:

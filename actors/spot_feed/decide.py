@@ -377,4 +377,4 @@ def _fault(cause: Message, candle: CandleSeen, code: str, detail: str) -> SpotFa
 
 
 def _halt(cause: Message, symbol: str, reason: str) -> HaltEntries:
-    return follow(cause, HaltEntries, symbol, key=f"spot.gap:{symbol}", reason=reason)
+    return follow(cause, HaltEntries, symbol, key=f"spot.gap:{symbol}", reason=reason, symbol=symbol)

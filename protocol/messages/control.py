@@ -58,10 +58,14 @@ class Reconciled(Message, frozen=True, kw_only=True):
 
 
 class HaltEntries(Message, frozen=True, kw_only=True):
-    """risk, a person, the supervisor -> gate: no entry leaves while `key` is halted. Exits go on."""
+    """risk, a person, the supervisor -> gate: no entry leaves while `key` is halted. Exits go on.
+
+    `symbol`: only this market's entries, spot or futures name; empty: all.
+    """
 
     key: str
     reason: str
+    symbol: str = ""
 
 
 class ResumeEntries(Message, frozen=True, kw_only=True):

@@ -67,3 +67,17 @@ def test_every_change_is_told() -> None:
     with gate.lease("a"):
         gate.halt("k", "why")
     assert heard == [("lease.a", True), ("halt.k", False), ("lease.a", False)]
+
+
+def test_a_halt_of_one_market_keeps_in_its_entries_only() -> None:
+    """A halt that names a market, by its spot or its futures name, leaves all others open."""
+    gate = Gate((), OPEN)
+    gate.observe(from_edge(Reconciled, 1, began_at=1, clean=True))
+    gate.observe(from_edge(HaltEntries, 1, key="basis:X", reason="wide", symbol="PF_XBTUSD"))
+    gate.observe(from_edge(HaltEntries, 1, key="gap:Y", reason="gap", symbol="ETH/USD"))
+    assert gate.closed_by("PF_XBTUSD", "BTC/USD") == ("gate.halt:basis:X",)
+    assert gate.closed_by("PF_ETHUSD", "ETH/USD") == ("gate.halt:gap:Y",)
+    assert gate.closed_by("PF_SOLUSD", "SOL/USD") == ()
+    assert gate.closed_by() == ("gate.halt:basis:X", "gate.halt:gap:Y")
+    gate.observe(from_edge(HaltEntries, 1, key="all", reason="a person"))
+    assert gate.closed_by("PF_SOLUSD", "SOL/USD") == ("gate.halt:all",)

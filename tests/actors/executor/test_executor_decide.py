@@ -984,3 +984,36 @@ def test_messages_of_no_concern_change_nothing() -> None:
 def test_equal_stories_give_equal_bytes() -> None:
     """Two runs over the same messages say the same."""
     assert codec.digest(protected().all) == codec.digest(protected().all)
+
+
+def test_a_stop_cancelled_by_hand_while_the_daemon_was_down_is_placed_again_at_once() -> None:
+    """The first complete pass does not list it: a new stop goes out, long before the limit that flattens."""
+    room = protected().reborn()
+    room.position("2")
+    room.accepted(TARGET, "2", 55_000)
+    said = room.hear(Reconciled, began_at=room.at, clean=False)
+    ((role, size),) = placed(said)
+    assert (role, size) == ("stop", D(2))
+    (order,) = only(PlaceOrder, said)
+    assert order.client_order_id != STOP, "the old id is used up on the exchange"
+    assert order.stop_price == D(49_000)
+    room.accepted(order.client_order_id, "2", 49_000)
+    room.after(60)
+    assert placed(room.mark(50_000)) == []
+
+
+def test_a_triggered_order_of_a_trade_that_is_over_bars_no_entry_after_a_pass() -> None:
+    """Its market order found nothing to reduce; exchange truth read afterwards ends it."""
+    room = protected()
+    room.gone(STOP, "stop_order_triggered")
+    room.filled(TARGET, "2", 55_000)
+    room.position("0")
+    assert room.ended().reason == "exit.target"
+    room.gone(TARGET, "full_fill")
+    room.after(1)
+    room.enter("s2")
+    assert codes(room.said) == ["ORDER_REJECTED"], "an order may still fill"
+    room.after(1)
+    room.hear(Reconciled, began_at=room.at, clean=True)
+    room.mark(50_000)
+    assert placed(room.enter("s3")) == [("entry", D(2))]

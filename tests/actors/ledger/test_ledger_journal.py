@@ -17,12 +17,12 @@ from ledger_stories import AT, Step, candle_closed, candle_seen, noise, one_trad
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from actors.ledger import JournalFailed, Ledger, SecondInstance, open_latch, open_ledger, open_reader, tables
+from actors.ledger import Ledger, SecondInstance, open_latch, open_ledger, open_reader, tables
 from actors.ledger.journal import BUFFER_MAX
 from protocol.messages.base import from_edge
 from protocol.messages.control import Latch
 from protocol.messages.futures import OrderRejected
-from protocol.ports import Journal, LatchState, LatchStore
+from protocol.ports import Journal, JournalFailed, LatchState, LatchStore
 
 
 def write(ledger: Ledger, steps: Sequence[Step]) -> None:

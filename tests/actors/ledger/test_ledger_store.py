@@ -9,9 +9,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from actors.ledger import JournalFailed, NoLedger, database_url, open_latch, open_ledger, open_reader, tables
+from actors.ledger import NoLedger, database_url, open_latch, open_ledger, open_reader, tables
 from actors.ledger.store import hidden
 from config.settings import StoreSettings
+from protocol.ports import JournalFailed
 
 
 def test_each_mode_and_environment_has_a_file_of_its_own() -> None:

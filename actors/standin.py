@@ -1,0 +1,48 @@
+"""The journal, and what stands in for it once it fails: money is protected without a record rather than not at all.
+
+While it works every call goes through. The first failure is told once (`on_failure` halts entries and asks for the kill switch); from
+then on nothing is recorded, memories are kept in this process, and nothing raises: stops and exits go on leaving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from protocol.messages.base import Message
+from protocol.ports import Journal, JournalFailed
+
+
+class StandIn:
+    """A `protocol.ports.Journal` over another one; `failure` is empty while that one works."""
+
+    def __init__(self, journal: Journal, on_failure: Callable[[str], None]) -> None:
+        self._journal = journal
+        self._on_failure = on_failure
+        self._memories: dict[str, bytes] = {}
+        self.failure = ""
+
+    def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
+        """Note one step, while that is possible."""
+        self._try(lambda: self._journal.record(actor, message, answers))
+
+    def keep(self, actor: str, memory: bytes) -> None:
+        """Replace what `actor` remembers, if need be in this process only."""
+        self._memories[actor] = memory
+        self._try(lambda: self._journal.keep(actor, memory))
+
+    def flush(self) -> None:
+        """Make durable what was noted. When this fails entries are halted before it returns."""
+        self._try(self._journal.flush)
+
+    def memory(self, actor: str) -> bytes | None:
+        """What `actor` last asked to keep. Raises JournalFailed when that cannot be read."""
+        return self._memories[actor] if actor in self._memories else self._journal.memory(actor)
+
+    def _try(self, write: Callable[[], None]) -> None:
+        if self.failure:
+            return
+        try:
+            write()
+        except JournalFailed as error:
+            self.failure = str(error) or "the journal failed"
+            self._on_failure(self.failure)

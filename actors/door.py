@@ -37,6 +37,14 @@ class Door:
             case PlaceOrder():
                 return self._admit_order(wish, at)
 
+    def rehearse(self, wish: Command, at: int) -> Command | EntryBlocked:
+        """What `admit` would answer; nothing counts as sent."""
+        facts = self._facts
+        try:
+            return self.admit(wish, at)
+        finally:
+            self._facts = facts
+
     def _admit_order(self, wish: PlaceOrder, at: int) -> PlaceOrder | EntryBlocked:
         instrument = self._facts.instruments.get(wish.symbol)
         order = wish if instrument is None else normalise(wish, instrument)[0]

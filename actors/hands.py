@@ -1,6 +1,7 @@
 """Hands on the futures exchange: what leaves goes through the door, and is written down first.
 
-Used by the executor, the kill switch and the reconciler; each has lanes of its own, so none waits for another.
+Used by the executor, the kill switch and the reconciler; each has lanes of its own, so none waits for another. In a dry run this is
+where orders end: validated, normalised and shown as they would go on the wire.
 """
 
 from __future__ import annotations
@@ -8,8 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.shell import World
-from protocol.messages.base import Message
-from protocol.messages.futures import CancelOrder, EditOrder, EntryBlocked, PlaceOrder, RequestSnapshot
+from protocol.kraken.orders import write_command
+from protocol.messages.base import Message, follow
+from protocol.messages.control import PersonAnswered
+from protocol.messages.futures import (
+    CancelOrder,
+    EditOrder,
+    EntryBlocked,
+    PlaceOrder,
+    Rehearsed,
+    RehearseOrders,
+    RequestSnapshot,
+)
+from protocol.ports import Command
+
+UNSENT = "dry_run: not sent"
 
 
 async def send(world: World, wish: Message) -> Sequence[Message]:
@@ -22,6 +36,38 @@ async def send(world: World, wish: Message) -> Sequence[Message]:
             admitted = world.door.admit(wish, world.clock.now_us())
             if isinstance(admitted, EntryBlocked):
                 return (admitted,)
-            return await world.futures.send(admitted)
+            return unsent(admitted) if world.dry_run else await world.futures.send(admitted)
+        case RehearseOrders():
+            return (rehearsal(world, wish),)
         case _:
             raise TypeError(f"no hands for {type(wish).__name__}")
+
+
+def payload(command: Command) -> str:
+    """A command as it goes on the wire: the call and its form, without nonce and signature."""
+    path, form = write_command(command)
+    return f"POST {path} " + "&".join(f"{name}={value}" for name, value in form.items())
+
+
+def unsent(command: Command) -> Sequence[Message]:
+    """In place of sending: what would have gone out; an entry never left."""
+    shown = follow(command, Rehearsed, symbol=command.symbol, payload=payload(command))
+    if not isinstance(command, PlaceOrder) or command.reduce_only:
+        return (shown,)
+    blocked = follow(
+        command,
+        EntryBlocked,
+        client_order_id=command.client_order_id,
+        symbol=command.symbol,
+        reasons=(UNSENT,),
+    )
+    return shown, blocked
+
+
+def rehearsal(world: World, wish: RehearseOrders) -> PersonAnswered:
+    """What the door says of each order, and how it would go on the wire."""
+    judged = [world.door.rehearse(order, world.clock.now_us()) for order in wish.orders]
+    refused = [reason for answer in judged if isinstance(answer, EntryBlocked) for reason in answer.reasons]
+    payloads = tuple(payload(answer) for answer in judged if not isinstance(answer, EntryBlocked))
+    text = f"refused: {'; '.join(refused)}" if refused else "dry run: nothing was sent"
+    return follow(wish, PersonAnswered, request=wish.request, done=not refused, text=text, payloads=payloads)

@@ -21,7 +21,7 @@ from actors.standin import StandIn
 from config.settings import Settings
 from protocol.ids import derive
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, KillRequested, Latch, Severity, Started, WakeAt, Woken
+from protocol.messages.control import Alert, KillRequested, Latch, PersonAsked, Severity, Started, WakeAt, Woken
 from protocol.ports import Clock, FuturesExchange, Journal, JournalFailed, LatchStore, SpotMarket
 from protocol.units import SECOND_US
 
@@ -74,6 +74,10 @@ class World:
     """Draws from [0, 1) of the injected random source."""
     kill_requested: Callable[[], str | None] = lambda: None
     """Why a person outside this process asked for the kill switch, None when nobody did."""
+    requests: Callable[[int], Sequence[PersonAsked]] | None = None
+    """What persons outside this process ask for and nobody has answered yet, as of now (microseconds UTC)."""
+    dry_run: bool = False
+    """Whether orders are shown as they would be sent, and stay in."""
     watch: Callable[[str, Message], None] = lambda sender, message: None
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     lives: dict[str, int] = field(default_factory=dict)

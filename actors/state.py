@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import mkstemp
 from typing import IO
 
 FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
@@ -99,6 +100,52 @@ class StateDirectory:
             return None
         status: dict[str, object] = json.loads(self._status_file.read_text())
         return status
+
+    @property
+    def _requests(self) -> Path:
+        return self.path / "requests"
+
+    def ask(self, request: Mapping[str, object]) -> str:
+        """Put down a person's request for a running daemon, which looks each second; its name."""
+        self._requests.mkdir(exist_ok=True, mode=DIRECTORY_MODE)
+        handle, name = mkstemp(dir=self._requests, suffix=".new")
+        with os.fdopen(handle, "w") as out:
+            json.dump(request, out)
+        asked = Path(name).with_suffix(".ask")
+        Path(name).replace(asked)
+        return asked.stem
+
+    def asked(self) -> dict[str, dict[str, object]]:
+        """Requests not answered yet, by name."""
+        return {file.stem: json.loads(file.read_text()) for file in sorted(self._requests.glob("*.ask"))}
+
+    def answer(self, name: str, answer: Mapping[str, object]) -> None:
+        """Answer a request, unless it was withdrawn."""
+        if (self._requests / f"{name}.ask").exists():
+            self.replace(self._requests / f"{name}.answer", json.dumps(answer).encode())
+            (self._requests / f"{name}.ask").unlink(missing_ok=True)
+
+    def answer_to(self, name: str) -> dict[str, object] | None:
+        """The daemon's answer, told once; None until there is one."""
+        file = self._requests / f"{name}.answer"
+        if not file.exists():
+            return None
+        answer: dict[str, object] = json.loads(file.read_text())
+        file.unlink()
+        return answer
+
+    def withdraw(self, name: str) -> bool:
+        """Take back a request nobody answered; whether it was still there."""
+        try:
+            (self._requests / f"{name}.ask").unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def forget_requests(self) -> None:
+        """What was asked of an earlier life is not for this one."""
+        for file in self._requests.glob("*"):
+            file.unlink(missing_ok=True)
 
     def request_kill(self, reason: str) -> None:
         """Ask a running daemon to latch its kill switch; it looks each second."""

@@ -10,6 +10,7 @@ from actors.executor import actor as executor
 from actors.futures_feed import actor as futures_feed
 from actors.hands import send
 from actors.kill_switch import actor as kill_switch
+from actors.person import actor as person
 from actors.reconciler import actor as reconciler
 from actors.risk import actor as risk
 from actors.shell import DOOR, EXCHANGE, GATE, LATCH, SPOT_EXCHANGE, TIMER, ChildSpec, Routes
@@ -39,7 +40,7 @@ CHILDREN: tuple[ChildSpec, ...] = (
         name=executor.NAME,
         build=executor.build,
         hands=send,
-        says=(*NOTES, *ORDERS, f.TradeOpened, f.Protected, f.TradeClosed),
+        says=(*NOTES, *ORDERS, f.TradeOpened, f.Protected, f.TradeClosed, f.RehearseOrders, c.PersonAnswered),
         restarts=2,
         period_s=120,
         escalation="kill",
@@ -115,6 +116,15 @@ CHILDREN: tuple[ChildSpec, ...] = (
         period_s=600,
         escalation="halt",
     ),
+    ChildSpec(
+        name=person.NAME,
+        build=person.build,
+        edge=person.edge,
+        says=(c.HaltEntries, c.ResumeEntries, c.CloseRequested, c.PersonAnswered),
+        restarts=10,
+        period_s=600,
+        escalation="halt",
+    ),
 )
 
 LEASES = (spot_feed.NAME, futures_feed.NAME)
@@ -159,6 +169,8 @@ ROUTES: Routes = {
     f.EditOrder: (EXCHANGE,),
     f.CancelOrder: (EXCHANGE,),
     f.RequestSnapshot: (EXCHANGE,),
+    f.RehearseOrders: (EXCHANGE,),
+    f.Rehearsed: (),
     f.EntryBlocked: ("executor", "risk"),
     f.TradeOpened: (),
     f.Protected: (),
@@ -173,4 +185,7 @@ ROUTES: Routes = {
     c.KillRequested: ("kill_switch",),
     c.Latch: (LATCH,),
     c.KillProgress: (),
+    c.PersonAsked: ("person",),
+    c.CloseRequested: ("executor",),
+    c.PersonAnswered: (),
 }

@@ -9,7 +9,20 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from actors.cli import analyze, backtest, chart, config, decide, explain, kill_switch, run, simulate, status, venue
+from actors.cli import (
+    analyze,
+    backtest,
+    chart,
+    config,
+    decide,
+    explain,
+    hands,
+    kill_switch,
+    run,
+    simulate,
+    status,
+    venue,
+)
 from actors.cli.errors import Exit, stop
 
 
@@ -49,6 +62,10 @@ app.command("chart")(chart.chart)
 app.command("simulate")(simulate.simulate)
 app.command("status")(status.status)
 app.command("explain")(explain.explain)
+app.command("positions")(hands.positions)
+app.command("orders")(hands.orders)
+app.command("close")(hands.close)
+app.add_typer(hands.entries, name="entries")
 app.add_typer(kill_switch.app, name="kill-switch")
 app.add_typer(config.app, name="config")
 app.add_typer(venue.app, name="venue")

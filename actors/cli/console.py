@@ -86,6 +86,7 @@ LINES: dict[type[Message], Callable[[Any], str | None]] = {
     f.PlaceOrder: _place,
     f.Filled: _filled,
     f.Protected: _protected,
+    f.Rehearsed: lambda m: f"[cyan]dry run[/]  {m.symbol} would send {escape(m.payload)}",
     f.OrderRejected: lambda m: f"[red]rejected[/] {m.symbol} {m.client_order_id}: {escape(m.status)}",
     f.OrderUnknown: lambda m: f"[yellow]unknown[/]  {m.symbol} {m.client_order_id}: outcome not known yet",
     f.TradeClosed: _closed,
@@ -94,6 +95,8 @@ LINES: dict[type[Message], Callable[[Any], str | None]] = {
     c.Drift: lambda m: f"[yellow]drift[/]    {m.symbol} {m.kind}: ours {m.ours}, exchange {m.theirs}",
     c.HaltEntries: lambda m: f"[yellow]halt[/]     entries halted: {m.reason} ({m.key})",
     c.ResumeEntries: lambda m: f"resume   entries resumed ({m.key})",
+    c.PersonAsked: lambda m: f"person   {m.by} asks: {m.ask} {m.symbol}, {escape(m.reason)}",
+    c.PersonAnswered: lambda m: f"person   {'done' if m.done else 'not done'}: {escape(m.text)}",
     c.Latch: lambda m: f"[bold red]KILL[/]     latched by {m.by}: {m.reason}",
     c.KillProgress: lambda m: (
         "kill     flat, nothing working"

@@ -40,6 +40,13 @@ def run(
     log: Annotated[
         str, typer.Option("--log", help="file: JSON lines in the state directory. json: on stderr.")
     ] = "file",
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Decide and validate as ever, show each order as it would be sent, send none. State of its own.",
+        ),
+    ] = False,
     state: StateDir = None,
 ) -> None:
     """Run the daemon until Ctrl-C or SIGTERM. Positions stay, protected by their stops on the exchange."""
@@ -48,7 +55,11 @@ def run(
     market = {k: v for k, v in {"speed": speed, "seed": seed}.items() if v is not None}
     seconds = None if duration is None else _seconds(duration)
     settings = settings_for(kind, env, config, {"market": market} if market else {}, state)
-    raise typer.Exit(_run(settings, seconds, trades, log))
+    if dry_run:
+        apart = str(Path(settings.store.directory) / "dry-run")
+        store = settings.store.model_copy(update={"directory": apart, "database": ""})
+        settings = settings.model_copy(update={"store": store})
+    raise typer.Exit(_run(settings, seconds, trades, log, dry_run))
 
 
 def _seconds(duration: str) -> float:
@@ -58,7 +69,7 @@ def _seconds(duration: str) -> float:
         raise stop(Exit.BAD_INPUT, f"error: --for {error}") from None
 
 
-def _run(settings: Settings, seconds: float | None, trades: int | None, log: str) -> int:
+def _run(settings: Settings, seconds: float | None, trades: int | None, log: str, dry_run: bool) -> int:
     from actors.modes.daemon import run_daemon
     from actors.modes.emergency import latch_state
     from actors.modes.sites import site_of
@@ -84,7 +95,17 @@ def _run(settings: Settings, seconds: float | None, trades: int | None, log: str
             write_log(sender, message)
             screen.show(message)
 
-        return int(run_daemon(settings, directory, watch, screen.gate_changed, seconds=seconds, trades=trades))
+        return int(
+            run_daemon(
+                settings,
+                directory,
+                watch,
+                screen.gate_changed,
+                seconds=seconds,
+                trades=trades,
+                dry_run=dry_run,
+            )
+        )
 
 
 def latched_text(latch: LatchState) -> str:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from actors.executor import exits
 from actors.executor.answers import on_accepted, on_gone, on_rejected, on_unknown
+from actors.executor.closing import on_close
 from actors.executor.drifts import on_drift
 from actors.executor.entries import on_blocked, on_enter
 from actors.executor.fills import on_filled, on_position
@@ -22,7 +23,7 @@ from actors.executor.trade import ZERO, Trade, update
 from actors.executor.wishes import cancel, leave
 from actors.memory import remember
 from protocol.messages.base import Message
-from protocol.messages.control import Drift, Reconciled, Started, Woken
+from protocol.messages.control import CloseRequested, Drift, Reconciled, Started, Woken
 from protocol.messages.futures import (
     EnterPosition,
     EntryBlocked,
@@ -198,4 +199,5 @@ HANDLERS: Final[dict[type[Message], Callable[[State, Any], Answers]]] = {
     Filled: on_filled,
     PositionChanged: on_position,
     Drift: on_drift,
+    CloseRequested: on_close,
 }

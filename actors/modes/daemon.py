@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 import numpy as np
 import trio
@@ -14,6 +15,7 @@ from actors.door import Door
 from actors.gate import Gate
 from actors.ledger.journal import Ledger, open_ledger
 from actors.ledger.store import database_url
+from actors.modes.manual import hand_out, requests_in
 from actors.modes.sites import OpenSite, pace_of, site_of
 from actors.monitor.status import StatusPage
 from actors.shell import World
@@ -22,7 +24,7 @@ from actors.supervisor import Supervisor
 from actors.tree import CHILDREN, LEASES, ROUTES
 from config.settings import Settings
 from protocol.messages.base import Message
-from protocol.messages.control import KillProgress
+from protocol.messages.control import KillProgress, PersonAnswered
 from protocol.messages.futures import TradeClosed
 from sim.clock import PacedClock
 
@@ -46,12 +48,13 @@ def run_daemon(
     *,
     seconds: float | None = None,
     trades: int | None = None,
+    dry_run: bool = False,
 ) -> End:
     """Run the tree until a signal, `seconds` of market time, or so many closed `trades`. `state` is owned. Raises Refused."""
     open_site = site_of(settings)
     url = database_url(settings.store, settings.mode, settings.env)
     with open_ledger(url, settings=settings.model_dump_json()) as ledger:
-        daemon = Daemon(settings, state, ledger, watch, gate_changed, seconds, trades)
+        daemon = Daemon(settings, state, ledger, watch, gate_changed, seconds, trades, dry_run)
         return trio.run(daemon.run, open_site, clock=PacedClock(pace_of(settings)))
 
 
@@ -66,9 +69,11 @@ class Daemon:
     gate_changed: Callable[[str, bool], None]
     seconds: float | None
     trades: int | None
+    dry_run: bool = False
 
     async def run(self, open_site: OpenSite) -> End:
         """Until told to stop; then the children stop in reverse order and everything is written down."""
+        self.state.forget_requests()
         self._status = StatusPage()
         self._ended = End.DONE
         self._latched_before = self.ledger.read().latched
@@ -87,6 +92,8 @@ class Daemon:
                 routes=ROUTES,
                 jitter=np.random.default_rng(self.settings.market.seed).random,
                 kill_requested=self.state.kill_requested,
+                requests=partial(requests_in, self.state),
+                dry_run=self.dry_run,
                 watch=self._observe,
             )
             nursery.start_soon(self._stop_on_signal)
@@ -112,6 +119,8 @@ class Daemon:
             case KillProgress(flat=True, working_orders=0) if self._latched_before:
                 self._ended = End.LATCHED
                 self._scope.cancel()
+            case PersonAnswered():
+                hand_out(self.state, message)
             case _:
                 pass
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
+import msgspec
+
 from actors.gate import Gate
 from protocol.messages.base import Message
 from protocol.messages.control import KillProgress
@@ -14,6 +16,8 @@ from protocol.messages.futures import (
     ExchangeSnapshot,
     MarkPrice,
     OpenOrder,
+    OrderAccepted,
+    OrderGone,
     Position,
     PositionChanged,
     Protected,
@@ -42,6 +46,7 @@ class StatusPage:
         self._trades = 0
         self._pnl_usd = Decimal(0)
         self._kill: KillProgress | None = None
+        self._orders: dict[str, OpenOrder] = {}
 
     def observe(self, message: Message) -> None:
         """Take in what was said."""
@@ -57,7 +62,12 @@ class StatusPage:
                 self._account = account
             case Protected():
                 self._protection[message.symbol] = Levels(message.at, message.stop_price, message.target_price)
+            case OrderAccepted(order=order):
+                self._orders[order.order_id] = order
+            case OrderGone(order_id=order_id):
+                self._orders.pop(order_id, None)
             case ExchangeSnapshot(began_at=began_at, orders=orders):
+                self._orders = {order.order_id: order for order in orders}
                 self._read(began_at, orders)
             case TradeClosed(pnl_usd=pnl_usd):
                 self._trades += 1
@@ -92,6 +102,7 @@ class StatusPage:
             "available_margin_usd": None if account is None else account.available_margin_usd,
             "effective_leverage": self._effective_leverage(),
             "positions": [self._row(p) for _, p in sorted(self._positions.items()) if p.size],
+            "orders": [msgspec.structs.asdict(order) for _, order in sorted(self._orders.items())],
             "trades_closed": self._trades,
             "pnl_usd": self._pnl_usd,
         }

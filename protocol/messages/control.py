@@ -94,3 +94,37 @@ class KillProgress(Message, frozen=True, kw_only=True):
     flat: bool
     open_positions: tuple[str, ...]
     working_orders: int
+
+
+class PersonAsked(Message, frozen=True, kw_only=True):
+    """command line -> person: `request` names it, `by` and `reason` say who and why. `dry_run`: only say what would be done.
+
+    `symbol`: a futures market, empty for all. `key`: of the halt to end, empty for a person's own.
+    """
+
+    request: str
+    ask: Literal["halt", "resume", "close"]
+    by: str
+    reason: str
+    symbol: str = ""
+    key: str = ""
+    dry_run: bool = False
+
+
+class PersonAnswered(Message, frozen=True, kw_only=True):
+    """person, executor, hands -> journal and command line: what came of a request. `payloads`: orders as they would be sent."""
+
+    request: str
+    done: bool
+    text: str
+    payloads: tuple[str, ...] = ()
+
+
+class CloseRequested(Message, frozen=True, kw_only=True):
+    """person -> executor: leave the trade in `symbol` by market."""
+
+    request: str
+    symbol: str
+    by: str
+    reason: str
+    dry_run: bool

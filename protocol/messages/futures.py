@@ -355,6 +355,21 @@ class RequestSnapshot(Message, frozen=True, kw_only=True):
     reason: str
 
 
+class RehearseOrders(Message, frozen=True, kw_only=True):
+    """executor -> hands: what would be sent for a person's `request`, shown to them as it would go on the wire; nothing is sent."""
+
+    request: str
+    symbol: str
+    orders: tuple[PlaceOrder | EditOrder | CancelOrder, ...]
+
+
+class Rehearsed(Message, frozen=True, kw_only=True):
+    """hands -> journal and the person, in a dry run: an order that passed every control, as it would go on the wire. Not sent."""
+
+    symbol: str
+    payload: str
+
+
 class EntryBlocked(Message, frozen=True, kw_only=True):
     """door -> executor: the entry did not leave. `reasons` name each lease not held, halt, or pre-trade control."""
 

@@ -1,0 +1,197 @@
+"""A person's hands: what is open, entries halted or let go, one position closed; with the daemon up or down.
+
+With a daemon running everything goes through it: a request file, answered. With none the same decisions are taken here, and what is
+sent passes the same door and is journalled the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import trio
+
+from actors.door import Door
+from actors.gate import Gate
+from actors.hands import payload
+from actors.kill_switch.plan import plan
+from actors.ledger.journal import Ledger, open_ledger
+from actors.ledger.store import database_url
+from actors.memory import durable
+from actors.modes.sites import OpenSite, Refused, Site, pace_of, site_of
+from actors.person import decide as person
+from actors.state import StateDirectory
+from config.settings import Settings
+from protocol.ids import derive
+from protocol.messages.base import Message, follow, from_edge
+from protocol.messages.control import PersonAnswered, PersonAsked
+from protocol.messages.futures import (
+    CancelOrder,
+    EntryBlocked,
+    InstrumentsListed,
+    PlaceOrder,
+    SnapshotFailed,
+    SnapshotSeen,
+)
+from sim.clock import PacedClock
+
+ANSWER_WITHIN_S = 30
+LOOK_EVERY_S = 0.2
+CLOSE_TRIES = 30
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request; `payloads` are orders as they go on the wire."""
+
+    done: bool
+    text: str
+    payloads: tuple[str, ...] = ()
+
+
+def requests_in(state: StateDirectory, at: int) -> Sequence[PersonAsked]:
+    """The requests in a state directory, as they enter the system."""
+    return [
+        from_edge(PersonAsked, at, name, request=name, **cast(dict[str, Any], fields))
+        for name, fields in state.asked().items()
+    ]
+
+
+def hand_out(state: StateDirectory, answer: PersonAnswered) -> None:
+    """Give a running daemon's answer to whoever asked."""
+    state.answer(answer.request, {"done": answer.done, "text": answer.text, "payloads": list(answer.payloads)})
+
+
+def ask(settings: Settings, request: Mapping[str, object]) -> Answer:
+    """Have a request carried out. `request` is a `PersonAsked` without its envelope and name. Raises Refused."""
+    open_site = site_of(settings)
+    state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
+    if state.owned_by_other():
+        return trio.run(_by_daemon, state, request)
+    state.own()
+    try:
+        with open_ledger(database_url(settings.store, settings.mode, settings.env)) as ledger:
+            clock = PacedClock(pace_of(settings, unhurried=False))
+            return trio.run(_directly, settings, state, ledger, open_site, request, clock=clock)
+    finally:
+        state.release()
+
+
+async def _by_daemon(state: StateDirectory, request: Mapping[str, object]) -> Answer:
+    name = state.ask(request)
+    for _ in range(round(ANSWER_WITHIN_S / LOOK_EVERY_S)):
+        answer = state.answer_to(name)
+        if answer is not None:
+            return Answer(**{**answer, "payloads": tuple(cast(list[str], answer["payloads"]))})  # type: ignore[arg-type]
+        await trio.sleep(LOOK_EVERY_S)
+    if state.withdraw(name):
+        return Answer(
+            False, f"the daemon did not answer within {ANSWER_WITHIN_S} s; the request is withdrawn, nothing was done"
+        )
+    return Answer(False, f"the daemon took the request and did not answer within {ANSWER_WITHIN_S} s: look at `status`")
+
+
+async def _directly(
+    settings: Settings, state: StateDirectory, ledger: Ledger, open_site: OpenSite, request: Mapping[str, object]
+) -> Answer:
+    async with open_site(settings, state) as site:
+        now = site.clock.now_us()
+        name = derive("direct", now, str(request))
+        asked = from_edge(PersonAsked, now, name, request=name, **cast(dict[str, Any], request))
+        if asked.ask == "close":
+            return await _close(site, ledger, asked)
+    remembering, said = person.step(person.initial(settings, ledger.memory("person")), asked)
+    ledger.record("person", asked, said)
+    ledger.keep("person", durable(remembering))
+    answer = next(message for message in said if isinstance(message, PersonAnswered))
+    return Answer(answer.done, f"{answer.text} (no daemon is running: it holds from the next start on)")
+
+
+async def _close(site: Site, ledger: Ledger, asked: PersonAsked) -> Answer:
+    """Reading by reading: a reduce-only market order for what is held, then cancel what still rests for it."""
+    door = Door(site.settings, Gate((), ledger.read()))
+    listed = await site.futures.instruments()
+    door.observe(follow(asked, InstrumentsListed, instruments=listed.instruments))
+    sent: list[str] = []
+    for attempt in range(CLOSE_TRIES):
+        truth = await site.futures.snapshot()
+        if isinstance(truth, SnapshotFailed):
+            await trio.sleep(1)
+            continue
+        wishes = _wishes(asked, truth, attempt)
+        if attempt == 0 and not any(isinstance(wish, PlaceOrder) for wish in wishes):
+            return Answer(False, f"nothing is held in {asked.symbol}")
+        if not wishes:
+            return Answer(True, f"{asked.symbol}: closed; nothing of it rests any more", tuple(sent))
+        admitted = [(wish, door.admit(wish, site.clock.now_us())) for wish in wishes]
+        if asked.dry_run:
+            shown = tuple(payload(order) for _, order in admitted if not isinstance(order, EntryBlocked))
+            return Answer(True, "dry run: nothing was sent", shown)
+        for wish, order in admitted:
+            assert not isinstance(order, EntryBlocked), "only entries can be blocked"
+            _note(ledger, asked, (wish,))
+            sent.append(payload(order))
+            for fact in await site.futures.send(order):
+                _note(ledger, fact, ())
+    return Answer(
+        False,
+        f"{asked.symbol}: the exchange still shows it open; run `kill-switch --emergency` or close it by hand",
+        tuple(sent),
+    )
+
+
+def _wishes(asked: PersonAsked, truth: SnapshotSeen, attempt: int) -> list[CancelOrder | PlaceOrder]:
+    """What brings one market to flat with no order left: as the kill switch does for all."""
+    orders = [order for order in truth.orders if order.symbol == asked.symbol]
+    positions = [position for position in truth.positions if position.symbol == asked.symbol and position.size]
+    return plan(asked, asked.request, truth.began_at + attempt, orders, positions)
+
+
+def _note(ledger: Ledger, message: Message, answers: Sequence[Message]) -> None:
+    ledger.record("person", message, answers)
+    ledger.flush()
+
+
+def open_things(settings: Settings) -> dict[str, Any]:
+    """Positions and working orders: as the running daemon last said, else read from the exchange. Raises Refused."""
+    open_site = site_of(settings)
+    state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
+    if state.owned_by_other():
+        page = state.read_status() or {}
+        return {
+            "source": "daemon",
+            "at": page.get("at"),
+            **{part: page.get(part, []) for part in ("positions", "orders")},
+        }
+    state.own()
+    try:
+        truth = trio.run(_read, settings, state, open_site, clock=PacedClock(pace_of(settings, unhurried=False)))
+    finally:
+        state.release()
+    rows = {
+        "positions": [p for p in truth.positions if p.size],
+        "orders": truth.orders,
+    }
+    return {"source": "exchange", "at": truth.began_at, **{part: plain(values) for part, values in rows.items()}}
+
+
+def plain(values: Sequence[msgspec.Struct]) -> list[dict[str, Any]]:
+    """Structs as plain data, numbers as text."""
+    return [
+        {
+            name: value if value is None or isinstance(value, bool | str) else str(value)
+            for name, value in msgspec.structs.asdict(row).items()
+        }
+        for row in values
+    ]
+
+
+async def _read(settings: Settings, state: StateDirectory, open_site: OpenSite) -> SnapshotSeen:
+    async with open_site(settings, state) as site:
+        truth = await site.futures.snapshot()
+    if isinstance(truth, SnapshotFailed):
+        raise Refused(f"the exchange could not be read: {truth.reason}")
+    return truth

@@ -16,7 +16,17 @@ from actors.memory import durable, remembered
 from config.settings import Settings
 from protocol import codec, ids
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, Drift, HaltEntries, Reconciled, Started, WakeAt, Woken
+from protocol.messages.control import (
+    Alert,
+    CloseRequested,
+    Drift,
+    HaltEntries,
+    PersonAnswered,
+    Reconciled,
+    Started,
+    WakeAt,
+    Woken,
+)
 from protocol.messages.futures import (
     CancelOrder,
     EditOrder,
@@ -1017,3 +1027,47 @@ def test_a_triggered_order_of_a_trade_that_is_over_bars_no_entry_after_a_pass() 
     room.hear(Reconciled, began_at=room.at, clean=True)
     room.mark(50_000)
     assert placed(room.enter("s3")) == [("entry", D(2))]
+
+
+# --- a person's hands ----------------------------------------------------------------------------------------
+
+
+def close(room: Room, **changes: Any) -> Sequence[Message]:
+    """Ann asks to close PF_XBTUSD."""
+    fields = {"request": "r1", "symbol": XBT, "by": "ann", "reason": "news", "dry_run": False}
+    return room.hear(CloseRequested, **(fields | changes))
+
+
+def test_a_position_closed_by_a_person_leaves_by_market_and_says_so() -> None:
+    """The order is reduce-only for all that is held; the result carries the reason, the person an answer."""
+    room = protected()
+    said = close(room)
+    assert placed(said) == [("exit", D(2))]
+    assert [m.done for m in only(PersonAnswered, said)] == [True]
+    (order,) = only(PlaceOrder, said)
+    assert order.reduce_only
+    again = close(room)
+    assert placed(again) == [], "asked twice, sent once"
+    assert [m.done for m in only(PersonAnswered, again)] == [True]
+    room.filled(order.client_order_id, "2", 50_500)
+    room.position("0")
+    assert room.ended().reason == "exit.manual"
+
+
+def test_a_rehearsed_close_changes_nothing() -> None:
+    """The orders go to be shown, and the trade is held as before."""
+    room = protected()
+    before = room.state
+    (rehearsal,) = close(room, dry_run=True)
+    assert [(order.role, order.size) for order in rehearsal.orders] == [("exit", D(2))]
+    assert room.state is before
+
+
+def test_what_cannot_be_closed_is_said() -> None:
+    """Nothing held, or the truth not known yet: an answer, and no order."""
+    room = entered()
+    assert [m.done for m in only(PersonAnswered, close(room))] == [False]
+    unsure = protected().reborn()
+    said = close(unsure)
+    assert placed(said) == []
+    assert "reconciled" in only(PersonAnswered, said)[0].text

@@ -1,0 +1,135 @@
+"""Where orders end in a dry run: every control is asked, the payload is shown, and nothing reaches the exchange."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import trio
+
+from actors.door import Door
+from actors.gate import Gate
+from actors.hands import send
+from actors.shell import World
+from config.settings import Settings
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import HaltEntries, PersonAnswered, Reconciled
+from protocol.messages.futures import (
+    AccountChanged,
+    EntryBlocked,
+    InstrumentsListed,
+    PlaceOrder,
+    PositionChanged,
+    Rehearsed,
+    RehearseOrders,
+)
+from protocol.ports import LatchState
+from tests.fakes import facts
+from tests.fakes.ports import FakeJournal, FakeLatchStore
+
+AT = 1_000_000
+ENTRY = from_edge(
+    PlaceOrder,
+    AT,
+    client_order_id="ks-1",
+    signal_id="s",
+    role="entry",
+    symbol=facts.XBT,
+    side="buy",
+    order_type="mkt",
+    size=Decimal("0.10009"),
+)
+EXIT = msgspec.structs.replace(ENTRY, client_order_id="ks-2", role="exit", side="sell", reduce_only=True)
+
+
+class Clock:
+    """Stands still."""
+
+    def now_us(self) -> int:
+        return AT
+
+
+class Wire:
+    """An exchange that remembers what reached it."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+
+    async def send(self, command: Message) -> list[Message]:
+        self.sent.append(command)
+        return []
+
+
+def world(dry_run: bool) -> tuple[World, Wire]:
+    """An open gate, a door that knows the market, and a wire."""
+    settings, wire = Settings(), Wire()
+    gate = Gate((), LatchState(latched=False))
+    gate.observe(from_edge(Reconciled, AT, began_at=AT, clean=True))
+    door = Door(settings, gate)
+    for fact in (
+        from_edge(InstrumentsListed, AT, instruments=(facts.instrument(),)),
+        facts.mark(AT),
+        from_edge(AccountChanged, AT, account=facts.account()),
+        from_edge(PositionChanged, AT, position=facts.position(0)),
+    ):
+        door.observe(fact)
+    nothing: Any = None
+    return World(
+        settings=settings,
+        clock=Clock(),
+        spot=nothing,
+        futures=wire,  # type: ignore[arg-type]  # no more of the port is used
+        journal=FakeJournal(),
+        latch_store=FakeLatchStore(),
+        gate=gate,
+        door=door,
+        routes={},
+        jitter=lambda: 0.5,
+        dry_run=dry_run,
+    ), wire
+
+
+def test_a_dry_run_shows_the_exact_payload_and_sends_nothing() -> None:
+    """The entry is normalised and counted by the door, shown, and told to have stayed in."""
+    house, wire = world(dry_run=True)
+    shown, blocked = trio.run(send, house, ENTRY)
+    assert isinstance(shown, Rehearsed)
+    assert shown.payload.startswith("POST /derivatives/api/v3/sendorder ")
+    assert "size=0.1000&" in shown.payload, "rounded to the lot"
+    assert isinstance(blocked, EntryBlocked)
+    assert blocked.reasons == ("dry_run: not sent",)
+    (exit_shown,) = trio.run(send, house, EXIT)
+    assert isinstance(exit_shown, Rehearsed)
+    assert wire.sent == []
+
+
+def test_a_dry_run_is_refused_by_the_same_controls() -> None:
+    """A closed gate keeps the entry in before anything is shown."""
+    house, wire = world(dry_run=True)
+    house.gate.observe(from_edge(HaltEntries, AT, key="x", reason="y"))
+    (blocked,) = trio.run(send, house, ENTRY)
+    assert isinstance(blocked, EntryBlocked)
+    assert (blocked.reasons, wire.sent) == (("gate.halt:x",), [])
+
+
+def test_a_rehearsal_answers_the_person_and_counts_for_nothing() -> None:
+    """The same order may really leave afterwards: rehearsing it was no sending."""
+    house, wire = world(dry_run=False)
+    wish = from_edge(RehearseOrders, AT, request="r1", symbol=facts.XBT, orders=(ENTRY, EXIT))
+    (answer,) = trio.run(send, house, wish)
+    assert isinstance(answer, PersonAnswered)
+    assert (answer.done, len(answer.payloads), wire.sent) == (True, 2, [])
+    trio.run(send, house, ENTRY)
+    assert len(wire.sent) == 1
+
+
+def test_a_rehearsal_says_what_would_be_refused() -> None:
+    """Pre-trade controls hold for a person's orders."""
+    house, _ = world(dry_run=False)
+    big = msgspec.structs.replace(ENTRY, size=Decimal(100))
+    wish = from_edge(RehearseOrders, AT, request="r1", symbol=facts.XBT, orders=(big,))
+    (answer,) = trio.run(send, house, wish)
+    assert isinstance(answer, PersonAnswered)
+    assert not answer.done
+    assert "pretrade.order_value" in answer.text

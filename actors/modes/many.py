@@ -95,5 +95,5 @@ def _on_cluster(jobs: Sequence[Job], scheduler: str) -> Iterator[tuple[int, dict
         raise NoCluster(f"--scheduler {scheduler}: {error}") from error
     with client:
         waiting = {client.submit(carry_out, job, pure=False): place for place, job in enumerate(jobs)}
-        for future in distributed.as_completed(waiting):
+        for future in distributed.as_completed(waiting, loop=client.loop):
             yield waiting[future], future.result()

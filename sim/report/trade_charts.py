@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -53,12 +54,15 @@ def _view(trade: TradeAccount, candles: Candles, events: Sequence[Event], params
     shown = candles.between(int(opened) - BEFORE * tf_ms, int(last) + (AFTER + 1) * tf_ms)
     stop, target = trade.stop_price or trade.entry_price, trade.target_price or trade.entry_price
     d = SIGN[trade.side]
+    start_ms, end_ms = int(shown.time[0]), int(shown.time[-1])
+    oldest_ms = start_ms - 2 * max(params.liq_max_age, params.ob_max_age, params.fvg_max_age) * tf_ms
+    first, after = (bisect_left(events, moment, key=lambda event: event["time"]) for moment in (oldest_ms, end_ms + 1))
     return View(
         title=trade.trade_id,
         subtitle="",
         candles=shown,
         tf_ms=tf_ms,
-        structure=read_structure(events, tf_ms, params.ob_mitigation, int(shown.time[0]), int(shown.time[-1])),
+        structure=read_structure(events[first:after], tf_ms, params.ob_mitigation, start_ms, end_ms),
         trades=(
             Trade(
                 side=trade.side,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def test_windows() -> None:
         (date(2023, 4, 1), date(2024, 4, 1), date(2024, 7, 1)),
     ]
     assert len(found) == 6
-    assert all(before.end == after.test for before, after in zip(found, found[1:], strict=False))
+    assert all(before.end == after.test for before, after in pairwise(found))
     assert found[-1].end == date(2025, 7, 1)
 
 
@@ -31,7 +32,9 @@ def test_lengths() -> None:
     assert midnight_us(date(2024, 1, 1)) == 1_704_067_200_000_000
 
 
-@pytest.mark.parametrize("text", ["", "train=12mo", "train=1y,test=3mo", "train=12mo,test=0d", "train=1mo,test=1mo,x=1"])
+@pytest.mark.parametrize(
+    "text", ["", "train=12mo", "train=1y,test=3mo", "train=12mo,test=0d", "train=1mo,test=1mo,x=1"]
+)
 def test_bad_lengths(text: str) -> None:
     """What is no pair of spans is told with what was written."""
     with pytest.raises(BadPlan, match="--walk-forward"):

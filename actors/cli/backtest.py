@@ -142,12 +142,12 @@ def _print(result: Mapping[str, Any]) -> None:
     groups = {
         name: one for by in ("symbol", "side", "timeframe", "exit", "year") for name, one in result["by"][by].items()
     }
+    groups["all, open ones too"] = result["costs"]
     for name, one in groups.items():
         money = [_number(one[f"{key}_usd"]) for key in ("gross", "slippage", "fees", "funding", "net")]
         cuts.add_row(name, str(one["trades"]), *money, _number(one["win_rate_pct"]), _number(one["expectancy_r"]))
-    if groups:
-        console.print()
-        console.print(cuts)
+    console.print()
+    console.print(cuts)
 
 
 def _number(value: Any) -> str:

@@ -92,8 +92,9 @@ def cut(trades: Sequence[TradeAccount]) -> dict[str, dict[str, Group]]:
 def monthly_returns(equity: Points) -> dict[str, float]:
     """Percent of equity gained in each month, from the last point of the month before (the first: from the start)."""
     last: dict[str, tuple[int, float]] = {}
-    for at, usd in equity[1:]:
-        last[month_of(at - 1)] = (at, usd)  # 00:00 of the first belongs to the month that ends there
+    # A month ends at a midnight or with the run; 00:00 of the first belongs to the month that ends there.
+    for at, usd in [*(point for point in equity[1:] if point[0] % DAY_US == 0), *equity[1:][-1:]]:
+        last[month_of(at - 1)] = (at, usd)
     ends = list(last.items())
     if not ends:
         return {}

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from actors.cli.errors import Exit, bad_input, stop
 from actors.cli.options import AsJson, ConfigFile, day_us, files_by_symbol, one_of, settings_for
-from actors.cli.research import wide_console
+from actors.cli.research import folder_of, wide_console
 from protocol.units import SECOND_US
 
 Files = Annotated[list[str] | None, typer.Option(metavar="SYMBOL=FILE")]
@@ -63,8 +63,8 @@ def backtest(
     first, last = day_us(start, "--start"), day_us(end, "--end")
     if first is not None and last is not None and last < first:
         raise stop(Exit.BAD_INPUT, f"error: --end {end} lies before --start {start}")
-    if report is not None and not report.parent.is_dir():
-        raise stop(Exit.BAD_INPUT, f"error: --report {report}: there is no folder {report.parent}")
+    if report is not None:
+        folder_of("--report", report)
     settings = settings_for("backtest", "paper", config)
     files = {
         name: files_by_symbol(name, pairs, settings)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from actors.cli.errors import Exit, bad_input, stop
 from actors.cli.options import one_of
-from actors.cli.research import Preset, Sets, columns, minute, moment_ms, strategy_params, working
+from actors.cli.research import Preset, Sets, columns, folder_of, minute, moment_ms, read_base, strategy_params, working
 from config.strategy import StrategyParams
 from protocol.units import TIMEFRAME_MS, Timeframe
 
@@ -58,6 +58,9 @@ def chart(
     The whole file is computed, so that the part shown is as the strategy knew it then; missing candles are filled.
     """
     one_of("--theme", theme, "auto", "light", "dark")
+    folder_of("--out", out)
+    if png is not None:
+        folder_of("--png", png)
     params = strategy_params(preset, ["gap_policy=fill", *(sets or ())])
     timeframe = cast(Timeframe, one_of("--tf", tf or params.exec_tfs[0], *TIMEFRAME_MS))
     begin_ms, end_ms = moment_ms("--from", begin), moment_ms("--to", end)
@@ -86,13 +89,13 @@ def _view(
     """Everything the chart shows."""
     from actors.strategy.analyze import analyze
     from actors.strategy.history import decide_history
-    from sim.files import BadPeriod, check_period, close_gaps, read_candles
+    from sim.files import BadPeriod, check_period, close_gaps
     from sim.report.chart import View
     from sim.report.structure import read_structure
     from sim.tape import aggregate
 
     check_period(begin_ms, end_ms)
-    base, _ = close_gaps(read_candles(file, "15m").between(None, end_ms), "15m", "fill")
+    base, _ = close_gaps(read_base(file).between(None, end_ms), "15m", "fill")
     tf_ms = TIMEFRAME_MS[tf]
     candles = base if tf == "15m" else aggregate(base, tf)
     if not len(candles):

@@ -19,6 +19,7 @@ from actors.cli.research import (
     minute,
     missing,
     moment_ms,
+    read_base,
     strategy_params,
     symbol_files,
     wide_console,
@@ -50,10 +51,10 @@ def decide(
     params = strategy_params(preset, sets)
     files, begin_ms = symbol_files(data), moment_ms("--from", begin)
     from actors.strategy.history import decide_history
-    from sim.files import BadCandleFile, read_candles
+    from sim.files import BadCandleFile
 
     with bad_input(BadCandleFile), working("deciding ..."):
-        read = {symbol: read_candles(file, "15m") for symbol, file in files.items()}
+        read = {symbol: read_base(file) for symbol, file in files.items()}
         for symbol, candles in read.items():
             lacking = missing(candles, "15m")
             if lacking and params.gap_policy == "halt":

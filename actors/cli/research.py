@@ -55,6 +55,25 @@ def columns(candles: Candles) -> Columns:
     return Columns(candles.time, values)
 
 
+def read_base(file: Path) -> Candles:
+    """The 15m candles of a file. Raises BadCandleFile, also when its candles are longer ones."""
+    import numpy as np
+
+    from sim.files import BadCandleFile, read_candles
+
+    candles = read_candles(file, "15m")
+    step_min = int(np.median(np.diff(candles.time))) // 60_000 if len(candles) > 1 else 15
+    if step_min > 15:
+        raise BadCandleFile(f"{file}: holds candles of {step_min} minutes; 15m candles are needed")
+    return candles
+
+
+def folder_of(option: str, file: Path) -> None:
+    """End with exit 2 unless the folder that `file` is to be written to is there."""
+    if not file.parent.is_dir():
+        raise stop(Exit.BAD_INPUT, f"error: {option} {file}: there is no folder {file.parent}")
+
+
 def missing(candles: Candles, timeframe: Timeframe) -> int:
     """How many candles the file lacks."""
     step = TIMEFRAME_MS[timeframe]

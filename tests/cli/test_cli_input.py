@@ -63,6 +63,14 @@ OPTIONS = {
     "decide pair": (["decide", "--data", "x.csv"], "--data 'x.csv': write SYMBOL=FILE"),
     "symbol twice": (["decide", "--data", "A/B=x.csv", "--data", "A/B=y.csv"], "A/B is given twice"),
     "theme": (["chart", "--data", "x.csv", "--out", "x.html", "--theme", "red"], "--theme 'red'"),
+    "chart folder": (
+        ["chart", "--data", "x.csv", "--out", "none/x.html"],
+        "--out none/x.html: there is no folder none",
+    ),
+    "picture folder": (
+        ["chart", "--data", "x.csv", "--out", "x.html", "--png", "no/x.png"],
+        "--png no/x.png: there is no folder no",
+    ),
     "chart nothing": (["chart", "--data", "none.csv", "--out", "x.html"], "none.csv: no such file"),
     "from": (["decide", "--data", "A/B=x.csv", "--from", "noon"], "--from: 'noon'"),
     "outside": (["backtest", "--start", "1999-01-01"], "--start"),
@@ -108,6 +116,17 @@ def test_bad_candles(case: str, tmp_path: Path) -> None:
     file = tmp_path / "candles.csv"
     file.write_text(text)
     assert_one_line(CliRunner().invoke(app, ["backtest", "--data", f"BTC/USD={file}"]), str(file), told)
+
+
+@pytest.mark.parametrize(
+    "words", [["decide", "--data", "A/B={}"], ["chart", "--out", "x.html", "--data", "{}"]], ids=lambda w: w[0]
+)
+def test_longer_candles(words: list[str], tmp_path: Path) -> None:
+    """A file of hourly candles is not taken for one of 15m candles with gaps."""
+    file = tmp_path / "hours.csv"
+    file.write_text(HEAD + "".join(f"{FIRST + 3_600_000 * i},10,12,9,11,1\n" for i in range(3)))
+    result = CliRunner().invoke(app, [word.format(file) for word in words])
+    assert_one_line(result, str(file), "candles of 60 minutes")
 
 
 @pytest.mark.parametrize("case", OPTIONS)

@@ -1,4 +1,4 @@
-"""Whether an entry may leave: every lease held, nothing halted, nothing latched, one reconciliation since the last start.
+"""Whether an entry may leave: every lease held, nothing halted, nothing latched, a clean reconciliation since the last start.
 
 A lease is a context manager round a feed's connected-and-fresh scope. Leaving that scope by any path (exception,
 cancellation, time-out) gives the lease up before anything else can run: a feed failure halts entries by construction,
@@ -59,7 +59,7 @@ class Gate:
             self._on_change("latch", False)
 
     def need_reconciliation(self, at: int) -> None:
-        """Entries wait for a complete pass against exchange truth begun at or after `at`."""
+        """Entries wait for a complete and clean pass against exchange truth begun at or after `at`."""
         self._reconcile_after = at
 
     def observe(self, message: Message) -> None:
@@ -69,7 +69,7 @@ class Gate:
                 self.halt(key, reason, symbol)
             case ResumeEntries(key=key):
                 self.resume(key)
-            case Reconciled(began_at=began_at) if self._reconcile_after is not None:
+            case Reconciled(began_at=began_at, clean=True) if self._reconcile_after is not None:
                 if began_at >= self._reconcile_after:
                     self._reconcile_after = None
                     self._on_change("reconciled", True)

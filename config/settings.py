@@ -14,6 +14,7 @@ from config.strategy import StrategyParams
 
 Mode = Literal["backtest", "paper", "live"]
 Environment = Literal["dev", "paper", "prod"]
+Foreign = Literal["report", "adopt", "flatten"]
 
 HTTP_ADDRESS = r"^https?://[^@\s]+$"
 WS_ADDRESS = r"^wss?://[^@\s]+$"
@@ -49,6 +50,9 @@ class RiskSettings(Section):
     daily_loss_max_pct: Decimal = Field(
         Decimal(2), gt=0, le=20, description="of equity at 00:00 UTC, realised + unrealised"
     )
+    daily_loss_action: Literal["halt", "kill"] = Field(
+        "halt", description="halt: no entries until the next day. kill: the kill switch"
+    )
     drawdown_max_pct: Decimal = Field(
         Decimal(15), gt=0, le=50, description="from the highest equity seen; no increase beyond"
     )
@@ -82,6 +86,29 @@ class ExecutionSettings(Section):
     order_notional_max_usd: Decimal = Field(Decimal(25_000), gt=0)
     reconcile_s: float = Field(15, ge=1, le=300)
     unknown_within_s: float = Field(60, ge=5, le=600)
+    foreign_positions: Foreign = Field(
+        "report", description="a position not of our making: report it, adopt it with a stop, or flatten it"
+    )
+    foreign_orders: Foreign = Field(
+        "report", description="an order not of our making: report it, adopt (leave) it, or cancel it (flatten)"
+    )
+    adopt_stop_pct: Decimal = Field(Decimal(2), gt=0, le=15, description="stop of an adopted position, from the mark")
+
+
+class KillSwitchSettings(Section):
+    """What latches the kill switch by itself. Each cause is a row of `actors.kill_switch.causes`."""
+
+    not_converging_s: float = Field(
+        120, ge=15, le=3600, description="a difference with the exchange that we should have mended lasts so long"
+    )
+    auth_errors: int = Field(3, ge=1, le=10, description="refusals of our key in a row")
+    api_errors: int = Field(10, ge=2, le=1000, description="failed requests in a row")
+    data_failure_s: float = Field(
+        600, ge=10, le=86_400, description="with a position open: no futures stream, or no exchange truth, for so long"
+    )
+    margin_critical_pct: Decimal = Field(
+        Decimal(80), gt=0, le=100, description="maintenance margin of equity at which everything is closed"
+    )
 
 
 class FeedSettings(Section):
@@ -142,6 +169,7 @@ class Settings(Section):
     strategy: StrategyParams = StrategyParams()
     risk: RiskSettings = RiskSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    kill_switch: KillSwitchSettings = KillSwitchSettings()
     feeds: FeedSettings = FeedSettings()
     market: MarketSettings = MarketSettings()
     exchange: ExchangeSettings = ExchangeSettings()

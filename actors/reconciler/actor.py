@@ -10,5 +10,6 @@ NAME = "reconciler"
 
 
 def build(world: World) -> Part[decide.State]:
-    """A fresh life: it adopts the first truth it sees."""
-    return Part(NAME, decide.initial(world.settings, None), decide.step)
+    """A life that remembers what we hold: start-up is a reconciliation like any other."""
+    state = decide.initial(world.settings, world.journal.memory(NAME))
+    return Part(NAME, state, decide.step, decide.durable, decide.remembered)

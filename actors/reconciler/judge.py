@@ -1,27 +1,65 @@
-"""Compares our view of the futures account with one snapshot of the exchange. Knows no history of snapshots and no timer."""
+"""The ways our view and the exchange can differ, as one table, and what finds each in one snapshot. Knows no timer and no past."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from protocol.ids import is_ours
-from protocol.messages.control import Severity
-from protocol.messages.futures import ExchangeSnapshot, OpenOrder
+from protocol.messages.control import DriftKind, DriftPolicy, Severity
+from protocol.messages.futures import ExchangeSnapshot, Instrument, OpenOrder
 from protocol.protection import covers
+
+MARGIN_TOLERANCE: Final = Decimal("0.5")
+"""Initial margin follows the mark and this estimate the entry price: only what that cannot explain is a difference."""
+MARGIN_LEAST_USD: Final = Decimal(10)
+
+
+class Difference(NamedTuple):
+    """What is said of one kind of difference, who mends it, and what follows when it does not go away.
+
+    `lasting`: "kill" when a difference that we should have mended stays, "alert" when mending is not ours.
+    """
+
+    code: str
+    severity: Severity
+    correction: str
+    lasting: Literal["kill", "alert"]
+
+
+DIFFERENCES: Final[dict[DriftKind, Difference]] = {
+    "ghost_position": Difference("RECON_DIFF", "warning", "flat is believed; what rests for it is cancelled", "kill"),
+    "size_mismatch": Difference("RECON_DIFF", "warning", "the exchange's size is adopted, the stop follows it", "kill"),
+    "side_mismatch": Difference("RECON_DIFF", "critical", "the exchange's side is adopted, our trade is over", "kill"),
+    "entry_mismatch": Difference("RECON_DIFF", "warning", "the exchange's entry price is adopted", "kill"),
+    "foreign_position": Difference("FOREIGN_POSITION", "critical", "by `execution.foreign_positions`", "kill"),
+    "missing_stop": Difference("NAKED_POSITION", "critical", "the executor places a stop or leaves", "kill"),
+    "missing_order": Difference("RECON_DIFF", "warning", "two readings lack it: it is over, or sent anew", "kill"),
+    "order_mismatch": Difference("RECON_DIFF", "warning", "the exchange's terms are adopted, then mended", "kill"),
+    "orphan_order": Difference("STOP_EXCESS", "critical", "nothing to reduce: it is cancelled", "kill"),
+    "foreign_order": Difference("FOREIGN_ORDER", "critical", "by `execution.foreign_orders`", "kill"),
+    "missed_fill": Difference("RECON_DIFF", "warning", "the stream never told it; booked from the list", "kill"),
+    "margin_mismatch": Difference(
+        "RECON_DIFF", "critical", "a position or a leverage preference is hidden: look at the account", "alert"
+    ),
+    "stuck": Difference("RECON_STUCK", "critical", "the same difference pass after pass: look at it", "alert"),
+}
+"""Alert codes and severities are those of the fault catalogue, section 2."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One difference, as `Drift` reports it. Equal subjects in consecutive passes are the same drift."""
 
-    kind: str
+    kind: DriftKind
     symbol: str
     ours: str
     theirs: str
     client_order_id: str | None = None
     order_id: str | None = None
+    policy: DriftPolicy = "correct"
 
     @property
     def subject(self) -> str:
@@ -29,40 +67,26 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return "|".join((self.kind, self.symbol, self.client_order_id or "", self.order_id or ""))
 
 
-CODES: Final[dict[str, tuple[str, Severity]]] = {
-    "position": ("RECON_DIFF", "warning"),
-    "unprotected": ("NAKED_POSITION", "critical"),
-    "missing_order": ("RECON_DIFF", "warning"),
-    "foreign_order": ("FOREIGN_ORDER", "critical"),
-    "foreign_position": ("FOREIGN_POSITION", "critical"),
-    "orphan_order": ("STOP_EXCESS", "critical"),
-    "stuck": ("RECON_STUCK", "critical"),
-}
-"""Alert code and severity of each kind of drift (fault catalogue, section 2)."""
-
-ADVICE: Final[dict[str, str]] = {
-    "position": "the exchange's size is adopted",
-    "unprotected": "no reduce-only stop on mark covers it",
-    "missing_order": "two readings do not list it and no fill explains it",
-    "foreign_order": "not placed by this system; cancel it or expect its effects",
-    "foreign_position": "no fill of this system explains it; close it by hand or let the kill switch do so",
-    "orphan_order": "reduce-only and nothing to reduce",
-    "stuck": "the same drift in three passes: look at it",
-}
+def position_kind(mine: Decimal, real: Decimal) -> DriftKind:
+    """What two unequal signed sizes are to one another."""
+    if not real:
+        return "ghost_position"
+    if not mine:
+        return "foreign_position"
+    return "size_mismatch" if (mine > 0) == (real > 0) else "side_mismatch"
 
 
-def positions_differ(ours: dict[str, Decimal], theirs: dict[str, Decimal], symbols: list[str]) -> list[Finding]:
-    """Sizes that are not equal; a position where our fills leave none is foreign."""
-    findings = []
-    for symbol in symbols:
-        mine, real = ours.get(symbol, Decimal(0)), theirs.get(symbol, Decimal(0))
-        if mine != real:
-            kind = "position" if mine else "foreign_position"
-            findings.append(Finding(kind=kind, symbol=symbol, ours=str(mine), theirs=str(real)))
-    return findings
+def positions_differ(ours: dict[str, Decimal], theirs: dict[str, Decimal], symbols: Sequence[str]) -> list[Finding]:
+    """Signed sizes that are not equal."""
+    pairs = ((symbol, ours.get(symbol, Decimal(0)), theirs.get(symbol, Decimal(0))) for symbol in symbols)
+    return [
+        Finding(kind=position_kind(mine, real), symbol=symbol, ours=str(mine), theirs=str(real))
+        for symbol, mine, real in pairs
+        if mine != real
+    ]
 
 
-def unprotected(snapshot: ExchangeSnapshot, symbols: list[str]) -> list[Finding]:
+def missing_stops(snapshot: ExchangeSnapshot, symbols: Sequence[str]) -> list[Finding]:
     """Open positions whose stops do not cover the whole of them."""
     findings = []
     for position in snapshot.positions:
@@ -71,7 +95,7 @@ def unprotected(snapshot: ExchangeSnapshot, symbols: list[str]) -> list[Finding]
         )
         if position.symbol in symbols and cover < abs(position.size):
             findings.append(
-                Finding(kind="unprotected", symbol=position.symbol, ours=str(cover), theirs=str(position.size))
+                Finding(kind="missing_stop", symbol=position.symbol, ours=str(cover), theirs=str(position.size))
             )
     return findings
 
@@ -92,7 +116,38 @@ def foreign_orders(snapshot: ExchangeSnapshot, known: dict[str, str | None]) -> 
     ]
 
 
+def margin_differs(snapshot: ExchangeSnapshot, instruments: dict[str, Instrument]) -> list[Finding]:
+    """Initial margin in use that the listed positions do not explain, or positions that use none.
+
+    Nothing is said while an order rests that uses margin itself, or while a contract's rules are not known.
+    """
+    held = [position for position in snapshot.positions if position.size]
+    unknown = any(position.symbol not in instruments for position in held)
+    if unknown or any(not order.reduce_only for order in snapshot.orders):
+        return []
+    expected = Decimal(0)
+    for position in held:
+        instrument = instruments[position.symbol]
+        notional = abs(position.size) * position.entry_price * instrument.contract_size
+        expected += notional * next(
+            (initial for start, initial, _ in reversed(instrument.margin_levels) if notional >= start), Decimal(0)
+        )
+    real = snapshot.account.initial_margin_usd
+    if abs(real - expected) <= max(MARGIN_LEAST_USD, expected * MARGIN_TOLERANCE):
+        return []
+    return [Finding(kind="margin_mismatch", symbol="", ours=f"{expected:.2f} USD", theirs=f"{real:.2f} USD")]
+
+
+def leverage_x(snapshot: ExchangeSnapshot, instruments: dict[str, Instrument]) -> Decimal | None:
+    """Effective leverage: notional at entry prices / equity; None while a contract's rules or equity are unknown."""
+    held = [position for position in snapshot.positions if position.size]
+    if snapshot.account.equity_usd <= 0 or any(position.symbol not in instruments for position in held):
+        return None
+    notional = sum((abs(p.size) * p.entry_price * instruments[p.symbol].contract_size for p in held), Decimal(0))
+    return notional / snapshot.account.equity_usd
+
+
 def describe(order: OpenOrder) -> str:
-    """The order's terms in one line."""
+    """The order's terms in one line; the size is the whole, filled part included, so that a fill changes nothing."""
     price = order.stop_price if order.limit_price is None else order.limit_price
-    return f"{order.side} {order.size} {order.order_type} at {price}"
+    return f"{order.side} {order.size + order.filled} {order.order_type} at {price}"

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 from protocol.messages.base import Message
 
 Severity = Literal["info", "warning", "critical"]
+DriftKind = Literal[
+    "ghost_position",  # held by our fills, not by the exchange
+    "size_mismatch",
+    "side_mismatch",
+    "entry_mismatch",
+    "foreign_position",  # held by the exchange, not by our fills
+    "missing_stop",
+    "missing_order",
+    "order_mismatch",
+    "orphan_order",
+    "foreign_order",
+    "missed_fill",
+    "margin_mismatch",
+    "stuck",  # any of these that does not go away
+]
+DriftPolicy = Literal["correct", "adopt", "flatten", "report"]
+"""What is to be done: `correct` a difference of our own; what is foreign is adopted, flattened or reported, by settings."""
 
 
 class Started(Message, frozen=True, kw_only=True):
@@ -39,22 +57,27 @@ class Alert(Message, frozen=True, kw_only=True):
 class Drift(Message, frozen=True, kw_only=True):
     """reconciler -> risk, executor, kill_switch: our view and the exchange's differ; the exchange is right.
 
-    `kind`: position | unprotected | missing_order | foreign_order | foreign_position | orphan_order | stuck.
+    `symbol` is empty for the account as a whole.
     """
 
-    kind: str
+    kind: DriftKind
     symbol: str
     ours: str
     theirs: str
     client_order_id: str | None = None
     order_id: str | None = None
+    policy: DriftPolicy = "correct"
 
 
 class Reconciled(Message, frozen=True, kw_only=True):
-    """reconciler -> gate, executor: one complete pass against a snapshot begun at `began_at`; `clean` without drift."""
+    """reconciler -> gate, executor: one complete pass against a snapshot begun at `began_at`.
+
+    `clean`: nothing was found that we have to mend. `leverage_x`: effective leverage, notional / equity, None: unknown.
+    """
 
     began_at: int
     clean: bool
+    leverage_x: Decimal | None = None
 
 
 class HaltEntries(Message, frozen=True, kw_only=True):

@@ -1,0 +1,262 @@
+"""Our view of the futures account, built from the facts of the futures feed. Pure; judges nothing."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from actors.reconciler.judge import Finding, describe
+from config.settings import ExecutionSettings, Settings
+from protocol import codec
+from protocol.ids import is_ours
+from protocol.messages.base import Message, follow
+from protocol.messages.control import Alert, WakeAt
+from protocol.messages.futures import (
+    Fill,
+    Filled,
+    Instrument,
+    InstrumentsListed,
+    OpenOrder,
+    OrderAccepted,
+    OrderGone,
+    OrderRejected,
+    OrderUnknown,
+    Position,
+    PositionChanged,
+)
+from protocol.units import SECOND_US, seconds_us
+
+SOON_US: Final = SECOND_US
+GONE_KEPT: Final = 512
+
+FORCED: Final[dict[str, str]] = {
+    "liquidation": "LIQUIDATED",
+    "unwindBankrupt": "DELEVERAGED",
+    "unwindCounterparty": "DELEVERAGED",
+    "assignor": "ASSIGNED",
+    "assignee": "ASSIGNED",
+}
+"""Fill types that no order of ours asked for, and their alerts."""
+
+
+class Resting(msgspec.Struct, frozen=True, kw_only=True):
+    """An order in our view. `changed_at` its last event, `absent` snapshots in a row without it, `filled` a fill since."""
+
+    order: OpenOrder
+    changed_at: int
+    absent: int = 0
+    filled: bool = False
+
+
+class Unknown(msgspec.Struct, frozen=True, kw_only=True):
+    """A placement whose outcome we do not know; from `settles_at` on it can no longer arrive."""
+
+    symbol: str
+    settles_at: int
+    absent: int = 0
+
+
+class Lasting(msgspec.Struct, frozen=True, kw_only=True):
+    """A drift that was there in the last pass: since when, in how many passes, and what was said of its lasting."""
+
+    symbol: str
+    since: int
+    passes: int = 0
+    stuck: bool = False
+    killed: bool = False
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """What must survive a crash: signed sizes by our fills, and which of them are not ours."""
+
+    sizes: dict[str, Decimal] = {}
+    foreign: tuple[str, ...] = ()
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Our view and the memory of passes.
+
+    `orders` by order id; `unknown` by client id; `names`: order id -> client id, of orders that left too; `changed`: last
+    event of a symbol and its cause; `words`: the last word on each position, when and by what cause; `orphans`: order id
+    -> snapshots in a row; `learned`: a cause and what we first heard by it, each with when we should have known;
+    `unclean`: passes in a row that were not clean.
+    """
+
+    every_us: int
+    settle_us: int
+    kill_after_us: int
+    execution: ExecutionSettings
+    memory: Memory
+    judged: int = -1
+    missed: int = 0
+    unclean: int = 0
+    halted: bool = False
+    instruments: dict[str, Instrument] = {}
+    orders: dict[str, Resting] = {}
+    unknown: dict[str, Unknown] = {}
+    names: dict[str, str | None] = {}
+    changed: dict[str, tuple[int, str]] = {}
+    words: dict[str, tuple[Position, int, str]] = {}
+    orphans: dict[str, int] = {}
+    learned: tuple[str, tuple[tuple[int, Finding], ...]] = ("", ())
+    lasting: dict[str, Lasting] = {}
+
+
+Answer = tuple[State, list[Message]]
+
+
+def initial(settings: Settings, memory: bytes | None = None) -> State:
+    """A life that knows the sizes an earlier one kept. Raises msgspec.DecodeError on foreign bytes."""
+    return State(
+        every_us=seconds_us(settings.execution.reconcile_s),
+        settle_us=seconds_us(settings.execution.process_before_s),
+        kill_after_us=seconds_us(settings.kill_switch.not_converging_s),
+        execution=settings.execution,
+        memory=msgspec.json.decode(memory, type=Memory) if memory else Memory(),
+    )
+
+
+def durable(state: State) -> bytes:
+    """What must survive a crash, as bytes for `initial`."""
+    return codec.encode(state.memory)
+
+
+def remembered(state: State) -> object:
+    """The piece of state `durable` is made of."""
+    return state.memory
+
+
+def take_in(state: State, message: Message) -> Answer:
+    """A fact in; what is not for the view changes nothing."""
+    out: list[Message] = []
+    match message:
+        case Filled():
+            state, out = _filled(state, message, message.fill)
+        case OrderAccepted():
+            state = _accepted(state, message, message.order)
+        case OrderGone():
+            state, out = _gone(state, message)
+        case OrderUnknown():
+            state, out = _unknown(state, message)
+        case OrderRejected(client_order_id=name, symbol=symbol, wish="place"):
+            unknown = {k: v for k, v in state.unknown.items() if k != name}
+            state = _touch(replace(state, unknown=unknown), symbol, message.at)
+        case PositionChanged(position=position):
+            state, out = _told(state, message, position)
+        case InstrumentsListed():
+            state = replace(state, instruments={i.symbol: i for i in message.instruments})
+        case _:
+            pass
+    return state, out
+
+
+def _touch(state: State, symbol: str, at: int, cause: str = "") -> State:
+    """An event of the symbol. One with a `cause` does not disturb the snapshot that follows from the same."""
+    return replace(state, changed={**state.changed, symbol: (at, cause)})
+
+
+def _learn(state: State, cause: Message, since: int, finding: Finding) -> State:
+    """Something we should have known since `since`. Drift if it turns out to come by REST and late."""
+    learned = state.learned[1] if state.learned[0] == cause.cause else ()
+    return replace(state, learned=(cause.cause, (*learned, (since, finding))))
+
+
+def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
+    """Our own executions move our view; others are reported and show as drift, which whoever acts must see."""
+    state = _touch(state, fill.symbol, cause.at)
+    soon = wake(cause, "soon", SOON_US)
+    name = fill.client_order_id or state.names.get(fill.order_id)
+    if fill.fill_type in FORCED or not is_ours(name):
+        code = FORCED.get(fill.fill_type, "FOREIGN_FILL")
+        text = f"{fill.symbol}: {fill.side} {fill.size} at {fill.price}, {fill.fill_type}, not asked for by this system"
+        return state, [follow(cause, Alert, code=code, severity="critical", text=text), soon]
+    signed = fill.size if fill.side == "buy" else -fill.size
+    sizes = {**state.memory.sizes, fill.symbol: state.memory.sizes.get(fill.symbol, Decimal(0)) + signed}
+    orders = state.orders
+    if fill.order_id in orders:
+        orders = {**orders, fill.order_id: replace(orders[fill.order_id], changed_at=cause.at, absent=0, filled=True)}
+    unknown = {k: v for k, v in state.unknown.items() if k != name}
+    missed = Finding(
+        kind="missed_fill",
+        symbol=fill.symbol,
+        ours="none",
+        theirs=f"{fill.side} {fill.size} at {fill.price}",
+        client_order_id=name,
+        order_id=fill.order_id,
+    )
+    state = _learn(state, cause, fill.time, missed)
+    return replace(state, memory=with_sizes(state.memory, sizes), orders=orders, unknown=unknown), [soon]
+
+
+def with_sizes(memory: Memory, sizes: dict[str, Decimal], foreign: tuple[str, ...] | None = None) -> Memory:
+    """The memory with these sizes; the very same when nothing changed, so that nothing is written."""
+    new = Memory(
+        sizes={symbol: size for symbol, size in sizes.items() if size},
+        foreign=memory.foreign if foreign is None else foreign,
+    )
+    return memory if new == memory else new
+
+
+def _accepted(state: State, cause: Message, order: OpenOrder) -> State:
+    known = state.orders.get(order.order_id)
+    if known is not None and describe(known.order) != describe(order):
+        changed = Finding(
+            kind="order_mismatch",
+            symbol=order.symbol,
+            ours=describe(known.order),
+            theirs=describe(order),
+            client_order_id=order.client_order_id,
+            order_id=order.order_id,
+        )
+        state = _learn(state, cause, state.changed.get(order.symbol, (0, ""))[0], changed)
+    unknown = {k: v for k, v in state.unknown.items() if k != order.client_order_id}
+    orders = {**state.orders, order.order_id: Resting(order=order, changed_at=cause.at)}
+    state = replace(state, unknown=unknown, orders=orders, names=_named(state, order.order_id, order.client_order_id))
+    return _touch(state, order.symbol, cause.at, cause.cause)
+
+
+def _told(state: State, cause: PositionChanged, position: Position) -> Answer:
+    """The exchange's word on one position. One that our fills do not explain is looked at soon."""
+    symbol = position.symbol
+    known = state.words.get(symbol)
+    if known is not None and position.size and known[0].size == position.size:
+        ours, theirs = known[0].entry_price, position.entry_price
+        if ours != theirs:
+            finding = Finding(kind="entry_mismatch", symbol=symbol, ours=f"entry {ours}", theirs=f"entry {theirs}")
+            state = _learn(state, cause, known[1], finding)
+    state = replace(state, words={**state.words, symbol: (position, cause.at, cause.cause)})
+    explained = state.memory.sizes.get(symbol, Decimal(0)) == position.size
+    return _touch(state, symbol, cause.at, cause.cause), [] if explained else [wake(cause, "soon", SOON_US)]
+
+
+def _gone(state: State, cause: OrderGone) -> Answer:
+    orders = {k: v for k, v in state.orders.items() if k != cause.order_id}
+    unknown = {k: v for k, v in state.unknown.items() if k != cause.client_order_id}
+    names = _named(state, cause.order_id, cause.client_order_id)
+    state = _touch(replace(state, orders=orders, unknown=unknown, names=names), cause.symbol, cause.at)
+    return state, [wake(cause, "soon", SOON_US)]
+
+
+def _unknown(state: State, cause: OrderUnknown) -> Answer:
+    """A doubtful placement is settled by evidence; a doubtful edit or cancel shows in the next list by itself."""
+    state = _touch(state, cause.symbol, cause.at)
+    if cause.wish == "place":
+        doubt = Unknown(symbol=cause.symbol, settles_at=cause.at + state.settle_us)
+        state = replace(state, unknown={**state.unknown, cause.client_order_id: doubt})
+    return state, [wake(cause, "soon", SOON_US)]
+
+
+def _named(state: State, order_id: str, name: str | None) -> dict[str, str | None]:
+    """The names with this one, the oldest of orders that left forgotten."""
+    names = {**state.names, order_id: name or state.names.get(order_id)}
+    if len(names) > GONE_KEPT:
+        names = {k: v for n, (k, v) in enumerate(names.items()) if k in state.orders or n >= len(names) - GONE_KEPT}
+    return names
+
+
+def wake(cause: Message, key: str, after_us: int) -> WakeAt:
+    """Ask to be woken for `key`."""
+    return follow(cause, WakeAt, key, key=key, due=cause.at + after_us)

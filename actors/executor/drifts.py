@@ -9,13 +9,15 @@ from typing import Final
 from msgspec.structs import replace
 
 from actors.executor.fills import told_position
+from actors.executor.foreign import taken_over
 from actors.executor.orders import advance
 from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of, update_ended
 from actors.executor.trade import update
 from actors.executor.wishes import alert, cancel
 from protocol import ids
-from protocol.messages.base import Message
+from protocol.messages.base import Message, follow
 from protocol.messages.control import Drift
+from protocol.messages.futures import TradeOpened
 from protocol.units import seconds_us
 
 
@@ -40,7 +42,7 @@ def drift_missing(state: State, message: Drift) -> Answers:
     return carry_on(state, message, trade, said)
 
 
-def drift_unprotected(state: State, message: Drift) -> Answers:
+def drift_missing_stop(state: State, message: Drift) -> Answers:
     """The exchange shows no stop for all of it. One just sent may be on its way; one that rested is doubted and replaced."""
     trade = state.memory.trades.get(message.symbol)
     stop = trade.working("stop") if trade else None
@@ -73,17 +75,42 @@ def drift_position(state: State, message: Drift) -> Answers:
 
 
 def drift_foreign(state: State, message: Drift) -> Answers:
-    """A position no entry of ours opened: not ours to manage."""
-    if message.symbol in state.memory.trades:
+    """A position no entry of ours opened: reported and left alone, or taken over, as settings say."""
+    symbol = message.symbol
+    if symbol in state.memory.trades:
         return state, NOTHING
-    text = f"{message.theirs} held and no trade of ours; not managed here"
-    return state, (alert(message, "FOREIGN_POSITION", "critical", message.symbol, text),)
+    mark, instrument = state.marks.get(symbol), state.instruments.get(symbol)
+    if message.policy not in ("adopt", "flatten") or mark is None or instrument is None:
+        text = f"{message.theirs} held and no trade of ours; not managed here"
+        return state, (alert(message, "FOREIGN_POSITION", "critical", symbol, text),)
+    trade = taken_over(message, Decimal(message.theirs), mark.mark, state.execution.adopt_stop_pct, instrument)
+    said = follow(
+        message,
+        TradeOpened,
+        trade.plan.trade_id,
+        trade_id=trade.plan.trade_id,
+        symbol=symbol,
+        side=trade.plan.side,
+        size=trade.plan.size,
+        price=mark.mark,
+    )
+    return carry_on(state, message, trade, (said,))
+
+
+def drift_foreign_order(state: State, message: Drift) -> Answers:
+    """An order not of our making: cancelled if settings say so."""
+    if message.policy != "flatten":
+        return state, NOTHING
+    return state, (cancel(message, message.symbol, None, message.order_id),)
 
 
 DRIFTS: Final[dict[str, Callable[[State, Drift], Answers]]] = {
     "missing_order": drift_missing,
-    "unprotected": drift_unprotected,
+    "missing_stop": drift_missing_stop,
     "orphan_order": drift_orphan,
-    "position": drift_position,
+    "ghost_position": drift_position,
+    "size_mismatch": drift_position,
+    "side_mismatch": drift_position,
     "foreign_position": drift_foreign,
+    "foreign_order": drift_foreign_order,
 }

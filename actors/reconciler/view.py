@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from actors.reconciler.judge import Finding, describe
 from config.settings import ExecutionSettings, Settings
 from protocol import codec
+from protocol.forced import FORCED_FILLS
 from protocol.ids import is_ours
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, WakeAt
@@ -31,15 +32,6 @@ from protocol.units import SECOND_US, seconds_us
 
 SOON_US: Final = SECOND_US
 GONE_KEPT: Final = 512
-
-FORCED: Final[dict[str, str]] = {
-    "liquidation": "LIQUIDATED",
-    "unwindBankrupt": "DELEVERAGED",
-    "unwindCounterparty": "DELEVERAGED",
-    "assignor": "ASSIGNED",
-    "assignee": "ASSIGNED",
-}
-"""Fill types that no order of ours asked for, and their alerts."""
 
 
 class Resting(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,8 +161,8 @@ def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
     state = _touch(state, fill.symbol, cause.at)
     soon = wake(cause, "soon", SOON_US)
     name = fill.client_order_id or state.names.get(fill.order_id)
-    if fill.fill_type in FORCED or not is_ours(name):
-        code = FORCED.get(fill.fill_type, "FOREIGN_FILL")
+    if fill.fill_type in FORCED_FILLS or not is_ours(name):
+        code = FORCED_FILLS.get(fill.fill_type, "FOREIGN_FILL")
         text = f"{fill.symbol}: {fill.side} {fill.size} at {fill.price}, {fill.fill_type}, not asked for by this system"
         return state, [follow(cause, Alert, code=code, severity="critical", text=text), soon]
     signed = fill.size if fill.side == "buy" else -fill.size

@@ -808,13 +808,13 @@ def test_a_foreign_position_is_said_and_left_alone() -> None:
     assert placed(room.all) == []
 
 
-def test_drift_unprotected_makes_a_settled_stop_count_as_lost() -> None:
+def test_drift_missing_stop_makes_a_settled_stop_count_as_lost() -> None:
     """One just sent may be on its way; one thought to rest is not there."""
     room = protected()
-    assert room.drift("unprotected") == ()
+    assert room.drift("missing_stop") == ()
     room.after(6)
 
-    assert placed(room.drift("unprotected")) == [("stop", D(2))]
+    assert placed(room.drift("missing_stop")) == [("stop", D(2))]
     second = ids.client_order_id("s1", "stop", 1)
     assert [m.client_order_id for m in only(CancelOrder, room.accepted(second, "2", 49_000))] == [STOP]
 
@@ -822,8 +822,8 @@ def test_drift_unprotected_makes_a_settled_stop_count_as_lost() -> None:
 def test_drift_in_position_is_believed_at_once() -> None:
     """The reconciler speaks after every fill was told. What is no number is left to the next PositionChanged."""
     room = protected()
-    assert room.drift("position", theirs="long, about two") == ()
-    room.drift("position", theirs="0")
+    assert room.drift("size_mismatch", theirs="long, about two") == ()
+    room.drift("ghost_position", theirs="0")
 
     assert room.ended().reason == "exit.external"
 

@@ -305,7 +305,7 @@ class Storm:
                     self.hear(Drift, kind="missing_order", symbol=XBT, **fields)
         stops = sum((o.size for o in self.venue.orders.values() if o.order_type == "stp"), D(0))
         if stops < abs(self.venue.position):
-            self.hear(Drift, kind="unprotected", symbol=XBT, ours="", theirs="")
+            self.hear(Drift, kind="missing_stop", symbol=XBT, ours="", theirs="")
         trades = self.state.memory.trades.values()
         ours = {order.client_order_id for trade in trades for order in trade.orders if trade.cover and order.live}
         for name in sorted(self.venue.orders):

@@ -161,7 +161,7 @@ def test_a_life_that_begins_latched_resumes() -> None:
 
 def test_unasked_it_does_nothing() -> None:
     """No message but a request moves it."""
-    drift = from_edge(Drift, T, kind="position", symbol=XBT, ours="0", theirs="1")
+    drift = from_edge(Drift, T, kind="size_mismatch", symbol=XBT, ours="0", theirs="1")
     messages = [
         from_edge(Started, T),
         snapshot(1, (position(1),), (order("o1"),)),

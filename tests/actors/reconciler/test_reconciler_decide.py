@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from msgspec.structs import replace
 
 from actors.reconciler import decide
-from actors.reconciler.decide import GONE_KEPT, State
+from actors.reconciler.judge import DIFFERENCES
+from actors.reconciler.view import GONE_KEPT, Memory, State
 from config.settings import ExecutionSettings, Settings
+from protocol import codec
 from protocol.ids import client_order_id
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, Drift, Reconciled, Started, WakeAt, Woken
+from protocol.messages.control import (
+    Alert,
+    Drift,
+    DriftKind,
+    HaltEntries,
+    KillRequested,
+    Reconciled,
+    ResumeEntries,
+    Started,
+    WakeAt,
+    Woken,
+)
 from protocol.messages.futures import (
     Account,
     ExchangeSnapshot,
     Fill,
     Filled,
+    InstrumentsListed,
     MarkPrice,
     OpenOrder,
     OrderAccepted,
@@ -29,6 +44,7 @@ from protocol.messages.futures import (
     RequestSnapshot,
     SnapshotMissed,
 )
+from sim.contracts import PF_XBTUSD
 
 XBT = "PF_XBTUSD"
 SECOND = 1_000_000
@@ -138,14 +154,15 @@ def run(state: State, *messages: Message) -> tuple[State, list[Message]]:
     return state, out
 
 
-def fresh() -> State:
-    """Before the first snapshot."""
-    return decide.initial(SETTINGS)
+def fresh(size: int = 0, **policies: str) -> State:
+    """A life that remembers `size`, before its first snapshot."""
+    settings = SETTINGS.model_copy(update={"execution": SETTINGS.execution.model_copy(update=policies)})
+    return decide.initial(settings, codec.encode(Memory(sizes={XBT: D(size)})) if size else None)
 
 
 def adopted(size: int = 0, *orders: OpenOrder) -> State:
     """After a first snapshot at second 0."""
-    return run(fresh(), snapshot(0, size, *orders))[0]
+    return run(fresh(size), snapshot(0, size, *orders))[0]
 
 
 def drifts(messages: list[Message]) -> list[tuple[str, str, str]]:
@@ -221,9 +238,20 @@ def test_a_different_size_is_drift_and_the_exchange_is_adopted() -> None:
     """Reported once, because the next view starts from the truth."""
     _, out = run(adopted(2, stop(2)), snapshot(1, 1, stop(2)), snapshot(2, 1, stop(2)))
 
-    assert drifts(out) == [("position", "2", "1")]
+    assert drifts(out) == [("size_mismatch", "2", "1")]
     assert codes(out) == ["RECON_DIFF"]
     assert clean(out) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "kind"),
+    [(2, 0, "ghost_position"), (2, 1, "size_mismatch"), (2, -1, "side_mismatch"), (0, 1, "foreign_position")],
+)
+def test_positions_differ_in_four_ways(ours: int, theirs: int, kind: str) -> None:
+    """Ours alone, theirs alone, another size, another side."""
+    _, out = run(adopted(ours, stop(ours)), snapshot(1, theirs, stop(2), stop(2, side="buy")))
+
+    assert kind in [k for k, _, _ in drifts(out)]
 
 
 def test_a_position_without_our_fills_is_foreign() -> None:
@@ -250,21 +278,117 @@ def test_what_changed_after_the_reading_began_is_not_judged(event: Message) -> N
     assert clean(out) == [True]
 
 
-def test_the_first_truth_is_adopted() -> None:
-    """After a restart there is no view to differ; only what the exchange shows by itself is judged."""
+def test_start_up_is_a_reconciliation() -> None:
+    """A new life knows what the last one held: what is not of its making is foreign in the very first pass."""
     foreign = order("o9", "someone")
     _, out = run(fresh(), snapshot(0, 1, foreign))
+    assert [kind for kind, _, _ in drifts(out)] == ["foreign_position", "missing_stop", "foreign_order"]
 
-    assert [kind for kind, _, _ in drifts(out)] == ["unprotected", "foreign_order"]
-    assert sorted(codes(out)) == ["FOREIGN_ORDER", "NAKED_POSITION"]
+    _, out = run(fresh(1), snapshot(0, 1, stop()))
+    assert (drifts(out), clean(out)) == ([], [True])
+
+    _, out = run(fresh(1), snapshot(0))
+    assert drifts(out) == [("ghost_position", "1", "0")]
 
 
 def test_fills_told_with_the_first_truth_are_no_drift() -> None:
-    """What filled while we were down comes with the snapshot; the size is adopted when the symbol is quiet."""
-    _, out = run(fresh(), filled(0.5, -1), snapshot(0), snapshot(2), snapshot(3, 1, stop()))
+    """What filled while we were down comes with the snapshot: it explains the size, and is no missed fill."""
+    fill = replace(filled(0, -1), cause="truth", at=T + 40 * SECOND)
+    first = replace(snapshot(40), cause="truth")
+    _, out = run(fresh(1), fill, first, snapshot(80))
 
-    assert drifts(out) == [("foreign_position", "0", "1")]
-    assert clean(out) == [True, True, False]
+    assert drifts(out) == []
+    assert clean(out) == [True, True]
+
+
+def test_a_fill_that_only_the_list_told_is_a_missed_fill() -> None:
+    """The stream should have told it long ago; it is booked once and the pass is not clean."""
+    fill = replace(filled(10, 1), cause="truth", at=T + 20 * SECOND)
+    _, out = run(adopted(), fill, replace(snapshot(15, 1, stop()), cause="truth"), snapshot(60, 1, stop()))
+    assert drifts(out) == [("missed_fill", "none", "buy 1 at 100")]
+    assert clean(out) == [False, True]
+
+    fresh_fill = replace(filled(14.5, 1), cause="truth", at=T + 20 * SECOND)
+    _, out = run(adopted(), fresh_fill, replace(snapshot(15, 1, stop()), cause="truth"))
+    assert drifts(out) == []
+
+
+def test_terms_that_only_the_list_told_are_a_mismatch() -> None:
+    """The order rests with another price than the stream ever said, or the position with another entry."""
+    state, _ = run(adopted(), accepted(1, order("o1", ENTRY)))
+    moved = order("o1", ENTRY, limit_price=D(90))
+    told = from_edge(OrderAccepted, T + 20 * SECOND, "late", order=moved)
+    _, out = run(state, replace(told, cause="truth"), replace(snapshot(15, 0, moved), cause="truth"))
+    assert drifts(out) == [("order_mismatch", "buy 1 lmt at 100", "buy 1 lmt at 90")]
+
+    held = from_edge(PositionChanged, T + SECOND, "first", position=position(1))
+    other = from_edge(PositionChanged, T + 20 * SECOND, "late", position=replace(position(1), entry_price=D(99)))
+    state, _ = run(adopted(1, stop()), held)
+    _, out = run(state, replace(other, cause="truth"), replace(snapshot(15, 1, stop()), cause="truth"))
+    assert drifts(out) == [("entry_mismatch", "entry 100", "entry 99")]
+
+
+def test_a_list_that_trails_proves_nothing_against_an_event() -> None:
+    """Half a minute after a fill the size is believed; at once when the stream says the same."""
+    state, _ = run(adopted(), filled(1, 1), accepted(1.1, stop()))
+    assert drifts(run(state, snapshot(2, 0, stop()))[1]) == []
+    assert drifts(run(state, snapshot(32, 0, stop()))[1]) == [("ghost_position", "1", "0")]
+
+    flat = from_edge(PositionChanged, T + 3 * SECOND, position=position(0))
+    assert drifts(run(state, flat, snapshot(4, 0, stop()))[1]) == [("ghost_position", "1", "0")]
+
+
+MARGIN = replace(ACCOUNT, initial_margin_usd=D(500))
+
+
+def test_margin_that_no_position_explains_is_a_mismatch() -> None:
+    """What is listed uses about its tier's margin; anything else is hidden from us, and entries wait."""
+    state, _ = run(adopted(), from_edge(InstrumentsListed, T, instruments=(PF_XBTUSD,)))
+    _, out = run(state, replace(snapshot(1), account=MARGIN))
+    assert drifts(out) == [("margin_mismatch", "0.00 USD", "500.00 USD")]
+    assert clean(out) == [False]
+
+    _, out = run(state, replace(snapshot(1, 0, order("o1", ENTRY)), account=MARGIN))
+    assert "margin_mismatch" not in [kind for kind, _, _ in drifts(out)]
+
+
+def test_effective_leverage_is_read_in_every_pass() -> None:
+    """Notional at entry over equity; unknown without the contract's rules."""
+    listed = from_edge(InstrumentsListed, T, instruments=(PF_XBTUSD,))
+    state = adopted(2, stop(2))
+    for known, leverage in ((run(state, listed)[0], D("0.2")), (state, None)):
+        _, out = run(known, snapshot(1, 2, stop(2)))
+        assert [m.leverage_x for m in out if isinstance(m, Reconciled)] == [leverage]
+
+
+@pytest.mark.parametrize(("policy", "is_clean"), [("report", True), ("adopt", False), ("flatten", False)])
+def test_what_is_foreign_carries_the_policy(policy: str, is_clean: bool) -> None:
+    """By settings, in every pass while it is there; merely reported it keeps nobody waiting."""
+    state = fresh(foreign_positions=policy, foreign_orders=policy)
+    state, out = run(state, snapshot(0, 3, order("o9", None)))
+    assert {m.policy for m in out if isinstance(m, Drift)} == {policy}
+    assert clean(out) == [is_clean]
+
+    _, out = run(state, snapshot(1, 3, order("o9", None)))
+    assert "foreign_position" in [kind for kind, _, _ in drifts(out)]
+    assert ("foreign_order" in [kind for kind, _, _ in drifts(out)]) == (policy != "adopt")
+    assert codes(out) == []
+
+    assert "foreign_position" not in [kind for kind, _, _ in drifts(run(state, snapshot(1), snapshot(2))[1])]
+
+
+def test_an_adopted_position_is_ours_once_its_stop_rests() -> None:
+    """Adopted means protected: from then on it is like any other."""
+    state, out = run(fresh(foreign_positions="adopt"), snapshot(0, 3))
+    state, out = run(state, accepted(0.8, stop(3)), snapshot(1, 3, stop(3)), snapshot(2, 3, stop(3)))
+
+    assert state.memory.foreign == ()
+    assert clean(out) == [False, True]
+
+
+def test_every_kind_of_difference_is_in_the_table() -> None:
+    """Code, severity, correction and what follows when it lasts: nothing can be found that the table does not know."""
+    assert set(DIFFERENCES) == set(get_args(DriftKind))
 
 
 @pytest.mark.parametrize(
@@ -278,10 +402,10 @@ def test_fills_told_with_the_first_truth_are_no_drift() -> None:
 )
 def test_an_execution_not_asked_for_is_reported_and_shows_as_drift(fill: Filled, code: str) -> None:
     """It is not booked as ours, so that whoever acts on drift hears the new size."""
-    _, out = run(adopted(2, stop(2)), fill, snapshot(2, 1, stop(2)))
+    _, out = run(adopted(2, stop(2)), fill, snapshot(32, 1, stop(2)))
 
     assert codes(out) == [code, "RECON_DIFF"]
-    assert drifts(out) == [("position", "2", "1")]
+    assert drifts(out) == [("size_mismatch", "2", "1")]
 
 
 def test_a_fill_without_a_client_id_is_ours_when_its_order_was() -> None:
@@ -313,11 +437,11 @@ def test_a_fill_without_a_client_id_is_ours_when_its_order_was() -> None:
         (stop(2, symbol="PF_ETHUSD"),),
     ],
 )
-def test_a_position_not_covered_by_its_stops_is_unprotected(orders: tuple[OpenOrder, ...]) -> None:
+def test_a_position_not_covered_by_its_stops_lacks_a_stop(orders: tuple[OpenOrder, ...]) -> None:
     """Cover is reduce-only, of stop type, triggered by mark, on the other side and of the full size."""
     _, out = run(adopted(2, stop(2)), snapshot(1, 2, *orders))
 
-    assert "unprotected" in [kind for kind, _, _ in drifts(out)]
+    assert "missing_stop" in [kind for kind, _, _ in drifts(out)]
     assert "NAKED_POSITION" in codes(out)
 
 
@@ -328,18 +452,40 @@ def test_two_stops_may_cover_a_short_together() -> None:
     assert drifts(run(adopted(-3, *stops), snapshot(1, -3, *stops))[1]) == []
 
 
-def test_lasting_drift_alerts_once_and_is_stuck_in_the_third_pass() -> None:
-    """Drift is repeated for whoever can act, the alert is not; a pass that could not judge does not end it."""
-    state, out = run(fresh(), snapshot(1, 1), snapshot(2, 1))
+def test_a_lasting_difference_alerts_once_is_stuck_after_three_periods_and_kills_in_the_end() -> None:
+    """Drift is repeated for whoever can act, the alert is not; entries wait until a pass is clean again."""
+    state, out = run(adopted(1, stop()), gone(0.7, "stop", STOP), snapshot(1, 1), snapshot(2, 1))
     assert (len(drifts(out)), codes(out)) == (2, ["NAKED_POSITION"])
 
     changed = from_edge(PositionChanged, T + 4 * SECOND, position=position(1))
-    state, out = run(state, changed, snapshot(3, 1), snapshot(5, 1))
-    assert [kind for kind, _, _ in drifts(out)] == ["unprotected", "stuck"]
+    state, out = run(state, changed, snapshot(3, 1), snapshot(32, 1))
+    assert [kind for kind, _, _ in drifts(out)] == ["missing_stop", "stuck"]
     assert codes(out) == ["RECON_STUCK"]
+    assert [m.key for m in out if isinstance(m, HaltEntries)] == ["reconciliation"]
 
-    _, out = run(state, snapshot(6, 1), snapshot(7, 1, stop()), snapshot(8, 1))
+    _, out = run(state, snapshot(40, 1, stop()), gone(40.7, "stop", STOP), snapshot(41, 1))
+    assert [m.key for m in out if isinstance(m, ResumeEntries)] == ["reconciliation"]
     assert codes(out) == ["NAKED_POSITION"]
+
+    _, out = run(state, snapshot(100, 1), snapshot(122, 1), snapshot(130, 1))
+    (kill,) = [m for m in out if isinstance(m, KillRequested)]
+    assert (kill.by, kill.reason) == ("reconciler", "RECON_STUCK: missing_stop of PF_XBTUSD for 121 s in 5 passes")
+
+
+def test_what_is_only_reported_never_kills() -> None:
+    """A stranger's order may rest for ever."""
+    _, out = run(fresh(), *(snapshot(s, 0, order("o9", None)) for s in range(0, 200, 15)))
+
+    assert not [m for m in out if isinstance(m, (KillRequested, HaltEntries))]
+    assert codes(out) == ["FOREIGN_ORDER"]
+
+
+def test_after_a_pass_that_is_not_clean_it_looks_again_soon_and_then_ever_later() -> None:
+    """Whoever mends has a second, then two, up to the period."""
+    passes = (31, 32, 34, 38, 46, 61)
+    _, out = run(adopted(1, stop()), gone(0.7, "stop", STOP), *(snapshot(s, 1) for s in passes))
+
+    assert [due - at for (_, due), at in zip(wakes(out)[1:], passes, strict=True)] == [1, 2, 4, 8, 15, 15]
 
 
 # --- orders ----------------------------------------------------------------------------------------------------

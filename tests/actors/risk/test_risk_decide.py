@@ -21,7 +21,17 @@ from config.settings import Settings
 from protocol import codec, ids
 from protocol.forced import FORCED_FILLS
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, Drift, HaltEntries, KillRequested, ResumeEntries, Started, WakeAt, Woken
+from protocol.messages.control import (
+    Alert,
+    Drift,
+    DriftKind,
+    HaltEntries,
+    KillRequested,
+    ResumeEntries,
+    Started,
+    WakeAt,
+    Woken,
+)
 from protocol.messages.futures import (
     AccountChanged,
     EnterPosition,
@@ -84,7 +94,7 @@ def fill(name: str, side: str, size: str, price: str, at: int = NOON, **changes:
     return from_edge(Filled, at, name, at, fill=facts.fill(name, side, size, price, time=at, **changes))
 
 
-def drift(kind: str = "position", at: int = NOON, client_order_id: str | None = None) -> Drift:
+def drift(kind: DriftKind = "size_mismatch", at: int = NOON, client_order_id: str | None = None) -> Drift:
     return from_edge(Drift, at, kind, at, kind=kind, symbol=XBT, ours="0", theirs="1", client_order_id=client_order_id)
 
 

@@ -57,6 +57,10 @@ class ChildSpec:
     guards: bool = False
 
 
+async def _a_second() -> None:
+    await trio.sleep(1)
+
+
 @dataclass
 class World:
     """What the children of one tree share: the ports, the gate, the door and the way messages take."""
@@ -78,6 +82,8 @@ class World:
     """What persons outside this process ask for and nobody has answered yet, as of now (microseconds UTC)."""
     dry_run: bool = False
     """Whether orders are shown as they would be sent, and stay in."""
+    kill_hint: Callable[[], Awaitable[None]] = _a_second
+    """Waits until it is worth looking whether somebody asked: a hint from outside, or a second at most."""
     watch: Callable[[str, Message], None] = lambda sender, message: None
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     lives: dict[str, int] = field(default_factory=dict)

@@ -142,7 +142,7 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             out += more
         case SnapshotFailed():
             state, out = _key(state, message, message.action or "retry", message.reason, "read")
-            out.append(follow(message, SnapshotMissed, reason=message.reason))
+            out.append(follow(message, SnapshotMissed, reason=message.reason, action=message.action))
         case Started():
             state, out = _started(state, message), []
         case _:

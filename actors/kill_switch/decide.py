@@ -1,7 +1,8 @@
 """Latches, then cancels and flattens until the exchange itself shows nothing open; only a person ends the latch.
 
-Acts on exchange truth alone, reading by reading, so that a restart resumes where the account stands. Knows no trade, no
-signal and no limit, and asks nobody whether it may.
+Acts on exchange truth alone, reading by reading, so that a restart resumes where the account stands; the next reading
+begins as soon as all that was sent has had its effect. Why it latches is `causes`' table. Knows no trade and no signal, and
+asks nobody whether it may.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from actors.kill_switch.causes import Watch, found, look_again_at, observe
 from actors.kill_switch.plan import kill_id, plan
-from config.settings import Settings
+from config.settings import KillSwitchSettings, Settings
+from protocol import codec
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, KillProgress, KillRequested, Latch, Started, WakeAt, Woken
 from protocol.messages.futures import (
     ExchangeSnapshot,
+    OrderGone,
     PlaceOrder,
     Position,
     PositionChanged,
@@ -28,17 +32,27 @@ from protocol.units import SECOND_US, seconds_us
 
 AGAIN_US: Final = SECOND_US
 STUCK_US: Final = 15 * SECOND_US
+LOCKED_OUT_US: Final = 60 * SECOND_US
+"""Between readings while the exchange refuses our key: more would lock it out."""
+LIST_LAG_US: Final = 30 * SECOND_US
+"""How long the exchange's lists have been seen to trail its events: a position told so recently counts, listed or not."""
 WAKE: Final = "kill"
+WATCH: Final = "watch"
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """`kill`: the id of this latching. `since`: when this effort began, None while nothing is to be done. `asked`: when
     an unanswered truth was asked for. `left`: what the last reading showed open. `moved`: newest word of the stream on
     each position and when it came; it can only keep a stop in place, never remove one. `sent`: when each symbol was last
-    flattened; a reading that may not show the effect yet is no reason to sell twice.
+    flattened; a reading that may not show the effect yet is no reason to sell twice. `awaited`: effects of what was sent
+    that nobody has told yet. `truth`: the last reading, for the record.
     """
 
     patience_us: int
+    limits: KillSwitchSettings
+    watch: Watch = Watch()
+    truth: ExchangeSnapshot | None = None
+    awaited: tuple[str, ...] = ()
     latched: bool = False
     kill: str = ""
     since: int | None = None
@@ -56,28 +70,48 @@ def initial(settings: Settings, latch: LatchState) -> State:
     """A life that begins with what is written down."""
     patience_us = seconds_us(settings.execution.request_timeout_s)
     if not latch.latched:
-        return State(patience_us=patience_us)
-    return State(patience_us=patience_us, latched=True, kill=kill_id(latch.reason, latch.at))
+        return State(patience_us=patience_us, limits=settings.kill_switch)
+    kill = kill_id(latch.reason, latch.at)
+    return State(patience_us=patience_us, limits=settings.kill_switch, latched=True, kill=kill)
 
 
 def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
-    """One message in; while latched, what brings the account closer to flat."""
+    """One message in; a cause that holds latches; while latched, what brings the account closer to flat."""
+    state, out = _watched(state, message)
     match message:
         case KillRequested():
-            state, out = _requested(state, message)
+            state, more = _requested(state, message)
         case Started() if state.latched:
-            state, out = _begin(state, message)
+            state, more = _begin(state, message)
         case PositionChanged(position=position):
-            state, out = _moved(state, message, position)
+            state, more = _moved(state, message, position)
+        case OrderGone():
+            state, more = _told(state, message, message.client_order_id, message.order_id)
         case ExchangeSnapshot() if state.latched:
-            state, out = _read(state, message)
-        case SnapshotMissed(reason=reason) if state.since is not None:
-            state, out = _stuck(replace(state, asked=None, left=f"unreadable: {reason}"), message)
+            state, more = _read(state, message)
+        case SnapshotMissed() if state.since is not None:
+            state, more = _missed(state, message)
         case Woken(key=key) if key == WAKE and state.since is not None:
-            state, out = _again(state, message)
+            state, more = _again(state, message)
         case _:
-            return state, ()
-    return state, tuple(out)
+            more = []
+    return state, (*out, *more)
+
+
+def _watched(state: State, message: Message) -> Answer:
+    """What the switch sees for itself. A cause that was found is found once: latched is latched."""
+    watch = observe(state.watch, message)
+    truth = message if isinstance(message, ExchangeSnapshot) else state.truth
+    if watch is state.watch and truth is state.truth and not isinstance(message, Woken):
+        return state, []
+    again = look_again_at(state.watch, watch, state.limits, message)
+    state = replace(state, watch=watch, truth=truth)
+    out: list[Message] = [] if again is None else [follow(message, WakeAt, WATCH, key=WATCH, due=again)]
+    reason = None if state.latched else found(watch, state.limits, message.at)
+    if reason is None:
+        return state, out
+    state, more = _requested(state, follow(message, KillRequested, reason=reason, by="kill_switch"))
+    return state, [*out, *more]
 
 
 def _requested(state: State, cause: KillRequested) -> Answer:
@@ -86,11 +120,22 @@ def _requested(state: State, cause: KillRequested) -> Answer:
         return _begin(state, cause)
     text = f"kill switch latched by {cause.by}: {cause.reason}; cancelling and flattening, a person must acknowledge"
     out: list[Message] = [
-        follow(cause, Latch, reason=cause.reason, by=cause.by),
+        follow(cause, Latch, reason=cause.reason, by=cause.by, context=_context(state)),
         follow(cause, Alert, code="KILL_LATCHED", severity="critical", text=text),
     ]
     state, more = _begin(replace(state, latched=True, kill=kill_id(cause.reason, cause.at)), cause)
     return state, [*out, *more]
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What was known at the moment of latching."""
+
+    watch: Watch
+    truth: ExchangeSnapshot | None
+
+
+def _context(state: State) -> str:
+    return codec.encode(Context(watch=state.watch, truth=state.truth)).decode()
 
 
 def _begin(state: State, cause: Message) -> Answer:
@@ -103,15 +148,38 @@ def _begin(state: State, cause: Message) -> Answer:
 def _moved(state: State, cause: PositionChanged, position: Position) -> Answer:
     """The stream may know of a position before any reading does: while latched that is a reason to look at once."""
     state = replace(state, moved={**state.moved, position.symbol: (position, cause.at)})
-    return _begin(state, cause) if state.latched and state.since is None and position.size else (state, [])
+    if position.size:
+        return _begin(state, cause) if state.latched and state.since is None else (state, [])
+    return _told(state, cause, position.symbol, None)
+
+
+def _told(state: State, cause: Message, *names: str | None) -> Answer:
+    """An effect of what was sent. After the last of them the next reading need not wait for the timer."""
+    awaited = tuple(name for name in state.awaited if name not in names)
+    if len(awaited) == len(state.awaited):
+        return state, []
+    state = replace(state, awaited=awaited)
+    if awaited or state.since is None or state.asked is not None:
+        return state, []
+    return replace(state, asked=cause.at), [_ask(cause), _wake(cause)]
+
+
+def _missed(state: State, cause: SnapshotMissed) -> Answer:
+    """No truth this time. While our key is refused more questions would only lock it out."""
+    state, alerts = _stuck(replace(state, asked=None, left=f"unreadable: {cause.reason}"), cause)
+    if cause.action == "halt" and state.watch.auth_errors >= state.limits.auth_errors:
+        return state, [*alerts, _wake(cause, LOCKED_OUT_US)]
+    return state, alerts
 
 
 def _read(state: State, truth: ExchangeSnapshot) -> Answer:
     """Plan from the truth; flat without working orders is done, until a later reading shows otherwise."""
     positions = {p.symbol: p for p in truth.positions if p.size}
     for symbol, (position, at) in state.moved.items():
-        if at >= truth.began_at and position.size:
-            positions[symbol] = position
+        if at + LIST_LAG_US >= truth.began_at and position.size:
+            positions.setdefault(symbol, position)
+            if at >= truth.began_at:
+                positions[symbol] = position
     planned = plan(truth, state.kill, truth.began_at, truth.orders, tuple(positions.values()))
     commands = [
         wish for wish in planned if not (isinstance(wish, PlaceOrder) and _overtaken(state, truth, wish.symbol))
@@ -121,7 +189,11 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
     progress = follow(
         truth, KillProgress, flat=not still_open, open_positions=still_open, working_orders=len(truth.orders)
     )
-    state = replace(state, asked=None, sent={**state.sent, **sent})
+    awaited = tuple(
+        wish.symbol if isinstance(wish, PlaceOrder) else wish.client_order_id or wish.order_id or ""
+        for wish in commands
+    )
+    state = replace(state, asked=None, sent={**state.sent, **sent}, awaited=awaited)
     if not (still_open or truth.orders):
         return replace(state, since=None, stuck=False), [progress] if state.since is not None else []
     state = replace(
@@ -159,5 +231,5 @@ def _ask(cause: Message) -> RequestSnapshot:
     return follow(cause, RequestSnapshot, reason="kill switch")
 
 
-def _wake(cause: Message) -> WakeAt:
-    return follow(cause, WakeAt, key=WAKE, due=cause.at + AGAIN_US)
+def _wake(cause: Message, after_us: int = AGAIN_US) -> WakeAt:
+    return follow(cause, WakeAt, key=WAKE, due=cause.at + after_us)

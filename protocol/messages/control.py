@@ -97,6 +97,13 @@ class ResumeEntries(Message, frozen=True, kw_only=True):
     key: str
 
 
+class LeaseChanged(Message, frozen=True, kw_only=True):
+    """edge -> kill_switch: a feed's lease was taken or given up."""
+
+    lease: str
+    held: bool
+
+
 class KillRequested(Message, frozen=True, kw_only=True):
     """a person, the supervisor, risk's breach -> kill_switch: latch, cancel, flatten."""
 
@@ -105,10 +112,14 @@ class KillRequested(Message, frozen=True, kw_only=True):
 
 
 class Latch(Message, frozen=True, kw_only=True):
-    """kill_switch -> latch store and gate: write it down before anything else happens."""
+    """kill_switch -> latch store and gate: write it down before anything else happens.
+
+    `context`: JSON of what was known: the last exchange truth and what the switch had watched.
+    """
 
     reason: str
     by: str
+    context: str = ""
 
 
 class KillProgress(Message, frozen=True, kw_only=True):

@@ -269,9 +269,10 @@ class ExchangeSnapshot(Message, frozen=True, kw_only=True):
 
 
 class SnapshotMissed(Message, frozen=True, kw_only=True):
-    """futures_feed -> reconciler: no truth this time."""
+    """futures_feed -> kill_switch, reconciler: no truth this time. `action` as in `CommandAnswered`."""
 
     reason: str
+    action: str = ""
 
 
 # --- wishes --------------------------------------------------------------------------------------------------

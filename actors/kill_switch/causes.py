@@ -1,0 +1,144 @@
+"""Why the kill switch latches, as one table, and the watch over what nobody else would notice. Pure.
+
+Most causes are told by whoever finds them; those of `WATCHED` the switch sees for itself in the facts that pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from config.settings import KillSwitchSettings
+from protocol.kraken.faults import judge
+from protocol.messages.base import Message
+from protocol.messages.control import LeaseChanged, Woken
+from protocol.messages.futures import (
+    AccountChanged,
+    ExchangeSnapshot,
+    Filled,
+    OrderAccepted,
+    OrderGone,
+    OrderRejected,
+    OrderUnknown,
+    SnapshotMissed,
+)
+from protocol.units import SECOND_US, seconds_us
+
+Source = Literal["person", "risk", "reconciler", "supervisor", "switch"]
+FUTURES_LEASE: Final = "futures_feed"
+HUNDRED: Final = Decimal(100)
+
+
+class Cause(NamedTuple):
+    """Who finds it, and when."""
+
+    source: Source
+    when: str
+
+
+CAUSES: Final[dict[str, Cause]] = {
+    "command": Cause("person", "`kill-switch --emergency`"),
+    "dashboard": Cause("person", "a person on the dashboard: the same request as the command's"),
+    "signal": Cause("person", "SIGUSR1 to the process"),
+    "liquidation": Cause("risk", "the exchange reports a liquidation, an assignment or an unwind of ours"),
+    "near_liquidation": Cause("risk", "less than half of `risk.liquidation_buffer_pct` to the reported liquidation price"),
+    "daily_loss": Cause("risk", "`risk.daily_loss_max_pct` lost and `risk.daily_loss_action` is kill"),
+    "not_converging": Cause("reconciler", "a difference of ours to mend for `kill_switch.not_converging_s`"),
+    "gave_up": Cause("supervisor", "a child beyond its restart intensity"),
+    "auth_errors": Cause("switch", "`kill_switch.auth_errors` refusals of our key in a row"),
+    "api_errors": Cause("switch", "`kill_switch.api_errors` orders in a row whose outcome nobody answered"),
+    "data_failure": Cause("switch", "`kill_switch.data_failure_s` with a position and no stream, or no exchange truth"),
+    "margin_critical": Cause("switch", "maintenance margin is `kill_switch.margin_critical_pct` of equity"),
+}  # fmt: skip
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """What the switch has seen. `*_since`: microseconds, None while all is well; `held`: contracts are held."""
+
+    auth_errors: int = 0
+    api_errors: int = 0
+    stream_lost_since: int | None = None
+    truth_lost_since: int | None = None
+    equity_usd: Decimal | None = None
+    maintenance_usd: Decimal = Decimal(0)
+    held: bool = False
+
+
+def observe(watch: Watch, message: Message) -> Watch:
+    """The watch after a fact."""
+    changes: dict[str, object] = {}
+    match message:
+        case ExchangeSnapshot(positions=positions):
+            changes = {"auth_errors": 0, "truth_lost_since": None, "held": any(p.size for p in positions)}
+        case SnapshotMissed(action=action):
+            since = message.at if watch.truth_lost_since is None else watch.truth_lost_since
+            changes = {"truth_lost_since": since, "auth_errors": watch.auth_errors + (action == "halt")}
+        case OrderRejected(status=status):
+            refused = judge(status).kind in ("auth", "nonce")
+            changes = {"api_errors": 0, "auth_errors": watch.auth_errors + 1 if refused else 0}
+        case OrderUnknown():
+            changes = {"api_errors": watch.api_errors + 1}
+        case OrderAccepted() | OrderGone() | Filled():
+            changes = {"api_errors": 0, "auth_errors": 0}
+        case AccountChanged(account=account):
+            changes = {"equity_usd": account.equity_usd, "maintenance_usd": account.maintenance_margin_usd}
+        case LeaseChanged(lease=lease, held=held) if lease == FUTURES_LEASE:
+            changes = {"stream_lost_since": None if held else message.at}
+        case _:
+            return watch
+    return replace(watch, **changes)
+
+
+def _auth_errors(watch: Watch, limits: KillSwitchSettings, at: int) -> str | None:
+    if watch.auth_errors < limits.auth_errors:
+        return None
+    return f"AUTH_FAILED: our key was refused {watch.auth_errors} times in a row: flatten by hand at the exchange"
+
+
+def _api_errors(watch: Watch, limits: KillSwitchSettings, at: int) -> str | None:
+    if watch.api_errors < limits.api_errors:
+        return None
+    return f"API_ERRORS: {watch.api_errors} orders in a row without an answer"
+
+
+def _data_failure(watch: Watch, limits: KillSwitchSettings, at: int) -> str | None:
+    limit_us = seconds_us(limits.data_failure_s)
+    for what, since in (("stream", watch.stream_lost_since), ("exchange truth", watch.truth_lost_since)):
+        if watch.held and since is not None and at - since >= limit_us:
+            return f"FEED_STALE: no futures {what} for {(at - since) // SECOND_US} s with a position open"
+    return None
+
+
+def _margin_critical(watch: Watch, limits: KillSwitchSettings, at: int) -> str | None:
+    if watch.equity_usd is None or watch.maintenance_usd <= 0:
+        return None
+    if watch.equity_usd <= 0:
+        return f"MARGIN_HIGH: equity is {watch.equity_usd} USD"
+    used_pct = watch.maintenance_usd / watch.equity_usd * HUNDRED
+    if used_pct < limits.margin_critical_pct:
+        return None
+    return f"MARGIN_HIGH: maintenance margin is {used_pct:.1f} % of equity, limit {limits.margin_critical_pct} %"
+
+
+WATCHED: Final[dict[str, Callable[[Watch, KillSwitchSettings, int], str | None]]] = {
+    "auth_errors": _auth_errors,
+    "api_errors": _api_errors,
+    "data_failure": _data_failure,
+    "margin_critical": _margin_critical,
+}
+
+
+def found(watch: Watch, limits: KillSwitchSettings, at: int) -> str | None:
+    """The first cause that holds, as a reason; None when all is well."""
+    return next((reason for look in WATCHED.values() if (reason := look(watch, limits, at)) is not None), None)
+
+
+def look_again_at(before: Watch, after: Watch, limits: KillSwitchSettings, message: Message) -> int | None:
+    """When time alone would make a loss that has just begun a cause; None when nothing has begun."""
+    if isinstance(message, Woken) or after.stream_lost_since in (None, before.stream_lost_since):
+        return None
+    return message.at + seconds_us(limits.data_failure_s)

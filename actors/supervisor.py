@@ -16,7 +16,7 @@ from actors.connection import backoff_s, describe
 from actors.mailbox import Mailbox
 from actors.shell import ChildSpec, World, live
 from protocol.messages.base import from_edge
-from protocol.messages.control import KillRequested
+from protocol.messages.control import KillRequested, Latch
 from protocol.units import seconds_us
 
 FAILURES_MAX = 64
@@ -116,6 +116,8 @@ class Supervisor:
         text = f"{spec.name} failed more than {spec.restarts} times in {spec.period_s:.0f} s"
         self._world.alert("supervisor", "CHILD_ESCALATED", "critical", f"{text}: {spec.escalation}")
         if spec.escalation == "exit":
+            # Nobody is left to do it: the next life finds the latch and flattens.
+            self._world.latch(from_edge(Latch, now, spec.name, now, reason=text, by="supervisor"))
             raise GaveUp(text)
         if spec.escalation == "kill":
             request = from_edge(KillRequested, now, spec.name, now, reason=text, by="supervisor")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from actors.executor import exits
-from actors.executor.duties import leave
 from actors.executor.exits import Plan, Trail
 from actors.executor.trade import Trade, adopt
+from actors.executor.wishes import leave
 from protocol.ids import derive
 from protocol.messages.control import Drift
 from protocol.messages.futures import Instrument

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +19,7 @@ from actors.risk.figures import daily_loss_pct
 from actors.risk.state import NONE, ZERO, Answers, Held, State, roll_day
 from actors.risk.watch import kill_near_liquidation, watch_account, watch_symbol
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Drift, Started, WakeAt, Woken
+from protocol.messages.control import Drift, KillRequested, Started, WakeAt, Woken
 from protocol.messages.futures import (
     AccountChanged,
     EntryBlocked,
@@ -115,7 +116,17 @@ def on_account(state: State, message: AccountChanged) -> Answers:
     lost = daily_loss_pct(state)
     if not memory.daily_loss_hit and lost is not None and lost >= state.settings.risk.daily_loss_max_pct:
         state = remember(state, daily_loss_hit=True)
+        state, said = watch_account(state, message)
+        return state, (*said, *kill_for_daily_loss(state, message, lost))
     return watch_account(state, message)
+
+
+def kill_for_daily_loss(state: State, cause: AccountChanged, lost_pct: Decimal) -> Sequence[Message]:
+    """The kill switch, at the moment the limit is reached, if settings ask for more than a halt."""
+    if state.settings.risk.daily_loss_action != "kill":
+        return NONE
+    reason = f"DAILY_LOSS: {lost_pct:.2f} % of equity at 00:00 UTC"
+    return (follow(cause, KillRequested, "DAILY_LOSS", reason=reason, by="risk"),)
 
 
 def on_position(state: State, message: PositionChanged) -> Answers:

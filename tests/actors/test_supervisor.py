@@ -120,7 +120,7 @@ async def test_too_many_restarts_escalate(
 
 
 async def test_a_child_that_must_not_fail_ends_the_process(autojump_clock: trio.testing.MockClock) -> None:
-    """Escalation `exit` raises GaveUp out of the supervisor."""
+    """Escalation `exit` raises GaveUp out of the supervisor; the latch is written first, so the host restarts it latched."""
     specs = [ChildSpec("b", echo("b", [], "boom"), (), restarts=0, escalation="exit")]
     world = Bench(specs).world()
     with pytest.RaisesGroup(GaveUp, flatten_subgroups=True):
@@ -128,6 +128,8 @@ async def test_a_child_that_must_not_fail_ends_the_process(autojump_clock: trio.
             nursery.start_soon(Supervisor(specs, world).run)
             await settle()
             world.mailboxes["b"].put(alert("boom"))
+    latch = world.latch_store.read()
+    assert (latch.latched, latch.by) == (True, "supervisor")
 
 
 async def test_timers_ring_once_at_their_moment_and_a_second_wish_replaces_the_first(

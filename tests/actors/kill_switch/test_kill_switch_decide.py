@@ -160,7 +160,7 @@ def test_a_life_that_begins_latched_resumes() -> None:
 
 
 def test_unasked_it_does_nothing() -> None:
-    """No message but a request moves it."""
+    """No message but a request or a cause moves it."""
     drift = from_edge(Drift, T, kind="size_mismatch", symbol=XBT, ours="0", theirs="1")
     messages = [
         from_edge(Started, T),
@@ -170,7 +170,8 @@ def test_unasked_it_does_nothing() -> None:
         drift,
     ]
 
-    assert run(idle(), *messages) == (idle(), [])
+    state, out = run(idle(), *messages)
+    assert (state.latched, out) == (False, [])
 
 
 # --- acting ----------------------------------------------------------------------------------------------------

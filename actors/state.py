@@ -8,16 +8,29 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
 from typing import IO
 
 FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
+WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+"""`struct flock` of Linux: a lock for writing over the whole file. Open file description locks can be asked for without taking."""
 
 
 class AlreadyRunning(Exception):
     """Another process owns this state: two daemons would trade one account."""
+
+
+@contextmanager
+def closing_fd(descriptor: int) -> Iterator[None]:
+    """Close a bare file descriptor at the end of the block."""
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class StateDirectory:
@@ -43,6 +56,14 @@ class StateDirectory:
         return self.path / "daemon.log.jsonl"
 
     @property
+    def _lock_file(self) -> Path:
+        return self.path / "daemon.lock"
+
+    @property
+    def _hint_file(self) -> Path:
+        return self.path / "kill.hint"
+
+    @property
     def _kill_file(self) -> Path:
         return self.path / "kill"
 
@@ -53,10 +74,10 @@ class StateDirectory:
     def own(self) -> None:
         """Take the lock until the process ends. Raises AlreadyRunning."""
         self.path.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
-        lock = (self.path / "daemon.lock").open("a+")
+        lock = self._lock_file.open("a+")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.fcntl(lock, fcntl.F_OFD_SETLK, WHOLE_FILE)
+        except OSError:
             lock.close()
             raise AlreadyRunning(f"{self.path}: a daemon is running on this state; stop it first") from None
         self._lock = lock
@@ -68,15 +89,13 @@ class StateDirectory:
             self._lock = None
 
     def owned_by_other(self) -> bool:
-        """Whether a daemon is up."""
-        if not (self.path / "daemon.lock").exists():
+        """Whether a daemon is up. Asks without taking the lock, so that a daemon that starts now is not kept out."""
+        if not self._lock_file.exists():
             return False
-        try:
-            self.own()
-        except AlreadyRunning:
-            return True
-        self.release()
-        return False
+        with self._lock_file.open("a+") as lock:
+            answer = fcntl.fcntl(lock, fcntl.F_OFD_GETLK, WHOLE_FILE)
+        (kind,) = struct.unpack_from("h", answer)
+        return bool(kind != fcntl.F_UNLCK)
 
     def replace(self, file: Path, data: bytes) -> None:
         """Write `file` whole and durably, or leave it as it was."""
@@ -148,12 +167,34 @@ class StateDirectory:
             file.unlink(missing_ok=True)
 
     def request_kill(self, reason: str) -> None:
-        """Ask a running daemon to latch its kill switch; it looks each second."""
+        """Ask a running daemon to latch its kill switch, or the next one that starts; a hint wakes one that runs."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
         self.replace(self._kill_file, reason.encode())
+        with suppress(OSError):  # nobody listens: the file is found by the next look
+            hint = os.open(self._hint_file, os.O_WRONLY | os.O_NONBLOCK)
+            with closing_fd(hint):
+                os.write(hint, b"!")
+
+    @contextmanager
+    def kill_hints(self) -> Iterator[int]:
+        """A file descriptor that is readable when a kill was requested just now. A pipe: it needs no process id and no socket."""
+        self._hint_file.unlink(missing_ok=True)
+        os.mkfifo(self._hint_file, FILE_MODE)
+        # Opened for both, or it would be at its end whenever nobody writes.
+        hints = os.open(self._hint_file, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            with closing_fd(hints):
+                yield hints
+        finally:
+            self._hint_file.unlink(missing_ok=True)
 
     def kill_requested(self) -> str | None:
         """The reason someone asked for, None when nobody did."""
         return self._kill_file.read_text() if self._kill_file.exists() else None
+
+    def kill_requested_at(self) -> int:
+        """When that was, microseconds UTC; 0 when nobody did."""
+        return self._kill_file.stat().st_mtime_ns // 1000 if self._kill_file.exists() else 0
 
     def answer_to_kill(self) -> dict[str, object] | None:
         """The status published since the kill was requested, None until there is one: an older page may lie."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,9 +27,13 @@ from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.control import KillProgress, PersonAnswered
 from protocol.messages.futures import TradeClosed
-from sim.clock import PacedClock
+from sim.clock import PacedClock, stopwatch
 
 HOUSEKEEPING_REAL_S = 0.25
+HOUSEKEEPING_MOST_S = 150.0
+"""Of market time: a market without a pace of its own (speed inf) must be kept house for too."""
+LOOK_EVERY_S = 1.0
+HINTS_MOST = 4096
 
 Watch = Callable[[str, Message], None]
 
@@ -76,7 +81,8 @@ class Daemon:
         self.state.forget_requests()
         self._status = StatusPage()
         self._ended = End.DONE
-        self._latched_before = self.ledger.read().latched
+        self._hinted = trio.Event()
+        self._latched_before = self.ledger.read().latched or self.state.kill_requested() is not None
         async with open_site(self.settings, self.state) as site, trio.open_nursery() as nursery:
             self._scope = nursery.cancel_scope
             gate = Gate(LEASES, self.ledger.read(), lambda what, is_open: self._gate_changed(world, what, is_open))
@@ -94,9 +100,11 @@ class Daemon:
                 kill_requested=self.state.kill_requested,
                 requests=partial(requests_in, self.state),
                 dry_run=self.dry_run,
+                kill_hint=self._kill_hint,
                 watch=self._observe,
             )
-            nursery.start_soon(self._stop_on_signal)
+            nursery.start_soon(self._heed_signals)
+            nursery.start_soon(self._heed_hints)
             nursery.start_soon(self._keep_house, world)
             if self.seconds is not None:
                 nursery.start_soon(self._stop_after, self.seconds)
@@ -124,19 +132,40 @@ class Daemon:
             case _:
                 pass
 
-    async def _stop_on_signal(self) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                self._scope.cancel()
+    async def _heed_signals(self) -> None:
+        """SIGUSR1 is the kill switch; the request is a file, as from any other hand."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) as signals:
+            async for received in signals:
+                if received == signal.SIGUSR1:
+                    self.state.request_kill("signal SIGUSR1")
+                else:
+                    self._scope.cancel()
+
+    async def _heed_hints(self) -> None:
+        with self.state.kill_hints() as hints:
+            while True:
+                await trio.lowlevel.wait_readable(hints)
+                os.read(hints, HINTS_MOST)
+                self._hinted.set()
+
+    async def _kill_hint(self) -> None:
+        with trio.move_on_after(LOOK_EVERY_S):
+            await self._hinted.wait()
+        self._hinted = trio.Event()
 
     async def _stop_after(self, seconds: float) -> None:
         await trio.sleep(seconds)
         self._scope.cancel()
 
     async def _keep_house(self, world: World) -> None:
+        """Write down and publish a few times a real second, whatever the pace of the market, and not for less than one of its."""
+        since_s = stopwatch()
+        pace = pace_of(self.settings)
         while True:
-            await trio.sleep(max(HOUSEKEEPING_REAL_S * self.settings.market.speed, 1.0))
-            self._write(world)
+            await trio.sleep(min(max(HOUSEKEEPING_REAL_S * pace, 1.0), HOUSEKEEPING_MOST_S))
+            if pace <= HOUSEKEEPING_MOST_S / HOUSEKEEPING_REAL_S or since_s() >= HOUSEKEEPING_REAL_S:
+                self._write(world)
+                since_s = stopwatch()
 
     def _write(self, world: World) -> None:
         world.journal.flush()

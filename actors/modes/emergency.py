@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
+from sqlalchemy.exc import SQLAlchemyError
 
 from actors.kill_switch.plan import kill_id, plan
 from actors.ledger.journal import Ledger, open_ledger, open_reader
-from actors.ledger.store import NoLedger, database_url
-from actors.modes.sites import OpenSite, Refused, pace_of, site_of
-from actors.state import StateDirectory
+from actors.ledger.store import JournalFailed, NoLedger, database_url
+from actors.modes.sites import OpenSite, Refused, Site, pace_of, site_of
+from actors.state import AlreadyRunning, StateDirectory
 from config.settings import Settings
-from protocol.messages.base import from_edge
-from protocol.messages.control import Latch
-from protocol.messages.futures import CommandAnswered, SnapshotFailed
-from protocol.ports import LatchState
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Alert, Latch
+from protocol.messages.futures import CommandAnswered, PlaceOrder, SnapshotFailed, SnapshotSeen
+from protocol.ports import Command, LatchState
 from sim.clock import PacedClock
 
-FLATTEN_TRIES = 30
+DAEMON_WITHIN_S = 30.0
+FLATTEN_WITHIN_S = 60.0
+LOOK_EVERY_S = 0.05
+AGAIN_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,73 +38,162 @@ class KillOutcome:
 
 
 def kill(settings: Settings, reason: str, by: str) -> KillOutcome:
-    """Latch, then cancel and flatten: by the daemon when one is up, else on the exchange itself. Raises Refused."""
+    """Latch, then cancel and flatten: by the daemon when one is up and answers, else on the exchange itself. Raises Refused."""
     open_site = site_of(settings)
     state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
     if state.owned_by_other():
         state.request_kill(reason)
-        return trio.run(_await_kill, state)
-    state.own()
+        outcome = trio.run(_await_kill, state)
+        if outcome.flat or settings.mode != "live":
+            return outcome  # paper's exchange lives in the daemon: nobody else can reach it
+        return _kill_on_exchange(settings, state, open_site, reason, by, outcome.text)
     try:
-        with open_ledger(database_url(settings.store, settings.mode, settings.env)) as ledger:
-            clock = PacedClock(pace_of(settings, unhurried=False))
-            return trio.run(_kill_directly, settings, state, ledger, open_site, reason, by, clock=clock)
+        state.own()
+    except AlreadyRunning:
+        return kill(settings, reason, by)  # one has started since
+    try:
+        return _kill_on_exchange(settings, state, open_site, reason, by)
     finally:
         state.release()
 
 
 async def _await_kill(state: StateDirectory) -> KillOutcome:
-    """The daemon looks each second; wait until its status says latched and flat."""
-    for _ in range(FLATTEN_TRIES):
-        page = state.answer_to_kill() or {}
-        if page.get("latched") and page.get("kill_done") and not page.get("positions"):
-            return KillOutcome(True, "latched; the daemon cancelled all orders and is flat")
-        await trio.sleep(1)
+    """Wait until the daemon's status says latched and flat."""
+    with trio.move_on_after(DAEMON_WITHIN_S):
+        while True:
+            page = state.answer_to_kill() or {}
+            if page.get("latched") and page.get("kill_done") and not page.get("positions"):
+                return KillOutcome(True, "latched; the daemon cancelled all orders and is flat")
+            await trio.sleep(LOOK_EVERY_S)
     return KillOutcome(
         False,
-        "the daemon has not reported flat within 30 s: look at `status`; stop it and run this again to act directly",
+        f"the daemon has not reported flat within {DAEMON_WITHIN_S:.0f} s: look at `status`; stop it and run this again "
+        "to act directly",
     )
 
 
-async def _kill_directly(
-    settings: Settings, state: StateDirectory, ledger: Ledger, open_site: OpenSite, reason: str, by: str
+def _kill_on_exchange(
+    settings: Settings, state: StateDirectory, open_site: OpenSite, reason: str, by: str, before: str = ""
 ) -> KillOutcome:
+    with ExitStack() as stack:
+        record = Record(state, before)
+        with record.or_note():
+            url = database_url(settings.store, settings.mode, settings.env)
+            record.ledger = stack.enter_context(open_ledger(url))
+        clock = PacedClock(pace_of(settings, unhurried=False))
+        return trio.run(partial(_flatten, settings, state, open_site, record, reason, by), clock=clock)
+
+
+@dataclass
+class Record:
+    """The ledger as far as it can be written. A store that is locked or broken keeps nobody from flattening."""
+
+    state: StateDirectory
+    trouble: str
+    ledger: Ledger | None = None
+
+    @contextmanager
+    def or_note(self) -> Iterator[None]:
+        """Do without the ledger from the first failure on, and remember why."""
+        try:
+            yield
+        except (JournalFailed, SQLAlchemyError, OSError) as error:
+            self.ledger = None
+            note = f"the store could not be written ({str(error).splitlines()[0]})"
+            self.trouble = f"{self.trouble}; {note}" if self.trouble else note
+
+    def latch(self, latch: Latch) -> None:
+        """In the store; else as a request in the state directory, which the next start obeys before anything else."""
+        with self.or_note():
+            if self.ledger is not None:
+                self.ledger.latch(latch)
+        if self.ledger is None:
+            self.state.request_kill(latch.reason)
+        self.say(latch)
+
+    def say(self, *messages: Message) -> None:
+        """Journal messages, if there is a journal."""
+        with self.or_note():
+            if self.ledger is not None:
+                for message in messages:
+                    self.ledger.record("kill_switch", message, ())
+                self.ledger.flush()
+
+
+async def _flatten(
+    settings: Settings, state: StateDirectory, open_site: OpenSite, record: Record, reason: str, by: str
+) -> KillOutcome:
+    """Reading by reading until the exchange shows nothing, or time is up; then exactly what could not be done."""
+    left, refused = "the exchange could not be read", dict[str, str]()
     async with open_site(settings, state) as site:
         now = site.clock.now_us()
         latch = from_edge(Latch, now, reason, now, reason=reason, by=by)
-        ledger.latch(latch)
-        ledger.record("kill_switch", latch, ())
-        ledger.flush()
-        for attempt in range(FLATTEN_TRIES):
-            truth = await site.futures.snapshot()
-            if isinstance(truth, SnapshotFailed):
-                await trio.sleep(1)
-                continue
-            wishes = plan(latch, kill_id(reason, now), truth.began_at + attempt, truth.orders, truth.positions)
-            if not wishes:
-                return KillOutcome(True, "latched; all orders are cancelled and every position is flat")
-            for wish in wishes:
-                ledger.record("kill_switch", wish, ())
-                ledger.flush()
-                for fact in await site.futures.send(wish):
-                    ledger.record("kill_switch", fact, ())
-                    if isinstance(fact, CommandAnswered) and fact.outcome == "unknown":
-                        await trio.sleep(1)
-        return KillOutcome(False, "latched, but the exchange still shows orders or positions: close them by hand NOW")
+        record.latch(latch)
+        with trio.move_on_after(FLATTEN_WITHIN_S):
+            while True:
+                truth = await site.futures.snapshot()
+                if isinstance(truth, SnapshotFailed):
+                    left = f"the exchange could not be read ({truth.reason}): orders and positions may be open"
+                    await trio.sleep(AGAIN_S)
+                    continue
+                left = _open_items(truth)
+                wishes = plan(latch, kill_id(reason, now), truth.began_at, truth.orders, truth.positions)
+                if not wishes:
+                    return KillOutcome(
+                        True, _told("latched; all orders are cancelled and every position is flat", record)
+                    )
+                refused = {}
+                for wish in wishes:
+                    record.say(wish)
+                    facts = await site.futures.send(wish)
+                    record.say(*facts)
+                    refused.update(_refusal(wish, facts))
+                await trio.sleep(AGAIN_S)
+    why = "".join(f"; {what}: {answer}" for what, answer in refused.items())
+    return KillOutcome(False, _told(f"latched, but not flat. Still open: {left}{why}. Close them by hand NOW", record))
+
+
+def _open_items(truth: SnapshotSeen) -> str:
+    positions = [f"{p.symbol} {p.size}" for p in truth.positions if p.size]
+    orders = [f"{o.symbol} {o.side} {o.size} {o.order_type} ({o.order_id})" for o in truth.orders]
+    return f"positions {', '.join(positions) or 'none'}; orders {', '.join(orders) or 'none'}"
+
+
+def _refusal(wish: Command, facts: Sequence[Message]) -> dict[str, str]:
+    """What was asked for and how it was answered, when it was not done."""
+    what = f"flattening {wish.symbol}" if isinstance(wish, PlaceOrder) else f"cancelling in {wish.symbol}"
+    answers = [f for f in facts if isinstance(f, CommandAnswered) and f.outcome in ("rejected", "unknown")]
+    return {what: f"{answers[-1].outcome} ({answers[-1].status})"} if answers else {}
+
+
+def _told(text: str, record: Record) -> str:
+    if not record.trouble:
+        return text
+    where = (
+        "" if record.ledger is not None else "; the latch is a request in the state directory, obeyed at the next start"
+    )
+    return f"{text}. Note: {record.trouble}{where}"
 
 
 def latch_state(settings: Settings) -> LatchState:
-    """What is written down of the kill switch; unlatched when no daemon has ever run."""
+    """What is written down of the kill switch; unlatched when no daemon has ever run. A request that waits counts as latched."""
+    state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
+    waiting = state.kill_requested()
     try:
         with open_reader(database_url(settings.store, settings.mode, settings.env)) as reader:
-            return reader.latch()
+            latch = reader.latch()
     except NoLedger:
-        return LatchState(latched=False)
+        latch = LatchState(latched=False)
+    if latch.latched or waiting is None:
+        return latch
+    return LatchState(latched=True, reason=waiting, by="request", at=state.kill_requested_at())
 
 
 def acknowledge(settings: Settings, reason: str, by: str) -> str:
     """Clear the latch once nothing is open. Raises Refused while a daemon runs or the account is not flat."""
     open_site = site_of(settings)
+    if not reason.strip():
+        raise Refused("an acknowledgement needs a reason: say what was wrong and why it is safe to trade again")
     state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
     if not latch_state(settings).latched:
         return "the kill switch is not latched: nothing to acknowledge"
@@ -108,19 +204,34 @@ def acknowledge(settings: Settings, reason: str, by: str) -> str:
         with open_ledger(database_url(settings.store, settings.mode, settings.env)) as ledger:
             clock = PacedClock(pace_of(settings, unhurried=False))
             at = trio.run(_require_flat, settings, state, open_site, clock=clock)
+            text = f"kill switch acknowledged by {by}: {reason}; two readings show no position and no order"
+            told = from_edge(Alert, at, "acknowledged", at, code="KILL_ACKED", severity="critical", text=text)
+            ledger.record("kill_switch", told, ())
+            ledger.flush()
             ledger.acknowledge(by, reason, at)
             state.forget_kill_request()
+    except JournalFailed as error:
+        raise Refused(
+            f"the store could not be written ({str(error).splitlines()[0]}): nothing is acknowledged"
+        ) from None
     finally:
         state.release()
     return f"acknowledged by {by}: {reason}. `run` may trade again"
 
 
 async def _require_flat(settings: Settings, state: StateDirectory, open_site: OpenSite) -> int:
+    """Two readings, the second after anything sent before the first can have arrived. One list alone proves nothing."""
     async with open_site(settings, state) as site:
-        truth = await site.futures.snapshot()
+        at = await _read_flat(site)
+        await trio.sleep(settings.execution.process_before_s)
+        at = await _read_flat(site)
+    return at
+
+
+async def _read_flat(site: Site) -> int:
+    truth = await site.futures.snapshot()
     if isinstance(truth, SnapshotFailed):
         raise Refused(f"the exchange could not be read ({truth.reason}): flat is not proven")
-    still_open = [*(p.symbol for p in truth.positions if p.size), *(o.order_id for o in truth.orders)]
-    if still_open:
-        raise Refused(f"still open: {', '.join(still_open)}. Run `kill-switch --emergency` first")
+    if any(p.size for p in truth.positions) or truth.orders:
+        raise Refused(f"still open: {_open_items(truth)}. Run `kill-switch --emergency` first")
     return truth.began_at

@@ -13,14 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actors.kill_switch.plan import kill_id, plan
 from actors.ledger.journal import Ledger, open_ledger, open_reader
-from actors.ledger.store import JournalFailed, NoLedger, database_url
+from actors.ledger.store import NoLedger, database_url
 from actors.modes.sites import OpenSite, Refused, Site, pace_of, site_of
 from actors.state import AlreadyRunning, StateDirectory
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, Latch
 from protocol.messages.futures import CommandAnswered, PlaceOrder, SnapshotFailed, SnapshotSeen
-from protocol.ports import Command, LatchState
+from protocol.ports import Command, JournalFailed, LatchState
 from sim.clock import PacedClock
 
 DAEMON_WITHIN_S = 30.0

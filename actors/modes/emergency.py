@@ -46,13 +46,13 @@ def kill(settings: Settings, reason: str, by: str) -> KillOutcome:
         outcome = trio.run(_await_kill, state)
         if outcome.flat or settings.mode != "live":
             return outcome  # paper's exchange lives in the daemon: nobody else can reach it
-        return _kill_on_exchange(settings, state, open_site, reason, by, outcome.text)
+        return kill_on_exchange(settings, state, open_site, reason, by, outcome.text)
     try:
         state.own()
     except AlreadyRunning:
         return kill(settings, reason, by)  # one has started since
     try:
-        return _kill_on_exchange(settings, state, open_site, reason, by)
+        return kill_on_exchange(settings, state, open_site, reason, by)
     finally:
         state.release()
 
@@ -72,9 +72,10 @@ async def _await_kill(state: StateDirectory) -> KillOutcome:
     )
 
 
-def _kill_on_exchange(
+def kill_on_exchange(
     settings: Settings, state: StateDirectory, open_site: OpenSite, reason: str, by: str, before: str = ""
 ) -> KillOutcome:
+    """Latch, cancel, flatten, without a daemon; `before` is what was tried already. Works with a store that does not."""
     with ExitStack() as stack:
         record = Record(state, before)
         with record.or_note():

@@ -1,0 +1,150 @@
+"""The kill switch without a daemon: with a store that cannot be written, an exchange that is half down, a lock nobody holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.ledger.journal import open_reader
+from actors.modes.emergency import kill_on_exchange, latch_state
+from actors.modes.sites import Site
+from actors.state import AlreadyRunning, StateDirectory
+from config.settings import Settings
+from protocol.messages.base import Message, from_edge
+from protocol.messages.futures import CancelOrder, CommandAnswered, PlaceOrder, SnapshotFailed, SnapshotSeen
+from protocol.ports import Command
+from sim.clock import SimulatedClock
+from tests.fakes import facts
+from tests.fakes.facts import ETH, XBT
+
+START = 1_767_571_200_000_000
+
+
+class HalfDown:
+    """Two positions and a stranger's order. `deaf` symbols take no wish, `blind` shows nothing."""
+
+    def __init__(self, deaf: Sequence[str] = (), *, blind: bool = False) -> None:
+        self.clock = SimulatedClock(START)
+        self.sizes = {XBT: D(1), ETH: D(-2)}
+        self.orders = {"o1": facts.open_order("o1", "someone")}
+        self.deaf, self.blind = deaf, blind
+
+    async def snapshot(self) -> SnapshotSeen | SnapshotFailed:
+        at = self.clock.now_us()
+        if self.blind:
+            return from_edge(SnapshotFailed, at, at, reason="HTTP 503")
+        return from_edge(
+            SnapshotSeen,
+            at,
+            at,
+            began_at=at,
+            orders=tuple(self.orders.values()),
+            positions=tuple(facts.position(str(size), symbol) for symbol, size in self.sizes.items() if size),
+            fills=(),
+            account=facts.account(),
+        )
+
+    async def send(self, command: Command) -> Sequence[Message]:
+        deaf = command.symbol in self.deaf
+        if not deaf and isinstance(command, PlaceOrder):
+            self.sizes[command.symbol] = D(0)
+        if not deaf and isinstance(command, CancelOrder):
+            self.orders.clear()
+        answer = from_edge(
+            CommandAnswered,
+            self.clock.now_us(),
+            command.id,
+            command=command.id,
+            wish="place" if isinstance(command, PlaceOrder) else "cancel",
+            client_order_id=None,
+            order_id=None,
+            symbol=command.symbol,
+            outcome="rejected" if deaf else "placed",
+            status="marketSuspended" if deaf else "placed",
+        )
+        return (answer,)
+
+
+def killed(root: Path, exchange_of: Any) -> tuple[Any, Settings]:
+    """What the command says of an exchange, and the settings of the state it was done on."""
+    settings = Settings.model_validate({"store": {"directory": str(root)}})
+    state = StateDirectory(root, settings.mode, settings.env)
+    state.own()
+
+    @asynccontextmanager
+    async def open_site(settings: Settings, _state: StateDirectory) -> AsyncIterator[Site]:
+        exchange = exchange_of()
+        nowhere: Any = None
+        yield Site(settings, exchange.clock, nowhere, exchange)
+
+    try:
+        return kill_on_exchange(settings, state, open_site, "drill", "a person"), settings
+    finally:
+        state.release()
+
+
+def test_everything_is_closed_and_the_latch_is_in_the_store(tmp_path: Path) -> None:
+    """Flat, latched, and each wish and answer in the journal."""
+    outcome, settings = killed(tmp_path, HalfDown)
+    assert outcome.flat
+    assert outcome.text == "latched; all orders are cancelled and every position is flat"
+    assert (latch_state(settings).latched, latch_state(settings).by) == (True, "a person")
+    with open_reader(f"sqlite:///{tmp_path / 'paper-dev' / 'ledger.sqlite'}") as reader:
+        assert {row["symbol"] for row in reader.orders()} == {XBT, ETH}
+
+
+def test_a_store_that_cannot_be_written_keeps_nobody_from_flattening(tmp_path: Path) -> None:
+    """Flat all the same; the latch waits as a request in the state directory, and counts as latched until acknowledged."""
+    (tmp_path / "paper-dev" / "ledger.sqlite").mkdir(parents=True)
+    outcome, settings = killed(tmp_path, HalfDown)
+    assert outcome.flat
+    assert "the store could not be written" in outcome.text
+    assert "obeyed at the next start" in outcome.text
+    assert StateDirectory(tmp_path, settings.mode, settings.env).kill_requested() == "drill"
+
+
+def test_what_could_not_be_done_is_said_exactly(tmp_path: Path) -> None:
+    """One market takes no order: its position is named with the exchange's own word, the other one is closed."""
+    outcome, _ = killed(tmp_path, lambda: HalfDown(deaf=[ETH]))
+    assert not outcome.flat
+    assert f"positions {ETH} -2; orders none" in outcome.text
+    assert f"flattening {ETH}: rejected (marketSuspended)" in outcome.text
+    assert XBT not in outcome.text
+
+
+def test_an_exchange_that_cannot_be_read_proves_nothing(tmp_path: Path) -> None:
+    """Nothing is claimed to be closed."""
+    outcome, settings = killed(tmp_path, lambda: HalfDown(blind=True))
+    assert not outcome.flat
+    assert "could not be read (HTTP 503): orders and positions may be open" in outcome.text
+    assert latch_state(settings).latched
+
+
+def test_asking_for_the_lock_does_not_take_it(tmp_path: Path) -> None:
+    """A daemon may start while a command looks; one that runs is seen; a lock file that nobody holds is no daemon."""
+    daemon, command = (StateDirectory(tmp_path, "paper", "dev") for _ in range(2))
+    assert not command.owned_by_other()
+    daemon.own()
+    assert command.owned_by_other()
+    with pytest.raises(AlreadyRunning):
+        command.own()
+    daemon.release()
+    assert not command.owned_by_other()
+    daemon.own()
+    daemon.release()
+
+
+def test_a_request_wakes_who_listens(tmp_path: Path) -> None:
+    """The hint is there at once; without a listener the file alone remains."""
+    state = StateDirectory(tmp_path, "paper", "dev")
+    state.request_kill("nobody listens")
+    with state.kill_hints() as hints:
+        state.request_kill("drill")
+        assert os.read(hints, 8) == b"!"
+    assert state.kill_requested() == "drill"

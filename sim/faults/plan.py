@@ -31,7 +31,7 @@ MOMENTS: Final = (
 """What a fault may come `after`: seen at the network's edge and in the exchange's books. The first occurrence counts."""
 FAULT_FREE: Final = 5
 """One seed in so many has no faults."""
-FAULTS_MOST: Final = 8
+FAULTS_MOST: Final = 12
 PLAN_BYTES_MOST: Final = 1_000_000
 
 
@@ -86,7 +86,7 @@ def draw(seed: int, profile: str = "full", seconds: float = 7200.0) -> Plan:
         return Plan(seed=seed)
     few = [str(kind) for kind in rng.choice(kinds, size=min(len(kinds), int(rng.integers(3, 12))), replace=False)]
     faults = [
-        _drawn(few[int(rng.integers(len(few)))], rng, seconds) for _ in range(int(rng.integers(1, FAULTS_MOST + 1)))
+        _drawn(few[int(rng.integers(len(few)))], rng, seconds) for _ in range(int(rng.integers(2, FAULTS_MOST + 1)))
     ]
     return Plan(seed=seed, faults=tuple(sorted(faults, key=lambda f: (f.after, f.at_s, f.fault))))
 
@@ -99,7 +99,7 @@ DRAWN_AFTER: Final = (
 def _drawn(kind: str, rng: np.random.Generator, seconds: float) -> Fault:
     """A fault somewhere in the run, or close after something happened: most of what goes wrong goes wrong there."""
     spec = CATALOGUE[kind]
-    near = rng.random() < 0.5
+    near = rng.random() < 0.7
     for_s = None if spec.for_s is None else float(spec.for_s.draw(rng))
     return Fault(
         fault=kind,

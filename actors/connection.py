@@ -15,6 +15,8 @@ from protocol.messages.base import Message
 from protocol.ports import FeedLost
 
 BACKOFF_FIRST_S, BACKOFF_MOST_S, JITTER = 0.5, 30.0, 0.2
+STEADY_S = 30.0
+"""Up for so long, a stream's losses are forgiven: one that breaks after its first frame must not be opened every half second."""
 
 Stream = AbstractAsyncContextManager[AsyncIterator[Message | None]]
 
@@ -57,10 +59,13 @@ async def keep_connected(
                     await trio.lowlevel.checkpoint()  # years of history must not fill the mailbox before it is read
                 with lease(), trio.move_on_after(idle_s) as patience:
                     changed("up")
+                    up_at = trio.current_time()
                     while True:
                         frame = await anext(frames)
-                        failures = 0
-                        patience.deadline = trio.current_time() + idle_s
+                        now = trio.current_time()
+                        if now - up_at >= STEADY_S:
+                            failures = 0
+                        patience.deadline = now + idle_s
                         if frame is not None:
                             deliver(frame)
                 why = f"no frame for {idle_s} s although the connection is open"

@@ -21,7 +21,7 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert
 from protocol.messages.futures import CommandAnswered, TradeClosed, TradeOpened
 from protocol.units import MINUTE_US, SECOND_US
-from sim.checkers import Evidence, Watchers
+from sim.checkers import Evidence, Failure, Watchers
 from sim.clock import SimulatedClock, stopwatch
 from sim.engine import Engine
 from sim.faults import Plan, draw
@@ -148,8 +148,20 @@ def run_case(case: Case, live: Live, trace: Callable[[str], None] | None = None)
     clock = LeapingClock()
     watch = stopwatch()
     storm = Storm(case, live, clock, trace)
-    trio.run(storm.run, clock=clock)
+    try:
+        trio.run(storm.run, clock=clock)
+    except Exception as error:
+        storm.evidence.failures.append(
+            Failure(0, storm.true_clock_end, f"the simulation broke: {'; '.join(_leaves(error))}")
+        )
     return storm.verdict(watch())
+
+
+def _leaves(error: BaseException) -> list[str]:
+    """What really went wrong, out of nested groups."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [repr(error)]
 
 
 def _seed_scheduler(seed: int) -> None:
@@ -197,7 +209,7 @@ class Storm:
         )  # fmt: skip
         self.evidence = Evidence(
             engine, self.settings, self.faults, (self.venue.key, self.venue.secret), self.true_clock.now_us,
-            tuple(self.settings.futures_of.values()),
+            tuple(self.settings.futures_of.values()), lambda: self.disk.state.latched,
         )  # fmt: skip
         self.watchers = Watchers(self.evidence)
         self._register()

@@ -35,6 +35,8 @@ class FillsOnce(Invariant):
         if isinstance(message, Filled):
             if message.fill.fill_id in self._told_in_life:
                 self.fail(f"fill {message.fill.fill_id} is told twice in one life")
+            if message.fill.fill_id in self.e.booked:
+                self.fail(f"fill {message.fill.fill_id} is told again although an earlier life made it durable")
             if message.fill.fill_id not in self.e.fills:
                 self.fail(f"fill {message.fill.fill_id} is told and never happened")
             self._told_in_life.add(message.fill.fill_id)

@@ -93,11 +93,14 @@ class Evidence:
     secrets: tuple[str, ...]
     now_us: Callable[[], int]
     contracts: tuple[str, ...]
+    latch_on_disk: Callable[[], bool]
     failures: list[Failure] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     fills: dict[str, Fill] = field(default_factory=dict)
     fill_reach: dict[str, int] = field(default_factory=dict)
     told: dict[str, int] = field(default_factory=dict)
+    booked: set[str] = field(default_factory=set)
+    """Fills that an earlier life had told and made durable."""
     intents: dict[str, PlaceOrder] = field(default_factory=dict)
     """Durable, by client order id."""
     approved: dict[str, EnterPosition] = field(default_factory=dict)
@@ -115,6 +118,7 @@ class Evidence:
     sometimes: dict[str, int] = field(default_factory=dict)
     latched_reach: int | None = None
     _last: int = 0
+    _durable: set[str] = field(default_factory=set)
 
     @property
     def now(self) -> int:
@@ -174,6 +178,7 @@ class Evidence:
         self.lives.append(self.now)
         self.disturbed_at = self.now
         self.heard.clear()
+        self.booked |= self._durable
 
     def ended(self) -> None:
         """The process is gone."""
@@ -230,7 +235,9 @@ class Evidence:
 
     def wrote(self, records: Sequence[Record]) -> None:
         """Records became durable."""
-        for _, received, answers in records:
+        for actor, received, answers in records:
+            if actor == "futures_feed":
+                self._durable.update(m.fill.fill_id for m in answers if isinstance(m, Filled))
             for message in (received, *answers):
                 if isinstance(message, PlaceOrder):
                     self.intents.setdefault(message.client_order_id, message)

@@ -62,6 +62,10 @@ class LatchSurvives(Invariant):
         if self.e.latched_reach is not None and sent.is_entry and len(self.e.lives) > 1:
             self.fail(f"{sent.symbol} entry in life {sent.life}, latched before")
 
+    def second(self) -> None:
+        if self.e.latched_reach is not None and not self.e.latch_on_disk():
+            self.fail("the kill switch is latched and it is not written down")
+
     def began(self) -> None:
         if self.e.latched_reach is not None:
             self.e.once("latch survived a restart")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -19,6 +20,8 @@ from sim.faults.network import Request
 
 TASKS_MOST: Final = 300
 ALERTS_A_MINUTE: Final = 30
+CONNECTIONS_A_MINUTE: Final = 20
+"""Of both feeds together."""
 
 
 class SpotOnly(Invariant):
@@ -122,12 +125,17 @@ class Alerts(Invariant):
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Latch) and not any(a.code == "KILL_LATCHED" for a in self.e.alerts):
             self._due = self.e.now + Bounds.HALT
+        if isinstance(message, control.Alert) and message.code == "FEED_STATE" and message.text.endswith(": up"):
+            self._ups = [*(at for at in self._ups if at > message.at - MINUTE_US), message.at]
+            if len(self._ups) > CONNECTIONS_A_MINUTE:
+                self.fail(f"{len(self._ups)} connections within a minute: {message.text}")
         if isinstance(message, control.Alert):
             recent = [a for a in self.e.alerts[-200:] if a.code == message.code and a.at > message.at - MINUTE_US]
-            if len(recent) > ALERTS_A_MINUTE and message.code != "GATE":
+            if len(recent) > ALERTS_A_MINUTE and message.severity != "info":
                 self.fail(f"{len(recent)} alerts {message.code} within a minute")
 
     _due: int | None = None
+    _ups: Sequence[int] = ()
 
     def second(self) -> None:
         if self._due is not None and self.e.now > self._due and self.e.life:

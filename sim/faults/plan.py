@@ -77,10 +77,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def draw(seed: int, profile: str = "full", seconds: float = 7200.0) -> Plan:
-    """The plan of a seed for a run of so many seconds: a random few of the profile's kinds. ValueError: no such profile."""
-    kinds = sorted(PROFILES[profile]) if profile in PROFILES else None
-    if kinds is None:
-        raise ValueError(f"{profile!r} is none of {', '.join(PROFILES)}")
+    """The plan of a seed for a run of so many seconds: a random few of the profile's kinds. ValueError: no such profile.
+
+    A profile may also be kinds themselves, with commas between.
+    """
+    kinds = sorted(kinds_of(profile))
     rng = np.random.default_rng([seed, 1])
     if not kinds or rng.integers(FAULT_FREE) == 0:
         return Plan(seed=seed)
@@ -89,6 +90,17 @@ def draw(seed: int, profile: str = "full", seconds: float = 7200.0) -> Plan:
         _drawn(few[int(rng.integers(len(few)))], rng, seconds) for _ in range(int(rng.integers(2, FAULTS_MOST + 1)))
     ]
     return Plan(seed=seed, faults=tuple(sorted(faults, key=lambda f: (f.after, f.at_s, f.fault))))
+
+
+def kinds_of(profile: str) -> frozenset[str]:
+    """The kinds that a profile, or a list of kinds, stands for. ValueError names what is unknown."""
+    if profile in PROFILES:
+        return PROFILES[profile]
+    kinds = frozenset(profile.split(","))
+    unknown = sorted(kinds - CATALOGUE.keys())
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is none of {', '.join(PROFILES)}, nor a fault")
+    return kinds
 
 
 DRAWN_AFTER: Final = (

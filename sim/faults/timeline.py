@@ -128,7 +128,7 @@ class Faults:
                 self._changed = trio.Event()
                 ends = [active.until_us for row in self._by_seam.values() for active in row]
                 next_us = min([*self._due.values(), *ends], default=inf)
-                with trio.move_on_after((next_us - self.now_us()) / SECOND_US):
+                with trio.move_on_after(max(0.0, (next_us - self.now_us()) / SECOND_US)):
                     await self._changed.wait()
 
     def add(self, fault: Fault) -> None:

@@ -21,12 +21,12 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install paper smoke backtest test integration check format bench lock clean
+.PHONY: help install paper smoke backtest test integration check format bench lock clean mutants storm-night
 
 help: ## this page
 	@echo "$(BOLD)kraken-smc$(PLAIN): trades Kraken Futures perpetuals on signals from spot candles"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  $(BOLD)make %-12s$(PLAIN) %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  $(BOLD)make %-12s$(PLAIN) %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "$(DIM)Start with$(PLAIN) make paper $(DIM)(nothing real is traded; Ctrl-C stops). Options go in ARGS:$(PLAIN)"
 	@echo "  make paper ARGS='--speed 600 --for 2h'"
@@ -66,6 +66,12 @@ bench: $(DEV) ## list the measurements in bench/ and how to take each
 	@found=$$(ls bench/*.py 2>/dev/null) || found=; \
 	  for script in $$found; do printf '  $(BIN)/python %-28s %s\n' "$$script" "$$(sed -n '1s/"""//gp' "$$script")"; done; \
 	  test -n "$$found" || echo "bench/ holds no measurement yet"
+
+mutants: $(DEV) ## plant bugs one by one; a storm must find each (a quarter of an hour)
+	@$(BIN)/python tests/storms/mutants.py $(ARGS)
+
+storm-night: $(DEV) ## storms for hours: 2,000 seeds of two simulated hours on every core; say otherwise in ARGS
+	@$(BIN)/python -m actors simulate --seeds 1..2000 --jobs $$(nproc) $(ARGS)
 
 lock: ## write both locks anew from pyproject.toml (needs uv); review the diff before you commit it
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv" >&2; exit 1; }

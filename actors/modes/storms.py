@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from typing import Any
@@ -61,6 +61,16 @@ def one_storm(seed: int, profile: str, safety_s: float) -> Verdict:
     """The storm of one seed; what a worker process does."""
     quiet()
     return run_case(case_of(seed, profile, safety_s), live)
+
+
+def first_failure(seeds: Iterable[int], profile: str, safety_s: float) -> dict[str, Any] | None:
+    """The first seed that breaks an invariant, and which; None when all pass."""
+    for seed in seeds:
+        verdict = one_storm(seed, profile, safety_s)
+        if not verdict.passed:
+            invariant, _, seen = verdict.failures[0]
+            return {"seed": seed, "invariant": invariant, "seen": seen}
+    return None
 
 
 def quiet() -> None:

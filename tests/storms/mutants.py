@@ -1,0 +1,177 @@
+"""Planted bugs: each is put into a copy of the program, and a storm must find it within the seeds it is given (`make mutants`).
+
+A mutant that survives is a missing checker or a missing fault. Prints a line a mutant; exit 1 when one survives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("actors", "config", "protocol", "sim")
+SEEDS = 8
+
+
+class Mutant(NamedTuple):
+    """`patches`: (file, what stands there once, what stands there instead). `faults`: a profile or kinds."""
+
+    name: str
+    patches: tuple[tuple[str, str, str], ...]
+    faults: str = "none"
+    seconds: int = 300
+
+
+def one(name: str, file: str, old: str, new: str, faults: str = "none", seconds: int = 300) -> Mutant:
+    """A mutant of one change."""
+    return Mutant(name, ((file, old, new),), faults, seconds)
+
+
+DUTIES = "actors/executor/duties.py"
+FEED = "actors/futures_feed/decide.py"
+GATEWAY = "actors/gateway/futures.py"
+PRETRADE = "actors/pretrade.py"
+RULES = "actors/risk/rules.py"
+PLAN = "actors/kill_switch/plan.py"
+
+MUTANTS = (
+    one("exit orders may open positions", DUTIES, 'reduce_only=order.role != "entry"', "reduce_only=False"),
+    Mutant(
+        "no stop is ever placed and nobody minds",
+        (
+            (DUTIES, "return place_stop(desk, trade) if stop is None else", "return (trade, NOTHING) if stop is None else"),
+            (DUTIES, "if trade.closing or covered(trade, stop):", "if True:"),
+            (DUTIES, 'trade.closing or trade.working("stop") is None', "trade.closing"),
+        ),
+    ),
+    one("stops trigger on the last price", "protocol/kraken/orders.py", 'TRIGGER_SIGNAL: Final = "mark"',
+        'TRIGGER_SIGNAL: Final = "last"'),
+    one("the intent is not durable before the order leaves", "actors/hands.py", "world.journal.flush()", "pass"),
+    one("a fill told by two ways counts twice", FEED, "if fill.fill_id not in told.fills)", "if True)"),
+    one("fills are forgotten in a crash", FEED, "told=Told() if memory is None else _decoder.decode(memory)", "told=Told()",
+        "proc.crash"),
+    one("nothing is kept for the next life", "actors/shell.py", "journal.keep(part.name, memory)", "pass", "proc.crash"),
+    one("the latch is kept in memory only", "actors/shell.py", "self.latch_store.latch(latch)", "pass", "op.act"),
+    one("the gate is not asked", "actors/door.py", "*self._gate.closed_by(), ", "", "md.stall,md.refuse", 1500),
+    one("the kill switch cancels the stop first", PLAN, "if not is_stop_of(order, sizes.get(order.symbol, Decimal(0)))",
+        "if True", "op.act"),
+    one("the kill switch flattens without reduce-only", PLAN, "reduce_only=True", "reduce_only=False", "op.act"),
+    one("the kill switch latches and does nothing", "actors/kill_switch/decide.py",
+        "return state, [*commands, progress, *alerts, _wake(truth)]", "return state, [progress, *alerts, _wake(truth)]", "op.act"),
+    one("nobody is told of the latch", "actors/kill_switch/decide.py",
+        'follow(cause, Alert, code="KILL_LATCHED", severity="critical", text=text),', "", "op.act"),
+    one("a time-out is read as a refusal", GATEWAY, 'self._answered(command, "unknown", doubt, "look_up")',
+        'self._answered(command, "rejected", doubt, "look_up")', "rest.drop_reply,rest.misreport,rest.http", 900),
+    one("a doubtful stop is sent again under a new id", DUTIES, "return resend(desk, trade, stop)",
+        'return place(desk, trade, "stop", trade.cover, trade.stop_price)', "rest.drop_reply", 900),
+    one("an order's id is used for other terms", DUTIES, "trade.attempts.get(role, 0)),", "0),", "ex.kill_order,ex.spec", 600),
+    one("a lost stop is replaced further away", DUTIES, 'return place(desk, trade, "stop", trade.cover, trade.stop_price)\n\n\ndef mend',
+        'return place(desk, trade, "stop", trade.cover, trade.stop_price * (1 - trade.attempts.get("stop", 0) * '
+        '(1 if trade.plan.side == "long" else -1) * trade.cover / trade.cover / 1000))\n\n\ndef mend', "ex.kill_order", 600),
+    one("fills missing from the stream are never looked for", FEED, "state, out = _fills(state, seen, seen.fills)",
+        "out = list[Message]()", "ws.drop,ws.delay,proc.crash", 1500),
+    one("rows that cannot be read count as absent", GATEWAY, "unread = (*resting.quarantined, *positions.quarantined)",
+        "unread = ()", "rest.schema", 900),
+    Mutant(
+        "a mark of any age will do",
+        (
+            (PRETRADE, "return None if age_us <= seconds_us(settings.risk.mark_age_max_s) else", "return None if True else"),
+            (RULES, "return at_most(age_s(case.at, case.mark.mark_time), case.settings.risk.mark_age_max_s)", "return SKIPPED"),
+        ),
+        "md.mute",
+        1500,
+    ),
+    one("a silent stream keeps its lease", "actors/connection.py", "patience.deadline = now + idle_s",
+        "patience.deadline = now + 9999", "md.stall", 600),
+    one("a dead child stays dead", "actors/supervisor.py", "await self._start_from(index, nursery)\n        if not",
+        "return\n        if not", "actor.raise", 600),
+    Mutant(
+        "closed markets are entered",
+        (
+            (PRETRADE, 'return "suspended" if mark.suspended else "post-only" if mark.post_only else None', "return None"),
+            (RULES, "Finding(not case.mark.suspended, case.mark.suspended, False)", "SKIPPED"),
+        ),
+        "ex.mode",
+        1500,
+    ),
+    one("twice the risk", "actors/risk/sizing.py", "size = round_down(equity_usd * risk_pct / HUNDRED / (unit_usd * risked)",
+        "size = round_down(2 * equity_usd * risk_pct / HUNDRED / (unit_usd * risked)"),
+    one("the whole account is risked", "actors/risk/sizing.py",
+        "size = round_down(equity_usd * risk_pct / HUNDRED / (unit_usd * risked)",
+        "size = round_down(equity_usd * 10 / unit_usd"),
+    one("the key is shown to whoever reads alerts", GATEWAY, 'reason=f"{type(error).__name__}: {error}"',
+        'reason=f"{error} {self.http.key}"', "rest.auth", 600),
+    Mutant(
+        "orders left behind are nobody's business",
+        (
+            (DUTIES, "for order in trade.orders if order.live\n    ]", "for order in trade.orders if False\n    ]"),
+            ("actors/executor/decide.py", "return state, (cancel(message, message.symbol, message.client_order_id, message.order_id),)",
+             "return state, NOTHING"),
+        ),
+        "none",
+        2400,
+    ),
+    one("a running candle is told as closed", "actors/spot_feed/decide.py",
+        "due = close_time_us(candle.open_time_ms, BASE) + rules.settle_us", "due = 0", "none", 1200),
+    one("a broken stream is opened again at once, for ever", "actors/connection.py", "if now - up_at >= STEADY_S:", "if True:",
+        "md.bar_delay,md.lag,md.gap,md.flap", 900),
+)  # fmt: skip
+
+
+def storm(copy: Path, mutant: Mutant) -> tuple[int | None, int, str]:
+    """(Seeds it took, invariant, what was seen), None when every seed passed."""
+    code = (
+        "import json; from actors.modes.storms import first_failure; "
+        f"print(json.dumps(first_failure(range({SEEDS}), {mutant.faults!r}, {mutant.seconds})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return 1, 0, done.stderr.strip().splitlines()[-1]
+    found = json.loads(done.stdout.splitlines()[-1])
+    return (None, 0, "") if found is None else (found["seed"] + 1, found["invariant"], found["seen"])
+
+
+def patch(copy: Path, mutant: Mutant) -> None:
+    """Plant the bug. SystemExit when the program no longer reads as the mutant expects."""
+    for file, old, new in mutant.patches:
+        text = (copy / file).read_text()
+        if text.count(old) != 1:
+            sys.exit(f"{mutant.name}: {file} has {text.count(old)} of: {old}")
+        (copy / file).write_text(text.replace(old, new))
+
+
+def main(names: list[str]) -> int:
+    """Every mutant, or those whose name holds one of `names`."""
+    chosen = [m for m in MUTANTS if not names or any(name in m.name for name in names)]
+    survived = 0
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place)
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+        for mutant in chosen:
+            patch(copy, mutant)
+            seeds, invariant, seen = storm(copy, mutant)
+            for file, _, _ in mutant.patches:
+                shutil.copy2(ROOT / file, copy / file)
+            survived += seeds is None
+            verdict = "SURVIVED" if seeds is None else f"seed {seeds:2} invariant {invariant:2}"
+            print(f"{verdict:24} {mutant.name}  {seen[:90]}", flush=True)
+    print(f"{len(chosen) - survived} of {len(chosen)} found, each within {SEEDS} seeds")
+    return survived > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -19,7 +19,7 @@ import trio
 from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
-from protocol.messages.futures import CommandAnswered, TradeClosed, TradeOpened
+from protocol.messages.futures import OrderUnknown, TradeClosed, TradeOpened
 from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers import Evidence, Failure, Watchers
 from sim.clock import SimulatedClock, stopwatch
@@ -284,7 +284,7 @@ class Storm:
             self.trades += 1
         elif isinstance(message, TradeOpened):
             self.opened += 1
-        elif isinstance(message, CommandAnswered) and message.outcome == "unknown":
+        elif isinstance(message, OrderUnknown):
             self.evidence.once("outcome unknown")
         self.watchers.said(sender, message)
 

@@ -32,6 +32,7 @@ MOMENTS: Final = (
 FAULT_FREE: Final = 5
 """One seed in so many has no faults."""
 FAULTS_MOST: Final = 12
+EARLY_S: Final = 240.0
 PLAN_BYTES_MOST: Final = 1_000_000
 
 
@@ -116,11 +117,19 @@ def _drawn(kind: str, rng: np.random.Generator, seconds: float) -> Fault:
     return Fault(
         fault=kind,
         after=DRAWN_AFTER[int(rng.integers(len(DRAWN_AFTER)))] if near else "",
-        at_s=round(float(rng.exponential(10.0) if near else rng.uniform(0, seconds)), 3),
+        at_s=round(_moment(near, rng, seconds), 3),
         for_s=for_s,
         p=1.0 if spec.p is None else float(spec.p.draw(rng)),
         params={name: values.draw(rng) for name, values in spec.params.items()},
     )
+
+
+def _moment(near: bool, rng: np.random.Generator, seconds: float) -> float:
+    """At once, within a second or so, or within a minute of what happened; else early, when a position opens, or any time."""
+    where = rng.random()
+    if near:
+        return 0.0 if where < 0.3 else float(rng.exponential(0.5 if where < 0.6 else 20.0))
+    return float(rng.uniform(0, min(EARLY_S, seconds) if where < 0.5 else seconds))
 
 
 def _seams(*names: str) -> frozenset[str]:

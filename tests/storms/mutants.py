@@ -139,7 +139,7 @@ def storm(copy: Path, mutant: Mutant) -> tuple[int | None, int, str]:
         check=False,
     )
     if done.returncode:
-        return 1, 0, done.stderr.strip().splitlines()[-1]
+        return None, 0, done.stderr.strip().splitlines()[-1]
     found = json.loads(done.stdout.splitlines()[-1])
     return (None, 0, "") if found is None else (found["seed"] + 1, found["invariant"], found["seen"])
 

@@ -34,6 +34,7 @@ def one(name: str, file: str, old: str, new: str, faults: str = "none", seconds:
 
 
 DUTIES = "actors/executor/duties.py"
+WISHES = "actors/executor/wishes.py"
 FEED = "actors/futures_feed/decide.py"
 GATEWAY = "actors/gateway/futures.py"
 PRETRADE = "actors/pretrade.py"
@@ -41,7 +42,7 @@ RULES = "actors/risk/rules.py"
 PLAN = "actors/kill_switch/plan.py"
 
 MUTANTS = (
-    one("exit orders may open positions", DUTIES, 'reduce_only=order.role != "entry"', "reduce_only=False"),
+    one("exit orders may open positions", WISHES, 'reduce_only=order.role != "entry"', "reduce_only=False"),
     Mutant(
         "no stop is ever placed and nobody minds",
         (
@@ -58,7 +59,7 @@ MUTANTS = (
         "proc.crash"),
     one("nothing is kept for the next life", "actors/shell.py", "journal.keep(part.name, memory)", "pass", "proc.crash"),
     one("the latch is kept in memory only", "actors/shell.py", "self.latch_store.latch(latch)", "pass", "op.act"),
-    one("the gate is not asked", "actors/door.py", "*self._gate.closed_by(), ", "", "md.stall,md.refuse", 1500),
+    one("the gate is not asked", "actors/door.py", "*self._gate.closed_by(), ", "*(), ", "md.stall,md.refuse", 1500),
     one("the kill switch cancels the stop first", PLAN, "if not is_stop_of(order, sizes.get(order.symbol, Decimal(0)))",
         "if True", "op.act"),
     one("the kill switch flattens without reduce-only", PLAN, "reduce_only=True", "reduce_only=False", "op.act"),
@@ -70,7 +71,7 @@ MUTANTS = (
         'self._answered(command, "rejected", doubt, "look_up")', "rest.drop_reply,rest.misreport,rest.http", 900),
     one("a doubtful stop is sent again under a new id", DUTIES, "return resend(desk, trade, stop)",
         'return place(desk, trade, "stop", trade.cover, trade.stop_price)', "rest.drop_reply", 900),
-    one("an order's id is used for other terms", DUTIES, "trade.attempts.get(role, 0)),", "0),", "ex.kill_order,ex.spec", 600),
+    one("an order's id is used for other terms", WISHES, "trade.attempts.get(role, 0)),", "0),", "ex.kill_order,ex.spec", 600),
     one("a lost stop is replaced further away", DUTIES, 'return place(desk, trade, "stop", trade.cover, trade.stop_price)\n\n\ndef mend',
         'return place(desk, trade, "stop", trade.cover, trade.stop_price * (1 - trade.attempts.get("stop", 0) * '
         '(1 if trade.plan.side == "long" else -1) * trade.cover / trade.cover / 1000))\n\n\ndef mend', "ex.kill_order", 600),
@@ -111,7 +112,7 @@ MUTANTS = (
         "orders left behind are nobody's business",
         (
             (DUTIES, "for order in trade.orders if order.live\n    ]", "for order in trade.orders if False\n    ]"),
-            ("actors/executor/decide.py", "return state, (cancel(message, message.symbol, message.client_order_id, message.order_id),)",
+            ("actors/executor/drifts.py", "return state, (cancel(message, message.symbol, message.client_order_id, message.order_id),)",
              "return state, NOTHING"),
         ),
         "none",
@@ -160,7 +161,8 @@ def main(names: list[str]) -> int:
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place)
         for package in PACKAGES:
-            shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+            # with what is compiled: the kernel takes half a minute to compile anew
+            shutil.copytree(ROOT / package, copy / package)
         for mutant in chosen:
             patch(copy, mutant)
             seeds, invariant, seen = storm(copy, mutant)

@@ -209,7 +209,7 @@ class Storm:
         )  # fmt: skip
         self.evidence = Evidence(
             engine, self.settings, self.faults, (self.venue.key, self.venue.secret), self.true_clock.now_us,
-            tuple(self.settings.futures_of.values()), lambda: self.disk.state.latched,
+            tuple(self.settings.futures_of.values()), lambda: self.disk.state.latched, lambda: bool(self.book.failed),
         )  # fmt: skip
         self.watchers = Watchers(self.evidence)
         self._register()
@@ -326,7 +326,6 @@ class Storm:
         try:
             async with trio.open_nursery() as nursery:
                 self._process_scope = nursery.cancel_scope
-                nursery.start_soon(self._keep_house)
                 await self.live(self)
                 nursery.cancel_scope.cancel()
         except* Killed:
@@ -350,11 +349,6 @@ class Storm:
             self.evidence.once("killed within a second of an order")
         if self.evidence.positions:
             self.evidence.once("killed while a position is open")
-
-    async def _keep_house(self) -> None:
-        while True:
-            await trio.sleep(1)
-            self.book.flush()
 
     def transport(self) -> Any:
         """An httpx transport over the faulty network."""

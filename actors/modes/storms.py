@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 import structlog
+import trio
 
 from actors.door import Door
 from actors.gate import Gate
@@ -54,7 +55,16 @@ async def live(host: Host) -> None:
         )
         supervisor = Supervisor(CHILDREN, world)
         host.supervised(supervisor.crash, gate.closed_by)
-        await supervisor.run()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_keep_house, world)
+            await supervisor.run()
+
+
+async def _keep_house(world: World) -> None:
+    """The journal is flushed once a second, as `modes.daemon` does it."""
+    while True:
+        await trio.sleep(1)
+        world.journal.flush()
 
 
 def one_storm(seed: int, profile: str, safety_s: float) -> Verdict:

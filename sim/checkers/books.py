@@ -60,7 +60,9 @@ class WriteBeforeSend(Invariant):
         if sent.op != "send":
             return
         intent = self.e.intents.get(sent.name)
-        if intent is None:
+        if intent is None and sent.reduce_only and self.e.disk_failed():
+            self.e.once("exit without a record while the disk fails")
+        elif intent is None:
             self.fail(f"{sent.symbol} {sent.role} {sent.name} left without a durable intent")
         elif (intent.symbol, intent.side, intent.order_type, intent.reduce_only) != (
             sent.symbol, sent.side, sent.order_type, sent.reduce_only,

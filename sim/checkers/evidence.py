@@ -94,6 +94,8 @@ class Evidence:
     now_us: Callable[[], int]
     contracts: tuple[str, ...]
     latch_on_disk: Callable[[], bool]
+    disk_failed: Callable[[], bool]
+    """Whether this life's journal can no longer be written."""
     failures: list[Failure] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     fills: dict[str, Fill] = field(default_factory=dict)
@@ -159,7 +161,6 @@ class Evidence:
         return (
             self.life > 0
             and not self.faults.active("rest")
-            and not self.faults.active("disk")
             and not any(active.kind in ACCOUNT_DOWN for active in self.faults.active("account"))
         )
 
@@ -169,6 +170,7 @@ class Evidence:
             not self.reachable()
             or any(active.kind in FEED_FAULTS for active in self.faults.active("stream"))
             or bool(self.faults.active("clock"))
+            or bool(self.faults.active("disk"))
             or bool(self.faults.active("connect"))
         )
 

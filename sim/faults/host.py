@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from protocol.messages.base import Message
 from protocol.messages.control import Latch
-from protocol.ports import Clock, LatchState
+from protocol.ports import Clock, JournalFailed, LatchState
 from protocol.units import SECOND_US
 from sim.clock import PacedClock
 from sim.faults.timeline import Faults
@@ -23,7 +23,7 @@ class Killed(BaseException):
     """The process dies here: no handler runs, nothing is flushed."""
 
 
-class DiskFailed(OSError):
+class DiskFailed(JournalFailed):
     """The disk refuses."""
 
 
@@ -90,7 +90,8 @@ class Book:
         self._wrote = wrote
         self._records: list[Record] = []
         self._memories: dict[str, bytes] = {}
-        self._failed = ""
+        self.failed = ""
+        """Why nothing can be written any more."""
 
     def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
         """Note one step. Raises DiskFailed after a failed flush."""
@@ -117,7 +118,7 @@ class Book:
                 self._process.die()
             once = active.kind == "disk.fsync" and active.struck
             if active.kind in ("disk.full", "disk.fsync") and not once and self._faults.strikes(active):
-                self._failed = f"{active.kind}: no space left on device"
+                self.failed = f"{active.kind}: no space left on device"
         self._must_be_well()
         records, self._records = self._records, []
         self._disk.records += [(self._process.life, record) for record in records]
@@ -132,8 +133,8 @@ class Book:
         self._records, self._memories = [], {}
 
     def _must_be_well(self) -> None:
-        if self._failed:
-            raise DiskFailed(self._failed)
+        if self.failed:
+            raise DiskFailed(self.failed)
 
     # protocol.ports.LatchStore
 

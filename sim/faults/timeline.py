@@ -168,16 +168,17 @@ class Faults:
 
     def _advance(self) -> None:
         now = self.now_us()
-        for seam, row in self._by_seam.items():
+        for seam, row in list(self._by_seam.items()):
             over = [active for active in row if active.until_us <= now]
             if over:
                 self._by_seam[seam] = [active for active in row if active.until_us > now]
             for active in over:
                 if active.kind in self._end:
                     self._end[active.kind](active)
-        for place in sorted(place for place, due in self._due.items() if due <= now):
-            del self._due[place]
-            self._start(place, self._waiting.pop(place), now)
+        # One by one: what a fault does when it begins may be a named moment that sets off the next.
+        while due := sorted(place for place, at in self._due.items() if at <= now):
+            del self._due[due[0]]
+            self._start(due[0], self._waiting.pop(due[0]), now)
 
     def _start(self, place: int, fault: Fault, now: int) -> None:
         until = inf if fault.for_s is None else now + fault.for_s * SECOND_US

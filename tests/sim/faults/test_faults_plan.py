@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.faults import BadPlan, draw, read_plan
+from sim.faults import BadPlan, Faults, draw, read_plan
 from sim.faults.catalogue import CATALOGUE
 from sim.faults.plan import FAULT_FREE, PROFILES, plan_of
 
@@ -79,3 +79,17 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     """As every other bad input."""
     with pytest.raises(BadPlan, match="No such file"):
         read_plan(tmp_path / "none.yaml")
+
+
+def test_a_fault_may_set_off_others_as_it_begins() -> None:
+    """What begins at a moment that another fault's beginning names begins once, in the same instant."""
+    now = [0]
+    rows = [{"fault": "ex.assign", "at_s": 1}, {"fault": "ex.unwind", "at_s": 1}, {"fault": "md.dup", "after": "fill"}]
+    faults = Faults(plan_of({"faults": rows}), lambda: now[0])
+    for kind in ("ex.assign", "ex.unwind"):
+        faults.on(kind, lambda active: faults.reached("fill"))
+    faults.begin()
+    now[0] = 1_000_000
+    faults.reached("start")
+    assert faults.injected == {"ex.assign": 1, "ex.unwind": 1}
+    assert [active.kind for active in faults.active("stream")] == ["md.dup"]

@@ -413,7 +413,7 @@ class Matching:
         state = self.state
         state.orders_taken += 1
         order = OpenOrder(
-            order_id=derive(fill_type, symbol, state.now),
+            order_id=derive(fill_type, symbol, state.now, state.orders_taken),
             client_order_id=None,
             symbol=symbol,
             side="buy" if size > 0 else "sell",

@@ -49,7 +49,7 @@ CHILDREN: tuple[ChildSpec, ...] = (
     ChildSpec(
         name=risk.NAME,
         build=risk.build,
-        says=(*NOTES, f.EnterPosition, f.SignalRefused, c.HaltEntries, c.ResumeEntries, c.KillRequested),
+        says=(*NOTES, f.EnterPosition, f.SignalRefused, c.HaltEntries, c.ResumeEntries, c.KillRequested, c.RiskState),
         restarts=2,
         period_s=120,
         escalation="kill",
@@ -194,6 +194,7 @@ ROUTES: Routes = {
     c.KillRequested: ("kill_switch",),
     c.Latch: (LATCH,),
     c.KillProgress: (),
+    c.RiskState: (),
     c.PersonAsked: ("person",),
     c.CloseRequested: ("executor",),
     c.PersonAnswered: (),

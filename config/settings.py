@@ -45,6 +45,10 @@ class RiskSettings(Section):
     exposure_max_x: Decimal = Field(Decimal(3), gt=0, le=10, description="total notional / equity of all positions")
     liquidation_buffer_pct: Decimal = Field(Decimal(35), ge=30, le=40, description="least distance mark to liquidation")
     basis_max_pct: Decimal = Field(Decimal("0.5"), gt=0, le=5, description="|spot - mark| / spot at entry")
+    basis_on_wide: Literal["reject", "delay"] = Field(
+        "reject",
+        description="a signal met by a wide basis is refused, or waits while it is valid until the basis narrows",
+    )
     basis_max_post_pct: Decimal = Field(Decimal("1.0"), gt=0, le=10, description="the same while a position is open")
     positions_max: int = Field(2, ge=1, le=20)
     daily_loss_max_pct: Decimal = Field(
@@ -64,6 +68,14 @@ class RiskSettings(Section):
         2, gt=0, le=60, description="spot and mark further apart in time than this give no basis"
     )
     spread_max_pct: Decimal = Field(Decimal("0.5"), gt=0, le=5, description="(ask - bid) / mark at entry")
+    spread_wide_pct: Decimal = Field(
+        Decimal(0), ge=0, le=5, description="from this spread on an entry is smaller and slips more; 0: off"
+    )
+    spread_wide_size_x: Decimal = Field(
+        Decimal("0.5"), gt=0, le=1, description="share of its size that an entry keeps at a wide spread"
+    )
+    slippage_pct: Decimal = Field(Decimal(0), ge=0, le=5, description="expected on a market order, each way; a cost")
+    slippage_wide_pct: Decimal = Field(Decimal(0), ge=0, le=5, description="the same at a wide spread")
     entries_per_day_max: int = Field(3, ge=1, le=100, description="a symbol and side, in 24 hours")
     taker_fee_pct: Decimal = Field(Decimal("0.05"), ge=0, le=1)
     maker_fee_pct: Decimal = Field(Decimal("0.02"), ge=-1, le=1)
@@ -71,6 +83,9 @@ class RiskSettings(Section):
         Decimal("0.25"), gt=0, description="fees both ways and expected funding against the risked distance"
     )
     funding_max_pct: Decimal = Field(Decimal("0.02"), gt=0, description="adverse relative funding rate an hour")
+    funding_spike_x: Decimal = Field(
+        Decimal(0), ge=0, le=100, description="refuse above so many times the mean of the last 24 hourly rates; 0: off"
+    )
 
 
 class ExecutionSettings(Section):

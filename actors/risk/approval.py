@@ -8,17 +8,22 @@ from typing import Any, Final
 import msgspec
 
 from actors.memory import remember
-from actors.risk.figures import daily_loss_pct, drawdown_pct, exposure
-from actors.risk.rules import Case, judge
+from actors.risk.figures import daily_loss_pct, drawdown_pct, exposure, funding_mean
+from actors.risk.rules import Case, judge, slippage, spread_is_wide
 from actors.risk.sizing import Plan, plan
 from actors.risk.state import Answers, Entry, Pending, State, roll_day
 from protocol import codec, ids
-from protocol.messages.base import follow
+from protocol.messages.base import Message, follow
+from protocol.messages.control import Alert
 from protocol.messages.futures import EnterPosition, Instrument, MarkPrice, SignalRefused
 from protocol.messages.signal import Signal
 from protocol.units import DAY_US, Side, decimal, seconds_us
 
 REMEMBERED_SIGNALS: Final = 256
+BASIS: Final = frozenset({"basis.wide", "basis.skewed"})
+UNKNOWN: Final = frozenset(
+    f"{what}.{lack}" for what in ("mark", "spot", "equity", "instrument", "funding") for lack in ("unknown", "stale")
+)
 PENDING_MARGIN_S: Final = 2
 """After `process_before` the exchange refuses an entry; a reply may still be on its way for so long."""
 
@@ -26,9 +31,41 @@ PENDING_MARGIN_S: Final = 2
 def on_signal(state: State, message: Signal) -> Answers:
     """Judge a signal by every rule, then enter or refuse, and say why either way."""
     state = roll_day(state, message.at)
+    return decide(state, message)
+
+
+def retry(state: State, cause: Message, symbol: str) -> Answers:
+    """Judge again the signals of a symbol that wait for its basis to narrow: a price has come."""
+    said: list[Message] = []
+    for signal in state.memory.delayed:
+        if state.settings.futures_of.get(signal.symbol) == symbol:
+            waiting = tuple(other for other in state.memory.delayed if other is not signal)
+            state, more = decide(
+                remember(state, delayed=waiting), msgspec.structs.replace(signal, at=cause.at), again=True
+            )
+            said += more
+    return state, said
+
+
+def may_wait(state: State, reasons: tuple[str, ...], again: bool) -> bool:
+    """Whether nothing but the basis keeps an entry back, and settings say to wait for it.
+
+    One that waits goes on while something is unknown: after a restart the facts come one by one.
+    """
+    bearable = BASIS | UNKNOWN if again else BASIS
+    return state.settings.risk.basis_on_wide == "delay" and bool(reasons) and set(reasons) <= bearable
+
+
+def decide(state: State, message: Signal, again: bool = False) -> Answers:
+    """Enter, refuse, or wait; that one waits is said once."""
     case = build_case(state, message)
     findings = judge(case)
     reasons = tuple(code for code, finding in findings if finding.passed is False)
+    if may_wait(state, reasons, again):
+        state = remember(state, delayed=(*state.memory.delayed, message))
+        text = f"{message.symbol}: signal {message.id} waits for the basis to narrow"
+        said = follow(message, Alert, "delayed", code="BASIS_WIDE", severity="info", text=text)
+        return state, () if again else (said,)
     verdict = codec.encode(
         Verdict(
             signal_id=message.id,
@@ -39,6 +76,7 @@ def on_signal(state: State, message: Signal) -> Answers:
                 for code, finding in findings
             ),
             plan=case.plan,
+            inputs=inputs(case),
         )
     ).decode()
     if not case.seen:
@@ -67,6 +105,30 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
     rules: tuple[RuleResult, ...]
     plan: Plan | None
+    inputs: dict[str, Any]
+
+
+def inputs(case: Case) -> dict[str, Any]:
+    """What the rules looked at besides their own values; margin is cross: no leverage preference is ever set."""
+    mark, account, planned = case.mark, case.account, case.plan
+    equity = None if account is None else account.equity_usd
+    return {
+        "margin_mode": "cross",
+        "mark": mark and mark.mark,
+        "bid": mark and mark.bid,
+        "ask": mark and mark.ask,
+        "funding_rate": mark and mark.funding_rate,
+        "funding_mean": case.funding_mean,
+        "slippage": mark and slippage(mark, case.settings),
+        "spot": case.spot and case.spot.price,
+        "equity_usd": equity,
+        "exposure_usd": case.exposure.notional_usd,
+        "effective_leverage": (case.exposure.notional_usd + planned.notional_usd) / equity
+        if planned and equity
+        else None,
+        "held": case.exposure.held,
+        "pending": case.exposure.pending,
+    }
 
 
 def build_case(state: State, signal: Signal) -> Case:
@@ -100,6 +162,7 @@ def build_case(state: State, signal: Signal) -> Case:
         ),
         max_hold_bars=state.max_hold_bars,
         drifted_at=state.drifts.get(symbol) if symbol else None,
+        funding_mean=funding_mean(state, symbol) if symbol else None,
     )
 
 
@@ -120,6 +183,7 @@ def sized(
         risk_pct=risk.risk_pct,
         taker_fee_pct=risk.taker_fee_pct,
         instrument=instrument,
+        weight=risk.spread_wide_size_x if spread_is_wide(mark, state.settings) else Decimal(1),
     )
 
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from actors.memory import remember
-from actors.risk.approval import on_signal
+from actors.risk.approval import on_signal, retry
 from actors.risk.entries import on_filled, on_gone, on_refused, on_unknown, settle
-from actors.risk.figures import daily_loss_pct
+from actors.risk.figures import daily_loss_pct, with_rate
 from actors.risk.state import NONE, ZERO, Answers, Held, State, roll_day
 from actors.risk.watch import kill_near_liquidation, watch_account, watch_symbol
 from protocol.messages.base import Message, follow
@@ -87,7 +87,10 @@ def on_mark(state: State, message: MarkPrice) -> Answers:
     if not (message.mark.is_finite() and message.mark > 0):
         return state, NONE
     state = msgspec.structs.replace(state, marks={**state.marks, message.symbol: message})
-    state, said = watch_symbol(state, message, message.symbol)
+    state, said = watch_symbol(with_rate(state, message), message, message.symbol)
+    if state.memory.delayed:
+        state, more = retry(state, message, message.symbol)
+        said = (*said, *more)
     if message.symbol not in state.positions or state.account is None:
         return state, said
     state, more = watch_account(state, message)
@@ -100,7 +103,13 @@ def on_spot(state: State, message: SpotPrice) -> Answers:
         return state, NONE
     state = msgspec.structs.replace(state, spots={**state.spots, message.symbol: message})
     symbol = state.settings.futures_of.get(message.symbol)
-    return watch_symbol(state, message, symbol) if symbol else (state, NONE)
+    if symbol is None:
+        return state, NONE
+    state, said = watch_symbol(state, message, symbol)
+    if not state.memory.delayed:
+        return state, said
+    state, more = retry(state, message, symbol)
+    return state, (*said, *more)
 
 
 def on_account(state: State, message: AccountChanged) -> Answers:

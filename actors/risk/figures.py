@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
+
+from msgspec.structs import replace
 
 from actors.risk.rules import Exposure
 from actors.risk.sizing import HUNDRED
 from actors.risk.state import ZERO, State
+from protocol.messages.futures import MarkPrice
+from protocol.units import HOUR_US
+
+FUNDING_HOURS: Final = 24
+FUNDING_HOURS_LEAST: Final = 8
 
 
 def lost_pct(equity: Decimal, of: Decimal | None) -> Decimal | None:
@@ -60,6 +68,26 @@ def exposure(state: State, at: int) -> Exposure:
         pending_margin_usd=sum((entry.initial_margin_usd for entry in pending), ZERO),
         pending_maintenance_usd=sum((entry.maintenance_margin_usd for entry in pending), ZERO),
     )
+
+
+def with_rate(state: State, mark: MarkPrice) -> State:
+    """State with the funding rate of this hour noted; nothing is noted while nobody asks for it."""
+    if state.settings.risk.funding_spike_x == 0 or mark.funding_rate is None:
+        return state
+    hour = mark.at - mark.at % HOUR_US
+    noted = tuple(row for row in state.funding.get(mark.symbol, ()) if row[0] != hour)
+    rates = (*noted, (hour, mark.funding_rate))[-FUNDING_HOURS - 1 :]
+    return (
+        state
+        if rates == state.funding.get(mark.symbol)
+        else replace(state, funding={**state.funding, mark.symbol: rates})
+    )
+
+
+def funding_mean(state: State, symbol: str) -> Decimal | None:
+    """Mean size of the hourly rates before this hour's, None while there are too few to tell."""
+    rates = [abs(rate) for _, rate in state.funding.get(symbol, ())[:-1]]
+    return sum(rates, ZERO) / len(rates) if len(rates) >= FUNDING_HOURS_LEAST else None
 
 
 def total_leverage(state: State, at: int) -> Decimal | None:

@@ -90,7 +90,10 @@ def leverage(view: View, raised: bool) -> Reading | None:
     if view.leverage is None:
         return None
     limit = view.settings.risk.leverage_alert
-    return Reading(over(view.leverage, limit, raised), f"notional is {view.leverage} x equity, alert at {limit}")
+    return Reading(
+        view.leverage >= limit or over(view.leverage, limit, raised),
+        f"notional is {view.leverage} x equity, alert at {limit}",
+    )
 
 
 def basis(view: View, raised: bool) -> Reading | None:

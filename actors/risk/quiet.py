@@ -44,7 +44,14 @@ def limits(state: State) -> Limits | None:
     memory, risk = state.memory, state.settings.risk
     raised = {key.partition(":")[0] for key, held in state.halts.items() if held}
     unsettled = raised - {"risk.daily_loss", "risk.drawdown", "risk.cooldown"}
-    if unsettled or state.account is None or memory.day_equity_usd is None or memory.peak_equity_usd is None:
+    if (
+        memory.delayed
+        or risk.funding_spike_x
+        or unsettled
+        or state.account is None
+        or memory.day_equity_usd is None
+        or memory.peak_equity_usd is None
+    ):
         return None
     daily = memory.day_equity_usd * (ONE - risk.daily_loss_max_pct / HUNDRED)
     fallen = "risk.drawdown" in raised

@@ -26,6 +26,8 @@ MAX_POSITION_SHARE: Final = Decimal("0.1")
 """Of the exchange's own maximum position (fault-catalogue section 5)."""
 EXPECTED_HOLD_H: Final = 24
 """Funding is reckoned for a day, or for the longest hold when that is shorter: trades have no natural length."""
+SPIKE_LEAST_SHARE: Final = Decimal("0.1")
+"""Of `funding_max_pct`: below it no multiple of the mean is a spike."""
 DRIFT_CYCLES: Final = 2
 """A symbol the reconciler found at odds is let alone for so many reconcile periods after the last finding."""
 
@@ -63,6 +65,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     entries_today: int
     max_hold_bars: int
     drifted_at: int | None
+    funding_mean: Decimal | None = None
 
 
 Value = Decimal | int | float | str | bool | None
@@ -214,7 +217,7 @@ def spread_narrow(case: Case) -> Finding:
     bid, ask = case.mark.bid, case.mark.ask
     if not 0 < bid <= ask:
         return Finding(False, f"{bid}/{ask}", "0 < bid <= ask")
-    return at_most((ask - bid) / case.mark.mark * HUNDRED, case.settings.risk.spread_max_pct)
+    return at_most(spread_pct(case.mark), case.settings.risk.spread_max_pct)
 
 
 # --- what we hold --------------------------------------------------------------------------------------------
@@ -288,12 +291,42 @@ def funding_bearable(case: Case) -> Finding:
     )
 
 
+def funding_usual(case: Case) -> Finding:
+    """No spike: the rate is not far above what it was in the last hours. Rates of no consequence are no spike."""
+    times = case.settings.risk.funding_spike_x
+    if times == 0:
+        return Finding(True, None, "off")
+    if case.mark is None or case.mark.funding_rate is None or case.funding_mean is None:
+        return SKIPPED
+    paid_pct = adverse_funding(case.signal.side, case.mark.funding_rate) * HUNDRED
+    least_pct = case.settings.risk.funding_max_pct * SPIKE_LEAST_SHARE
+    return at_most(paid_pct, max(times * case.funding_mean * HUNDRED, least_pct))
+
+
+def spread_pct(mark: MarkPrice) -> Decimal:
+    """(ask - bid) / mark in percent."""
+    return (mark.ask - mark.bid) / mark.mark * HUNDRED
+
+
+def spread_is_wide(mark: MarkPrice, settings: Settings) -> bool:
+    """Whether the market is thin enough to trade less and to expect more slippage."""
+    limit = settings.risk.spread_wide_pct
+    return limit > 0 and spread_pct(mark) >= limit
+
+
+def slippage(mark: MarkPrice, settings: Settings) -> Decimal:
+    """Expected on a market order, as a fraction of notional, by the condition of the market."""
+    risk = settings.risk
+    return (risk.slippage_wide_pct if spread_is_wide(mark, settings) else risk.slippage_pct) / HUNDRED
+
+
 def costs_bearable(case: Case) -> Finding:
-    """Fees both ways and expected funding, measured in R (the stop distance)."""
+    """Fees and slippage both ways and expected funding, measured in R (the stop distance)."""
     if case.mark is None or case.mark.funding_rate is None or case.plan is None:
         return SKIPPED
     funding = adverse_funding(case.signal.side, case.mark.funding_rate) * expected_hold_h(case)
-    costs = fees_round_trip(case.settings.risk.taker_fee_pct) + funding
+    slips = 2 * slippage(case.mark, case.settings)
+    costs = fees_round_trip(case.settings.risk.taker_fee_pct) + slips + funding
     return at_most(costs / case.stop_pct, case.settings.risk.cost_max_r)
 
 
@@ -407,6 +440,7 @@ RULES: Final[tuple[tuple[str, Rule], ...]] = (
     ("loss.cooldown", cooled_down),
     ("funding.unknown", funding_known),
     ("funding.adverse", funding_bearable),
+    ("funding.spike", funding_usual),
     ("cost.max", costs_bearable),
     ("size.zero", size_tradeable),
     ("size.max", size_within_contract),

@@ -18,7 +18,10 @@ ROUND_TRIP: Final = 2
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry as it would be sent. `leverage` is this entry's notional / equity; margins by the contract's levels."""
+    """An entry as it would be sent. `leverage` is this entry's notional / equity; margins by the contract's levels.
+
+    `weight`: the share of the full size that market conditions leave.
+    """
 
     size: Decimal
     stop_price: Decimal
@@ -28,6 +31,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     initial_margin_usd: Decimal
     maintenance_margin_usd: Decimal
     entry_fee_usd: Decimal
+    weight: Decimal = Decimal(1)
 
 
 def stop_price(side: Side, mark: Decimal, stop_pct: Decimal, tick: Decimal) -> Decimal:
@@ -51,6 +55,7 @@ def plan(
     risk_pct: Decimal,
     taker_fee_pct: Decimal,
     instrument: Instrument,
+    weight: Decimal = Decimal(1),
 ) -> Plan:
     """Size = equity x risk / distance, rounded down to the lot.
 
@@ -60,7 +65,7 @@ def plan(
     stop = stop_price(side, mark, stop_pct, instrument.tick)
     risked = abs(mark - stop) / mark + fees_round_trip(taker_fee_pct)
     unit_usd = mark * instrument.contract_size
-    size = round_down(equity_usd * risk_pct / HUNDRED / (unit_usd * risked), instrument.lot)
+    size = round_down(weight * equity_usd * risk_pct / HUNDRED / (unit_usd * risked), instrument.lot)
     notional = size * unit_usd
     initial, maintenance = margins(instrument, notional)
     return Plan(
@@ -72,6 +77,7 @@ def plan(
         initial_margin_usd=initial,
         maintenance_margin_usd=maintenance,
         entry_fee_usd=notional * taker_fee_pct / HUNDRED,
+        weight=weight,
     )
 
 

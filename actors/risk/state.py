@@ -13,6 +13,7 @@ from actors.risk import book as books
 from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.futures import Account, Instrument, MarkPrice, Position
+from protocol.messages.signal import Signal
 from protocol.messages.spot import SpotPrice
 from protocol.units import Side, day_start_us
 
@@ -57,6 +58,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[Pending, ...] = ()
     fills: tuple[str, ...] = ()
     book: dict[str, books.Holding] = {}
+    delayed: tuple[Signal, ...] = ()
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -67,7 +69,10 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything risk knows. Mappings are replaced, never changed in place. `halts`: what was last said under each key."""
+    """Everything risk knows. Mappings are replaced, never changed in place. `halts`: what was last said under each key.
+
+    `funding`: of each symbol the last rate of each of the newest hours, (hour in microseconds, rate), newest last.
+    """
 
     settings: Settings
     exit_on_choch: Literal["exec", "4h", "off"]
@@ -81,6 +86,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     account: Account | None = None
     drifts: dict[str, int] = {}
     halts: dict[str, bool] = {}
+    funding: dict[str, tuple[tuple[int, Decimal], ...]] = {}
 
 
 Answers = tuple[State, Sequence[Message]]

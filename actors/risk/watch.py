@@ -10,7 +10,7 @@ from actors.risk.figures import daily_loss_pct, drawdown_pct, total_leverage
 from actors.risk.guards import ACCOUNT_GUARDS, SYMBOL_GUARDS, Guard, View, liquidation_distance_pct
 from actors.risk.state import NONE, Answers, State
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Alert, HaltEntries, KillRequested, ResumeEntries
+from protocol.messages.control import Alert, HaltEntries, KillRequested, ResumeEntries, RiskState
 from protocol.messages.futures import Position
 
 
@@ -66,6 +66,8 @@ def watch(state: State, cause: Message, guards: Sequence[Guard], seen: View, sym
         if reading is None or reading.breached == last:
             continue
         halts = {**halts, key: reading.breached}
+        told = {"guard": guard.key, "symbol": symbol, "raised": reading.breached, "text": reading.text}
+        said.append(follow(cause, RiskState, key, **told))
         if reading.breached:
             said.append(follow(cause, HaltEntries, key, key=key, reason=reading.text, symbol=symbol))
             text = f"{key}: {reading.text}"

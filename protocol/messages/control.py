@@ -162,3 +162,12 @@ class CloseRequested(Message, frozen=True, kw_only=True):
     by: str
     reason: str
     dry_run: bool
+
+
+class RiskState(Message, frozen=True, kw_only=True):
+    """risk -> journal: a guard took hold of the account or of one market (`basis_held`: reduce-only there), or let it go."""
+
+    guard: str
+    symbol: str
+    raised: bool
+    text: str

@@ -28,6 +28,7 @@ from protocol.messages.control import (
     HaltEntries,
     KillRequested,
     ResumeEntries,
+    RiskState,
     Started,
     WakeAt,
     Woken,
@@ -139,6 +140,9 @@ ROUND = [
 ]
 EXPOSED = (mark(symbol=ETH), position("5.9", symbol=ETH))
 
+CALM_HOURS = [mark(NOON - hours * HOUR_US, funding_rate=D("0.00001")) for hours in range(12, 0, -1)]
+"""Half a day of a funding rate of no consequence."""
+
 REFUSALS: dict[str, Callable[[], tuple[str, ...]]] = {
     "signal.expired": lambda: reasons((*READY, signal(valid_until=NOON))),
     "signal.seen": lambda: reasons((*READY, signal(), signal())),
@@ -172,6 +176,9 @@ REFUSALS: dict[str, Callable[[], tuple[str, ...]]] = {
     "loss.cooldown": lambda: reasons((*READY, *ROUND, signal())),
     "funding.unknown": lambda: reasons((*READY, mark(funding_rate=None), signal())),
     "funding.adverse": lambda: reasons((*READY, mark(funding_rate=D("0.0003")), signal())),
+    "funding.spike": lambda: reasons(
+        (*CALM_HOURS, *READY, mark(funding_rate=D("0.0001")), signal()), risk={"funding_spike_x": D(3)}
+    ),
     "cost.max": lambda: reasons((*READY, signal(stop_pct=0.003))),
     "size.zero": lambda: reasons((*READY, account(equity="0.1"), signal())),
     "size.max": lambda: reasons(
@@ -570,3 +577,74 @@ def test_equal_inputs_give_equal_bytes() -> None:
 
     assert codec.digest(first[1]) == codec.digest(second[1])
     assert durable(first[0]) == durable(second[0])
+
+
+# --- conditions of the market --------------------------------------------------------------------------------
+
+DELAYED = settings(risk={"basis_on_wide": "delay"})
+
+
+def test_a_signal_may_wait_for_the_basis_to_narrow() -> None:
+    """With `delay` it is neither taken nor refused, survives a restart, and is taken at the first narrow basis."""
+    state, said = run((*READY, mark(price="50300"), signal()), initial(DELAYED, None))
+    assert only(SignalRefused, said) == only(EnterPosition, said) == []
+    state, said = run((mark(NOON + 1, price="50310"),), state)
+    assert only(Alert, said) == [], "said once"
+    state, said = run(
+        (LISTED, account(NOON + 2), spot(NOON + 2), mark(NOON + 2, price="50100")), initial(DELAYED, durable(state))
+    )
+    (entry,) = only(EnterPosition, said)
+    assert (entry.signal_id, entry.mark) == ("s1", D(50_100))
+    assert state.memory.delayed == ()
+    assert only(EnterPosition, run((mark(NOON + 3, price="50100"),), state)[1]) == []
+
+
+def test_a_signal_that_waited_too_long_is_refused() -> None:
+    """Its own time ends the waiting."""
+    late = NOON + HOUR_US
+    state, _ = run((*READY, mark(price="50300"), signal()), initial(DELAYED, None))
+    _, said = run((spot(late), mark(late, price="50000")), state)
+    assert only(SignalRefused, said)[0].reasons[0] == "signal.expired"
+
+
+def test_only_the_basis_is_waited_for() -> None:
+    """A second reason refuses at once."""
+    _, said = run((*READY, mark(price="50300", post_only=True), signal()), initial(DELAYED, None))
+    assert set(only(SignalRefused, said)[0].reasons) == {"market.post_only", "basis.wide"}
+
+
+def test_a_wide_spread_shrinks_the_entry_and_costs_more() -> None:
+    """The share kept and the slippage reckoned with are in the verdict."""
+    thin = {"spread_wide_pct": D("0.1"), "spread_wide_size_x": D("0.5"), "slippage_wide_pct": D("0.05")}
+    prices = mark(bid=D(49_970), ask=D(50_030))
+    _, said = run((*READY, prices, signal()), initial(settings(risk=thin), None))
+    (entry,) = only(EnterPosition, said)
+    assert entry.size == D("0.2380"), "half of 0.4761, rounded down to the lot"
+    verdict = json.loads(entry.verdict)
+    assert (verdict["plan"]["weight"], verdict["inputs"]["slippage"]) == ("0.5", "0.0005")
+    assert "cost.max" in reasons((*READY, prices, signal(stop_pct=0.007)), risk=thin)
+    assert reasons((*READY, mark(), signal(stop_pct=0.007)), risk=thin) == ()
+
+
+def test_too_few_hours_tell_no_spike() -> None:
+    """Unknown is not zero: without a mean the multiple is not judged, the absolute limit still is."""
+    assert reasons((*READY, mark(funding_rate=D("0.0001")), signal()), risk={"funding_spike_x": D(3)}) == ()
+
+
+@pytest.mark.parametrize("messages", [(*READY, signal()), (*READY, mark(price="50300"), signal())])
+def test_every_verdict_carries_its_inputs(messages: tuple[Message, ...]) -> None:
+    """Approved or refused: margin mode, prices, equity and exposure stand beside the rules."""
+    _, said = run(messages)
+    (verdict,) = [json.loads(m.verdict) for m in said if isinstance(m, EnterPosition | SignalRefused)]
+    found = verdict["inputs"]
+    assert (found["margin_mode"], found["equity_usd"], found["spot"]) == ("cross", "100000", 50_000.0)
+    assert D(found["effective_leverage"]) == D(verdict["plan"]["leverage"])
+
+
+def test_a_guard_that_takes_hold_or_lets_go_is_an_event() -> None:
+    """The basis of a held position: raised beyond its limit, cleared with hysteresis, each once."""
+    prices = [("50600", 1), ("50450", 2), ("50300", 3)]
+    moves = [m for price, at in prices for m in (spot(NOON + at), mark(NOON + at, price=price))]
+    _, said = run((*READY, position("1"), *moves))
+    told = [(m.raised, m.symbol) for m in only(RiskState, said) if m.guard == "risk.basis_held"]
+    assert told == [(True, XBT), (False, XBT)]

@@ -139,3 +139,39 @@ def test_explain_and_status_of_a_trade(holding: Home) -> None:
     page = json.loads(holding.command("status", "--json").stdout)
     assert (page["running"], page["positions"], page["trades_closed"]) == (False, [], 1)
     assert "not running" in holding.command("status").stdout
+
+
+def test_a_persons_hands(holding: Home) -> None:
+    """A running daemon shows what closing would send, closes, holds entries back, and answers; afterwards the exchange is asked."""
+    daemon = holding.start()
+    page = holding.page_where(lambda page: bool(page["positions"]) and page["entries"] == "open")
+    symbol = page["positions"][0]["symbol"]
+    shown = holding.command("close", symbol, "--reason", "news", "--dry-run", "--json")
+    assert shown.exit_code == 0, shown.output
+    (payload,) = json.loads(shown.stdout)["payloads"]
+    assert "reduceOnly=true" in payload
+    assert json.loads(holding.command("positions", "--json").stdout)["positions"][0]["symbol"] == symbol
+    closed = holding.command("close", symbol, "--reason", "news")
+    assert (closed.exit_code, "reduce-only" in closed.stdout) == (0, True), closed.output
+    holding.page_where(lambda page: not page["positions"])
+    halted = holding.command("entries", "halt", "--reason", "lunch", "--json")
+    assert json.loads(halted.stdout)["done"] is True
+    holding.page_where(lambda page: "gate.halt:person" in page["closed_by"])
+    daemon.terminate()
+    assert ended(daemon)[0] == 0
+    listed = json.loads(holding.command("orders", "--json").stdout)
+    assert (listed["source"], listed["orders"]) == ("exchange", [])
+    assert holding.command("close", symbol, "--reason", "again").exit_code == 1
+    assert holding.command("close", "XRP/USD", "--reason", "typo").exit_code == 2
+
+
+def test_a_position_is_closed_without_a_daemon(holding: Home) -> None:
+    """On the exchange itself, through the same door: dry first, then for good; nothing is left resting."""
+    assert_protected(holding)
+    symbol = on_exchange(holding)[0][0].symbol
+    shown = json.loads(holding.command("close", symbol, "--reason", "news", "--dry-run", "--json").stdout)
+    assert any("reduceOnly=true" in line for line in shown["payloads"])
+    assert_protected(holding)
+    closed = holding.command("close", symbol, "--reason", "news", "--json")
+    assert closed.exit_code == 0, closed.output
+    assert on_exchange(holding) == ((), ())

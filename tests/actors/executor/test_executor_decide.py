@@ -11,6 +11,7 @@ import pytest
 
 from actors.executor import decide
 from actors.executor.duties import STOPS_MAX
+from actors.executor.entries import ENTRY_REFUSALS
 from actors.executor.state import Memory, State, initial
 from actors.memory import durable, remembered
 from config.settings import Settings
@@ -1071,3 +1072,42 @@ def test_what_cannot_be_closed_is_said() -> None:
     said = close(unsure)
     assert placed(said) == []
     assert "reconciled" in only(PersonAnswered, said)[0].text
+
+
+def refusing(code: str) -> Room:
+    """A room that refuses signal s2 with `code`."""
+    late = {"valid_until": NOW - 1} if code == "entry.late" else {}
+    room = {
+        "entry.seen": entered,
+        "entry.not_reconciled": lambda: protected().reborn(),
+        "entry.held": protected,
+        "entry.leftovers": leftover,
+        "entry.instrument_unknown": Room,
+        "entry.late": listed,
+    }[code]()
+    room.enter("s1" if code == "entry.seen" else "s2", **late)
+    return room
+
+
+def listed() -> Room:
+    """The contract is known, and nothing more."""
+    room = Room()
+    room.listed()
+    return room
+
+
+def leftover() -> Room:
+    """A trade is over and its stop still rests."""
+    room = protected()
+    room.filled(TARGET, "2", 55_000)
+    room.position("0")
+    return room
+
+
+@pytest.mark.parametrize("code", [code for code, _ in ENTRY_REFUSALS])
+def test_each_reason_keeps_an_approved_entry_in(code: str) -> None:
+    """Every row of the table can refuse; nothing is sent, and the reason is said."""
+    room = refusing(code)
+    assert placed(room.said) == []
+    (told,) = only(Alert, room.said)
+    assert told.text.endswith(code)

@@ -78,6 +78,11 @@ lock: ## write both locks anew from pyproject.toml (needs uv); review the diff b
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -o requirements-dev.lock
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -c requirements-dev.lock -o requirements.lock
 
+.PHONY: fuzz
+# 100,000 spoilt payloads through each parser of Kraken's wire; some minutes.
+fuzz: $(DEV)
+	@$(BIN)/python -m tests.fuzz.payloads $(ARGS)
+
 clean: ## remove caches and reports; .venv and state/ stay
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov build *.egg-info
 	@find actors config protocol sim tests -name __pycache__ -type d -prune -exec rm -rf {} +

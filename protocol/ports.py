@@ -45,6 +45,10 @@ class SpotMarket(Protocol):
         """Finished candles (`final`), oldest first, from `since_ms` (inclusive) or as far back as there are. Raises FeedLost."""
         ...
 
+    async def traded(self, symbol: str, from_ms: int, to_ms: int) -> bool | None:
+        """Whether anything traded from `from_ms` to before `to_ms`; None: this source cannot tell. Raises FeedLost."""
+        ...
+
     def stream(self, symbols: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[CandleSeen | None]]:
         """Base-feed (15m) candles as they change. None stands for a frame that carries no candle (heartbeat): it proves
         life. The iterator raises FeedLost when the connection ends; the caller judges silence.

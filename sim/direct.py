@@ -89,6 +89,10 @@ class DirectSpot:
     def __init__(self, world: Direct) -> None:
         self._world = world
 
+    async def traded(self, symbol: str, from_ms: int, to_ms: int) -> bool | None:
+        """A recorded market cannot tell a lost candle from a quiet one: the gap policy decides."""
+        return None
+
     async def history(self, symbol: str, timeframe: Timeframe, since_ms: int | None) -> Sequence[CandleSeen]:
         """Candles that have settled, oldest first."""
         await trio.lowlevel.checkpoint()

@@ -24,6 +24,7 @@ from actors.cli import (
     venue,
 )
 from actors.cli.errors import Exit, stop
+from actors.cli.store import app as data
 
 
 class Commands(TyperGroup):
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("backtest")(backtest.backtest)
+app.add_typer(data, name="data")
 app.command("analyze")(analyze.analyze)
 app.command("decide")(decide.decide)
 app.command("chart")(chart.chart)

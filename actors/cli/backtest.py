@@ -35,6 +35,9 @@ def backtest(
     start: Annotated[str | None, typer.Option("--start", help="First day, UTC: 2023-01-01.")] = None,
     end: Annotated[str | None, typer.Option("--end", help="Last day, UTC, included.")] = None,
     config: ConfigFile = None,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="The seeded synthetic market, whatever the store holds.")
+    ] = False,
     driver: Annotated[str, typer.Option("--driver", help="loop: fast. trio: the shell of live trading.")] = "loop",
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="The whole report as one file; works offline.")
@@ -56,7 +59,9 @@ def backtest(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Run one backtest and print its result, or several side by side. Without --data it runs on the seeded synthetic market."""
+    """Run one backtest and print its result, or several side by side. Without --data it reads the store (`data fetch`), and
+    where that lacks a symbol's 15m candles it runs on the seeded synthetic market.
+    """
     one_of("--driver", driver, "loop", "trio")
     if walk_forward is not None and matrix is not None:
         raise stop(Exit.BAD_INPUT, "error: --walk-forward and --matrix: one of them at a time")
@@ -70,6 +75,10 @@ def backtest(
         name: files_by_symbol(name, pairs, settings)
         for name, pairs in (("data", data), ("perp", perp), ("funding", funding))
     }
+    if not files["data"] and not synthetic:
+        from actors.cli.store import stored
+
+        files = stored(settings)
     end_us = None if last is None else last + 86_400 * SECOND_US
     if walk_forward is not None or matrix is not None:
         from actors.cli import many

@@ -13,12 +13,15 @@ from actors.gateway.channel import Channel, Connect, Reading, answers_as_feed_lo
 from actors.gateway.quarantine import report
 from config.settings import FeedSettings
 from protocol.kraken import endpoints, spot
+from protocol.kraken.spot_market import SpotTicker
+from protocol.kraken.wire import ms_us
 from protocol.messages.spot import CandleSeen
 from protocol.ports import Clock, FeedLost
 from protocol.units import TIMEFRAME_MS, Timeframe
 
 SUBSCRIBE_REQUEST: Final = 1
 PING_REQUEST: Final = 2
+NANOSECONDS_A_MS: Final = 1_000_000
 DEFAULTS: Final = FeedSettings()
 
 log = structlog.get_logger(__name__)
@@ -58,6 +61,33 @@ class SpotGateway:
             parsed = spot.parse_ohlc(data, symbol, timeframe, self._clock.now_us())
         report(parsed.quarantined)
         return [candle for candle in parsed.values if since_ms is None or candle.open_time_ms >= since_ms]
+
+    async def traded(self, symbol: str, from_ms: int, to_ms: int) -> bool:
+        """Whether the trades endpoint shows a trade from `from_ms` to before `to_ms`. Raises FeedLost."""
+        # One nanosecond earlier: `since` itself is not counted.
+        query: dict[str, str | int] = {
+            "pair": endpoints.spot_rest_pair(symbol),
+            "since": str(from_ms * NANOSECONDS_A_MS - 1),
+        }
+        data = await self._get(endpoints.SPOT_TRADES, query)
+        with answers_as_feed_lost("spot"):
+            page = spot.parse_trades(data, symbol)
+        report(page.quarantined)
+        if page.quarantined:
+            raise FeedLost(f"spot: {page.quarantined[0]}")  # a trade that cannot be read may have been in there
+        return any(ms_us(from_ms) <= trade.time < ms_us(to_ms) for trade in page.trades)
+
+    async def ticker(self, symbol: str) -> SpotTicker:
+        """The best prices and the last trade. Raises FeedLost."""
+        data = await self._get(endpoints.SPOT_TICKER, {"pair": endpoints.spot_rest_pair(symbol)})
+        with answers_as_feed_lost("spot"):
+            return spot.parse_ticker(data, symbol)
+
+    async def system_status(self) -> str:
+        """`online`, `maintenance`, `cancel_only`, `post_only`, or a word we do not know yet. Raises FeedLost."""
+        data = await self._get(endpoints.SYSTEM_STATUS, {})
+        with answers_as_feed_lost("spot"):
+            return spot.parse_system_status(data)
 
     async def pairs(self) -> Sequence[spot.AssetPair]:
         """The spot markets. Raises FeedLost."""

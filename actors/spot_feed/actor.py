@@ -9,7 +9,7 @@ from actors.connection import keep_connected
 from actors.part import Part
 from actors.shell import World
 from actors.spot_feed import decide
-from actors.spot_feed.candle import complete
+from actors.spot_feed.candle import complete, untraded
 from protocol.messages.base import Message
 from protocol.messages.spot import CandleSeen, RequestHistory
 from protocol.ports import FeedLost
@@ -68,4 +68,30 @@ async def hands(world: World, wish: Message) -> Sequence[Message]:
 
 async def _history(world: World, symbol: str, timeframe: Timeframe, since_ms: int | None) -> Sequence[Message]:
     candles = await world.spot.history(symbol, timeframe, since_ms)
-    return complete(candles, symbol, timeframe, world.clock.now_us())
+    at = world.clock.now_us()
+    if timeframe != decide.BASE:
+        return complete(candles, symbol, timeframe, at)
+    whole, proven_ms = await _confirmed(world, symbol, candles)
+    return complete(whole, symbol, timeframe, at, proven_ms)
+
+
+async def _confirmed(world: World, symbol: str, candles: Sequence[CandleSeen]) -> tuple[list[CandleSeen], int | None]:
+    """The candles with intervals without trades filled in, and up to which open time they are whole.
+
+    An interval that is missing is filled once the trades endpoint shows none in it. One that has trades is lost, and nothing
+    after it is proven.
+    """
+    whole: list[CandleSeen] = []
+    for candle in candles:
+        if whole and candle.open_time_ms > (first_ms := whole[-1].open_time_ms + decide.STEP_MS):
+            traded = await world.spot.traded(symbol, first_ms, candle.open_time_ms)
+            if traded:
+                text = (
+                    f"{symbol}: the candles from {first_ms} to {candle.open_time_ms} are missing although it was traded"
+                )
+                world.alert(NAME, "BAR_GAP", "warning", text)
+                return [*whole, *(c for c in candles if c.open_time_ms >= candle.open_time_ms)], whole[-1].open_time_ms
+            if traded is False:
+                whole += untraded(whole[-1], candle.open_time_ms)
+        whole.append(candle)
+    return whole, whole[-1].open_time_ms if whole else None

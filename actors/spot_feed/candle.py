@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
+from msgspec.structs import replace
+
+from protocol.ids import derive
 from protocol.messages.base import Message, from_edge
 from protocol.messages.spot import CandleSeen, HistorySeen
 from protocol.units import TIMEFRAME_MS, Timeframe, close_time_us
 
 
-def complete(candles: Sequence[CandleSeen], symbol: str, timeframe: Timeframe, at: int) -> list[Message]:
-    """Fetched history, then the word that these are all there are at `at` (microseconds UTC)."""
-    newest = candles[-1].open_time_ms if candles else None
+def complete(
+    candles: Sequence[CandleSeen], symbol: str, timeframe: Timeframe, at: int, proven_ms: int | None = None
+) -> list[Message]:
+    """Fetched history, then the word that these are all there are at `at` (microseconds UTC).
+
+    `proven_ms`: up to which open time that holds, when it does not hold to the end.
+    """
+    newest = proven_ms if proven_ms is not None or not candles else candles[-1].open_time_ms
     end = from_edge(
         HistorySeen, at, symbol, timeframe, at, symbol=symbol, timeframe=timeframe, newest_open_time_ms=newest
     )
@@ -51,6 +59,15 @@ def same_values(one: CandleSeen, other: CandleSeen) -> bool:
         other.close,
         other.volume,
     )
+
+
+def untraded(previous: CandleSeen, until_ms: int) -> list[CandleSeen]:
+    """The flat candles after `previous` up to the open time `until_ms`, as the exchange itself would show them."""
+    step = TIMEFRAME_MS[previous.timeframe]
+    opens = range(previous.open_time_ms + step, until_ms, step)
+    return [
+        replace(flat(previous, opened), id=derive("CandleSeen", "untraded", previous.id, opened)) for opened in opens
+    ]
 
 
 def flat(previous: CandleSeen, open_time_ms: int) -> CandleSeen:

@@ -28,7 +28,16 @@ EXPONENT_MAX: Final = 30
 """No price, size or amount is this many digits away from one; arithmetic on such a number would not end."""
 WHOLE_LIMIT: Final = 1 << 53
 
-_decoder = msgspec.json.Decoder(float_hook=Decimal)
+NOT_A_NUMBER: Final = Decimal("NaN")
+
+
+def _number(text: str) -> Decimal:
+    """A JSON number with a point or an exponent; NaN, which no field takes, for a magnitude that arithmetic would not survive."""
+    value = Decimal(text)
+    return value if abs(value.adjusted()) <= EXPONENT_MAX else NOT_A_NUMBER
+
+
+_decoder = msgspec.json.Decoder(float_hook=_number)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -91,7 +100,7 @@ def decode(data: Json, what: str) -> dict[str, Any]:
         return dict(data)
     try:
         value = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError, RecursionError) as error:
         raise MalformedPayload(what, "", f"not JSON ({error})") from error
     if not isinstance(value, dict):
         raise MalformedPayload(what, "", f"an object was expected, not {type(value).__name__}")

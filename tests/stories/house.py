@@ -361,6 +361,11 @@ class House:
         """Take the whole network away, or give it back."""
         self.spot_line.cut = self.futures_line.cut = self.post.cut = cut
 
+    def hang_up(self) -> None:
+        """Let the exchange end every connection; another can be opened at once."""
+        for session in (*self.venue._spot, *self.venue._futures):
+            session.outbox.scope.cancel()
+
     def crash(self, child: str) -> None:
         """Let a child die of a fault."""
         self.supervisor.crash(child, RuntimeError("story"))

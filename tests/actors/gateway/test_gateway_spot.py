@@ -9,12 +9,14 @@ import httpx
 import pytest
 import trio
 from gateway_fakes import START_US, Script, TrioClock, drain, forever, hear, hold, nothing, rest, say, server
+from msgspec.structs import replace
 
 from actors.gateway.spot import SpotGateway
 from protocol.kraken import spot
 from protocol.messages.base import from_edge
 from protocol.messages.spot import CandleSeen
 from protocol.ports import FeedLost
+from tests.fakes.kraken_payloads import SPOT_TICKER, SPOT_TRADE
 
 BAR_MS = 900_000
 OPEN_MS = START_US // 1000
@@ -232,3 +234,37 @@ async def test_a_connection_that_cannot_be_made_is_feed_lost() -> None:
     with pytest.raises(FeedLost, match="nobody there"):
         async with SpotGateway(rest(nothing), connect, TrioClock()).stream(["BTC/USD"]):
             pytest.fail("entered")
+
+
+@pytest.mark.parametrize(("second", "traded"), [(-1, False), (0, True), (899, True), (900, False), (None, False)])
+async def test_whether_anything_traded_is_what_the_trades_endpoint_shows(second: int | None, traded: bool) -> None:
+    """From the first millisecond to before the last."""
+    trades = [] if second is None else [replace(SPOT_TRADE, time=START_US + second * 1_000_000)]
+
+    def answer(request: httpx.Request) -> object:
+        assert request.url.path == "/0/public/Trades"
+        assert dict(request.url.params) == {"pair": "XBTUSD", "since": str(START_US * 1000 - 1)}
+        return spot.write_trades("XXBTZUSD", trades)
+
+    gateway = SpotGateway(rest(answer), server(hold), TrioClock())
+    assert await gateway.traded("BTC/USD", START_US // 1000, START_US // 1000 + 900_000) is traded
+
+
+async def test_a_trade_that_cannot_be_read_is_not_no_trade() -> None:
+    """It may lie in the interval."""
+    payload: Any = spot.write_trades("XXBTZUSD", [SPOT_TRADE])
+    payload["result"]["XXBTZUSD"][0][2] = "soon"
+    gateway = SpotGateway(rest(lambda _request: payload), server(hold), TrioClock())
+    with pytest.raises(FeedLost):
+        await gateway.traded("BTC/USD", START_US // 1000, START_US // 1000 + 900_000)
+
+
+async def test_ticker_and_status() -> None:
+    """The best prices; a word for the state of the system."""
+    answers = {
+        "/0/public/Ticker": spot.write_tickers({"XXBTZUSD": SPOT_TICKER}),
+        "/0/public/SystemStatus": spot.write_system_status("cancel_only", START_US),
+    }
+    gateway = SpotGateway(rest(lambda request: answers[request.url.path]), server(hold), TrioClock())
+    assert (await gateway.ticker("BTC/USD")).last == SPOT_TICKER.last
+    assert await gateway.system_status() == "cancel_only"

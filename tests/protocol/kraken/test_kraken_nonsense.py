@@ -3,83 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.codec import encode as journal
 from protocol.kraken import futures_rest, orders
-from protocol.kraken.wire import MalformedPayload, Parsed, Refused, decode, encode, parse_iso_us
-from protocol.messages.base import Message
+from protocol.kraken.wire import MalformedPayload, decode, encode, parse_iso_us
 from protocol.messages.futures import CommandAnswered
-from tests.fakes.kraken_payloads import AT, FILL, ORDER, PLACE, POSITION, READERS, answer
-
-JUNK: Any = st.sampled_from(
-    [
-        None,
-        True,
-        -1,
-        0,
-        10**25,
-        1.5,
-        Decimal("1E+400"),
-        "",
-        "NaN",
-        "Infinity",
-        "1e999999",
-        "x",
-        [],
-        {},
-        [None],
-        [[]],
-        [{}],
-    ]
-)
-
-
-def paths(value: object, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where something in a payload can be replaced."""
-    if isinstance(value, dict):
-        items: list[tuple[Any, Any]] = list(value.items())
-    elif isinstance(value, list):
-        items = list(enumerate(value))
-    else:
-        return []
-    return [path for key, inner in items for path in ((*prefix, key), *paths(inner, (*prefix, key)))]
-
-
-def replaced(value: Any, path: tuple[Any, ...], junk: object) -> Any:
-    """The payload with the member at `path` replaced; `...` removes it."""
-    key, *rest = path
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    if rest:
-        copy[key] = replaced(value[key], tuple(rest), junk)
-    elif junk is ...:
-        del copy[key]
-    else:
-        copy[key] = junk
-    return copy
-
-
-@pytest.mark.parametrize("name", READERS)
-@given(st.data())
-def test_a_spoilt_member_gives_a_value_or_a_typed_error(name: str, data: st.DataObject) -> None:
-    """One member replaced or removed: what is still read can be written to the journal."""
-    payload, reader = READERS[name]
-    path = data.draw(st.sampled_from(paths(payload)))
-    spoilt = encode(replaced(payload, path, data.draw(JUNK | st.just(...))))
-
-    try:
-        value = reader(spoilt)
-    except (MalformedPayload, Refused):
-        return
-    messages = value.values if isinstance(value, Parsed) else getattr(value, "messages", ())
-    for message in messages:
-        if isinstance(message, Message):
-            assert journal(message)
+from tests.fakes.kraken_payloads import AT, FILL, ORDER, PLACE, POSITION, answer
 
 
 @given(st.binary(max_size=40))

@@ -8,7 +8,7 @@ no decision, order, fill or trade. Decides nothing about trading.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,13 +20,11 @@ from actors.part import Part
 from actors.reconciler import decide as reconciler
 from actors.risk import quiet as risk
 from actors.spot_feed import decide as spot_feed
-from actors.strategy import replay
+from actors.strategy import bulk, replay
 from config.settings import Settings
-from protocol.messages.base import from_edge
-from protocol.messages.spot import CandleClosed
 from protocol.units import HOUR_US, seconds_us
 from sim.stage import Stage
-from sim.tape import BAR_MS, BAR_US, LEG_US, Track
+from sim.tape import BAR_US, LEG_US, Track
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -94,7 +92,7 @@ class Ahead:
         """Decide on all candles to come, once the back-fill is told. The strategy's part looks its answers up from then on."""
         part = self.parts["strategy"]
         for market in self._markets:
-            self._tables[market.spot] = replay.play(part.state, market.spot, self._to_come(market))
+            self._tables[market.spot] = bulk.tabulate(part.state, market.spot, self._to_come(market))
         part.state, part.step = self._tables, replay.step
         self._loud = np.zeros(self._bars + 1, np.bool_)
         stops = [self._bars]
@@ -105,31 +103,14 @@ class Ahead:
         stops += np.flatnonzero(self._loud).tolist()
         self._stops = np.unique(np.array(stops, np.int64))
 
-    def _to_come(self, market: _Market) -> Iterator[CandleClosed]:
+    def _to_come(self, market: _Market) -> replay.History:
         """The closed candles that the spot feed has not told yet, missing ones filled."""
         newest = self.parts["spot_feed"].state.series[market.spot].newest
         c = market.track.candles
         first = 0 if newest is None else int(np.searchsorted(c.time, newest.open_time_ms, side="right"))
-        last = int(np.searchsorted(c.time, self.stage.tape.end_us // 1000))
-        columns = (c.time, c.open, c.high, c.low, c.close, c.volume, c.synthetic)
-        for time, o, h, low, close, volume, synthetic in zip(
-            *(column[first:last].tolist() for column in columns), strict=True
-        ):
-            yield from_edge(
-                CandleClosed,
-                (time + BAR_MS) * 1000,
-                market.spot,
-                time,
-                symbol=market.spot,
-                timeframe="15m",
-                open_time_ms=time,
-                open=o,
-                high=h,
-                low=low,
-                close=close,
-                volume=volume,
-                synthetic=synthetic,
-            )
+        rows = slice(first, int(np.searchsorted(c.time, self.stage.tape.end_us // 1000)))
+        values = np.stack([column[rows] for column in (c.open, c.high, c.low, c.close, c.volume)], axis=1)
+        return replay.History(c.time[rows], values, c.synthetic[rows])
 
     def _restless(self, market: _Market) -> Bools:
         """Candles that must be played whatever is held: the basis is wide, or trading stopped and nothing was told."""

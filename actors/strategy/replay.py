@@ -6,7 +6,7 @@ would have answered (a test proves it). Between the candles that matter the tabl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from typing import Final
@@ -16,8 +16,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from actors.strategy import decide
-from protocol.messages.base import Message, follow
-from protocol.messages.control import Alert
+from protocol.messages.base import Message, follow, from_edge
 from protocol.messages.signal import Held, Signal, StructureRead
 from protocol.messages.spot import CandleClosed
 from protocol.units import TIMEFRAME_MS, Timeframe
@@ -25,6 +24,19 @@ from protocol.units import TIMEFRAME_MS, Timeframe
 BASE_MS: Final = TIMEFRAME_MS["15m"]
 SIGNAL: Final = -1
 """In a column of reasons: not held."""
+
+COLUMNS: Final = (
+    "close_ms",
+    "high",
+    "low",
+    "close",
+    "atr",
+    "trail_long",
+    "trail_short",
+    "choch",
+    "choch_4h",
+    "bias",
+)
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -96,25 +108,57 @@ class Table:
         said: list[Message] = [reads.read(row, candle) for reads, row in closing]
         for reads, row in closing:
             reason = int(reads.reason[row])
-            if reason == SIGNAL:
-                signal = self.signals[close_ms, reads.timeframe]
+            signal = self.signals[close_ms, reads.timeframe] if reason == SIGNAL else None
+            if signal is not None and candle.at < signal.valid_until:
                 said.append(replace(signal, cause=candle.id, at=candle.at))
-            else:
-                said.append(
-                    follow(
-                        candle,
-                        Held,
-                        reads.timeframe,
-                        symbol=candle.symbol,
-                        timeframe=reads.timeframe,
-                        candle_time_ms=close_ms - TIMEFRAME_MS[reads.timeframe],
-                        reason=reads.reasons[reason],
-                    )
+                continue
+            said.append(
+                follow(
+                    candle,
+                    Held,
+                    reads.timeframe,
+                    symbol=candle.symbol,
+                    timeframe=reads.timeframe,
+                    candle_time_ms=close_ms - TIMEFRAME_MS[reads.timeframe],
+                    reason=decide.EXPIRED if signal is not None else reads.reasons[reason],
                 )
+            )
         return said
 
 
 Tables = dict[str, Table]
+
+
+@dataclass(frozen=True)
+class History:
+    """Base candles of one symbol as columns, oldest first: `times` open times in ms, `values` (n, 5); `synthetic`: filled in."""
+
+    times: Ints
+    values: Floats
+    synthetic: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def told(self, symbol: str, row: int) -> CandleClosed:
+        """One of them as the message of the moment it ends."""
+        time = int(self.times[row])
+        o, h, low, close, volume = self.values[row].tolist()
+        return from_edge(
+            CandleClosed,
+            (time + BASE_MS) * 1000,
+            symbol,
+            time,
+            symbol=symbol,
+            timeframe="15m",
+            open_time_ms=time,
+            open=o,
+            high=h,
+            low=low,
+            close=close,
+            volume=volume,
+            synthetic=bool(self.synthetic[row]),
+        )
 
 
 def step(tables: Tables, message: Message) -> tuple[Tables, Sequence[Message]]:
@@ -125,38 +169,52 @@ def step(tables: Tables, message: Message) -> tuple[Tables, Sequence[Message]]:
 
 
 @dataclass
-class _Rows:
-    """Columns in the making."""
+class Rows:
+    """Columns of one execution series in the making, candle by candle."""
 
     reads: list[tuple[float, ...]] = field(default_factory=list)
-    reasons: list[int] = field(default_factory=list)
-    names: dict[str, int] = field(default_factory=dict)
+    reasons: list[str | None] = field(default_factory=list)
+    """None: a signal."""
 
 
-def play(
-    state: decide.State,
-    symbol: str,
-    candles: Iterable[CandleClosed],
-    alert: Callable[[Alert], None] = lambda alert: None,
-) -> Table:
-    """Decide on `candles` of one symbol, going on from `state` (which is changed): base candles, in order, to the end."""
-    rows: dict[Timeframe, _Rows] = {tf: _Rows() for tf in state.markets[symbol].tracks}
-    signals: dict[tuple[int, Timeframe], Signal] = {}
-    for candle in candles:
+@dataclass
+class Draft:
+    """A table in the making: `take` decides on the next candle as `decide.step` does."""
+
+    state: decide.State
+    symbol: str
+    rows: dict[Timeframe, Rows]
+    signals: dict[tuple[int, Timeframe], Signal] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, state: decide.State, symbol: str) -> Draft:
+        """Nothing decided yet; `state` is gone on with, and changed."""
+        return cls(state, symbol, {tf: Rows() for tf in state.markets[symbol].tracks})
+
+    def take(self, candle: CandleClosed) -> None:
+        """The next base candle."""
         close_ms = candle.open_time_ms + BASE_MS
-        for said in decide.step(state, candle)[1]:
+        for said in decide.step(self.state, candle)[1]:
             match said:
                 case StructureRead():
-                    rows[said.timeframe].reads.append(_row(said, close_ms))
+                    self.rows[said.timeframe].reads.append(_row(said, close_ms))
                 case Held():
-                    kept = rows[said.timeframe]
-                    kept.reasons.append(kept.names.setdefault(said.reason, len(kept.names)))
+                    self.rows[said.timeframe].reasons.append(said.reason)
                 case Signal():
-                    rows[said.timeframe].reasons.append(SIGNAL)
-                    signals[close_ms, said.timeframe] = said
-                case Alert():
-                    alert(said)
-    return Table({tf: _columns(tf, kept) for tf, kept in rows.items()}, signals)
+                    self.rows[said.timeframe].reasons.append(None)
+                    self.signals[close_ms, said.timeframe] = said
+
+    def table(self) -> Table:
+        """All that was taken."""
+        return Table({tf: _columns(tf, rows) for tf, rows in self.rows.items()}, self.signals)
+
+
+def play(state: decide.State, symbol: str, history: History) -> Table:
+    """Decide on `history` one candle after the other, going on from `state`, which is changed."""
+    draft = Draft.of(state, symbol)
+    for row in range(len(history)):
+        draft.take(history.told(symbol, row))
+    return draft.table()
 
 
 def _row(read: StructureRead, close_ms: int) -> tuple[float, ...]:
@@ -174,8 +232,10 @@ def _row(read: StructureRead, close_ms: int) -> tuple[float, ...]:
     )
 
 
-def _columns(timeframe: Timeframe, rows: _Rows) -> Reads:
+def _columns(timeframe: Timeframe, rows: Rows) -> Reads:
     table = np.array(rows.reads, np.float64).reshape(-1, 10).T
+    names = tuple(dict.fromkeys(reason for reason in rows.reasons if reason is not None))
+    number = {None: SIGNAL} | {name: n for n, name in enumerate(names)}
     choch, choch_4h, bias = table[7:].astype(np.int8)
     return Reads(
         timeframe=timeframe,
@@ -189,8 +249,8 @@ def _columns(timeframe: Timeframe, rows: _Rows) -> Reads:
         choch=choch,
         choch_4h=choch_4h,
         bias=bias,
-        reason=np.array(rows.reasons, np.int16),
-        reasons=tuple(rows.names),
+        reason=np.array([number[reason] for reason in rows.reasons], np.int16),
+        reasons=names,
     )
 
 

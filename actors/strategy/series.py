@@ -192,6 +192,20 @@ class Series:
         self._refresh()
         return rows, Events(np.concatenate(whole), np.concatenate(real))
 
+    def march(self, candles: Candles, start: int, stop: int, rows: k.Floats, output: k.Output) -> None:
+        """Take candles `start` to `stop` of a column that `inspect` found sound, and report nothing.
+
+        The scalars are as before until `refresh`; the tables are not. `rows` (n, ROW_WIDTH) is written for those candles,
+        `output` written over.
+        """
+        times, values = candles.times[:stop], candles.values[:stop]
+        while start < stop:
+            start, _, _ = k.advance(*self._memory, times, values, start, rows, *output)
+
+    def refresh(self, newest: Candle) -> None:
+        """Read the scalars anew after `march`, which ended with `newest`."""
+        self._refresh(newest)
+
     def save(self) -> bytes:
         """The state as bytes: equal states give equal bytes."""
         return msgspec.msgpack.encode([array.tobytes() for array in self._memory])

@@ -1,0 +1,393 @@
+"""A whole history decided at once: columns first, then the rules on the few candles that reach them.
+
+The bias and what the first rules need of structure are compared as columns; a candle that passes them is looked at with the series in
+the state of that candle, by the functions of `rules` and `decide`. Gives the same table as `replay.play`, which steps (a test
+proves it). Knows no position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.strategy import decide, replay
+from actors.strategy import kernel as k
+from actors.strategy.market import BASE_MS, BIAS, Market
+from actors.strategy.replay import SIGNAL, Draft, Floats, History, Ints, Reads, Table
+from actors.strategy.rules import DAY_MS, SIDE_NAME, Extremes, Reading, View, first_failure
+from actors.strategy.series import BULK_EVENTS, Candle, Candles, Events, Series
+from config.strategy import BiasTimeframe, ExecTimeframe, StrategyParams
+from protocol.messages.signal import Signal
+from protocol.units import TIMEFRAME_MS, Timeframe
+
+OPEN_STILL: Final = "?"
+"""A reason not known yet."""
+Bools = NDArray[np.bool_]
+Names = NDArray[np.object_]
+
+
+def tabulate(state: decide.State, symbol: str, history: History) -> Table:
+    """Decide on `history`, going on from `state`, which is changed and then of no more use for `symbol`."""
+    draft = Draft.of(state, symbol)
+    row = 0
+    while row < len(history) and (row == 0 or history.times[row] % DAY_MS):
+        draft.take(history.told(symbol, row))  # up to a midnight: from there on longer candles begin with our own
+        row += 1
+    market = state.markets[symbol]
+    rest = History(history.times[row:], history.values[row:], history.synthetic[row:])
+    if not _regular(market, rest):
+        for later in range(row, len(history)):
+            draft.take(history.told(symbol, later))
+        return draft.table()
+    return _joined(draft.table(), _Bulk(state, symbol, rest).table()) if len(rest) else draft.table()
+
+
+def _regular(market: Market, rest: History) -> bool:
+    """Whether nothing but candles, one after the other, is to be expected."""
+    unbroken = bool((np.diff(rest.times) == BASE_MS).all())
+    follows = not len(rest) or market.base.close_time_ms == rest.times[0]
+    natives = market.mismatched or any(market.seeds.values())
+    begun = any(bucket.parts for bucket in market.buckets.values())
+    if not (unbroken and follows and market.fault is None and not natives and not begun):
+        return False
+    return market.base.inspect(Candles(rest.times, rest.values))[1] == k.SOUND
+
+
+def _joined(first: Table, second: Table) -> Table:
+    reads = {tf: _appended(first.reads[tf], second.reads[tf]) for tf in first.reads}
+    return Table(reads, first.signals | second.signals)
+
+
+def _appended(first: Reads, second: Reads) -> Reads:
+    names = tuple(dict.fromkeys((*first.reasons, *second.reasons)))
+
+    def column(name: str) -> NDArray[np.generic]:
+        return np.concatenate((getattr(first, name), getattr(second, name)))
+
+    def renamed(reads: Reads) -> NDArray[np.int16]:
+        places = [names.index(name) for name in reads.reasons]
+        return np.array([*places, SIGNAL], np.int16)[reads.reason]
+
+    columns = {name: column(name) for name in replay.COLUMNS}
+    reason = np.concatenate((renamed(first), renamed(second)))
+    return Reads(timeframe=first.timeframe, reason=reason, reasons=names, **columns)  # type: ignore[arg-type]
+
+
+@dataclass
+class _Column:
+    """One series over the whole history: its candles, rows and events, and the real series, marched up to `done`."""
+
+    series: Series
+    candles: Candles
+    synthetic: Bools
+    rows: k.Floats
+    first_bar: int
+    choch: NDArray[np.int8]
+    breaks: Ints
+    """(n, 2): the last bar that broke upwards and downwards, -1 for none."""
+    swings: Floats
+    """(n, 2): the last confirmed swing high and low."""
+    scratch: k.Floats
+    output: k.Output
+    done: int = 0
+
+    @cached_property
+    def close_ms(self) -> Ints:
+        """When each candle ended."""
+        ends: Ints = self.candles.times + self.series.tf_ms
+        return ends
+
+    def march(self, row: int) -> None:
+        """Bring the series up to and including `row`; its scalars are those of before."""
+        if row >= self.done:
+            self.series.march(self.candles, self.done, row + 1, self.scratch, self.output)
+            self.done = row + 1
+
+    def settle(self) -> None:
+        """Read the scalars of the newest candle, if there is one."""
+        if self.done:
+            row = self.done - 1
+            self.series.refresh(Candle(int(self.candles.times[row]), *self.candles.values[row].tolist()))
+
+
+def _column(params: StrategyParams, series: Series, timeframe: Timeframe, role: str, history: History) -> _Column:
+    candles, synthetic = _longer(history, series.tf_ms)
+    scout = Series.of(params, timeframe, "exec" if role == "exec" else "bias")
+    scout.restore(series.save())
+    first = series.bars
+    if len(candles.times):
+        rows, events = scout.feed(candles)
+    else:
+        rows, events = np.zeros((0, k.ROW_WIDTH)), Events(np.zeros((0, k.EVENT_I), np.int64), np.zeros((0, k.EVENT_F)))
+    kind, bar, side = (
+        events.i[:, k.EV_TYPE],
+        events.i[:, k.EV_BAR] - first,
+        (events.i[:, k.EV_DIR] < 0).astype(np.int64),
+    )
+    n = len(candles.times)
+    choch = np.zeros(n, np.int8)
+    flips = kind == k.CHOCH
+    choch[bar[flips]] = events.i[flips, k.EV_DIR]
+    broken = flips | (kind == k.BOS)
+    confirmed = kind == k.SWING
+    return _Column(
+        series=series,
+        candles=candles,
+        synthetic=synthetic,
+        rows=rows,
+        first_bar=first,
+        choch=choch,
+        breaks=_last(series.i[k.BREAK_BAR : k.BREAK_BAR + 2], bar[broken], side[broken], bar[broken] + first, n),
+        swings=_last(
+            series.f[k.SWING_LEVEL : k.SWING_LEVEL + 2], bar[confirmed], side[confirmed], events.f[confirmed, 0], n
+        ),
+        scratch=np.empty((n, k.ROW_WIDTH)),
+        output=k.make_output(BULK_EVENTS),
+    )
+
+
+def _last(before: Sequence[float], bars: Ints, sides: Ints, values: NDArray[Any], n: int) -> NDArray[Any]:
+    """For each of `n` bars and both sides the newest value so far, (n, 2); `before` until there is one."""
+    kept = np.concatenate((np.array(before, values.dtype), values))
+    newest = np.zeros((n + 1, 2), np.int64)
+    newest[0] = (0, 1)
+    newest[bars + 1, sides] = np.arange(len(values)) + 2
+    return kept[np.maximum.accumulate(newest, axis=0)[1:]]
+
+
+def _longer(history: History, tf_ms: int) -> tuple[Candles, Bools]:
+    """Whole longer candles of base candles that begin with one; sums in the order of arrival."""
+    size = tf_ms // BASE_MS
+    n = len(history) // size
+    if n == 0:
+        return Candles(np.zeros(0, np.int64), np.zeros((0, 5))), np.zeros(0, np.bool_)
+    o, h, low, c, v = (history.values[: n * size, column].reshape(n, size) for column in range(5))
+    columns = (o[:, 0], h.max(axis=1), low.min(axis=1), c[:, -1], np.add.accumulate(v, axis=1)[:, -1])
+    synthetic: Bools = np.logical_or.reduce(history.synthetic[: n * size].reshape(n, size), axis=1)
+    return Candles(np.ascontiguousarray(history.times[: n * size : size]), np.stack(columns, axis=1)), synthetic
+
+
+class _Bulk:
+    """One symbol's history from a midnight on."""
+
+    def __init__(self, state: decide.State, symbol: str, history: History) -> None:
+        self.state, self.params, self.symbol, self.history = state, state.params, symbol, history
+        self.market = state.markets[symbol]
+        self.start_ms = int(history.times[0])
+        params, market = self.params, self.market
+        self.bias = {tf: _column(params, market.bias[tf], tf, "bias", history) for tf in BIAS}
+        self.exec = {tf: _column(params, track.series, tf, "exec", history) for tf, track in market.tracks.items()}
+        self.bias_sides = {tf: self._bias_sides(tf) for tf in BIAS}
+        self.sides = {tf: self._combined(column.close_ms) for tf, column in self.exec.items()}
+        self.signals: dict[tuple[int, Timeframe], Signal] = {}
+
+    def table(self) -> Table:
+        """The decisions, then everything as columns."""
+        reasons = {tf: self._first_reasons(tf) for tf in self.exec}
+        self._decide(reasons)
+        return Table({tf: self._reads(tf, reasons[tf]) for tf in self.exec}, self.signals)
+
+    # --- bias -------------------------------------------------------------------------------------------------
+
+    def _bias_sides(self, timeframe: BiasTimeframe) -> Ints:
+        """`series_side` after each candle of a bias series; the first entry is the side from before."""
+        column, params = self.bias[timeframe], self.params
+        close, ema = column.candles.values[:, 3], column.rows[:, k.ROW_EMA]
+        band = params.bias_ema_band_atr * column.rows[:, k.ROW_ATR]
+        by_ema = np.where(close > ema + band, 1, np.where(close < ema - band, -1, 0))
+        by_structure = column.rows[:, k.ROW_TREND].astype(np.int64)
+        sides = {
+            "ema": by_ema,
+            "structure": by_structure,
+            "both": np.where(by_ema == by_structure, by_ema, 0),
+        }[params.bias_mode]
+        return np.concatenate(([self.market.sides[timeframe]], sides)).astype(np.int64)
+
+    def _closed(self, timeframe: BiasTimeframe, close_ms: Ints) -> Ints:
+        """How many candles of a bias series have ended by then, since the history began."""
+        closed: Ints = (close_ms - self.start_ms) // TIMEFRAME_MS[timeframe]
+        return closed
+
+    def _fresh(self, timeframe: BiasTimeframe, close_ms: Ints) -> Bools:
+        length = TIMEFRAME_MS[timeframe]
+        before = self.market.bias[timeframe].close_time_ms
+        fresh: Bools = (self._closed(timeframe, close_ms) > 0) | (before >= close_ms // length * length)
+        return fresh
+
+    def _combined(self, close_ms: Ints) -> Ints:
+        """`combined_side` at each moment."""
+        fresh = np.ones(len(close_ms), np.bool_)
+        read = []
+        for tf in self.params.bias_tfs:
+            fresh &= self._fresh(tf, close_ms)
+            read.append(self.bias_sides[tf][self._closed(tf, close_ms)])
+        primary, others = read[0], read[1:]
+        agreed = np.ones(len(close_ms), np.bool_)
+        for side in others:
+            if self.params.bias_combine == "primary_not_opposed":
+                agreed &= side != -primary
+            elif self.params.bias_combine == "all":
+                agreed &= side == primary
+        combined: Ints = np.where(fresh & agreed, primary, 0)
+        return combined
+
+    # --- rules A and B as columns -----------------------------------------------------------------------------
+
+    def _first_reasons(self, timeframe: ExecTimeframe) -> Names:
+        """The code of the first of rules A1 to B2 that fails, OPEN_STILL where all hold."""
+        column, params = self.exec[timeframe], self.params
+        close_ms, side = column.close_ms, self.sides[timeframe]
+        reasons = np.full(len(close_ms), OPEN_STILL, object)
+
+        def fail(code: str, where: Bools) -> None:
+            reasons[where & (reasons == OPEN_STILL)] = code
+
+        bars = column.first_bar + 1 + np.arange(len(close_ms))
+        fail("data.gap", column.synthetic)
+        fail("warmup.exec", bars < params.warmup_bars_exec)
+        for tf in params.bias_tfs:
+            needed = params.warmup_bars_4h if tf == "4h" else params.warmup_bars_1d
+            fail(f"warmup.{tf}", self.bias[tf].first_bar + self._closed(tf, close_ms) < needed)
+        for tf in params.bias_tfs:
+            fail(f"bias.{tf}.stale", ~self._fresh(tf, close_ms))
+        primary = self.bias_sides[params.bias_tfs[0]][self._closed(params.bias_tfs[0], close_ms)]
+        for place, tf in enumerate(params.bias_tfs):
+            read = self.bias_sides[tf][self._closed(tf, close_ms)]
+            if place and params.bias_combine != "primary_only":
+                fail(f"bias.{tf}.opposed", read == -primary)
+            if place == 0 or params.bias_combine == "all":
+                fail(f"bias.{tf}.{SIDE_NAME[0]}", read == 0)
+        fail("bias.combined.short", side == 0)
+        trend = column.rows[:, k.ROW_TREND].astype(np.int64)
+        fail("structure.none", (trend != side) & (trend == 0))
+        fail("structure.opposed", trend != side)
+        broken = column.breaks[np.arange(len(side)), (side < 0).astype(np.int64)]
+        age = bars - 1 - broken
+        fail("structure.too_old", (broken < 0) | (age > params.setup_max_age))
+        return reasons
+
+    # --- the rest, candle by candle ---------------------------------------------------------------------------
+
+    def _decide(self, reasons: dict[ExecTimeframe, Names]) -> None:
+        """Rules C1 to F1 where they are reached, in order of time; a signal uses its zone up."""
+        open_still = [
+            (int(self.exec[tf].close_ms[row]), place, tf, int(row))
+            for place, tf in enumerate(self.exec)
+            for row in np.flatnonzero(reasons[tf] == OPEN_STILL).tolist()
+        ]
+        open_still.sort()
+        at = 0
+        while at < len(open_still):
+            close_ms = open_still[at][0]
+            standing: list[tuple[ExecTimeframe, int, View]] = []
+            while at < len(open_still) and open_still[at][0] == close_ms:
+                _, _, tf, row = open_still[at]
+                view, reason = self._judge(tf, row, close_ms)
+                if view is not None and reason is None:
+                    standing.append((tf, row, view))
+                else:
+                    reasons[tf][row] = reason
+                at += 1
+            if standing:
+                self._enter(standing, close_ms, reasons)
+
+    def _judge(self, timeframe: ExecTimeframe, row: int, close_ms: int) -> tuple[View | None, str | None]:
+        """The first rule that fails; the view where it was looked at in full."""
+        column, params, d = self.exec[timeframe], self.params, int(self.sides[timeframe][row])
+        column.march(row)
+        series, arrays = column.series, column.series.arrays
+        block, gap = series.choose_zone(
+            d, "ob" in params.entry_zones, "fvg" in params.entry_zones, params.require_confluence
+        )
+        if block == k.NO_ROW and gap == k.NO_ROW:
+            return None, "zone.none"
+        edge = k.TOP if d > 0 else k.BOTTOM
+        edges = [arrays.ob_f.item(block, edge)] if block != k.NO_ROW else []
+        edges += [arrays.fvg_f.item(gap, edge)] if gap != k.NO_ROW else []
+        near = min(edges) if d > 0 else max(edges)
+        _, high, low, *_ = column.candles.values[row].tolist()
+        if (low > near) if d > 0 else (high < near):
+            return None, "zone.no_retest"
+        view = self._view(timeframe, row, close_ms)
+        return view, first_failure(view)
+
+    def _view(self, timeframe: ExecTimeframe, row: int, close_ms: int) -> View:
+        """The decision's view, every series as of `close_ms`."""
+        column, track = self.exec[timeframe], self.market.tracks[timeframe]
+        column.settle()
+        closed = {tf: (close_ms - self.start_ms) // TIMEFRAME_MS[tf] for tf in BIAS}
+        for tf, bias in self.bias.items():
+            if bias.done < closed[tf]:
+                bias.march(closed[tf] - 1)
+                bias.settle()
+        readings = [  # what is stale was refused before
+            Reading(tf, self.bias[tf].first_bar + closed[tf], True, int(self.bias_sides[tf][closed[tf]]))
+            for tf in self.params.bias_tfs
+        ]
+        return View(
+            params=self.params,
+            timeframe=timeframe,
+            series=column.series,
+            readings=tuple(readings),
+            side=int(self.sides[timeframe][row]),
+            bias_series=self.market.bias,
+            data_fault=None,
+            today=self._today(timeframe, row),
+            last_signal_bar=track.last_signal_bar,
+            used_zones=track.used_zones,
+        )
+
+    def _today(self, timeframe: ExecTimeframe, row: int) -> Extremes:
+        """Extremes of the candles of one UTC day up to `row`; the history began at a midnight."""
+        column = self.exec[timeframe]
+        day = int(column.candles.times[row]) // DAY_MS
+        first = max(0, (day * DAY_MS - self.start_ms) // column.series.tf_ms)
+        values = column.candles.values[first : row + 1]
+        return Extremes(day, float(values[:, 1].max()), float(values[:, 2].min()))
+
+    def _enter(
+        self, standing: list[tuple[ExecTimeframe, int, View]], close_ms: int, reasons: dict[ExecTimeframe, Names]
+    ) -> None:
+        """One signal at most at a time: the first by precedence."""
+        winner = min((tf for tf, _, _ in standing), key=self.params.exec_precedence.index)
+        candle = self.history.told(self.symbol, (close_ms - self.start_ms) // BASE_MS - 1)
+        for tf, row, view in standing:
+            if tf != winner:
+                reasons[tf][row] = decide.LOST
+                continue
+            signal = decide.enter_or_expire(self.state, self.market, candle, view)
+            assert isinstance(signal, Signal)
+            reasons[tf][row] = None
+            self.signals[close_ms, tf] = signal
+
+    # --- as columns -------------------------------------------------------------------------------------------
+
+    def _reads(self, timeframe: ExecTimeframe, reasons: Names) -> Reads:
+        column = self.exec[timeframe]
+        close_ms, values, atr = column.close_ms, column.candles.values, column.rows[:, k.ROW_ATR]
+        buffer = self.params.sl_buffer_atr * atr
+        closed = self._closed("4h", close_ms)
+        flips = np.concatenate((np.zeros(1, np.int8), self.bias["4h"].choch))
+        is_new = (close_ms - self.start_ms) % TIMEFRAME_MS["4h"] < column.series.tf_ms
+        names = tuple(dict.fromkeys(reason for reason in reasons.tolist() if reason is not None))
+        number = {None: SIGNAL} | {name: n for n, name in enumerate(names)}
+        return Reads(
+            timeframe=timeframe,
+            close_ms=close_ms,
+            high=values[:, 1].copy(),
+            low=values[:, 2].copy(),
+            close=values[:, 3].copy(),
+            atr=atr.copy(),
+            trail_long=column.swings[:, 1] - buffer,
+            trail_short=column.swings[:, 0] + buffer,
+            choch=column.choch,
+            choch_4h=np.where(is_new, flips[closed], 0).astype(np.int8),
+            bias=self.sides[timeframe].astype(np.int8),
+            reason=np.array([number[reason] for reason in reasons.tolist()], np.int16),
+            reasons=names,
+        )

@@ -22,7 +22,7 @@ from actors.risk import quiet as risk
 from actors.spot_feed import decide as spot_feed
 from actors.strategy import bulk, replay
 from config.settings import Settings
-from protocol.units import HOUR_US, seconds_us
+from protocol.units import DAY_US, HOUR_US, seconds_us
 from sim.stage import Stage
 from sim.tape import BAR_US, LEG_US, Track
 
@@ -54,6 +54,15 @@ class _Market:
     pad: Floats
 
 
+@dataclass(frozen=True)
+class Leap:
+    """Over all that comes before the boundary `to`. `flat`: nothing is held; `glance`: only the marks of `to` are played."""
+
+    to: int
+    flat: bool
+    glance: bool = False
+
+
 class Ahead:
     """Looks ahead for the actors of one run. `parts` are read, and moved on by `pass_over` alone."""
 
@@ -68,6 +77,8 @@ class Ahead:
         self._tables: replay.Tables = {}
         self._loud: Bools = np.zeros(0, np.bool_)
         self._stops: Ints = np.zeros(0, np.int64)
+        self._glanced: int | None = None
+        """The candle at whose opening only marks were played: what the candle before it said is still to be taken in."""
 
     def _columns(self, spot: str, futures: str) -> _Market:
         track = self.stage.tape.tracks[spot]
@@ -132,8 +143,8 @@ class Ahead:
 
     # --- looking ----------------------------------------------------------------------------------------------
 
-    def quiet_until(self, now: int, due: Mapping[tuple[str, str], int]) -> int | None:
-        """Where to go on from `now`, the end of all that a candle's close led to; None: with the very next moment."""
+    def look(self, now: int, due: Mapping[tuple[str, str], int]) -> Leap | None:
+        """Where to go on from `now`, when all that a boundary led to is over; None: with the very next moment."""
         here = self._bar(now)
         engine = self.stage.engine.state
         held = bool(engine.holdings)
@@ -144,12 +155,17 @@ class Ahead:
             return None
         stop = int(self._stops[np.searchsorted(self._stops, here + 1)])
         for timer, moment in due.items():
-            if not timer[1].startswith(LATE) and (held or timer not in (DAY, RECONCILE)):
+            if not timer[1].startswith(LATE) and timer not in ((DAY,) if held else (DAY, RECONCILE)):
                 stop = min(stop, self._bar(moment - 1))
-        if held and stop > here:
-            stop = self._held_until(now, here, stop, limits)
-        quiet = stop > here if held else stop > here + 1
-        return self._start_us + stop * BAR_US if quiet else None
+        if not held:
+            return Leap(self._start_us + stop * BAR_US, flat=True) if stop > here + 1 else None
+        # The day begins with the equity told last: the boundary before midnight is glanced at.
+        midnight = self._bar(due[DAY] - 1)
+        glance = min(stop, midnight if midnight > here else self._bar(due[DAY] - 1 + DAY_US))
+        found, glance = self._held_until(now, here, stop, glance, limits)
+        if found <= here:
+            return None
+        return Leap(self._start_us + found * BAR_US, flat=False, glance=glance)
 
     def _settled(self) -> bool:
         """Whether nobody waits for anything."""
@@ -162,9 +178,14 @@ class Ahead:
             and not parts["futures_feed"].state.refused
         )
 
-    def _held_until(self, now: int, here: int, stop: int, limits: risk.Limits) -> int:
-        """The first candle from `here` (where we are) to `stop` that must be played while positions are open."""
+    def _held_until(self, now: int, here: int, stop: int, glance: int, limits: risk.Limits) -> tuple[int, bool]:
+        """The first candle from `here` (where we are) to `stop` or `glance` that matters while positions are open.
+
+        And whether a glance at its opening is enough: the account told there is remembered, and nothing else happens.
+        """
         stop = min(stop, self._structure_acts(here, stop))
+        enough = glance < stop
+        stop = min(stop, glance)
         begin, width = here, FIRST_LOOK
         while begin < stop:
             end = min(begin + width, stop)
@@ -175,18 +196,21 @@ class Ahead:
             if begin == here:
                 told = told[1:]
             if len(told) and told.max() >= limits.peak_usd * (1.0 - NEAR):
-                return begin + (begin == here) + int(np.argmax(told >= told.max() * (1.0 - NEAR)))
+                return begin + (begin == here) + int(np.argmax(told >= told.max() * (1.0 - NEAR))), True
             if found < end - begin:
-                return begin + found
+                return begin + found, False
             begin, width = end, width * 2
-        return stop
+        if enough:  # and nothing inside the candle that is only glanced at
+            loud, _ = self._scan(now, here, stop, stop + 1, limits)
+            enough = not loud.any()
+        return stop, enough and stop > here
 
     def _structure_acts(self, here: int, stop: int) -> int:
         """The first candle at whose opening structure moves a stop or ends a trade."""
         state = self.parts["executor"].state
         for futures, trade in state.memory.trades.items():
             reads = self._reads(futures, trade.plan.timeframe)
-            rows = reads.between(self._ms(here), self._ms(stop))
+            rows = reads.between(self._told_ms(here), self._ms(stop))
             row = executor.acts_at(trade, state.policy, reads, rows)
             if row is not None:
                 stop = min(stop, self._bar(int(reads.close_ms[row]) * 1000))
@@ -230,8 +254,9 @@ class Ahead:
 
     # --- moving on --------------------------------------------------------------------------------------------
 
-    def pass_over(self, now: int, to: int) -> None:
-        """Bring every state from `now` to just before `to`, the open of a candle."""
+    def pass_over(self, now: int, leap: Leap) -> None:
+        """Bring every state from `now` to just before where `leap` ends."""
+        to = leap.to
         engine, here, there = self.stage.engine, self._bar(now), self._bar(to)
         hours = range(now - now % HOUR_US + HOUR_US, to, HOUR_US)
         held = bool(engine.state.holdings)
@@ -242,10 +267,10 @@ class Ahead:
             part = self.parts["executor"]
             for futures, trade in part.state.memory.trades.items():
                 reads = self._reads(futures, trade.plan.timeframe)
-                part.state = executor.passed(
-                    part.state, futures, reads, reads.between(self._ms(here), self._ms(there) - 1)
-                )
+                rows = reads.between(self._told_ms(here), self._ms(there) - 1)
+                part.state = executor.passed(part.state, futures, reads, rows)
         self._pass_spot(there)
+        self._glanced = there if leap.glance else None
 
     def _pass_spot(self, there: int) -> None:
         """The feed has told all but the newest candle, which is shown whole at its end."""
@@ -268,6 +293,10 @@ class Ahead:
     def _bar_at(self, at_us: Ints) -> Ints:
         bars: Ints = (at_us - self._start_us) // BAR_US
         return bars[bars >= 0]
+
+    def _told_ms(self, here: int) -> int:
+        """Candles that ended up to then have been told, in the candle `here`."""
+        return self._ms(here) - (self._glanced == here)
 
     def _ms(self, bar: int) -> int:
         return (self._start_us + bar * BAR_US) // 1000

@@ -30,7 +30,7 @@ from protocol.messages.control import Latch, Started, WakeAt, Woken
 from protocol.messages.futures import CancelOrder, EditOrder, EntryBlocked, PlaceOrder, RequestSnapshot
 from protocol.messages.spot import RequestHistory
 from protocol.units import DAY_US, Timeframe
-from sim.ahead import LATE, RECONCILE, Ahead
+from sim.ahead import LATE, RECONCILE, Ahead, Leap
 from sim.curve import Curve, draw
 from sim.engine import Engine
 from sim.engine.state import Books
@@ -177,29 +177,33 @@ class _Loop:
 
     def _leap(self, ahead: Ahead) -> None:
         """Leave out what would change nothing."""
-        to = ahead.quiet_until(self.now, self.due)
-        if to is None:
-            return
-        ahead.pass_over(self.now, to)
-        for (owner, key), due in sorted(self.due.items(), key=lambda timer: (timer[1], timer[0])):
-            if (owner, key) == RECONCILE:
-                self._set(owner, key, due + max(0, -((due - to) // ahead.reconcile_us)) * ahead.reconcile_us)
-            elif key.startswith(LATE):
-                del self.due[owner, key]
-            elif due < to:
-                self._ring_twice(owner, key, due, to)
-        self.now = to - 1
-        self.stage.leap()
+        while (leap := ahead.look(self.now, self.due)) is not None:
+            ahead.pass_over(self.now, leap)
+            for (owner, key), due in sorted(self.due.items(), key=lambda timer: (timer[1], timer[0])):
+                if (owner, key) == RECONCILE and leap.flat:
+                    self._set(owner, key, due + max(0, -((due - leap.to) // ahead.reconcile_us)) * ahead.reconcile_us)
+                elif key.startswith(LATE):
+                    del self.due[owner, key]
+                elif due < leap.to:
+                    self._ring_twice(owner, key, due, leap)
+            self.now = leap.to - 1
+            self.stage.leap()
+            if not leap.glance:
+                return
+            for moment in self.stage.marks(leap.to):
+                self.now = moment.at
+                self.result.moments += 1
+                self._bring("market", self.stage.happen(moment))
 
-    def _ring_twice(self, owner: str, key: str, due: int, until: int) -> None:
-        """The first and the last ring before `until` of a timer that is set for the next day each time it rings."""
+    def _ring_twice(self, owner: str, key: str, due: int, leap: Leap) -> None:
+        """The first and the last ring in `leap` of a timer that is set for the next day each time it rings."""
         for _ in range(2):
-            if due >= until:
+            if due >= leap.to:
                 return
             del self.due[owner, key]
-            self._wake(owner, key, due, self.stage.before_next(due))
+            self._wake(owner, key, due, self.stage.before_next(due) if leap.flat else due)
             again = self.due[owner, key]
-            due = again + max(0, until - 1 - again) // DAY_US * DAY_US
+            due = again + max(0, leap.to - 1 - again) // DAY_US * DAY_US
             if due != again:
                 self._set(owner, key, due)
 

@@ -9,7 +9,7 @@ and no two orders of events are possible. Knows no actor and no scheduler.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 from config.settings import Settings
@@ -151,6 +151,15 @@ class Stage:
             if futures in self.tape.futures
         ]
         self.engine.pass_hour(hour_us + FIRST_SLOT_US + SLOTS.index("funding"), ticks)
+
+    def marks(self, boundary: int) -> Iterator[Moment]:
+        """Only what tells the account at a boundary: funding, and a mark of each symbol, one after the other."""
+        visits = [self._visit(boundary, place, *pair) for place, pair in enumerate(self._pairs)]
+        for moment in sorted(moment for visit in visits for moment in visit):
+            if moment.kind in ("funding", "tick"):
+                self._script = deque((moment,))
+                yield moment
+        self._changed = True
 
     def opening(self, at: int) -> list[Message]:
         """What the private streams say first: positions and account."""

@@ -30,7 +30,7 @@ from sim.tape import Tape
 Files = Mapping[str, Path]
 Progress = Callable[[int, int], None]
 
-RECONCILE_S = 86_400.0
+RECONCILE_S = 30 * 86_400.0
 IDLE_S = 120.0
 
 

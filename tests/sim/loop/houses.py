@@ -117,7 +117,10 @@ class Trading:
 
 
 def trader(state: Trading, message: Message) -> tuple[Trading, Answers]:
-    """Buys at the close of each hour's first candle when flat, with a stop and a target; out after two hours at the latest."""
+    """Buys at the close of each hour's first candle when flat, with a stop and a target; out half a second after two hours.
+
+    Not at a candle's own microsecond: what happens in one microsecond has no order under trio.
+    """
     match message:
         case f.MarkPrice(symbol="PF_XBTUSD", mark=mark):
             return replace(state, mark=mark), ()
@@ -129,7 +132,7 @@ def trader(state: Trading, message: Message) -> tuple[Trading, Answers]:
             return replace(state, legs=legs), (
                 _order(message, legs[0], "sell", "stp", "stop", stop_price=stop),
                 _order(message, legs[1], "sell", "take_profit", "target", stop_price=target),
-                follow(message, c.WakeAt, key="out", due=message.at + 2 * HOUR_US),
+                follow(message, c.WakeAt, key="out", due=message.at + 2 * HOUR_US + SECOND_US // 2),
             )
         case f.PositionChanged(position=position) if position.size == 0 and state.legs:
             cancels = (follow(message, f.CancelOrder, leg, symbol=XBT, client_order_id=leg) for leg in state.legs)

@@ -107,7 +107,9 @@ def main() -> None:
     if options.json:
         print(json.dumps(results))
         return
-    print(f"aims: {AIM_CANDLES_S:,} candles/s, {AIM_PROCESS_S:g} s, {AIM_MEMORY_MB} MB; best of {options.repeat}, one core")
+    print(
+        f"aims: {AIM_CANDLES_S:,} candles/s, {AIM_PROCESS_S:g} s, {AIM_MEMORY_MB} MB; best of {options.repeat}, one core"
+    )
     for name, run in results.items():
         print(
             f"{name:>10}: {run['candles']:>9,.0f} candles, {run['trades']:>5.0f} trades, run {run['run_s']:.2f} s, "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
+from functools import lru_cache
 from typing import Final, Literal
 
 Side = Literal["long", "short"]
@@ -67,6 +68,7 @@ def decimal(value: float | int | str) -> Decimal:
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 
 
+@lru_cache(maxsize=64)
 def moment(at: int) -> str:
     """Microseconds UTC for a person, to the second."""
     return datetime.fromtimestamp(at // SECOND_US, UTC).strftime("%Y-%m-%d %H:%M:%S")

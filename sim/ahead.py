@@ -261,7 +261,7 @@ class Ahead:
         hours = range(now - now % HOUR_US + HOUR_US, to, HOUR_US)
         held = bool(engine.state.holdings)
         for hour_us in hours if held else hours[-1:] if to % HOUR_US else ():
-            self.stage.pass_hour(hour_us)
+            self.stage.pass_hour(hour_us, last=hour_us == hours[-1])
         if held:
             engine.pass_reports(there - here - 1 + len(hours))
             part = self.parts["executor"]

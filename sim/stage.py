@@ -25,6 +25,7 @@ Kind = Literal["funding", "tick", "running", "closed"]
 SLOTS: Final[tuple[Kind, ...]] = ("funding", "tick", "running", "closed")
 """The order within one visit: mark before spot, both before the closed candle that may give a signal."""
 FIRST_SLOT_US: Final = 1
+TICK_US: Final = FIRST_SLOT_US + SLOTS.index("tick")
 """Whole seconds belong to the actors' own timers: midnight comes before the market of midnight."""
 
 HISTORY_ROWS: Final = 720
@@ -143,14 +144,17 @@ class Stage:
         self._changed = True
         return [*self._refresh(command.symbol, at), *self.engine.send(command, at)]
 
-    def pass_hour(self, hour_us: int) -> None:
-        """A full hour begins while nobody looks: what is owed is paid, and its funding rate is fixed."""
-        ticks = [
-            self.tape.tick(futures, hour_us + FIRST_SLOT_US + len(SLOTS) * place + SLOTS.index("tick"))
+    def pass_hour(self, hour_us: int, *, last: bool) -> None:
+        """A full hour begins while nobody looks: what is owed is paid, and its funding rate is fixed.
+
+        `last`: of all contracts, as somebody will look before the next hour; else of those held.
+        """
+        rates = [
+            (futures, *self.tape.funding_terms(futures, hour_us + len(SLOTS) * place + TICK_US))
             for place, (_, futures) in enumerate(self._pairs)
-            if futures in self.tape.futures
+            if last or self.engine.held(futures)
         ]
-        self.engine.pass_hour(hour_us + FIRST_SLOT_US + SLOTS.index("funding"), ticks)
+        self.engine.pass_hour(hour_us + FIRST_SLOT_US + SLOTS.index("funding"), hour_us, rates)
 
     def marks(self, boundary: int) -> Iterator[Moment]:
         """Only what tells the account at a boundary: funding, and a mark of each symbol, one after the other."""

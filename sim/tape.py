@@ -90,11 +90,10 @@ class Track:
         first, second = np.where(rises, c.low, c.high), np.where(rises, c.high, c.low)
         return np.stack((c.open, first, second, c.close), axis=1)
 
-    @cached_property
-    def rows(self) -> list[list[float]]:
-        """`knots` as plain floats: one look costs a tenth of an array's."""
-        rows: list[list[float]] = self.knots.tolist()
-        return rows
+    def turns(self, bar: int) -> list[float]:
+        """One candle's `knots` as plain floats."""
+        found: list[float] = self.knots[bar].tolist()
+        return found
 
     @cached_property
     def basis_row(self) -> list[float]:
@@ -108,26 +107,30 @@ class Track:
                 f"{self.spot_symbol}: {when(at_us // 1000)} is before the data begins, {when(self.start_us // 1000)}"
             )
         bar, into = divmod(min(at_us, self.end_us) - self.start_us, BAR_US)
-        return (bar, into) if bar < len(self.candles) else (bar - 1, BAR_US)
+        return (bar, into) if at_us < self.end_us else (bar - 1, BAR_US)
 
     def spot(self, at_us: int) -> float:
         """The spot path at a moment."""
         bar, into = self.place(at_us)
         leg = min(into // LEG_US, 2)
-        knots = self.rows[bar]
+        knots = self.turns(bar)
         return knots[leg] + (knots[leg + 1] - knots[leg]) * ((into - leg * LEG_US) / LEG_US)
 
     def mark(self, at_us: int) -> float:
         """The unrounded mark at a moment."""
+        return self.marked(self.spot(at_us), at_us)
+
+    def marked(self, spot: float, at_us: int) -> float:
+        """The unrounded mark where spot is known."""
         bar, into = self.place(at_us)
         before, after = self.basis_row[bar], self.basis_row[bar + 1]
-        return self.spot(at_us) * (1.0 + (before + (after - before) * (into / BAR_US)))
+        return spot * (1.0 + (before + (after - before) * (into / BAR_US)))
 
     def range(self, start_us: int, end_us: int) -> tuple[float, float]:
         """Bounds of the mark from `start_us` to `end_us`, which lie in one leg; a jump at a candle's open is included."""
         bar, into = self.place(start_us)
         leg = min(into // LEG_US, 2)
-        spots = (self.spot(start_us), self.spot(end_us), *self.rows[bar][leg : leg + 2])
+        spots = (self.spot(start_us), self.spot(end_us), *self.turns(bar)[leg : leg + 2])
         bases = self.basis_row[bar : bar + 3]
         return min(spots) * (1.0 + min(bases)), max(spots) * (1.0 + max(bases))
 
@@ -316,7 +319,7 @@ class Tape:
         if into == 0 and bar > 0:
             bar, into = bar - 1, BAR_US
         price = track.knots[bar, 3].item() if into == BAR_US else track.spot(grid)
-        reached = [*track.rows[bar][: into // LEG_US + 1], price]
+        reached = [*track.turns(bar)[: into // LEG_US + 1], price]
         open_ms = int(track.candles.time[bar])
         return from_edge(
             CandleSeen,
@@ -347,17 +350,24 @@ class Tape:
         track = self._contracts[futures_symbol]
         step = track.instrument.tick
         size, grid = float(step), self._grid(at_us)
-        mark = round(track.mark(grid) / size)
+        spot = track.spot(grid)
+        mark = round(track.marked(spot, grid) / size)
         return Tick(
             at=at_us,
             symbol=futures_symbol,
             mark=mark * step,
-            index=round(track.spot(grid) / size) * step,
+            index=round(spot / size) * step,
             bid=int(np.floor(mark * (1.0 - self._half_spread))) * step,
             ask=int(np.ceil(mark * (1.0 + self._half_spread))) * step,
             last=mark * step,
             funding_rate=self._rate(track, at_us),
         )
+
+    def funding_terms(self, futures_symbol: str, at_us: int) -> tuple[Decimal, Decimal]:
+        """Relative rate an hour and index, as a tick at `at_us` would show them."""
+        track = self._contracts[futures_symbol]
+        step = track.instrument.tick
+        return self._rate(track, at_us), round(track.spot(self._grid(at_us)) / float(step)) * step
 
     def funding_rate(self, futures_symbol: str, at_us: int) -> Decimal:
         """The relative rate an hour in force at `at_us`, paid by longs when above zero; 0 when none is simulated."""

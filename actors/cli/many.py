@@ -57,8 +57,8 @@ def walk_forward(
 
 def _span(settings: Settings, files: Files, start_us: int | None, end_us: int | None) -> tuple[date, date]:
     """The days that all data covers, within what was asked for."""
+    from actors.modes.account import SYNTHETIC_DAYS
     from actors.modes.backtest import for_history
-    from actors.modes.sites import SYNTHETIC_DAYS
     from sim.files import BadCandleFile, parse_moment, read_candles
 
     if files["data"]:

@@ -11,7 +11,7 @@ import trio
 
 from actors.door import Door
 from actors.gate import Gate
-from actors.modes.sites import SYNTHETIC_DAYS, engine_for
+from actors.modes.account import SYNTHETIC_DAYS, engine_for
 from actors.shell import World
 from actors.supervisor import Supervisor
 from actors.tree import CHILDREN, LEASES, ROUTES

@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from actors.gateway.credentials import KEY, SECRET
-from actors.modes.sites import SYNTHETIC_DAYS, engine_for
+from actors.modes.account import SYNTHETIC_DAYS, engine_for
 from config.settings import Settings
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from sim.clock import PacedClock, SimulatedClock

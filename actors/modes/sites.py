@@ -20,18 +20,16 @@ from actors.gateway.futures import FuturesGateway
 from actors.gateway.nonce import Nonces
 from actors.gateway.secret import Secret
 from actors.gateway.spot import SpotGateway
+from actors.modes.account import SYNTHETIC_DAYS, engine_for
 from actors.state import StateDirectory
 from config.settings import Settings
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from protocol.ports import Clock, FeedLost, FuturesExchange, SpotMarket
 from protocol.units import SECOND_US
 from sim.clock import ExchangeClock, SimulatedClock, stopwatch
-from sim.contracts import INVERSE
-from sim.engine import Engine
 from sim.tape import Tape
 from sim.venue import Venue
 
-SYNTHETIC_DAYS = 365
 PACE_WATCHED_S: Final = 0.5
 """Real seconds over which the pace of the venue's time is measured at the start."""
 PACE_RATIO_MAX: Final = 2.0
@@ -208,16 +206,3 @@ def in_real_time(settings: Settings) -> Settings:
         section = getattr(settings, name)
         sections[name] = section.model_copy(update={limit: getattr(section, limit) * pace for limit in limits})
     return settings.model_copy(update=sections)
-
-
-def engine_for(settings: Settings, tape: Tape, *, inverse: bool = False) -> Engine:
-    """A new account on the exchange that lists the tape's contracts, and on request their inverse twins."""
-    listed = tape.instruments
-    twins = [INVERSE[contract.symbol] for contract in listed if inverse and contract.symbol in INVERSE]
-    return Engine(
-        [*listed, *twins],
-        settings.market.equity_usd,
-        taker_fee_pct=settings.risk.taker_fee_pct,
-        maker_fee_pct=settings.risk.maker_fee_pct,
-        slippage_pct=settings.market.slippage_pct,
-    )

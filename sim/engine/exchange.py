@@ -172,16 +172,16 @@ class Engine:
             self.matching.realise_funding(symbol, at)
         return [*self.standing(at)] if self.state.holdings else []
 
-    def pass_hour(self, at: int, ticks: Sequence[Tick]) -> None:
-        """`settle_funding` at `at`, then the first ticks of the hour, for money only: nothing is reported, no price is seen.
+    def pass_hour(self, at: int, hour: int, terms: Sequence[tuple[str, Decimal, Decimal]]) -> None:
+        """`settle_funding` at `at`, then each contract's first tick of `hour` for money only: (symbol, relative rate, index).
 
-        For whoever knows that no level is reached.
+        Nothing is reported and no price is seen: for whoever knows that no level is reached.
         """
         self.state.now = at
         for symbol in tuple(self.state.holdings):
             self.matching.realise_funding(symbol, at)
-        for tick in ticks:
-            self.matching.fix_rate(tick)
+        for symbol, rate, index in terms:
+            self.matching.fix_hour(symbol, hour, rate, index)
 
     def pass_reports(self, count: int) -> None:
         """So many reports of positions and account were not made: later ones keep their numbers."""

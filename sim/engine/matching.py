@@ -429,20 +429,23 @@ class Matching:
         self._take(working, fill_type, out)
 
     def fix_rate(self, tick: Tick) -> None:
-        """The first tick of an hour fixes what a contract pays in it: relative rate times index, within the cap."""
-        hour = tick.at - tick.at % HOUR_US
-        rate = self.state.rates.get(tick.symbol)
+        """The first tick of an hour fixes what a contract pays in it."""
+        self.fix_hour(tick.symbol, tick.at - tick.at % HOUR_US, tick.funding_rate, tick.index)
+
+    def fix_hour(self, symbol: str, hour: int, funding_rate: Decimal, index: Decimal) -> None:
+        """What a contract pays in `hour`, once: relative rate times index, within the cap."""
+        rate = self.state.rates.get(symbol)
         if rate is not None and rate.hour == hour:
             return
-        holding = self.state.holdings.get(tick.symbol)
+        holding = self.state.holdings.get(symbol)
         if holding is not None:
             due = margin.funding_due(self.state, holding, hour)
-            self.state.holdings[tick.symbol] = replace(holding, funding=due, since=max(hour, holding.since))
-        instrument = self.instruments[tick.symbol]
+            self.state.holdings[symbol] = replace(holding, funding=due, since=max(hour, holding.since))
+        instrument = self.instruments[symbol]
         cap = instrument.max_relative_funding_rate
-        relative = max(-cap, min(cap, tick.funding_rate))
-        absolute = relative / tick.index if instrument.inverse else relative * tick.index
-        self.state.rates[tick.symbol] = FundingRate(hour=hour, absolute=absolute)
+        relative = max(-cap, min(cap, funding_rate))
+        absolute = relative / index if instrument.inverse else relative * index
+        self.state.rates[symbol] = FundingRate(hour=hour, absolute=absolute)
 
     def realise_funding(self, symbol: str, at: int) -> None:
         holding = self.state.holdings.get(symbol)

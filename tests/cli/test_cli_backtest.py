@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from homes import ROOT
 
-from actors.modes.sites import SYNTHETIC_DAYS
+from actors.modes.account import SYNTHETIC_DAYS
 from config.load import load
 from sim.tape import Tape
 

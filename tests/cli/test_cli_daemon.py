@@ -11,7 +11,7 @@ import pytest
 from homes import Home, ended
 
 from actors.ledger.journal import open_reader
-from actors.modes.sites import SYNTHETIC_DAYS, engine_for
+from actors.modes.account import SYNTHETIC_DAYS, engine_for
 from config.load import load
 from protocol.messages.futures import OpenOrder, Position
 from protocol.units import SECOND_US

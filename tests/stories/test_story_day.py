@@ -6,7 +6,7 @@ import pytest
 from house import open_house
 from trio.testing import MockClock
 
-from actors.modes.sites import engine_for
+from actors.modes.account import engine_for
 from config.settings import Settings
 from protocol.messages.control import Alert
 from protocol.messages.signal import Held, Signal

@@ -146,6 +146,19 @@ class MarketSettings(Section):
     equity_usd: Decimal = Field(Decimal(10_000), gt=0, description="paper balance")
     slippage_pct: Decimal = Field(Decimal("0.01"), ge=0, le=5)
     spread_pct: Decimal = Field(Decimal("0.01"), ge=0, le=5)
+    slippage_range_share: Decimal = Field(
+        Decimal(0), ge=0, le=1, description="of the last closed candle's range, added to the slippage: volatile is dear"
+    )
+    depth_usd: Decimal | None = Field(
+        None, gt=0, description="what the book holds at each price; a larger order fills in parts; none: endless"
+    )
+    limit_fills: Literal["touch", "through"] = Field(
+        "through", description="a resting limit fills when the market touches its price, or only beyond it"
+    )
+    basis: Literal["static", "stochastic"] = Field(
+        "static", description="of recorded spot candles without perpetual candles: fixed, or a seeded walk"
+    )
+    basis_pct: Decimal = Field(Decimal(0), ge=-5, le=5, description="mark above spot, for a static basis")
 
 
 class ExchangeSettings(Section):

@@ -208,8 +208,10 @@ class Tape:
         self.tracks: dict[str, Track] = {track.spot_symbol: track for track in tracks}
         self.tick_us = settings.market.tick_s * SECOND_US
         self._half_spread = float(settings.market.spread_pct) / 200
+        self._range_share = settings.market.slippage_range_share
         self._contracts = {track.instrument.symbol: track for track in tracks}
         self._longer: dict[tuple[str, Timeframe], Candles] = {}
+        self._natives: dict[tuple[str, Timeframe], Candles] = {}
 
     @classmethod
     def synthetic(cls, settings: Settings, days: int = 120, history_days: int = HISTORY_DAYS) -> Tape:
@@ -235,18 +237,20 @@ class Tape:
         *,
         perp: Mapping[str, Path] | None = None,
         funding: Mapping[str, Path] | None = None,
+        history: Mapping[tuple[str, Timeframe], Path] | None = None,
         start_ms: int | None = None,
         end_ms: int | None = None,
         gap_policy: GapPolicy = "fill",
     ) -> Tape:
         """Real 15m candles by spot symbol, each file optional but `spot` needed for every configured symbol.
 
-        Without perp candles the basis is 0; without a funding file no funding is paid. Trading begins at `start_ms`
+        Without perp candles the basis is that of `settings.market`; without a funding file no funding is paid. `history`:
+        native longer candles from before the data begins, for the bias. Trading begins at `start_ms`
         (default: with the data), what lies before it is history, and ends at `end_ms` or with the shortest file.
         Raises BadCandleFile, BadPeriod.
         """
         check_period(start_ms, end_ms)
-        for name in [*spot, *(perp or {}), *(funding or {})]:
+        for name in [*spot, *(perp or {}), *(funding or {}), *(symbol for symbol, _ in history or {})]:
             if name not in settings.futures_of:
                 raise BadCandleFile(f"{name} is not among the configured symbols: {', '.join(settings.futures_of)}")
         tracks = []
@@ -255,7 +259,8 @@ class Tape:
                 raise BadCandleFile(f"{pair.spot}: no spot candle file is given")
             candles, filled = close_gaps(read_candles(spot[pair.spot], "15m").between(None, end_ms), "15m", gap_policy)
             rates = read_funding(funding[pair.spot]) if funding and pair.spot in funding else None
-            basis = _basis_of(candles, perp[pair.spot]) if perp and pair.spot in perp else np.zeros(len(candles))
+            file = perp.get(pair.spot) if perp else None
+            basis = _basis_of(candles, file) if file is not None else _basis_model(pair.spot, candles, settings)
             tracks.append(
                 Track(
                     pair.spot,
@@ -270,7 +275,9 @@ class Tape:
         end_us = min(track.end_us for track in tracks)
         if start_us >= end_us:
             raise BadPeriod(f"nothing to trade on: the data of all symbols ends {when(end_us // 1000)}")
-        return cls(tracks, settings, start_us - start_us % -BAR_US, end_us)
+        tape = cls(tracks, settings, start_us - start_us % -BAR_US, end_us)
+        tape._natives = {key: read_candles(file, key[1]) for key, file in (history or {}).items()}
+        return tape
 
     @property
     def futures(self) -> frozenset[str]:
@@ -361,6 +368,7 @@ class Tape:
             ask=int(np.ceil(mark * (1.0 + self._half_spread))) * step,
             last=mark * step,
             funding_rate=self._rate(track, at_us),
+            slippage_pct=self._stress_pct(track, grid),
         )
 
     def funding_terms(self, futures_symbol: str, at_us: int) -> tuple[Decimal, Decimal]:
@@ -421,6 +429,14 @@ class Tape:
     def _grid(self, at_us: int) -> int:
         return at_us - at_us % self.tick_us
 
+    def _stress_pct(self, track: Track, grid_us: int) -> Decimal:
+        """What volatility adds to slippage: a share of the range of the candle before, in percent of its close."""
+        bar = track.place(grid_us)[0] - 1
+        if not self._range_share or bar < 0:
+            return Decimal(0)
+        c = track.candles
+        return round(decimal(float((c.high[bar] - c.low[bar]) / c.close[bar])) * 100 * self._range_share, RATE_DIGITS)
+
     @staticmethod
     def _rate(track: Track, at_us: int) -> Decimal:
         if not track.funding_us:
@@ -432,7 +448,8 @@ class Tape:
             return self.tracks[spot_symbol].candles
         key = (spot_symbol, timeframe)
         if key not in self._longer:
-            self._longer[key] = aggregate(self.tracks[spot_symbol].candles, timeframe)
+            ours = aggregate(self.tracks[spot_symbol].candles, timeframe)
+            self._longer[key] = _preceded(self._natives.get(key), ours, self.tracks[spot_symbol].start_us // 1000)
         return self._longer[key]
 
 
@@ -455,6 +472,23 @@ def aggregate(candles: Candles, timeframe: Timeframe) -> Candles:
         np.sum(bucket(candles.volume), axis=1),
         np.all(bucket(candles.synthetic), axis=1),
     )
+
+
+def _preceded(natives: Candles | None, ours: Candles, begins_ms: int) -> Candles:
+    """Our own longer candles after those native ones that open before them; a bucket cut by the data's beginning is native."""
+    if natives is None:
+        return ours
+    first_ms = int(ours.time[0]) if len(ours) else begins_ms
+    rows = slice(0, int(np.searchsorted(natives.time, first_ms)))
+    pairs = ((getattr(natives, name)[rows], getattr(ours, name)) for name in natives.__dataclass_fields__)
+    return Candles(*(np.concatenate(pair) for pair in pairs))
+
+
+def _basis_model(spot: str, candles: Candles, settings: Settings) -> Floats:
+    """The basis of a market whose perpetual nobody recorded."""
+    if settings.market.basis == "static":
+        return np.full(len(candles), float(settings.market.basis_pct) / 100.0)
+    return generate(spot, settings.market.seed, int(candles.time[0]), len(candles)).basis
 
 
 def _seen(symbol: str, timeframe: Timeframe, series: Candles, i: int, at_us: int) -> CandleSeen:

@@ -10,7 +10,7 @@ import msgspec
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
     """Prices of one contract at `at` (microseconds UTC), already rounded to its tick. `index` follows spot.
 
-    `funding_rate` is the relative rate an hour that is in force.
+    `funding_rate` is the relative rate an hour that is in force; `slippage_pct` what the state of the market adds to slippage.
     """
 
     at: int
@@ -21,3 +21,4 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     ask: Decimal
     last: Decimal
     funding_rate: Decimal
+    slippage_pct: Decimal = Decimal(0)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from actors.cli.errors import Exit, bad_input, stop
-from actors.cli.options import AsJson, ConfigFile, day_us, files_by_symbol, one_of, settings_for
+from actors.cli.options import AsJson, ConfigFile, day_us, files_by_series, files_by_symbol, one_of, settings_for
 from actors.cli.research import folder_of, wide_console
 from protocol.units import SECOND_US
 
@@ -31,6 +31,12 @@ def backtest(
     ] = None,
     funding: Annotated[
         list[str] | None, typer.Option("--funding", metavar="SYMBOL=FILE", help="Funding rates: time, rate per 8 h.")
+    ] = None,
+    history: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--history", metavar="SYMBOL:TF=FILE", help="Native 1h, 4h or 1d candles from before: the bias is warm."
+        ),
     ] = None,
     start: Annotated[str | None, typer.Option("--start", help="First day, UTC: 2023-01-01.")] = None,
     end: Annotated[str | None, typer.Option("--end", help="Last day, UTC, included.")] = None,
@@ -99,6 +105,7 @@ def backtest(
             data=files["data"],
             perp=files["perp"],
             funding=files["funding"],
+            history=files_by_series("history", history, settings),
             start_us=first,
             end_us=end_us,
             driver=driver,

@@ -6,20 +6,21 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 import typer
 
 from actors.cli.errors import Exit, bad_input, stop
 from config.load import BadSetting, load
 from config.settings import Environment, Mode, Settings
-from protocol.units import SECOND_US
+from protocol.units import SECOND_US, Timeframe
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="A YAML file of settings over the environment's own.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; logs go to stderr.")]
 Env = Annotated[str, typer.Option("--env", help="dev: no network, simulated exchange. paper, prod: Kraken.")]
+LONGER: Final[tuple[Timeframe, ...]] = ("1h", "4h", "1d")
 StateDir = Annotated[Path | None, typer.Option("--state", help="Where state is kept [default: ./state].")]
 
 
@@ -54,6 +55,21 @@ def day_us(text: str | None, option: str) -> int | None:
     except ValueError:
         raise stop(Exit.BAD_INPUT, f"error: {option} {text!r} is no day: write 2023-01-31") from None
     return round(datetime.combine(day, time(), UTC).timestamp()) * SECOND_US
+
+
+def files_by_series(option: str, pairs: list[str] | None, settings: Settings) -> dict[tuple[str, Timeframe], Path]:
+    """SYMBOL:TF=FILE options as a mapping; every fault is one line and exit 2."""
+    found: dict[tuple[str, Timeframe], Path] = {}
+    for pair in pairs or ():
+        series, _, file = pair.partition("=")
+        symbol, _, wanted = series.partition(":")
+        timeframe = next((longer for longer in LONGER if longer == wanted), None)
+        if timeframe is None:
+            raise stop(
+                Exit.BAD_INPUT, f"error: --{option} {pair!r}: write SYMBOL:TF=FILE with TF one of {', '.join(LONGER)}"
+            )
+        found[symbol, timeframe] = files_by_symbol(option, [f"{symbol}={file}"], settings)[symbol]
+    return found
 
 
 def files_by_symbol(option: str, pairs: list[str] | None, settings: Settings) -> dict[str, Path]:

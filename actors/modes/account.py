@@ -22,4 +22,6 @@ def engine_for(settings: Settings, tape: Tape, *, inverse: bool = False) -> Engi
         taker_fee_pct=settings.risk.taker_fee_pct,
         maker_fee_pct=settings.risk.maker_fee_pct,
         slippage_pct=settings.market.slippage_pct,
+        depth_usd=settings.market.depth_usd,
+        limits_through=settings.market.limit_fills == "through",
     )

@@ -11,6 +11,7 @@ import trio
 
 from actors.door import Door
 from actors.gate import Gate
+from actors.ledger.pages import NO_SEAL, Record, pack, seal
 from actors.modes.account import SYNTHETIC_DAYS, engine_for
 from actors.shell import World
 from actors.supervisor import Supervisor
@@ -19,6 +20,7 @@ from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.control import Latch
 from protocol.ports import LatchState
+from protocol.units import Timeframe
 from sim.clock import PacedClock, SimulatedClock, stopwatch
 from sim.direct import Direct
 from sim.files import BadPeriod, when
@@ -32,17 +34,38 @@ Progress = Callable[[int, int], None]
 
 RECONCILE_S = 30 * 86_400.0
 IDLE_S = 120.0
+PAGE_STEPS = 4096
 
 
 @dataclass
 class MemoryBook:
-    """Journal and latch store of a backtest: what must be remembered, in memory. Records are watched, not stored."""
+    """Journal and latch store of a backtest, in memory: sealed pages of every step that was taken, as the daemon's ledger has them.
+
+    What was decided on candles nobody stepped through is kept as columns (`replay.Reads`) by whoever looked ahead.
+    """
 
     memories: dict[str, bytes] = field(default_factory=dict)
     state: LatchState = field(default_factory=lambda: LatchState(latched=False))
+    pages: list[bytes] = field(default_factory=list)
+    steps: int = 0
+    seal: str = NO_SEAL
+    _records: list[Record] = field(default_factory=list)
 
     def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
-        """The result keeps what is said; nothing more is needed here."""
+        """Note one step."""
+        self._records.append((actor, message, tuple(answers)))
+        if len(self._records) == PAGE_STEPS:
+            self.turn()
+
+    def turn(self) -> None:
+        """Seal the page that is being written, if anything stands on it."""
+        if not self._records:
+            return
+        page, first = pack(self._records), self.steps + 1
+        self.steps += len(self._records)
+        self.seal = seal(self.seal, 1, first, self.steps, page)
+        self.pages.append(page)
+        self._records.clear()
 
     def keep(self, actor: str, memory: bytes) -> None:
         """Replace what `actor` remembers."""
@@ -74,6 +97,7 @@ def run_backtest(
     data: Files,
     perp: Files,
     funding: Files,
+    history: Mapping[tuple[str, Timeframe], Path] | None = None,
     start_us: int | None,
     end_us: int | None,
     driver: str,
@@ -91,6 +115,7 @@ def run_backtest(
             data,
             perp=perp,
             funding=funding,
+            history=history,
             start_ms=None if start_us is None else start_us // 1000,
             end_ms=None if end_us is None else end_us // 1000,
         )
@@ -100,7 +125,7 @@ def run_backtest(
     watch = stopwatch()
     result = DRIVERS[driver](settings, tape, on_progress)
     run_s = round(watch(), 3)
-    found = find(settings, tape, result, _sources(data, perp, funding))
+    found = find(settings, tape, result, _sources(settings, data, perp, funding))
     if report is not None:
         from sim.report.html import report as page
 
@@ -108,7 +133,7 @@ def run_backtest(
     return found.document | {"run_s": run_s}
 
 
-def _sources(data: Files, perp: Files, funding: Files) -> dict[str, str]:
+def _sources(settings: Settings, data: Files, perp: Files, funding: Files) -> dict[str, str]:
     """Where basis and funding come from, in words."""
     if not data:
         return {
@@ -120,13 +145,21 @@ def _sources(data: Files, perp: Files, funding: Files) -> dict[str, str]:
     return {
         "basis": "; ".join(
             [f"historical, perpetual candles of {', '.join(real)}"] * bool(real)
-            + [f"none for {', '.join(rest)}"] * bool(rest)
+            + [f"{_modelled(settings)} for {', '.join(rest)}"] * bool(rest)
         ),
         "funding": "; ".join(
             [f"hourly, historical rates of {', '.join(paid)}"] * bool(paid)
             + [f"none is paid on {', '.join(free)}"] * bool(free)
         ),
     }
+
+
+def _modelled(settings: Settings) -> str:
+    """The basis where no perpetual was recorded, in words."""
+    market = settings.market
+    if market.basis == "stochastic":
+        return f"stochastic, seed {market.seed},"
+    return f"static, {market.basis_pct} %," if market.basis_pct else "none"
 
 
 def _period(whole: Tape, settings: Settings, start_us: int | None, end_us: int | None) -> Tape:
@@ -157,10 +190,10 @@ def for_history(settings: Settings, data: Files) -> Settings:
 
 def by_loop(settings: Settings, tape: Tape, progress: Progress, *, skip: bool = True) -> Result:
     """The fast driver: one plain loop. `skip`: what would change nothing is left out."""
-    world = _world(settings, None, MemoryBook())
+    book = MemoryBook()
+    world = _world(settings, None, book)
     engine = engine_for(settings, tape)
-    book = world.latch_store
-    return run(
+    result = run(
         [spec.build(world) for spec in CHILDREN],
         ROUTES,
         gate=world.gate,
@@ -168,10 +201,13 @@ def by_loop(settings: Settings, tape: Tape, progress: Progress, *, skip: bool = 
         engine=engine,
         tape=tape,
         settings=settings,
+        record=book.record,
         latch=book.latch,
         progress=progress,
         skip=skip,
     )
+    book.turn()
+    return result
 
 
 def by_trio(settings: Settings, tape: Tape, progress: Progress) -> Result:

@@ -82,6 +82,7 @@ class Engine:
         maker_fee_pct: Decimal = Decimal("0.02"),
         slippage_pct: Decimal = Decimal("0.01"),
         depth_usd: Decimal | None = None,
+        limits_through: bool = False,
         revalue_s: int = 900,
     ) -> None:
         self.rules = {instrument.symbol: instrument for instrument in instruments}
@@ -94,6 +95,7 @@ class Engine:
             maker_fee_pct=maker_fee_pct,
             slippage_pct=slippage_pct,
             depth_usd=depth_usd,
+            limits_through=limits_through,
         )
 
     @property

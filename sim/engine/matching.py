@@ -52,6 +52,7 @@ class Matching:
         maker_fee_pct: Decimal,
         slippage_pct: Decimal,
         depth_usd: Decimal | None,
+        limits_through: bool = False,
     ) -> None:
         self.state = state
         self.instruments = instruments
@@ -59,6 +60,7 @@ class Matching:
         self.maker_fee_pct = maker_fee_pct
         self.slippage_pct = slippage_pct
         self.depth_usd = depth_usd
+        self.limits_through = limits_through
 
     # --- wishes ---------------------------------------------------------------------------------------------
 
@@ -173,7 +175,7 @@ class Matching:
         due = [working for working in here if rules.triggered(working.order, tick)]
         for working in sorted(due, key=lambda w: (w.order.order_type == "take_profit", w.rank)):
             self._fire(working, out)
-        limits = [w for w in here if w.order.stop_price is None and _crosses(w.order, tick)]
+        limits = [w for w in here if w.order.stop_price is None and self._reached(w.order, tick)]
         for working in sorted(limits, key=lambda w: w.rank):
             self._make(working, out)
 
@@ -217,6 +219,12 @@ class Matching:
             self.state.client_ids[order.client_order_id] = limit.order_id
         self._rest(replace(working, order=limit), "limit_order_from_stop", out)
 
+    def _reached(self, order: OpenOrder, tick: Tick) -> bool:
+        """Whether the market came to a resting limit; `limits_through`: past it, as others stood before us in the queue."""
+        if not self.limits_through or order.limit_price is None:
+            return _crosses(order, tick)
+        return tick.ask < order.limit_price if order.side == "buy" else tick.bid > order.limit_price
+
     def _take(self, working: Working, fill_type: str, out: list[Message], *, told: bool = False) -> None:
         """Execute against the book now. `told`: the order was already reported as gone."""
         self._execute(working, self._slices(working.order), fill_type, out, told=told)
@@ -227,7 +235,7 @@ class Matching:
         limit = order.limit_price
         if limit is None:
             limit = rules.protected(order.side, tick, instrument)
-        price = rules.taker_price(order.side, limit, tick, instrument, self.slippage_pct)
+        price = rules.taker_price(order.side, limit, tick, instrument, self.slippage_pct + tick.slippage_pct)
         return rules.sweep(
             order.side, self._executable(order), price, limit, instrument=instrument, depth_usd=self.depth_usd
         )

@@ -124,5 +124,8 @@ def assumptions(settings: Settings) -> dict[str, str]:
         "taker_fee_pct": str(settings.risk.taker_fee_pct),
         "slippage_pct": str(settings.market.slippage_pct),
         "spread_pct": str(settings.market.spread_pct),
+        "slippage_range_share": str(settings.market.slippage_range_share),
+        "depth_usd": "endless" if settings.market.depth_usd is None else str(settings.market.depth_usd),
+        "limit_fills": settings.market.limit_fills,
         "path": "open, extreme against the candle, other extreme, close; marks each second on it while anything is open",
     }

@@ -271,3 +271,22 @@ def test_the_same_wishes_and_ticks_give_the_same_messages() -> None:
         return messages + exchange.move(tick(61_000, START + 1))
 
     assert life() == life()
+
+
+def test_a_limit_may_wait_until_the_market_trades_through_it() -> None:
+    """Touched is not filled where others stood in the queue before us: only a price beyond the limit fills it, at the limit."""
+    exchange = engine(limits_through=True)
+    exchange.move(tick(60_000))
+    exchange.send(place("bid", "buy", "1", "lmt", limit_price=59_500), START)
+    touched = exchange.move(tick(59_499, START + 1))
+    assert not [message for message in touched if isinstance(message, FillSeen)]
+    through = exchange.move(tick(59_498, START + 2))
+    assert [message.fill.price for message in through if isinstance(message, FillSeen)] == [Decimal(59_500)]
+
+
+def test_a_restless_market_adds_to_slippage() -> None:
+    """What the tick says of volatility is paid on top of the fixed slippage."""
+    exchange = engine(slippage_pct=Decimal("0.01"))
+    exchange.move(msgspec.structs.replace(tick(60_000), slippage_pct=Decimal("0.04")))
+    said = exchange.send(place("in", "buy", "1"), START)
+    assert next(m.fill.price for m in said if isinstance(m, FillSeen)) == Decimal(60_032)

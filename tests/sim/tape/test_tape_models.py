@@ -1,0 +1,82 @@
+"""What a recorded market does not say is modelled as the settings say: basis, volatility in the slippage, native history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from config.settings import Settings
+from protocol.units import DAY_US
+from sim.files import Candles
+from sim.market import generate
+from sim.tape import BAR_US, Tape, aggregate
+
+BTC, XBT = "BTC/USD", "PF_XBTUSD"
+START_MS = 20_454 * 86_400_000
+
+
+def written(folder: Path, name: str, candles: Candles) -> Path:
+    """Candles as a file."""
+    columns = {column: getattr(candles, column) for column in ("time", "open", "high", "low", "close", "volume")}
+    pd.DataFrame(columns).to_parquet(folder / name)
+    return folder / name
+
+
+def settings(**market: object) -> Settings:
+    """One symbol, and how its market is modelled."""
+    symbols = [{"spot": BTC, "futures": XBT}]
+    return Settings.model_validate({"symbols": symbols, "market": market})
+
+
+@pytest.fixture(scope="module")
+def market() -> Candles:
+    """Ten days, of which the first five may be known as longer candles only."""
+    return generate(BTC, 5, START_MS, 960).candles
+
+
+def test_a_static_basis_moves_every_mark_by_the_same_share(tmp_path: Path, market: Candles) -> None:
+    """A quarter of a percent above spot, at any moment."""
+    tape = Tape.recorded(settings(basis_pct="0.25"), {BTC: written(tmp_path, "s.parquet", market)})
+    for at in range(tape.start_us, tape.start_us + DAY_US, 7 * BAR_US + 1):
+        tick = tape.tick(XBT, at)
+        assert float(tick.mark / tick.index) == pytest.approx(1.0025, abs=2e-5)
+
+
+def test_a_stochastic_basis_is_a_matter_of_the_seed(tmp_path: Path, market: Candles) -> None:
+    """Equal seeds give equal marks, others do not; spot is the file's in any case."""
+    file = written(tmp_path, "s.parquet", market)
+    one, same, other = (Tape.recorded(settings(basis="stochastic", seed=seed), {BTC: file}) for seed in (1, 1, 2))
+    track = one.tracks[BTC]
+    np.testing.assert_array_equal(track.basis, same.tracks[BTC].basis)
+    assert not np.array_equal(track.basis, other.tracks[BTC].basis)
+    assert 0 < np.abs(track.basis).mean() < 0.01
+    np.testing.assert_array_equal(track.candles.close, market.close)
+
+
+def test_slippage_grows_with_the_range_of_the_candle_before(tmp_path: Path, market: Candles) -> None:
+    """A tenth of the last closed candle's range; nothing of the running one is known."""
+    tape = Tape.recorded(settings(slippage_range_share="0.1"), {BTC: written(tmp_path, "s.parquet", market)})
+    range_pct = (market.high[9] - market.low[9]) / market.close[9] * 100
+    for into_s in (0, 3, 899):
+        tick = tape.tick(XBT, tape.start_us + 10 * BAR_US + into_s * 1_000_000)
+        assert float(tick.slippage_pct) == pytest.approx(range_pct / 10)
+    assert (
+        Tape.recorded(settings(), {BTC: written(tmp_path, "s.parquet", market)}).tick(XBT, tape.start_us).slippage_pct
+        == 0
+    )
+
+
+def test_native_candles_come_before_our_own(tmp_path: Path, market: Candles) -> None:
+    """Days known only as days lead up to those made of 15m candles, without a gap and without one told twice."""
+    days = aggregate(market, "1d")
+    halfway = market.time[480]
+    spot = written(tmp_path, "s.parquet", market.between(int(halfway), None))
+    native = written(tmp_path, "d.parquet", days)
+    tape = Tape.recorded(settings(), {BTC: spot}, history={(BTC, "1d"): native})
+    told = tape.candles(BTC, "1d", None, tape.end_us)
+    assert [candle.open_time_ms for candle in told] == days.time.tolist()
+    assert [candle.close for candle in told] == days.close.tolist()
+    assert len(Tape.recorded(settings(), {BTC: spot}).candles(BTC, "1d", None, tape.end_us)) == 5

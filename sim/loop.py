@@ -162,6 +162,8 @@ class _Loop:
         while True:
             moment = self.stage.next(self.now)
             if self._ring(end if moment is None else moment.at):
+                if self.ahead is not None and self.stage.settled(self.now):
+                    self._leap(self.ahead)
                 continue
             if moment is None:
                 break

@@ -86,6 +86,11 @@ class Stage:
             if moments:
                 return moments
 
+    def settled(self, at: int) -> bool:
+        """Whether all that a 15m boundary leads to lies behind `at`, and the next boundary ahead."""
+        last = FIRST_SLOT_US + len(SLOTS) * (len(self._pairs) - 1) + SLOTS.index("closed")
+        return (at - self.settle_us) % BAR_US >= last and at % BAR_US >= self.settle_us
+
     def leap(self) -> None:
         """Somebody moved the time on without playing what lies between: look anew for what comes next."""
         self._changed = True

@@ -199,9 +199,9 @@ def _funding(symbol: str, fills: Sequence[Execution], end: int, tape: Tape) -> D
 
 def _rate_usd(symbol: str, hour: int, tape: Tape) -> Decimal:
     """USD a contract pays in the hour: the relative rate within the contract's cap, times the index."""
-    tick = tape.tick(symbol, hour + FIRST_SLOT_US)  # the interval that ended with the hour is over
+    rate, index = tape.funding_terms(symbol, hour + FIRST_SLOT_US)  # the interval that ended with the hour is over
     cap = next(one for one in tape.instruments if one.symbol == symbol).max_relative_funding_rate
-    return max(-cap, min(cap, tick.funding_rate)) * tick.index
+    return max(-cap, min(cap, rate)) * index
 
 
 def _extremes(symbol: str, start: int, end: int, tape: Tape) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -44,7 +45,12 @@ class Fall(msgspec.Struct, frozen=True, kw_only=True):
 
 def month_of(at: int) -> str:
     """`2024-03`, UTC."""
-    return datetime.fromtimestamp(at // SECOND_US, UTC).strftime("%Y-%m")
+    return _month_of_day(at // DAY_US)
+
+
+@lru_cache(maxsize=4096)
+def _month_of_day(day: int) -> str:
+    return datetime.fromtimestamp(day * DAY_US // SECOND_US, UTC).strftime("%Y-%m")
 
 
 def group(trades: Sequence[TradeAccount]) -> Group:

@@ -19,6 +19,7 @@ from protocol import codec
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, KillProgress, KillRequested, Latch, Started, WakeAt, Woken
 from protocol.messages.futures import (
+    CancelOrder,
     ExchangeSnapshot,
     OrderGone,
     PlaceOrder,
@@ -44,7 +45,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """`kill`: the id of this latching. `since`: when this effort began, None while nothing is to be done. `asked`: when
     an unanswered truth was asked for. `left`: what the last reading showed open. `moved`: newest word of the stream on
     each position and when it came; it can only keep a stop in place, never remove one. `sent`: when each symbol was last
-    flattened; a reading that may not show the effect yet is no reason to sell twice. `awaited`: effects of what was sent
+    flattened and each order last cancelled; a reading that may not show the effect yet is no reason to sell twice. `awaited`: effects of what was sent
     that nobody has told yet. `truth`: the last reading, for the record.
     """
 
@@ -181,18 +182,13 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
             if at >= truth.began_at:
                 positions[symbol] = position
     planned = plan(truth, state.kill, truth.began_at, truth.orders, tuple(positions.values()))
-    commands = [
-        wish for wish in planned if not (isinstance(wish, PlaceOrder) and _overtaken(state, truth, wish.symbol))
-    ]
-    sent = {wish.symbol: truth.at for wish in commands if isinstance(wish, PlaceOrder)}
+    commands = [wish for wish in planned if not _overtaken(state, truth, wish)]
+    sent = {_subject(wish): truth.at for wish in commands}
     still_open = tuple(sorted(positions))
     progress = follow(
         truth, KillProgress, flat=not still_open, open_positions=still_open, working_orders=len(truth.orders)
     )
-    awaited = tuple(
-        wish.symbol if isinstance(wish, PlaceOrder) else wish.client_order_id or wish.order_id or ""
-        for wish in commands
-    )
+    awaited = tuple(_subject(wish) for wish in commands)
     state = replace(state, asked=None, sent={**state.sent, **sent}, awaited=awaited)
     if not (still_open or truth.orders):
         return replace(state, since=None, stuck=False), [progress] if state.since is not None else []
@@ -205,8 +201,18 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
     return state, [*commands, progress, *alerts, _wake(truth)]
 
 
-def _overtaken(state: State, truth: ExchangeSnapshot, symbol: str) -> bool:
-    """Whether the symbol was flattened, or told flat, so late that this reading need not show it."""
+def _subject(wish: PlaceOrder | CancelOrder) -> str:
+    """What a command is about: a symbol to flatten, or an order to cancel."""
+    return wish.symbol if isinstance(wish, PlaceOrder) else wish.client_order_id or wish.order_id or ""
+
+
+def _overtaken(state: State, truth: ExchangeSnapshot, wish: PlaceOrder | CancelOrder) -> bool:
+    """Whether the symbol was flattened, or told flat, so late that this reading need not show it; or the order's cancel may
+    still be answered: said again with each reading, cancels would queue up before the flatten that follows them.
+    """
+    if isinstance(wish, CancelOrder):
+        return _subject(wish) in state.sent and truth.at < state.sent[_subject(wish)] + state.patience_us
+    symbol = wish.symbol
     position, at = state.moved.get(symbol, (None, -1))
     told_flat = position is not None and not position.size and at >= truth.began_at
     return told_flat or (symbol in state.sent and truth.began_at < state.sent[symbol] + AGAIN_US)

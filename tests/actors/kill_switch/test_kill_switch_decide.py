@@ -252,6 +252,15 @@ def test_a_reading_too_early_to_show_the_flatten_sends_no_second_one() -> None:
     assert len(of(KillProgress, out)) == 4
 
 
+def test_a_cancel_that_may_still_be_answered_is_not_said_again() -> None:
+    """Lost replies must not let cancels queue up before the flatten: each order's cancel goes once in a request's time-out."""
+    resting = (target(),)
+    _, out = run(latched(), *(snapshot(second, (position(2),), resting) for second in range(1, 8)))
+
+    assert len(of(CancelOrder, out)) == 2
+    assert len(of(PlaceOrder, out)) > 2
+
+
 def test_what_appears_after_it_was_done_is_dealt_with() -> None:
     """An entry that was on its way when the latch fell is cancelled or flattened when it becomes known."""
     state, _ = run(latched(), snapshot(1))

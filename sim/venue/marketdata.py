@@ -61,6 +61,7 @@ class MarketData:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._days: dict[str, tuple[int, Day]] = {}
+        self._depths: dict[str, tuple[tuple[int, Decimal | None], int]] = {}
 
     # --- a day ------------------------------------------------------------------------------------------------
 
@@ -88,11 +89,20 @@ class MarketData:
 
     def sizes(self, tick: Tick) -> tuple[Decimal, Decimal]:
         """What the best bid and ask hold; it changes from tick to tick, so that a quiet market is no dead one."""
-        part = Decimal(share(tick.symbol, tick.at // SECOND_US))
-        return (
-            self._size(tick.symbol, tick.bid, Decimal("0.5") + part),
-            self._size(tick.symbol, tick.ask, Decimal("1.5") - part),
-        )
+        part = share(tick.symbol, tick.at // SECOND_US)
+        lot = self._rule(tick.symbol).lot
+        lots = self._lots(tick)
+        return max(int(lots * (0.5 + part)), 1) * lot, max(int(lots * (1.5 - part)), 1) * lot
+
+    def _lots(self, tick: Tick) -> int:
+        """What a level of the book holds, worked out once a quarter of an hour."""
+        depth = self._source.engine.depth_usd
+        key = tick.at // CANDLE_US, depth
+        known = self._depths.get(tick.symbol)
+        if known is None or known[0] != key:
+            lots = int(self._size(tick.symbol, tick.mark) / self._rule(tick.symbol).lot)
+            known = self._depths[tick.symbol] = key, lots
+        return known[1]
 
     def book(self, tick: Tick) -> Book:
         """Best levels first; the account's own resting orders are in it."""
@@ -108,8 +118,8 @@ class MarketData:
         levels = tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items()))
         return Book(symbol=symbol, bids=levels[0], asks=levels[1], time=tick.at)
 
-    def _size(self, symbol: str, price: Decimal, part: Decimal = Decimal(1)) -> Decimal:
-        rule, depth = self._rule(symbol), (self._source.engine.depth_usd or DEPTH_USD) * part
+    def _size(self, symbol: str, price: Decimal) -> Decimal:
+        rule, depth = self._rule(symbol), self._source.engine.depth_usd or DEPTH_USD
         return max(round_down(depth if rule.inverse else depth / price, rule.lot), rule.lot)
 
     # --- trades -----------------------------------------------------------------------------------------------

@@ -61,6 +61,15 @@ class PipeEnd(trio.abc.Stream):
         way.pieces.append(bytes(data))
         way.wake_reader()
 
+    def send_now(self, data: bytes) -> bool:
+        """Hand over all of `data` if there is room and someone to read it; False otherwise, and then nothing was sent."""
+        way = self._there
+        if way.sender_gone or way.reader_gone or len(way.pieces) >= PIECES:
+            return False
+        way.pieces.append(data)
+        way.wake_reader()
+        return True
+
     async def wait_send_all_might_not_block(self) -> None:
         """There is no knowing short of sending."""
         await trio.lowlevel.checkpoint()

@@ -168,22 +168,23 @@ class Reports:
         """The whole state of a contract."""
         engine, data = self._source.engine, self._source.data
         tick, symbol = engine.state.ticks[ticker.symbol], ticker.symbol
-        inverse, rate = engine.rules[symbol].inverse, engine.state.rates[symbol].absolute
+        rule, rate = engine.rules[symbol], engine.state.rates[symbol].absolute
         day, (bid_size, ask_size) = data.day(tick), data.sizes(tick)
         coins, dollars = day.volume, day.volume * tick.mark
+        mark, index, last, opened = float(tick.mark), float(tick.index), float(tick.last), float(day.open)
         frame = futures_ws.write_ticker(ticker)
         frame |= {
             "funding_rate": rate,
             "funding_rate_prediction": rate,
             "relative_funding_rate_prediction": ticker.funding_rate,
             "next_funding_rate_time": us_ms(ticker.time - ticker.time % HOUR_US + HOUR_US),
-            "leverage": f"{int(1 / engine.rules[symbol].margin_levels[0][1])}x",
-            "premium": round((tick.mark / tick.index - 1) * 100, 2),
+            "leverage": f"{int(1 / rule.margin_levels[0][1])}x",
+            "premium": round((mark / index - 1) * 100, 2),
             "bid_size": bid_size,
             "ask_size": ask_size,
-            "volume": dollars if inverse else coins,
-            "volumeQuote": coins if inverse else dollars,
-            "change": round((tick.last / day.open - 1) * 100, 2),
+            "volume": dollars if rule.inverse else coins,
+            "volumeQuote": coins if rule.inverse else dollars,
+            "change": round((last / opened - 1) * 100, 2),
             "pair": pair(symbol),
             "openInterest": abs(engine.held(symbol)),
             "open": day.open,

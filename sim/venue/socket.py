@@ -1,22 +1,29 @@
 """One WebSocket connection of the venue: a bounded queue out, a reader, a writer. Knows no protocol of Kraken's.
 
-Two forms of the same small interface: trio-websocket over any stream, and an ASGI websocket (under hypercorn).
+Two forms of the same small interface: over a pipe in memory, and an ASGI websocket (under hypercorn).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import trio
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from trio_websocket import ConnectionClosed
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import AcceptConnection, CloseConnection, Event, Message, Ping, Request
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from protocol.units import SECOND_US
+from sim.venue.pipe import PipeEnd
 
 FRAMES_MOST: Final = 1024
 """A client that is further behind than this is disconnected: better a reconnect than an old price."""
 CLOSE_S: Final = 1.0
+TEXT: Final = 0x81
+"""First byte of a frame that is a whole text message."""
 TOO_SLOW: Final = 1008
 
 
@@ -35,32 +42,102 @@ class Socket(Protocol):
         """Raises SocketClosed."""
         ...
 
+    def send_now(self, text: str) -> bool:
+        """Send without waiting, if that is possible; False otherwise, and then nothing was sent."""
+        ...
+
     async def close(self, code: int, reason: str) -> None:
         """Idempotent; never raises for a connection that is gone."""
         ...
 
 
-class TrioSocket:
-    """Over a trio-websocket server connection."""
+class PipeSocket:
+    """The server's end of a WebSocket over a pipe in memory.
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    wsproto shakes hands and hears; frames of text, which are nearly all there is, are written here: a length and the text.
+    """
+
+    def __init__(self, stream: PipeEnd) -> None:
+        self._stream = stream
+        self._protocol = WSConnection(ConnectionType.SERVER)
+        self._heard: deque[Event] = deque()
+        self._text = ""
+
+    async def accept(self) -> None:
+        """Shake hands. Raises SocketClosed when the client leaves meanwhile."""
+        if not isinstance(await self._hear(), Request):
+            raise SocketClosed
+        await self._say(AcceptConnection())
 
     async def receive(self) -> str:
-        try:
-            message = await self._connection.get_message()
-        except ConnectionClosed as end:
-            raise SocketClosed from end
-        return message if isinstance(message, str) else message.decode(errors="replace")
+        """The next message. Raises SocketClosed."""
+        while True:
+            event = await self._hear()
+            if isinstance(event, Message):
+                self._text += event.data if isinstance(event.data, str) else bytes(event.data).decode(errors="replace")
+                if event.message_finished:
+                    whole, self._text = self._text, ""
+                    return whole
+            elif isinstance(event, Ping):
+                await self._say(event.response())
+            elif isinstance(event, CloseConnection):
+                await self._say(event.response())
+                raise SocketClosed
 
     async def send(self, text: str) -> None:
+        """Raises SocketClosed."""
         try:
-            await self._connection.send_message(text)
-        except ConnectionClosed as end:
+            await self._stream.send_all(text_frame(text))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as end:
             raise SocketClosed from end
 
+    def send_now(self, text: str) -> bool:
+        """Send if there is room."""
+        return self._stream.send_now(text_frame(text))
+
     async def close(self, code: int, reason: str) -> None:
-        await self._connection.aclose(code, reason)
+        """Idempotent; never raises for a connection that is gone."""
+        try:
+            if self._protocol.state is ConnectionState.OPEN:
+                await self._say(CloseConnection(code, reason))
+                while not isinstance(await self._hear(), CloseConnection):
+                    pass
+        except SocketClosed:
+            pass  # it left without a word
+        finally:
+            await self._stream.aclose()
+
+    async def _hear(self) -> Event:
+        while not self._heard:
+            try:
+                data = await self._stream.receive_some()
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as end:
+                raise SocketClosed from end
+            if not data:
+                raise SocketClosed
+            try:
+                self._protocol.receive_data(data)
+                self._heard.extend(self._protocol.events())
+            except RemoteProtocolError as nonsense:
+                raise SocketClosed from nonsense
+        return self._heard.popleft()
+
+    async def _say(self, event: Event) -> None:
+        try:
+            await self._stream.send_all(self._protocol.send(event))
+        except (trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError) as end:
+            raise SocketClosed from end
+
+
+def text_frame(text: str) -> bytes:
+    """A whole text message of a server: unmasked, in one frame (RFC 6455, 5.2)."""
+    data = text.encode()
+    size = len(data)
+    if size < 126:
+        return bytes((TEXT, size)) + data
+    if size < 1 << 16:
+        return bytes((TEXT, 126)) + size.to_bytes(2) + data
+    return bytes((TEXT, 127)) + size.to_bytes(8) + data
 
 
 class AsgiSocket:
@@ -81,6 +158,10 @@ class AsgiSocket:
         except (WebSocketDisconnect, RuntimeError) as end:
             raise SocketClosed from end
 
+    def send_now(self, text: str) -> bool:
+        """Over TCP sending may always have to wait."""
+        return False
+
     async def close(self, code: int, reason: str) -> None:
         try:
             await self._websocket.close(code, reason)
@@ -89,29 +170,44 @@ class AsgiSocket:
 
 
 class Outbox:
-    """Frames on their way to one client, each with the moment before which it does not leave."""
+    """Frames on their way to one client, each with the moment before which it does not leave.
+
+    What may leave at once, with nothing before it, is sent where it is said: most frames need no other task.
+    """
 
     def __init__(self, now_us: Callable[[], int], frames_most: int = FRAMES_MOST) -> None:
         self._now_us = now_us
-        self._put, self._take = trio.open_memory_channel[tuple[int, str]](frames_most)
+        self._frames_most = frames_most
+        self._waiting: deque[tuple[int, str]] = deque()
+        self._more = trio.Event()
+        self._socket: Socket | None = None
         self.scope = trio.CancelScope()
         self.too_slow = False
         self.last_put_us = 0
 
     def put(self, text: str, due_us: int) -> None:
-        """Queue a frame; when there is no room the connection ends."""
-        try:
-            self._put.send_nowait((due_us, text))
-        except trio.WouldBlock:
+        """Send or queue a frame; when there is no room the connection ends."""
+        self.last_put_us = due_us
+        if not self._waiting and self._socket is not None and due_us <= self._now_us() and self._socket.send_now(text):
+            return
+        if len(self._waiting) >= self._frames_most:
             self.too_slow = True
             self.scope.cancel()
-        self.last_put_us = due_us
+            return
+        self._waiting.append((due_us, text))
+        self._more.set()
 
     async def drain(self, socket: Socket) -> None:
         """Send what is queued, in order, for ever. Raises SocketClosed."""
-        async for due_us, text in self._take:
-            await wait_until(self._now_us, due_us)
-            await socket.send(text)
+        self._socket = socket
+        while True:
+            while self._waiting:
+                due_us, text = self._waiting[0]  # it counts as waiting until it is sent
+                await wait_until(self._now_us, due_us)
+                await socket.send(text)
+                self._waiting.popleft()
+            self._more = trio.Event()
+            await self._more.wait()
 
 
 async def wait_until(now_us: Callable[[], int], at: int) -> None:

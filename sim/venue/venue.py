@@ -16,7 +16,7 @@ import trio
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
-from trio_websocket import ConnectionClosed, HandshakeError, wrap_client_stream, wrap_server_stream
+from trio_websocket import wrap_client_stream
 
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from protocol.kraken.spot import write_spot_candles, write_spot_trades
@@ -36,9 +36,9 @@ from sim.venue.futures_session import FuturesSession
 from sim.venue.keys import Account, keys
 from sim.venue.marketdata import MarketData
 from sim.venue.markets import Market, WithInverse, updates
-from sim.venue.pipe import pipe
+from sim.venue.pipe import PipeEnd, pipe
 from sim.venue.reports import Frame, Reports
-from sim.venue.socket import CLOSE_S, AsgiSocket, Outbox, Socket, TrioSocket, converse, wait_until
+from sim.venue.socket import CLOSE_S, AsgiSocket, Outbox, PipeSocket, Socket, SocketClosed, converse, wait_until
 from sim.venue.spot_data import SpotData, data_frame
 from sim.venue.spot_rest import SpotRest
 from sim.venue.spot_session import SpotSession
@@ -150,6 +150,8 @@ class Venue:
         grid = schedule.next_grid(self.now_us() + 1, self.step_us)
         while grid <= self.market.end_us:
             for moment in schedule.moments(grid, len(self.spot_symbols), len(self.contracts)):
+                if moment.kind == "candle" and not self._spot:
+                    continue  # nobody looks
                 await wait_until(self.now_us, moment.at)
                 self._pass(moment, grid)
             grid += self.step_us
@@ -315,7 +317,7 @@ class Venue:
         if self._network is not None and self._network.refused(path):
             raise OSError("connection refused")
         ours, theirs = pipe()
-        self._nursery.start_soon(self._accept, self._nursery, theirs, path)
+        self._nursery.start_soon(self._accept, theirs, path)
         # Any stream will do, whatever its annotation says.
         try:
             connection = await wrap_client_stream(self._nursery, cast(Any, ours), "venue", path)
@@ -328,13 +330,13 @@ class Venue:
             with trio.move_on_after(CLOSE_S, shield=True):
                 await connection.aclose()
 
-    async def _accept(self, nursery: trio.Nursery, stream: trio.abc.Stream, path: str) -> None:
+    async def _accept(self, stream: PipeEnd, path: str) -> None:
+        socket = PipeSocket(stream)
         try:
-            request = await wrap_server_stream(nursery, stream)
-            connection = await request.accept()
-        except (ConnectionClosed, HandshakeError):
+            await socket.accept()
+        except SocketClosed:
             return  # the client left during the handshake
-        await self.serve_socket(TrioSocket(connection), path)
+        await self.serve_socket(socket, path)
 
     def _app(self) -> Starlette:
         async def websocket(client: WebSocket) -> None:

@@ -40,6 +40,9 @@ class Deaf:
     async def send(self, text: str) -> None:
         await trio.sleep_forever()
 
+    def send_now(self, text: str) -> bool:
+        return False
+
     async def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)
 

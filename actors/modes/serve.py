@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from sim.faults.wiring import faulty_venue
 from sim.tape import Tape
 from sim.venue.keys import keys
 from sim.venue.serve import serve
+
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ def serve_venue(settings: Settings, port: int, say: Callable[[str], None], wante
 
     Raises BadCandleFile, BadPeriod before anything is served, OSError when the port is taken.
     """
+    socket.create_server((LOOPBACK, port)).close()  # a port that is taken is known before the market is made
     wanted = wanted or Wanted()
     tape = _tape(settings, wanted)
     if wanted.data:
@@ -61,10 +65,10 @@ def serve_venue(settings: Settings, port: int, say: Callable[[str], None], wante
             venue.app = with_control(venue.app, faults)
         async with trio.open_nursery() as nursery:
             await nursery.start(faults.run)
-            address = await nursery.start(serve, venue, "127.0.0.1", port)
-            socket = address.replace("http", "ws", 1)
-            say(f"spot REST     {address}/0\nspot WS       {socket}{SPOT_WS_PATH}")
-            say(f"futures REST  {address}/derivatives/api/v3\nfutures WS    {socket}{FUTURES_WS_PATH}")
+            address = await nursery.start(serve, venue, LOOPBACK, port)
+            streams = address.replace("http", "ws", 1)
+            say(f"spot REST     {address}/0\nspot WS       {streams}{SPOT_WS_PATH}")
+            say(f"futures REST  {address}/derivatives/api/v3\nfutures WS    {streams}{FUTURES_WS_PATH}")
             if wanted.control:
                 say(f"faults        {address}{CONTROL}")
             say(environment_of(address, venue.key, venue.secret, market.speed))
@@ -88,12 +92,12 @@ def _tape(settings: Settings, wanted: Wanted) -> Tape:
 
 def environment_of(address: str, key: str, secret: str, speed: float) -> str:
     """What `run --mode live --env dev` needs to know of a venue, as lines for a shell."""
-    socket = address.replace("http", "ws", 1)
+    streams = address.replace("http", "ws", 1)
     values = {
         "KRAKEN_SMC__EXCHANGE__SPOT_URL": address,
-        "KRAKEN_SMC__EXCHANGE__SPOT_WS_URL": f"{socket}{SPOT_WS_PATH}",
+        "KRAKEN_SMC__EXCHANGE__SPOT_WS_URL": f"{streams}{SPOT_WS_PATH}",
         "KRAKEN_SMC__EXCHANGE__FUTURES_URL": address,
-        "KRAKEN_SMC__EXCHANGE__FUTURES_WS_URL": f"{socket}{FUTURES_WS_PATH}",
+        "KRAKEN_SMC__EXCHANGE__FUTURES_WS_URL": f"{streams}{FUTURES_WS_PATH}",
         "KRAKEN_SMC__MARKET__SPEED": f"{speed:g}",
         KEY: key,
         SECRET: secret,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -68,4 +69,6 @@ def serve(
         with bad_input(BadCandleFile, BadPeriod):
             serve_venue(settings, port, lambda text: console.print(text, markup=False), wanted)
     except OSError as error:
-        raise stop(Exit.BAD_INPUT, f"error: --port {port}: {error.strerror or error}; 0 takes a free one") from error
+        raise stop(
+            Exit.BAD_INPUT, f"error: --port {port}: {os.strerror(error.errno or 0)}; 0 takes a free one"
+        ) from error

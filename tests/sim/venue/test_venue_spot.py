@@ -113,6 +113,41 @@ async def test_public_spot_calls_answer_in_krakens_envelope(nursery: trio.Nurser
     nursery.cancel_scope.cancel()
 
 
+async def test_ticker_and_trades_by_stream_and_by_rest(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A snapshot, then one of each a second; REST has the same trades, and pages on with `last`."""
+    place = await running(nursery, START + MINUTE_US)
+    async with place.connect(endpoints.SPOT_WS_PATH) as stream, place.http_client() as http:
+        for channel in ("ticker", "trade"):
+            await say(stream, spot.write_spot_subscribe(["BTC/USD"], 1, channel=channel))
+            assert (await hear_until(stream, method="subscribe"))["result"]["channel"] == channel
+        trades = spot.parse_spot_frame(await stream.get_message(), 0)
+        if not isinstance(trades, spot.Trades):
+            trades = spot.parse_spot_frame(await stream.get_message(), 0)
+        assert isinstance(trades, spot.Trades)
+        assert (len(trades.trades), trades.snapshot) == (50, True)
+        ticker = spot.parse_spot_frame(await stream.get_message(), 0)
+        assert isinstance(ticker, spot.Tickers)
+        assert (ticker.tickers[0].last, ticker.tickers[0].volume) == (60_061, 86_400)
+        assert ticker.tickers[0].bid < ticker.tickers[0].last < ticker.tickers[0].ask
+        live = spot.parse_spot_frame(await stream.get_message(), 0)
+        assert isinstance(live, spot.Trades)
+        first = await http.get(
+            endpoints.SPOT_TRADES, params={"pair": "XBTUSD", "since": START // SECOND_US, "count": 30}
+        )
+        page = spot.parse_trades(first.content, "BTC/USD")
+        rest = await http.get(endpoints.SPOT_TRADES, params={"pair": "XBTUSD", "since": page.last})
+        again = spot.parse_trades(rest.content, "BTC/USD")
+        by_rest = await http.get(endpoints.SPOT_TICKER, params={"pair": "XBTUSD"})
+        for query in ({}, {"pair": "XBTUSD", "since": "x"}):
+            assert (await http.get(endpoints.SPOT_TRADES, params=query)).json()["error"]
+    assert [t.trade_id for t in page.trades] == [START // SECOND_US + n for n in range(1, 31)]
+    assert (again.trades[0].trade_id, again.trades[-1]) == (page.trades[-1].trade_id + 1, live.trades[0])
+    row = by_rest.json()["result"]["XXBTZUSD"]
+    assert (row["c"][0], row["v"][0], row["t"][0]) == ("60061.0", "86400.0", 96)
+    assert spot.parse_ticker(by_rest.content, "BTC/USD").last == 60_061
+    nursery.cancel_scope.cancel()
+
+
 async def test_refused_subscriptions_say_why(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Pair, interval, repetition, nonsense; a ping is answered with its id."""
     place = await running(nursery, START)
@@ -122,6 +157,7 @@ async def test_refused_subscriptions_say_why(nursery: trio.Nursery, autojump_clo
             (spot.write_spot_subscribe(["XBT/USD"], 1), "Currency pair not supported XBT/USD"),
             (spot.write_spot_subscribe(["ETH/USD"], 1, interval=7), "Subscription ohlc interval not supported"),
             (spot.write_spot_subscribe(["BTC/USD"], 1), "Already subscribed"),
+            (spot.write_spot_subscribe(["BTC/USD"], 1, channel="book"), "Channel not supported book"),
             ({"method": "dance"}, "Malformed request"),
         ):
             await say(stream, request)

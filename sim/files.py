@@ -196,7 +196,8 @@ def _clean(path: Path, columns: tuple[str, ...], step_ms: int) -> list[Floats] |
     from pyarrow import ArrowException, parquet
 
     try:
-        table = parquet.read_table(path, columns=list(columns))
+        with parquet.ParquetFile(path) as file:  # `read_table` would import the dataset machinery for one file
+            table = file.read(columns=list(columns), use_threads=False)
         found = [table[name].to_numpy().astype(np.float64) for name in columns]
     except (ArrowException, ValueError, TypeError, KeyError, OSError):
         return None

@@ -20,11 +20,13 @@ from actors.strategy import kernel as k
 from actors.strategy.market import BASE_MS, BIAS, Market
 from actors.strategy.replay import SIGNAL, Draft, Floats, History, Ints, Reads, Table
 from actors.strategy.rules import DAY_MS, SIDE_NAME, Extremes, Reading, View, first_failure
-from actors.strategy.series import BULK_EVENTS, Candle, Candles, Events, Series
+from actors.strategy.series import Candle, Candles, Events, Series
 from config.strategy import BiasTimeframe, ExecTimeframe, StrategyParams
 from protocol.messages.signal import Signal
 from protocol.units import TIMEFRAME_MS, Timeframe
 
+EVENTS_AT_ONCE: Final = 4096
+"""Room for the events of some hundred candles; they are not read."""
 OPEN_STILL: Final = "?"
 """A reason not known yet."""
 Bools = NDArray[np.bool_]
@@ -147,7 +149,7 @@ def _column(params: StrategyParams, series: Series, timeframe: Timeframe, role: 
             series.f[k.SWING_LEVEL : k.SWING_LEVEL + 2], bar[confirmed], side[confirmed], events.f[confirmed, 0], n
         ),
         scratch=np.empty((n, k.ROW_WIDTH)),
-        output=k.make_output(BULK_EVENTS),
+        output=k.make_output(EVENTS_AT_ONCE),
     )
 
 

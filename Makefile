@@ -62,10 +62,9 @@ format: $(DEV) ## put the code in the one format, and mend what the linter can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(DEV) ## list the measurements in bench/ and how to take each
-	@found=$$(ls bench/*.py 2>/dev/null) || found=; \
-	  for script in $$found; do printf '  $(BIN)/python %-28s %s\n' "$$script" "$$(sed -n '1s/"""//gp' "$$script")"; done; \
-	  test -n "$$found" || echo "bench/ holds no measurement yet"
+bench: $(DEV) ## take all measurements of bench/, or one: ARGS='strategy --json'
+	@set -- $(ARGS); names=$${1:-$$(ls bench/*.py | sed 's|bench/||; s|\.py||' | grep -v '^figures$$')}; test $$# = 0 || shift; \
+	  for name in $$names; do PYTHONPATH=. $(BIN)/python "bench/$$name.py" "$$@" || exit; done
 
 mutants: $(DEV) ## plant bugs one by one; a storm must find each (a quarter of an hour)
 	@$(BIN)/python tests/storms/mutants.py $(ARGS)

@@ -104,7 +104,11 @@ POOL_LIVING: Final = 32
 SWINGS_SEEN: Final = 34  # how many were written to the rings
 BREAKS_SEEN: Final = 35
 EVENTS: Final = 36  # written by the running call; 0 between calls
-STATE_I: Final = 37
+FVG_DUE: Final = 37  # bar from which a table must be looked through whatever price does
+OB_DUE: Final = 38
+BRK_DUE: Final = 39
+POOL_DUE: Final = 40
+STATE_I: Final = 41
 
 # --- state: reals --------------------------------------------------------------------------------------------------
 EMA_SUM: Final = 0
@@ -126,7 +130,13 @@ SWING_LEVEL: Final = 16
 SWING_RSI: Final = 18
 RANGE: Final = 20  # high, low
 RANGE_POS: Final = 22
-STATE_F: Final = 23
+# Prices at which something first happens to a row of a table, by side: bars that do not reach them skip the table.
+FVG_REACH: Final = 23
+OB_REACH: Final = 25
+BRK_REACH: Final = 27
+POOL_REACH: Final = 29
+POOL_NEXT: Final = 31  # nearest level of all living pools
+STATE_F: Final = 33
 
 # --- the candle ring and a row of `rows` -----------------------------------------------------------------------------
 OPEN: Final = 0
@@ -165,7 +175,8 @@ ZONE_I: Final = 7
 TOP: Final = 0
 BOTTOM: Final = 1
 EXTREME: Final = 2
-ZONE_F: Final = 3
+REACH: Final = 3  # price at which something next happens to the zone
+ZONE_F: Final = 4
 
 COUNT: Final = 3
 LAST: Final = 4
@@ -223,6 +234,10 @@ EVICTED: Final = 3
 BROKEN: Final = 4
 RECLAIMED: Final = 5
 SWEPT: Final = 6
+
+NOT_DEAD: Final = -1
+
+NEVER: Final = 1 << 62  # a bar that does not come
 
 LABEL_FIRST: Final = 0
 LABEL_BEYOND: Final = 1  # HH, LL
@@ -332,6 +347,12 @@ def make_memory(options_i: Ints, options_f: Floats) -> tuple[Ints, Floats]:
         whole[OPTIONS_I + at : OPTIONS_I + at + 2] = -1
     for at in range(STATE_F):
         real[OPTIONS_F + at] = 0.0 if at in SUMS else NAN
+    for at in (FVG_DUE, OB_DUE, BRK_DUE, POOL_DUE):
+        whole[OPTIONS_I + at] = NEVER
+    for at in (FVG_REACH, OB_REACH, BRK_REACH):
+        real[OPTIONS_F + at], real[OPTIONS_F + at + 1] = -np.inf, np.inf
+    for at in (POOL_REACH, POOL_NEXT):
+        real[OPTIONS_F + at], real[OPTIONS_F + at + 1] = np.inf, -np.inf
     return whole, real
 
 
@@ -409,11 +430,17 @@ def advance(
         if i == 0:
             s.i[ANCHOR_TIME] = times[n]
         s.i[TIME] = times[n]
+        high, low = candles[n, HIGH], candles[n, LOW]
         _indicators(s, i)
-        _gaps(s, i, out)
-        _breakers(s, i, out)  # before blocks: a block broken by this bar is a breaker from the next one on
-        _blocks(s, i, out)
-        _pools(s, i, out)
+        if i >= s.i[FVG_DUE] or low <= s.f[FVG_REACH] or high >= s.f[FVG_REACH + 1]:
+            _gaps(s, i, out)
+        # Breakers before blocks: a block broken by this bar is a breaker from the next one on.
+        if i >= s.i[BRK_DUE] or low <= s.f[BRK_REACH] or high >= s.f[BRK_REACH + 1]:
+            _breakers(s, i, out)
+        if i >= s.i[OB_DUE] or low <= s.f[OB_REACH] or high >= s.f[OB_REACH + 1]:
+            _blocks(s, i, out)
+        if i >= s.i[POOL_DUE] or high > s.f[POOL_REACH] or low < s.f[POOL_REACH + 1]:
+            _pools(s, i, out)
         _break(s, i, out)
         _new_gap(s, i, out)
         _swings(s, i, out)
@@ -574,42 +601,68 @@ def _remove(table_i: Ints, table_f: Floats, row: int, count: int) -> int:
 
 
 @inner
+def _reached(
+    s: Arrays, zones: Ints, edges: Floats, r: int, d: int, probe: float, kind: int, far: float, out: Output
+) -> None:
+    """Tell how far into zone `r` this bar went: near edge, middle, far edge, each once. `kind` is its first event's."""
+    named, middle = zones[r, ID_TIME], (edges[r, TOP] + edges[r, BOTTOM]) / 2.0
+    if not zones[r, TOUCHED]:
+        zones[r, TOUCHED] = 1
+        _emit(s.i, out, kind, d, named, 0, 0, NAN, NAN, NAN)
+    if kind != BRK_TOUCH and not zones[r, HALF] and d * probe <= d * middle:
+        zones[r, HALF] = 1
+        _emit(s.i, out, kind + 1, d, named, 0, 0, NAN, NAN, NAN)
+    if kind == FVG_TOUCH and not zones[r, FILLED] and d * probe <= d * far:
+        zones[r, FILLED] = 1
+        _emit(s.i, out, FVG_FILL, d, named, 0, 0, NAN, NAN, NAN)
+    edges[r, REACH] = middle if kind != BRK_TOUCH and not zones[r, HALF] else far
+
+
+@inner
+def _watch(s: Arrays, reach: int, due: int, d: int, price: float, bar: int) -> None:
+    """Have the table of `reach` and `due` looked through when price comes to `price` or at `bar`."""
+    side = 0 if d > 0 else 1
+    if d * price > d * s.f[reach + side]:
+        s.f[reach + side] = price
+    if bar < s.i[due]:
+        s.i[due] = bar
+
+
+@inner
+def _unwatch(s: Arrays, reach: int, due: int) -> None:
+    s.f[reach], s.f[reach + 1], s.i[due] = -np.inf, np.inf, NEVER
+
+
+@inner
 def _gaps(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
-    close = s.candles[at, CLOSE]
-    rule = s.options_i[FVG_MITIGATION]
+    high, low, close = s.candles[at, HIGH], s.candles[at, LOW], s.candles[at, CLOSE]
+    rule, most = s.options_i[FVG_MITIGATION], s.options_i[FVG_MAX_AGE]
     zones, edges, kept = s.fvg_i, s.fvg_f, 0
+    _unwatch(s, FVG_REACH, FVG_DUE)
     for r in range(s.i[FVG_COUNT]):
         if zones[r, MITIGATED] >= 0:
             continue
-        d, named = zones[r, DIR], zones[r, ID_TIME]
-        side = 0 if d > 0 else 1
-        probe = s.candles[at, LOW] if d > 0 else s.candles[at, HIGH]
-        near, far = (edges[r, TOP], edges[r, BOTTOM]) if d > 0 else (edges[r, BOTTOM], edges[r, TOP])
-        dead = -1
-        if i - zones[r, BORN] > s.options_i[FVG_MAX_AGE]:
+        d, dead = zones[r, DIR], NOT_DEAD
+        probe = low if d > 0 else high
+        if i - zones[r, BORN] > most:
             dead = EXPIRED
-        elif d * probe <= d * near:
-            if not zones[r, TOUCHED]:
-                zones[r, TOUCHED] = 1
-                _emit(s.i, out, FVG_TOUCH, d, named, 0, 0, NAN, NAN, NAN)
-            if not zones[r, HALF] and d * probe <= d * ((near + far) / 2.0):
-                zones[r, HALF] = 1
-                _emit(s.i, out, FVG_MID, d, named, 0, 0, NAN, NAN, NAN)
-            if not zones[r, FILLED] and d * probe <= d * far:
-                zones[r, FILLED] = 1
-                _emit(s.i, out, FVG_FILL, d, named, 0, 0, NAN, NAN, NAN)
+        elif d * probe <= d * edges[r, REACH]:
+            far = edges[r, BOTTOM] if d > 0 else edges[r, TOP]
+            _reached(s, zones, edges, r, d, probe, FVG_TOUCH, far, out)
             if d * close < d * far:
                 dead = INVALIDATED
-            elif (rule == BY_TOUCH) or (rule == BY_MID and zones[r, HALF]) or (rule == BY_FULL and zones[r, FILLED]):
+            elif rule == BY_TOUCH or (rule == BY_MID and zones[r, HALF]) or (rule == BY_FULL and zones[r, FILLED]):
                 dead = MITIGATION
-        if dead >= 0:
-            s.i[FVG_LIVING + side] -= 1
-            _emit(s.i, out, FVG_DEAD, d, named, dead, 0, NAN, NAN, NAN)
+        due = zones[r, BORN] + most + 1
+        if dead != NOT_DEAD:
+            s.i[FVG_LIVING + (0 if d > 0 else 1)] -= 1
+            _emit(s.i, out, FVG_DEAD, d, zones[r, ID_TIME], dead, 0, NAN, NAN, NAN)
             if dead != MITIGATION:
                 continue
-            zones[r, MITIGATED] = i
-        _keep(s.fvg_i, s.fvg_f, r, kept)
+            zones[r, MITIGATED], due = i, i + 1
+        _keep(zones, edges, r, kept)
+        _watch(s, FVG_REACH, FVG_DUE, d, edges[kept, REACH], due)
         kept += 1
     s.i[FVG_COUNT] = kept
 
@@ -617,70 +670,59 @@ def _gaps(s: Arrays, i: int, out: Output) -> None:
 @inner
 def _blocks(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
-    close = s.candles[at, CLOSE]
-    rule = s.options_i[OB_MITIGATION]
+    high, low, close = s.candles[at, HIGH], s.candles[at, LOW], s.candles[at, CLOSE]
+    rule, most, by_wick = s.options_i[OB_MITIGATION], s.options_i[OB_MAX_AGE], s.options_i[OB_BREAK_BY_WICK]
     zones, edges, kept = s.ob_i, s.ob_f, 0
+    _unwatch(s, OB_REACH, OB_DUE)
     for r in range(s.i[OB_COUNT]):
-        d, named = zones[r, DIR], zones[r, ID_TIME]
-        side = 0 if d > 0 else 1
-        probe = s.candles[at, LOW] if d > 0 else s.candles[at, HIGH]
-        near, far = (edges[r, TOP], edges[r, BOTTOM]) if d > 0 else (edges[r, BOTTOM], edges[r, TOP])
-        dead = -1
-        if i - zones[r, BORN] > s.options_i[OB_MAX_AGE]:
+        d, dead = zones[r, DIR], NOT_DEAD
+        probe = low if d > 0 else high
+        if i - zones[r, BORN] > most:
             dead = EXPIRED
-        elif d * probe <= d * near:
-            if not zones[r, TOUCHED]:
-                zones[r, TOUCHED] = 1
-                _emit(s.i, out, OB_TOUCH, d, named, 0, 0, NAN, NAN, NAN)
-                if rule == BY_TOUCH:
-                    zones[r, MITIGATED] = i
-            if not zones[r, HALF] and d * probe <= d * ((near + far) / 2.0):
-                zones[r, HALF] = 1
-                _emit(s.i, out, OB_MID, d, named, 0, 0, NAN, NAN, NAN)
-                if rule == BY_MID:
-                    zones[r, MITIGATED] = i
-            breaking = probe if s.options_i[OB_BREAK_BY_WICK] else close
-            if d * breaking < d * far:
+        elif d * probe <= d * edges[r, REACH]:
+            far = edges[r, BOTTOM] if d > 0 else edges[r, TOP]
+            _reached(s, zones, edges, r, d, probe, OB_TOUCH, far, out)
+            if zones[r, MITIGATED] < 0 and (rule == BY_TOUCH or (rule == BY_MID and zones[r, HALF])):
+                zones[r, MITIGATED] = i
+            if d * (probe if by_wick else close) < d * far:
                 dead = BROKEN
-        if dead < 0:
-            _keep(s.ob_i, s.ob_f, r, kept)
+        if dead == NOT_DEAD:
+            _keep(zones, edges, r, kept)
+            _watch(s, OB_REACH, OB_DUE, d, edges[kept, REACH], zones[kept, BORN] + most + 1)
             kept += 1
             continue
-        s.i[OB_LIVING + side] -= 1
-        _emit(s.i, out, OB_DEAD, d, named, dead, 0, NAN, NAN, NAN)
+        s.i[OB_LIVING + (0 if d > 0 else 1)] -= 1
+        _emit(s.i, out, OB_DEAD, d, zones[r, ID_TIME], dead, 0, NAN, NAN, NAN)
         if dead == BROKEN and s.options_i[OB_BREAKER]:
             n = s.i[BRK_COUNT]
-            _copy(s.ob_i, s.ob_f, r, s.brk_i, s.brk_f, n)
-            s.brk_i[n, DIR] = -d
-            s.brk_i[n, BORN] = i
-            s.brk_i[n, TOUCHED] = 0
+            _new_zone(s.brk_i, s.brk_f, n, -d, zones[r, ID_TIME], i, edges[r, TOP], edges[r, BOTTOM], edges[r, EXTREME])
+            _watch(s, BRK_REACH, BRK_DUE, -d, s.brk_f[n, REACH], i + most + 1)
             s.i[BRK_COUNT] = n + 1
-            _emit(s.i, out, BRK_NEW, -d, named, 0, 0, NAN, NAN, NAN)
+            _emit(s.i, out, BRK_NEW, -d, zones[r, ID_TIME], 0, 0, NAN, NAN, NAN)
     s.i[OB_COUNT] = kept
 
 
 @inner
 def _breakers(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
-    close = s.candles[at, CLOSE]
-    zones, edges, kept = s.brk_i, s.brk_f, 0
+    high, low, close = s.candles[at, HIGH], s.candles[at, LOW], s.candles[at, CLOSE]
+    zones, edges, kept, most = s.brk_i, s.brk_f, 0, s.options_i[OB_MAX_AGE]
+    _unwatch(s, BRK_REACH, BRK_DUE)
     for r in range(s.i[BRK_COUNT]):
-        d, named = zones[r, DIR], zones[r, ID_TIME]
-        probe = s.candles[at, LOW] if d > 0 else s.candles[at, HIGH]
-        near, far = (edges[r, TOP], edges[r, BOTTOM]) if d > 0 else (edges[r, BOTTOM], edges[r, TOP])
-        dead = -1
-        if i - zones[r, BORN] > s.options_i[OB_MAX_AGE]:
+        d, dead = zones[r, DIR], NOT_DEAD
+        probe = low if d > 0 else high
+        if i - zones[r, BORN] > most:
             dead = EXPIRED
-        elif d * probe <= d * near:
-            if not zones[r, TOUCHED]:
-                zones[r, TOUCHED] = 1
-                _emit(s.i, out, BRK_TOUCH, d, named, 0, 0, NAN, NAN, NAN)
+        elif d * probe <= d * edges[r, REACH]:
+            far = edges[r, BOTTOM] if d > 0 else edges[r, TOP]
+            _reached(s, zones, edges, r, d, probe, BRK_TOUCH, far, out)
             if d * close < d * far:
                 dead = RECLAIMED
-        if dead >= 0:
-            _emit(s.i, out, BRK_DEAD, d, named, dead, 0, NAN, NAN, NAN)
+        if dead != NOT_DEAD:
+            _emit(s.i, out, BRK_DEAD, d, zones[r, ID_TIME], dead, 0, NAN, NAN, NAN)
             continue
-        _keep(s.brk_i, s.brk_f, r, kept)
+        _keep(zones, edges, r, kept)
+        _watch(s, BRK_REACH, BRK_DUE, d, edges[kept, REACH], zones[kept, BORN] + most + 1)
         kept += 1
     s.i[BRK_COUNT] = kept
 
@@ -688,27 +730,44 @@ def _breakers(s: Arrays, i: int, out: Output) -> None:
 @inner
 def _pools(s: Arrays, i: int, out: Output) -> None:
     at = i % len(s.times)
-    close = s.candles[at, CLOSE]
+    high, low, close = s.candles[at, HIGH], s.candles[at, LOW], s.candles[at, CLOSE]
     zones, edges, kept = s.pool_i, s.pool_f, 0
     for r in range(s.i[POOL_COUNT]):
         d = zones[r, DIR]
-        side = 0 if d > 0 else 1
-        probe = s.candles[at, HIGH] if d > 0 else s.candles[at, LOW]
+        probe = high if d > 0 else low
         level = edges[r, LEVEL]
-        dead = -1
+        dead = NOT_DEAD
         if i - zones[r, LAST] > s.options_i[LIQ_MAX_AGE]:
             dead = EXPIRED
         elif d * (probe - edges[r, ANCHOR]) > edges[r, TOLERANCE]:
             dead = BROKEN if d * close > d * level else SWEPT
-        if dead >= 0:
+        if dead != NOT_DEAD:
+            side = 0 if d > 0 else 1
             s.i[POOL_LIVING + side] -= 1
             if dead == SWEPT:
                 s.i[SWEPT_BAR + side] = i
             _emit(s.i, out, POOL_DEAD, d, zones[r, ID_TIME], dead, zones[r, COUNT], level, NAN, NAN)
             continue
-        _keep(s.pool_i, s.pool_f, r, kept)
+        _keep(zones, edges, r, kept)
         kept += 1
     s.i[POOL_COUNT] = kept
+    _watch_pools(s)
+
+
+@inner
+def _watch_pools(s: Arrays) -> None:
+    """Nothing happens to pools before price passes the nearest first member or the oldest one expires."""
+    s.i[POOL_DUE] = NEVER
+    for side in range(2):
+        s.f[POOL_REACH + side] = s.f[POOL_NEXT + side] = -np.inf if side else np.inf
+    for r in range(s.i[POOL_COUNT]):
+        d = s.pool_i[r, DIR]
+        side = 0 if d > 0 else 1
+        if d * s.pool_f[r, ANCHOR] < d * s.f[POOL_REACH + side]:
+            s.f[POOL_REACH + side] = s.pool_f[r, ANCHOR]
+        if d * s.pool_f[r, LEVEL] < d * s.f[POOL_NEXT + side]:
+            s.f[POOL_NEXT + side] = s.pool_f[r, LEVEL]
+        s.i[POOL_DUE] = min(s.i[POOL_DUE], s.pool_i[r, LAST] + s.options_i[LIQ_MAX_AGE] + 1)
 
 
 # --- D, E: breaks of structure and the order blocks they reveal -------------------------------------------------------------
@@ -807,6 +866,7 @@ def _order_block(s: Arrays, i: int, d: int, swing_bar: int, out: Output) -> None
     s.i[OB_LAST_K + side] = k
     n = s.i[OB_COUNT]
     _new_zone(s.ob_i, s.ob_f, n, d, s.times[at], i, top, bottom, extreme)
+    _watch(s, OB_REACH, OB_DUE, d, s.ob_f[n, REACH], i + s.options_i[OB_MAX_AGE] + 1)
     s.i[OB_COUNT] = n + 1
     s.i[OB_LIVING + side] += 1
     _emit(s.i, out, OB_NEW, d, s.times[at], 0, 0, top, bottom, extreme)
@@ -826,6 +886,7 @@ def _new_zone(
     table_f[row, TOP] = top
     table_f[row, BOTTOM] = bottom
     table_f[row, EXTREME] = extreme
+    table_f[row, REACH] = top if d > 0 else bottom
 
 
 # --- F: a new fair value gap --------------------------------------------------------------------------------------------
@@ -857,6 +918,7 @@ def _new_gap(s: Arrays, i: int, out: Output) -> None:
         s.i[FVG_LIVING + side] -= 1
     n = s.i[FVG_COUNT]
     _new_zone(s.fvg_i, s.fvg_f, n, d, s.i[TIME], i, top, bottom, NAN)
+    _watch(s, FVG_REACH, FVG_DUE, d, s.fvg_f[n, REACH], i + s.options_i[FVG_MAX_AGE] + 1)
     s.i[FVG_COUNT] = n + 1
     s.i[FVG_LIVING + side] += 1
     _emit(s.i, out, FVG_NEW, d, s.i[TIME], 0, 0, top, bottom, NAN)
@@ -936,6 +998,7 @@ def _to_pool(s: Arrays, i: int, d: int, side: int, level: float, time: int, out:
         s.pool_i[best, LAST] = i
         named, members, reach = s.pool_i[best, ID_TIME], s.pool_i[best, COUNT], s.pool_f[best, LEVEL]
         _emit(s.i, out, POOL_JOIN, d, named, 0, members, reach, NAN, NAN)
+        _watch_pools(s)
         return
     tolerance = s.options_f[EQ_TOL_ATR] * s.f[ATR]
     if not tolerance >= 0.0:  # no ATR yet
@@ -958,6 +1021,7 @@ def _to_pool(s: Arrays, i: int, d: int, side: int, level: float, time: int, out:
     s.i[POOL_COUNT] = n + 1
     s.i[POOL_LIVING + side] += 1
     _emit(s.i, out, POOL_NEW, d, time, 0, 1, level, tolerance, NAN)
+    _watch_pools(s)
 
 
 # --- H: dealing range, and the row of this bar --------------------------------------------------------------------------------
@@ -978,14 +1042,16 @@ def _range(f: Floats, high: float, low: float, close: float) -> None:
 
 @inner
 def _row(s: Arrays, close: float, rows: Floats, n: int) -> None:
-    above, below = NAN, NAN
-    for r in range(s.i[POOL_COUNT]):
-        level = s.pool_f[r, LEVEL]
-        if s.pool_i[r, DIR] > 0:
-            if level > close and not level >= above:
-                above = level
-        elif level < close and not level <= below:
-            below = level
+    above, below = s.f[POOL_NEXT], s.f[POOL_NEXT + 1]
+    if not above > close or not below < close:
+        above, below = np.inf, -np.inf
+        for r in range(s.i[POOL_COUNT]):
+            level = s.pool_f[r, LEVEL]
+            if s.pool_i[r, DIR] > 0:
+                if level > close and not level >= above:
+                    above = level
+            elif level < close and not level <= below:
+                below = level
     rows[n, ROW_EMA] = s.f[EMA]
     rows[n, ROW_ATR] = s.f[ATR]
     rows[n, ROW_ADX] = s.f[ADX]
@@ -998,8 +1064,8 @@ def _row(s: Arrays, close: float, rows: Floats, n: int) -> None:
     rows[n, ROW_RANGE_HIGH] = s.f[RANGE]
     rows[n, ROW_RANGE_LOW] = s.f[RANGE + 1]
     rows[n, ROW_RANGE_POS] = s.f[RANGE_POS]
-    rows[n, ROW_LIQ_ABOVE] = above
-    rows[n, ROW_LIQ_BELOW] = below
+    rows[n, ROW_LIQ_ABOVE] = above if above < np.inf else NAN
+    rows[n, ROW_LIQ_BELOW] = below if below > -np.inf else NAN
 
 
 # --- the entry zone of the newest bar (smc-spec 4, C1): a search, it changes nothing --------------------------------------

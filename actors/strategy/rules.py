@@ -187,7 +187,7 @@ def choose_zone(view: View, d: int) -> Zone | None:
 
 def _zone_at(kind: Literal["ob", "fvg"], d: int, table_i: k.Ints, table_f: k.Floats, row: int) -> Zone:
     named, known = int(table_i[row, k.ID_TIME]), int(table_i[row, k.BORN])
-    top, bottom, extreme = table_f[row].tolist()
+    top, bottom, extreme, _ = table_f[row].tolist()
     name = ob_id(d, named) if kind == "ob" else fvg_id(d, named)
     return Zone(kind, name, (name,), top, bottom, number(extreme), known)
 

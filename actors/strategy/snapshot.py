@@ -143,7 +143,7 @@ def zones(series: Series) -> dict[str, list[dict[str, Any]]]:
         (a.ob_i, a.ob_f, series.i[k.OB_COUNT], ob_id),
         (a.fvg_i, a.fvg_f, series.i[k.FVG_COUNT], fvg_id),
     ):
-        for whole, (top, bottom, _) in zip(table_i[:count].tolist(), table_f[:count].tolist(), strict=True):
+        for whole, (top, bottom, *_) in zip(table_i[:count].tolist(), table_f[:count].tolist(), strict=True):
             d, named, _, touched, half, filled, mitigated = whole
             state = "FILLED" if filled else "HALF" if half else "PARTIAL" if touched else "OPEN"
             found.append(

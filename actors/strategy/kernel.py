@@ -35,6 +35,12 @@ NO_ENTRY: Final[dict[str, Any]] = {"no_cpython_wrapper": True, "no_cfunc_wrapper
 UNCOUNTED: Final[dict[str, Any]] = {"_nrt": False}
 
 
+def outer(function: F) -> F:
+    """For functions that Python calls."""
+    compiled: F = njit(cache=True, **UNCOUNTED)(function)
+    return compiled
+
+
 def inner(function: F) -> F:
     """For functions that only compiled code calls: without an entry from Python they compile in less time."""
     compiled: F = njit(cache=True, forceinline=True, **NO_ENTRY, **UNCOUNTED)(function)
@@ -409,7 +415,7 @@ def inspect(whole: Ints, real: Floats, times: Ints, candles: Floats) -> tuple[in
     return len(times), SOUND
 
 
-@njit(cache=True, **UNCOUNTED)
+@outer
 def advance(
     whole: Ints, real: Floats, times: Ints, candles: Floats, start: int, rows: Floats, out_i: Ints, out_f: Floats
 ) -> tuple[int, int, int]:
@@ -1079,7 +1085,7 @@ def _row(s: Arrays, close: float, rows: Floats, n: int) -> None:
 NO_ROW: Final = -1
 
 
-@njit(cache=True, **UNCOUNTED)
+@outer
 def choose_zone(whole: Ints, real: Floats, d: int, blocks: bool, gaps: bool, only_pairs: bool) -> tuple[int, int]:
     """Rows of the order block and of the gap that make the best usable zone of side `d`; NO_ROW for what is no part of it.
 

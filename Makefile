@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install paper smoke backtest test integration check format bench lock clean mutants storm-night
+.PHONY: help install paper smoke backtest test integration check format bench lock clean mutants storm-night fuzz
 
 help: ## this page
 	@echo "$(BOLD)kraken-smc$(PLAIN): trades Kraken Futures perpetuals on signals from spot candles"
@@ -77,9 +77,7 @@ lock: ## write both locks anew from pyproject.toml (needs uv); review the diff b
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -o requirements-dev.lock
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -c requirements-dev.lock -o requirements.lock
 
-.PHONY: fuzz
-# 100,000 spoilt payloads through each parser of Kraken's wire; some minutes.
-fuzz: $(DEV)
+fuzz: $(DEV) ## 100,000 spoilt payloads through each parser of Kraken's wire; some minutes
 	@$(BIN)/python -m tests.fuzz.payloads $(ARGS)
 
 clean: ## remove caches and reports; .venv and state/ stay

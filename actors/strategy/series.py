@@ -118,8 +118,11 @@ class Series:
     """
 
     def __init__(self, params: StrategyParams, tf_ms: int, role: Role) -> None:
+        self._over(tf_ms, k.make_memory(*options(params, tf_ms, role)))
+
+    def _over(self, tf_ms: int, memory: tuple[k.Ints, k.Floats]) -> None:
         self.tf_ms = tf_ms
-        self._memory = k.make_memory(*options(params, tf_ms, role))
+        self._memory = memory
         self.arrays: k.Arrays = k.views(*self._memory)
         self._one_time = np.zeros(1, np.int64)
         self._one_candle = np.zeros((1, 5))
@@ -135,6 +138,13 @@ class Series:
         # 0 before the first, which is older than any requirement
         self.close_time_ms: int = self.open_time_ms + self.tf_ms if self.bars else 0
         self._newest = newest
+
+    def __getstate__(self) -> tuple[int, tuple[k.Ints, k.Floats]]:
+        """A copy or a pickle carries the memory; the rest are views into it and would be left looking at the old one."""
+        return self.tf_ms, self._memory
+
+    def __setstate__(self, state: tuple[int, tuple[k.Ints, k.Floats]]) -> None:
+        self._over(*state)
 
     @classmethod
     def of(cls, params: StrategyParams, timeframe: Timeframe, role: Role) -> Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -106,3 +107,46 @@ def real(name: str) -> Candles:
     filled[missing, :4] = filled[missing, 3:4]
     filled[missing, 4] = 0.0
     return Candles(every, filled)
+
+
+def scaled(candles: Candles, factor: float) -> Candles:
+    """The same market in another unit; volumes stay."""
+    return Candles(candles.times, candles.values * np.array([factor] * 4 + [1.0]))
+
+
+def mirrored(candles: Candles, about: float) -> Candles:
+    """p -> about - p: highs become lows."""
+    o, h, low, c, v = candles.values.T
+    return Candles(candles.times, np.column_stack([about - o, about - low, about - h, about - c, v]))
+
+
+SIDES = {"HH": "LL", "LL": "HH", "LH": "HL", "HL": "LH", "EH": "EL", "EL": "EH"}
+NAMES = {".b.": ".s.", ".s.": ".b.", ".h.": ".l.", ".l.": ".h."}
+
+
+def reflected(event: dict[str, Any], about: float) -> dict[str, Any]:
+    """An event as the mirror market must tell it."""
+    out = event | {name: about - event[name] for name in ("level", "extreme") if name in event}
+    out["dir"] = -event["dir"]
+    if "top" in event:
+        out["top"], out["bottom"] = about - event["bottom"], about - event["top"]
+    if "trend_before" in event:
+        out["trend_before"] = -event["trend_before"]
+    if event.get("label") is not None:
+        out["label"] = SIDES[event["label"]]
+    if "id" in event:
+        part = next(name for name in NAMES if name in event["id"])
+        out["id"] = event["id"].replace(part, NAMES[part])
+    return out
+
+
+def swings_by_definition(candles: Candles, params: StrategyParams) -> set[tuple[int, int, int]]:
+    """(bar known, direction, own time) over the whole array: left ties allowed, right strict, nothing removed."""
+    high, low = candles.values[:, 1], candles.values[:, 2]
+    left, right = params.swing_left, params.swing_right
+    return {
+        (p + right, d, int(candles.times[p]))
+        for p in range(left, len(high) - right)
+        for d, line in ((1, high), (-1, -low))
+        if (line[p] >= line[p - left : p]).all() and (line[p] > line[p + 1 : p + right + 1]).all()
+    }

@@ -44,9 +44,7 @@ def say(state: State, inputs: Sequence[Message]) -> list[list[bytes]]:
     return [[encode(answer) for answer in step(state, message)[1]] for message in inputs]
 
 
-@pytest.mark.parametrize(
-    ("source", "count"), [("walk", 20), pytest.param(BITCOIN, CUTS, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("source", "count"), [("walk", 20), pytest.param(BITCOIN, CUTS, marks=pytest.mark.slow)])
 def test_no_event_or_bar_depends_on_a_later_candle(source: str, count: int) -> None:
     """From the anchor, everything after the cut replaced: all events and all rows until it are the same bytes."""
     candles = walk(61, 4000) if source == "walk" else real(source)
@@ -63,9 +61,7 @@ def test_no_event_or_bar_depends_on_a_later_candle(source: str, count: int) -> N
         assert some_rows[cut:].tobytes() != rows[cut : len(some_rows)].tobytes()  # the garbage was looked at
 
 
-@pytest.mark.parametrize(
-    ("source", "count"), [("walk", 20), pytest.param(BITCOIN, CUTS, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("source", "count"), [("walk", 20), pytest.param(BITCOIN, CUTS, marks=pytest.mark.slow)])
 def test_no_decision_depends_on_a_later_candle(source: str, count: int) -> None:
     """Readings, decisions, signal ids and snapshots until the cut are the same bytes; so is the state they leave.
 

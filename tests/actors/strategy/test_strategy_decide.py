@@ -24,7 +24,7 @@ from protocol.messages.control import Alert, Started
 from protocol.messages.signal import Held, Signal, StructureRead
 from protocol.messages.spot import CandleClosed
 from protocol.units import Timeframe
-from tests.actors.strategy.strategy_candles import QUICK, START_MS, TF_MS, messages, part, real, walk
+from tests.actors.strategy.strategy_candles import QUICK, START_MS, TF_MS, messages, mirrored, part, real, walk
 
 SYMBOL = "BTC/USD"
 DAYS = 96  # base candles a day
@@ -350,8 +350,7 @@ def test_the_mirror_market_gives_the_mirror_signals() -> None:
     params = QUICK.model_copy(update={"adx_di_align": True})
     straight, about = market(21, 40), 8192.0
     assert straight.values[:, 1].max() < about
-    o, h, low, c, v = straight.values.T
-    mirror = Candles(straight.times, np.column_stack([about - o, about - low, about - h, about - c, v]))
+    mirror = mirrored(straight, about)
     ours, theirs = signals(run(messages(straight), params)), signals(run(messages(mirror), params))
     assert len(ours) > 5
     assert [(s.timeframe, s.candle_time_ms) for s in ours] == [(s.timeframe, s.candle_time_ms) for s in theirs]

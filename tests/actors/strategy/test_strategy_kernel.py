@@ -18,7 +18,19 @@ from actors.strategy import kernel as k
 from actors.strategy.analyze import analyze, event_records
 from actors.strategy.series import Candle, CandleRefused, Candles, Events, Series
 from config.strategy import StrategyParams
-from tests.actors.strategy.strategy_candles import QUICK, START_MS, TF_MS, drawn, part, real, walk
+from tests.actors.strategy.strategy_candles import (
+    QUICK,
+    START_MS,
+    TF_MS,
+    drawn,
+    mirrored,
+    part,
+    real,
+    reflected,
+    scaled,
+    swings_by_definition,
+    walk,
+)
 
 WICK = QUICK.model_copy(update={"break_mode": "wick", "ob_break_mode": "wick", "fvg_middle": "none", "ob_zone": "body"})
 TIGHT = QUICK.model_copy(
@@ -149,15 +161,8 @@ def test_nothing_is_known_before_it_can_be(params: StrategyParams) -> None:
 def test_swings_are_what_the_definition_says() -> None:
     """Against the definition over the whole array: left ties allowed, right strict, nothing removed."""
     candles = walk(4, 500, tick=4.0)
-    high, low = candles.values[:, k.HIGH], candles.values[:, k.LOW]
-    left, right = QUICK.swing_left, QUICK.swing_right
-    expected = set()
-    for p in range(left, 500 - right):
-        for d, line in ((1, high), (-1, -low)):
-            if (line[p] >= line[p - left : p]).all() and (line[p] > line[p + 1 : p + right + 1]).all():
-                expected.add((p + right, d, int(candles.times[p])))
     found = {(e["bar"], e["dir"], e["src_time"]) for e in kinds(analyze(candles, QUICK, TF_MS), "SWING")}
-    assert found == expected
+    assert found == swings_by_definition(candles, QUICK)
 
 
 def test_new_gaps_are_what_the_definition_says() -> None:
@@ -176,11 +181,6 @@ def test_new_gaps_are_what_the_definition_says() -> None:
     assert {(e["bar"], e["dir"], e["top"], e["bottom"]) for e in kinds(result, "FVG_NEW")} == expected
 
 
-def mirrored(candles: Candles, about: float) -> Candles:
-    o, h, low, c, v = candles.values.T
-    return Candles(candles.times, np.column_stack([about - o, about - low, about - h, about - c, v]))
-
-
 @pytest.mark.parametrize("params", [QUICK, WICK, TIGHT, TOUCH])
 def test_the_mirror_image_swaps_the_sides(params: StrategyParams) -> None:
     """p -> 2P - p on dyadic prices: every event changes side and nothing else; ATR and ADX stay, the DIs swap."""
@@ -188,7 +188,7 @@ def test_the_mirror_image_swaps_the_sides(params: StrategyParams) -> None:
     straight, mirror = analyze(candles, params, TF_MS), analyze(mirrored(candles, about), params, TF_MS)
 
     def turned(event: dict[str, object]) -> str:
-        return json.dumps(_reflect(event, about), sort_keys=True)
+        return json.dumps(reflected(event, about), sort_keys=True)
 
     assert sorted(turned(e) for e in straight["events"]) == sorted(
         json.dumps(e, sort_keys=True) for e in mirror["events"]
@@ -198,34 +198,11 @@ def test_the_mirror_image_swaps_the_sides(params: StrategyParams) -> None:
         assert mirror["indicators"][other] == straight["indicators"][name]
 
 
-def _reflect(event: dict[str, object], about: float) -> dict[str, object]:
-    swap = {"HH": "LL", "LL": "HH", "LH": "HL", "HL": "LH", "EH": "EL", "EL": "EH"}
-    out = dict(event)
-    out["dir"] = -int(str(event["dir"]))
-    for name in ("level", "extreme"):
-        if name in out:
-            out[name] = about - float(str(out[name]))
-    if "top" in out:
-        out["top"], out["bottom"] = about - float(str(event["bottom"])), about - float(str(event["top"]))
-    if "trend_before" in out:
-        out["trend_before"] = -int(str(out["trend_before"]))
-    if out.get("label") is not None and "label" in out:
-        out["label"] = swap[str(out["label"])]
-    if "id" in out:
-        for a, b in ((".b.", ".s."), (".h.", ".l.")):
-            text = str(event["id"])
-            if a in text:
-                out["id"] = text.replace(a, b)
-            elif b in text:
-                out["id"] = text.replace(b, a)
-    return out
-
-
 @pytest.mark.parametrize("params", VARIANTS)
 def test_four_times_the_price_gives_four_times_the_levels(params: StrategyParams) -> None:
     """A power of two changes no mantissa: identical events, levels times four exactly."""
     candles = walk(8, 600)
-    bigger = Candles(candles.times, candles.values * np.array([4.0, 4.0, 4.0, 4.0, 1.0]))
+    bigger = scaled(candles, 4.0)
     rows, events = new(params).feed(candles)
     rows_4, events_4 = new(params).feed(bigger)
     assert events.i.tobytes() == events_4.i.tobytes()
@@ -237,7 +214,7 @@ def test_a_tenth_more_gives_the_same_events() -> None:
     """Times 1.1 on prices without near-ties: identical events, levels within rounding."""
     candles = real("binance_spot_BTCUSDT_15m__b.parquet")
     candles = part(candles, 0, 5000)
-    more = Candles(candles.times, candles.values * np.array([1.1, 1.1, 1.1, 1.1, 1.0]))
+    more = scaled(candles, 1.1)
     _, events = new(StrategyParams(fvg_min_atr=0.3)).feed(candles)
     _, events_more = new(StrategyParams(fvg_min_atr=0.3)).feed(more)
     assert np.array_equal(events.i, events_more.i)

@@ -194,12 +194,15 @@ class Market:
         return True
 
     def readings(self, at_ms: int) -> tuple[Reading, ...]:
-        """What the bias series say as of `at_ms`, the primary one first."""
+        """What the bias series say as of `at_ms`, the primary one first.
+
+        A seed may end after `at_ms`, where a base feed starts inside its bucket: until then it is not known.
+        """
         return tuple(
             Reading(
                 tf,
                 self.bias[tf].bars,
-                self.bias[tf].close_time_ms >= at_ms // TIMEFRAME_MS[tf] * TIMEFRAME_MS[tf]
+                at_ms // TIMEFRAME_MS[tf] * TIMEFRAME_MS[tf] <= self.bias[tf].close_time_ms <= at_ms
                 and tf not in self.mismatched,
                 self.sides[tf],
             )

@@ -65,6 +65,13 @@ MUTANTS: Final[dict[str, Mutant]] = {
         DECIDE,
         "test_a_longer_candle_is_seen_at_its_close_and_not_before",
     ),
+    "a seed is seen before its close": Mutant(
+        "market",
+        " <= self.bias[tf].close_time_ms <= at_ms\n",
+        " <= self.bias[tf].close_time_ms\n",
+        DECIDE,
+        "test_a_seed_that_ends_after_the_decision_is_not_seen",
+    ),
     "neighbouring gaps are joined": Mutant(
         "kernel",
         "    n = s.i[FVG_COUNT]\n",

@@ -14,6 +14,7 @@ from actors.strategy.series import Candles
 from config.strategy import StrategyParams
 from protocol.messages.base import Message
 from protocol.messages.spot import CandleClosed
+from protocol.units import Timeframe
 
 TF_MS = 900_000
 START_MS = 1_672_531_200_000  # 2023-01-01, midnight UTC
@@ -150,3 +151,26 @@ def swings_by_definition(candles: Candles, params: StrategyParams) -> set[tuple[
         for d, line in ((1, high), (-1, -low))
         if (line[p] >= line[p - left : p]).all() and (line[p] > line[p + 1 : p + right + 1]).all()
     }
+
+
+def native(candles: Candles, timeframe: Timeframe, length: int, at: int, symbol: str = "BTC/USD") -> list[Message]:
+    """Exchange candles of a longer timeframe over whole buckets of `length` base candles."""
+    found: list[Message] = []
+    for first in range(0, len(candles.times) - length + 1, length):
+        values = candles.values[first : first + length]
+        found.append(
+            CandleClosed(
+                id=f"{timeframe}.{first}",
+                cause="",
+                at=at,
+                symbol=symbol,
+                timeframe=timeframe,
+                open_time_ms=int(candles.times[first]),
+                open=float(values[0, 0]),
+                high=float(values[:, 1].max()),
+                low=float(values[:, 2].min()),
+                close=float(values[-1, 3]),
+                volume=float(sum(values[:, 4].tolist())),
+            )
+        )
+    return found

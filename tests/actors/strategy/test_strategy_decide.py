@@ -23,8 +23,7 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert, Started
 from protocol.messages.signal import Held, Signal, StructureRead
 from protocol.messages.spot import CandleClosed
-from protocol.units import Timeframe
-from tests.actors.strategy.strategy_candles import QUICK, START_MS, TF_MS, messages, mirrored, part, real, walk
+from tests.actors.strategy.strategy_candles import QUICK, START_MS, TF_MS, messages, mirrored, native, part, real, walk
 
 SYMBOL = "BTC/USD"
 DAYS = 96  # base candles a day
@@ -258,29 +257,6 @@ def test_a_feed_that_starts_inside_a_bucket_waits_for_the_next_one(candles: Cand
     assert state.markets[SYMBOL].bias["4h"].bars == 1
 
 
-def native(candles: Candles, timeframe: Timeframe, length: int, at: int) -> list[Message]:
-    """Exchange candles of a longer timeframe over whole buckets of `length` base candles."""
-    found: list[Message] = []
-    for first in range(0, len(candles.times) - length + 1, length):
-        values = candles.values[first : first + length]
-        found.append(
-            CandleClosed(
-                id=f"{timeframe}.{first}",
-                cause="",
-                at=at,
-                symbol=SYMBOL,
-                timeframe=timeframe,
-                open_time_ms=int(candles.times[first]),
-                open=float(values[0, 0]),
-                high=float(values[:, 1].max()),
-                low=float(values[:, 2].min()),
-                close=float(values[-1, 3]),
-                volume=float(sum(values[:, 4].tolist())),
-            )
-        )
-    return found
-
-
 def test_native_seeds_continue_into_aggregation_as_if_there_had_been_base_candles(
     candles: Candles, answers: list[Message]
 ) -> None:
@@ -301,6 +277,23 @@ def test_native_seeds_continue_into_aggregation_as_if_there_had_been_base_candle
         assert state.markets[SYMBOL].bias[timeframe].save() == full.markets[SYMBOL].bias[timeframe].save()  # type: ignore[index]
     assert state.markets[SYMBOL].tracks["1h"].series.save() == full.markets[SYMBOL].tracks["1h"].series.save()
     assert [e for e in reasons(some) if e[0] == "1h"][-100:] == [e for e in reasons(answers) if e[0] == "1h"][-100:]
+
+
+def test_a_seed_that_ends_after_the_decision_is_not_seen(candles: Candles) -> None:
+    """A feed that starts inside a day gets the whole day's candle as a seed: until it has closed the bias is stale."""
+    begin = 20 * DAYS + 8  # 02:00
+    seeds = [
+        message
+        for timeframe, length in (("1h", 4), ("4h", 16), ("1d", 96))
+        for message in native(part(candles, 0, 21 * DAYS), timeframe, length, 10**18)  # type: ignore[arg-type]
+    ]
+    state = initial(QUICK, [SYMBOL])
+    say(state, seeds)
+    said = say(state, messages(part(candles, begin, 22 * DAYS)))
+    told = {time // 3_600_000 % 24: reason for tf, time, reason in reasons(said)[:110] if tf == "1h"}  # by opening hour
+    assert told[2] == "bias.4h.stale"  # ends 03:00, the 4h candle 04:00
+    assert {told[hour] for hour in range(3, 23)} == {"bias.1d.stale"}  # ends 04:00 to 23:00, the day 24:00
+    assert not told[23].endswith("stale")
 
 
 def test_seeds_that_do_not_reach_the_base_feed_are_left_out_and_said(candles: Candles) -> None:

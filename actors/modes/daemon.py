@@ -14,6 +14,7 @@ import trio
 
 from actors.door import Door
 from actors.gate import Gate
+from actors.halts import release_of
 from actors.ledger.journal import Ledger, open_ledger
 from actors.ledger.store import database_url
 from actors.modes.manual import hand_out, requests_in
@@ -113,7 +114,12 @@ class Daemon:
         return self._ended
 
     def _gate_changed(self, world: World, what: str, is_open: bool) -> None:
-        world.alert("gate", "GATE", "info", f"{what} {'open' if is_open else 'closed'}")
+        ends = (
+            ""
+            if is_open or not what.startswith("halt.")
+            else f": ends when {release_of(what.removeprefix('halt.')).when}"
+        )
+        world.alert("gate", "GATE", "info", f"{what} {'open' if is_open else 'closed'}{ends}")
         self.gate_changed(what, is_open)
 
     def _observe(self, sender: str, message: Message) -> None:

@@ -1,0 +1,42 @@
+"""Every cause of a soft halt has a row that says what ends it."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.futures_feed.decide import BARRED
+from actors.halts import RELEASES, release_of
+from actors.person.decide import OWN
+from actors.reconciler.passes import HALT
+from actors.risk.guards import ACCOUNT_GUARDS, SYMBOL_GUARDS
+from actors.tree import CHILDREN
+
+KEYS = (
+    *(f"supervisor.{spec.name}" for spec in CHILDREN),
+    *(guard.key for guard in ACCOUNT_GUARDS),
+    *(f"{guard.key}:PF_XBTUSD" for guard in SYMBOL_GUARDS),
+    BARRED,
+    HALT,
+    OWN,
+    f"{OWN}:PF_XBTUSD",
+    "spot.gap:BTC/USD",
+    "journal",
+)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_halt_says_how_it_ends(key: str) -> None:
+    """Automatic or by hand, and when."""
+    assert release_of(key).how in ("automatic", "manual")
+    assert release_of(key).when
+
+
+def test_no_row_is_dead() -> None:
+    """Each cause of the table is somebody's."""
+    assert {cause for cause in RELEASES if not any(release_of(key) == RELEASES[cause] for key in KEYS)} == set()
+
+
+def test_a_cause_without_a_row_is_an_error() -> None:
+    """Nobody halts entries without saying what ends it."""
+    with pytest.raises(KeyError):
+        release_of("unheard_of")

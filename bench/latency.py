@@ -196,6 +196,7 @@ async def live(settings: Settings, pair: Credentials, root: str, then: Callable[
             )
             await then(desk)
             nursery.cancel_scope.cancel()
+        ledger.acknowledge("bench", "the next round", 0)
     state.forget_kill_request()
 
 
@@ -216,14 +217,14 @@ async def main(settings: Settings, pair: Credentials, root: str, found: dict[str
             await desk.open(spot, f"k{number}{spot}")
         await desk.rest_strangers()
         began = desk.seconds()
-        StateDirectory(Path(f"{root}/{number}"), settings.mode, settings.env).request_kill("bench")
+        StateDirectory(Path(root), settings.mode, settings.env).request_kill("bench")
         await desk.until(lambda: any(m.flat and not m.working_orders for _, m in desk.heard.get(KillProgress, [])))
         found["kill_to_flat"].append((desk.heard[KillProgress][-1][0] - began) * 1e3)
         assert desk.count(KillRequested) == 0 or desk.count(Latch) == 1
 
-    await live(settings, pair, f"{root}/trades", trade)
+    await live(settings, pair, f"{root}", trade)
     for number in range(KILLS):
-        await live(settings, pair, f"{root}/{number}", lambda desk, number=number: kill(desk, number))  # type: ignore[misc]
+        await live(settings, pair, f"{root}", lambda desk, number=number: kill(desk, number))  # type: ignore[misc]
 
 
 def measure() -> int:

@@ -12,6 +12,7 @@ from homes import Home, ended
 
 from actors.ledger.journal import open_reader
 from actors.modes.account import SYNTHETIC_DAYS, engine_for
+from actors.state import StateDirectory
 from config.load import load
 from protocol.messages.futures import OpenOrder, Position
 from protocol.units import SECOND_US
@@ -97,6 +98,22 @@ def test_emergency_with_the_daemon_up(holding: Home) -> None:
     daemon.terminate()
     assert ended(daemon)[0] == 0
     assert on_exchange(holding) == ((), ())
+
+
+@pytest.mark.parametrize("how", ["signal SIGUSR1", "dashboard: drill"])
+def test_other_hands_on_the_kill_switch(holding: Home, how: str) -> None:
+    """A signal to the process, or the request a dashboard writes: the daemon latches with that reason and is flat."""
+    daemon = holding.start()
+    holding.page_where(lambda page: bool(page["positions"]) and page["entries"] == "open")
+    if how.startswith("signal"):
+        daemon.send_signal(signal.SIGUSR1)
+    else:
+        StateDirectory(holding.root, "paper", "dev").request_kill(how)
+    holding.page_where(lambda page: page["latched"] and page["kill_done"])
+    daemon.terminate()
+    assert ended(daemon)[0] == 0
+    assert on_exchange(holding) == ((), ())
+    assert how in holding.command("kill-switch", "status").stdout
 
 
 def test_emergency_with_the_daemon_down(holding: Home) -> None:

@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install paper smoke backtest test integration check format bench lock clean mutants storm-night fuzz
+.PHONY: help install paper smoke backtest test integration killed check format bench lock clean mutants storm-night fuzz
 
 help: ## this page
 	@echo "$(BOLD)kraken-smc$(PLAIN): trades Kraken Futures perpetuals on signals from spot candles"
@@ -51,6 +51,9 @@ test: $(DEV) ## the whole suite with coverage; fails under the floor set in pypr
 
 integration: $(DEV) ## signals of 24 symbols in one process over synthetic history; about two minutes
 	@$(BIN)/python -m tests.integration.many_symbols
+
+killed: $(DEV) ## the real daemon and the real venue, each killed 30 times while trading; about ten minutes
+	@$(BIN)/python -m tests.integration.killed $(ARGS)
 
 check: $(DEV) ## lint, format, types, layers: all that needs no run
 	@$(BIN)/ruff check .

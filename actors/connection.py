@@ -44,8 +44,8 @@ async def keep_connected(
     idle_s: float,
     jitter: Callable[[], float],
 ) -> None:
-    """Deliver frames for ever. `prepare` runs on each connection before the lease is taken; `lost(why)` hears each loss,
-    `changed(state)` every other step of a connection's life: connecting, connected, up.
+    """Deliver frames for ever. `prepare` runs on each connection before the lease is taken; `lost(why)` hears each loss
+    once, `changed(state)` every other step of a connection's life: connecting, failed again, connected, up.
     """
     failures = 0
     while True:
@@ -72,5 +72,8 @@ async def keep_connected(
         except* (FeedLost, StopAsyncIteration) as group:
             why = describe(group)
         failures += 1
-        lost(why)
+        if failures == 1:
+            lost(why)
+        else:
+            changed(f"not back, {failures} failed: {why}")
         await trio.sleep(backoff_s(failures, jitter()))

@@ -97,7 +97,8 @@ class StateDirectory:
         (kind,) = struct.unpack_from("h", answer)
         return bool(kind != fcntl.F_UNLCK)
 
-    def replace(self, file: Path, data: bytes) -> None:
+    @staticmethod
+    def replace(file: Path, data: bytes) -> None:
         """Write `file` whole and durably, or leave it as it was."""
         new = file.with_suffix(file.suffix + ".new")
         with new.open("wb") as out:

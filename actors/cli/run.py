@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from actors.cli.background import BackgroundText
 from actors.cli.console import line
 from actors.cli.durations import seconds_of
 from actors.cli.errors import ERRORS, Exit, no_site, stop
@@ -84,8 +85,10 @@ def _run(settings: Settings, seconds: float | None, trades: int | None, log: str
         except AlreadyRunning as error:
             raise stop(Exit.REFUSED, f"refused: {error}") from None
         stack.callback(directory.release)
-        file: TextIO = sys.stderr if log == "json" else stack.enter_context(directory.log_file.open("a"))
-        screen = stack.enter_context(Screen(settings, quiet=log == "json"))
+        shown = stack.enter_context(closing(BackgroundText(sys.stderr if log == "json" else sys.stdout)))
+        words = cast(TextIO, shown)  # as much of one as both need
+        file = words if log == "json" else stack.enter_context(directory.log_file.open("a"))
+        screen = stack.enter_context(Screen(settings, words, quiet=log == "json"))
         write_log = log_to(file)
         latch = latch_state(settings)
         if latch.latched:
@@ -119,8 +122,8 @@ def latched_text(latch: LatchState) -> str:
 class Screen:
     """What a person sees: a banner, a bar while warming up, then a line an event."""
 
-    def __init__(self, settings: Settings, quiet: bool) -> None:
-        self._console = Console(highlight=False, soft_wrap=True, quiet=quiet)
+    def __init__(self, settings: Settings, file: TextIO, quiet: bool) -> None:
+        self._console = Console(file=file, highlight=False, soft_wrap=True, quiet=quiet)
         self._settings = settings
         self._progress = Progress(
             TextColumn("warming up"),

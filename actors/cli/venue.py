@@ -40,6 +40,10 @@ def serve(
     control: Annotated[
         bool, typer.Option("--control", help="Let faults be switched at /control/faults (GET, POST a plan, DELETE).")
     ] = False,
+    books: Annotated[
+        Path | None,
+        typer.Option("--books", help="Keep orders, positions and money in this file; a venue killed goes on from it."),
+    ] = None,
     config: ConfigFile = None,
 ) -> None:
     """Serve Kraken's spot and futures protocol on 127.0.0.1 until Ctrl-C; prints the base URLs and two key pairs.
@@ -56,17 +60,19 @@ def serve(
     settings = settings_for(
         "paper", "dev", config, {"market": {"speed": speed, **({} if seed is None else {"seed": seed})}}
     )
-    from actors.modes.serve import Wanted, serve_venue
+    from actors.modes.serve import BadBooks, Wanted, serve_venue
     from sim.faults import BadPlan, Plan, read_plan
     from sim.files import BadCandleFile, BadPeriod
 
     with bad_input(BadPlan):
         plan = Plan() if faults is None else read_plan(faults)
     first = day_us(start, "--start")
-    wanted = Wanted(files_by_symbol("data", data, settings), None if first is None else first // 1000, plan, control)
+    wanted = Wanted(
+        files_by_symbol("data", data, settings), None if first is None else first // 1000, plan, control, books
+    )
     console = Console(highlight=False, soft_wrap=True)
     try:
-        with bad_input(BadCandleFile, BadPeriod):
+        with bad_input(BadBooks, BadCandleFile, BadPeriod):
             serve_venue(settings, port, lambda text: console.print(text, markup=False), wanted)
     except OSError as error:
         raise stop(

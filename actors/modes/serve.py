@@ -6,15 +6,18 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from actors.gateway.credentials import KEY, SECRET
 from actors.modes.account import SYNTHETIC_DAYS, engine_for
+from actors.state import StateDirectory
 from config.settings import Settings
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
-from sim.clock import PacedClock, SimulatedClock
+from sim.clock import PacedClock, SimulatedClock, SystemClock
+from sim.engine import Engine
 from sim.faults import Plan
 from sim.faults.control import PATH as CONTROL
 from sim.faults.control import with_control
@@ -26,23 +29,29 @@ from sim.venue.serve import serve
 LOOPBACK = "127.0.0.1"
 
 
+class BadBooks(Exception):
+    """The kept account is none of this venue's; the text says why."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What is served: real 15m candles by spot symbol (none: the synthetic market), from `start_ms` on, with these faults.
 
-    `control`: faults can also be switched at `/control/faults`.
+    `control`: faults can also be switched at `/control/faults`. `books`: the account is kept in this file and read from it, so that
+    a venue killed goes on with what it owed.
     """
 
     data: Mapping[str, Path] = field(default_factory=dict)
     start_ms: int | None = None
     faults: Plan = field(default_factory=Plan)
     control: bool = False
+    books: Path | None = None
 
 
 def serve_venue(settings: Settings, port: int, say: Callable[[str], None], wanted: Wanted | None = None) -> None:
     """Serve the simulated exchange on loopback until SIGINT or SIGTERM; `say` gets the addresses and the keys.
 
-    Raises BadCandleFile, BadPeriod before anything is served, OSError when the port is taken.
+    Raises BadCandleFile, BadPeriod, BadBooks before anything is served, OSError when the port is taken.
     """
     socket.create_server((LOOPBACK, port)).close()  # a port that is taken is known before the market is made
     wanted = wanted or Wanted()
@@ -50,22 +59,30 @@ def serve_venue(settings: Settings, port: int, say: Callable[[str], None], wante
     if wanted.data:
         settings = settings.model_copy(update={"symbols": tuple(p for p in settings.symbols if p.spot in wanted.data)})
 
+    engine = engine_for(settings, tape, inverse=True)
+    persist = None if wanted.books is None else partial(StateDirectory.replace, wanted.books)
+    began_us = 0 if wanted.books is None else take_up(engine, wanted.books, settings.market.speed)
+
     async def main() -> None:
-        clock, market = SimulatedClock(tape.start_us), settings.market
+        market = settings.market
+        clock = SimulatedClock(max(tape.start_us, began_us))
         venue, faults = faulty_venue(
             wanted.faults,
-            engine_for(settings, tape, inverse=True),
+            engine,
             tape,
             clock,
             settings.futures_of,
             tick_s=market.tick_s,
             seed=market.seed,
+            persist=persist,
         )
         if wanted.control:
             venue.app = with_control(venue.app, faults)
         async with trio.open_nursery() as nursery:
             await nursery.start(faults.run)
             address = await nursery.start(serve, venue, LOOPBACK, port)
+            if persist is not None:
+                persist(engine.save())
             streams = address.replace("http", "ws", 1)
             say(f"spot REST     {address}/0\nspot WS       {streams}{SPOT_WS_PATH}")
             say(f"futures REST  {address}/derivatives/api/v3\nfutures WS    {streams}{FUTURES_WS_PATH}")
@@ -81,6 +98,22 @@ def serve_venue(settings: Settings, port: int, say: Callable[[str], None], wante
                     nursery.cancel_scope.cancel()
 
     trio.run(main, clock=PacedClock(settings.market.speed))
+
+
+def take_up(engine: Engine, books: Path, speed: float) -> int:
+    """Restore the account from its file, if there is one; the market's moment now, microseconds UTC.
+
+    An exchange's time does not stop while it is down: since the books were written it went on at `speed`. Raises BadBooks.
+    """
+    try:
+        written_us, data = books.stat().st_mtime_ns // 1000, books.read_bytes()
+    except FileNotFoundError:
+        return 0
+    try:
+        engine.restore(data)
+    except ValueError as error:
+        raise BadBooks(f"--books {books}: {error}") from error
+    return engine.state.now + round((SystemClock().now_us() - written_us) * speed)
 
 
 def _tape(settings: Settings, wanted: Wanted) -> Tape:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -236,3 +237,36 @@ async def test_a_lost_or_silent_stream_gives_up_its_lease_and_comes_back(
         nursery.cancel_scope.cancel()
     assert [m.code for m in seen if isinstance(m, Alert)] == ["history", "lost", "history", "silent", "history", "up"]
     assert lost == ["FeedLost: closed by peer", "no frame for 3 s although the connection is open"]
+
+
+async def test_one_loss_is_told_once(autojump_clock: trio.testing.MockClock) -> None:
+    """An exchange that stays away is one loss, however often it is tried; each further failure is a change of state."""
+    lost: list[str] = []
+    states: list[str] = []
+
+    @asynccontextmanager
+    async def refused() -> AsyncIterator[AsyncIterator[Message | None]]:
+        raise FeedLost("refused")
+        yield
+
+    async def nothing() -> Sequence[Message]:
+        return ()
+
+    with trio.move_on_after(3):
+        await keep_connected(
+            open_stream=refused,
+            prepare=nothing,
+            lease=nullcontext,
+            deliver=lambda message: None,
+            lost=lost.append,
+            changed=states.append,
+            idle_s=3,
+            jitter=lambda: 0.5,
+        )
+    assert lost == ["FeedLost: refused"]
+    assert states[:4] == [
+        "connecting",
+        "connecting, 1 failed before",
+        "not back, 2 failed: FeedLost: refused",
+        "connecting, 2 failed before",
+    ]

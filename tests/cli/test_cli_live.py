@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
-import trio
-from homes import ROOT, Home, ended
+from homes import Home, ended
 from typer.testing import CliRunner
+from venues import Served, serving
 
 from actors.cli.app import app
-from actors.gateway.credentials import KEY, SECRET, credentials
-from actors.gateway.dial import http_client, websocket
-from actors.gateway.futures import FuturesGateway
+from actors.gateway.credentials import KEY, SECRET
 from actors.ledger.journal import open_reader
-from config.settings import ExecutionSettings
-from protocol.messages.futures import SnapshotSeen
-from sim.clock import SystemClock
 
 pytestmark = pytest.mark.slow
 
@@ -37,51 +29,15 @@ strategy: {preset: classic, max_hold_bars: 1}
 """A position opens at 00:30:03 and is closed a quarter of an hour later."""
 
 
-@dataclass(frozen=True)
-class Served:
-    """A venue that is up: what it printed as variables, and its settings."""
-
-    variables: dict[str, str]
-    config: Path
-
-    def truth(self) -> SnapshotSeen:
-        """What rests on the exchange, read by a client of our own."""
-
-        async def look() -> SnapshotSeen:
-            pair = credentials(self.variables)
-            async with http_client(self.variables["KRAKEN_SMC__EXCHANGE__FUTURES_URL"]) as http:
-                unused = websocket("ws://unused")
-                gateway = FuturesGateway(
-                    http, unused, SystemClock(), key=pair.key, secret=pair.secret, settings=ExecutionSettings()
-                )
-                seen = await gateway.snapshot()
-            assert isinstance(seen, SnapshotSeen)
-            return seen
-
-        return trio.run(look)
-
-
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     """A venue of its own, stopped at the end with exit 0."""
     config = tmp_path / "fast.yaml"
     config.write_text(FAST)
-    words = ["venue", "serve", "--port", "0", "--speed", SPEED, "--config", str(config)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "actors", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as venue:
-        try:
-            assert venue.stdout is not None
-            told: list[str] = []
-            while not told or "Ctrl-C stops" not in told[-1]:
-                told.append(venue.stdout.readline())
-                assert told[-1], "it ended before it said how to stop it"
-            pairs = (line.removeprefix("export ").strip().split("=", 1) for line in told if line.startswith("export "))
-            yield Served(dict(pairs), config)
-            venue.send_signal(signal.SIGINT)
-            assert venue.wait(timeout=20) == 0
-        finally:
-            venue.kill()
+    with serving(config, "--speed", SPEED) as served:
+        yield served
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(timeout=20) == 0
 
 
 def test_a_whole_trade(served: Served, tmp_path: Path) -> None:

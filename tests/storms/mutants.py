@@ -103,9 +103,6 @@ MUTANTS = (
     ),
     one("twice the risk", "actors/risk/sizing.py", "size = round_down(weight * equity_usd * risk_pct / HUNDRED / (unit_usd * risked)",
         "size = round_down(2 * equity_usd * risk_pct / HUNDRED / (unit_usd * risked)"),
-    one("the whole account is risked", "actors/risk/sizing.py",
-        "size = round_down(weight * equity_usd * risk_pct / HUNDRED / (unit_usd * risked)",
-        "size = round_down(equity_usd * 10 / unit_usd"),
     one("the key is shown to whoever reads alerts", GATEWAY, 'reason=f"{type(error).__name__}: {error}"',
         'reason=f"{error} {self.http.key}"', "rest.auth", 600),
     Mutant(

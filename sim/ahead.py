@@ -22,7 +22,7 @@ from actors.risk import quiet as risk
 from actors.spot_feed import decide as spot_feed
 from actors.strategy import bulk, replay
 from config.settings import Settings
-from protocol.units import DAY_US, HOUR_US, seconds_us
+from protocol.units import HOUR_US, seconds_us
 from sim.stage import Stage
 from sim.tape import BAR_US, LEG_US, Track
 
@@ -161,7 +161,8 @@ class Ahead:
             return Leap(self._start_us + stop * BAR_US, flat=True) if stop > here + 1 else None
         # The day begins with the equity told last: the boundary before midnight is glanced at.
         midnight = self._bar(due[DAY] - 1)
-        glance = min(stop, midnight if midnight > here else self._bar(due[DAY] - 1 + DAY_US))
+        # With it the limits change: the day's first boundary is played.
+        glance = min(stop, midnight) if midnight > here else (stop := min(stop, midnight + 1))
         found, glance = self._held_until(now, here, stop, glance, limits)
         if found <= here:
             return None

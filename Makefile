@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install paper smoke backtest test integration killed check format bench lock clean mutants storm-night fuzz
+.PHONY: help install paper smoke backtest test goldens integration killed check format bench lock clean mutants storm-night fuzz
 
 help: ## this page
 	@echo "$(BOLD)kraken-smc$(PLAIN): trades Kraken Futures perpetuals on signals from spot candles"
@@ -48,6 +48,9 @@ backtest: $(RUN) ## one backtest; say of what in ARGS
 
 test: $(DEV) ## the whole suite with coverage; fails under the floor set in pyproject.toml
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered $(ARGS)
+
+goldens: $(DEV) ## write what the strategy says on small candles anew; review the diff before you commit it
+	@PYTHONPATH=. $(BIN)/python -m tests.actors.strategy.goldens
 
 integration: $(DEV) ## signals of 24 symbols in one process over synthetic history; about two minutes
 	@$(BIN)/python -m tests.integration.many_symbols

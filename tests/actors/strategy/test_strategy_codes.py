@@ -47,7 +47,7 @@ ORDER = (
 ENDS = "signal.long signal.short arbitration.lower_precedence"
 OURS = "skipped signal.expired"  # the null result, and a signal that is told too late to be sent
 CODES = " ".join((DATA, WARMUP, BIAS, STRUCTURE, ZONE, FILTERS, ORDER, ENDS, OURS)).split()
-# A candle that does not come at all says nothing to the strategy: the feed's watchers answer for it.
+# A candle that does not come at all is no message: risk answers for it (`spot.stale`), not the strategy.
 ELSEWHERE = {"data.stale"}
 
 # Settings that between them reach every code on two seeded markets.
@@ -169,6 +169,7 @@ def test_no_other_code_is_said(seen: set[str]) -> None:
         )
     )
     assert literal <= {*CODES}
+    assert not ELSEWHERE & (literal | seen)
 
 
 READ = from_edge(

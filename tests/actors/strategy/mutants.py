@@ -139,6 +139,13 @@ MUTANTS: Final[dict[str, Mutant]] = {
         STRUCTURE,
         "test_equal_highs_join_and_are_swept_or_broken",
     ),
+    "the trailing level's buffer points at the price": Mutant(
+        "decide",
+        "number(series.f[k.SWING_LEVEL + 1] - buffer)",
+        "number(series.f[k.SWING_LEVEL + 1] + buffer)",
+        DECIDE,
+        "test_trailing_levels_lie_a_buffer_beyond_the_last_swing",
+    ),
     "a stale bias is asked all the same": Mutant(
         "rules",
         "if not all(reading.is_fresh for reading in readings):",

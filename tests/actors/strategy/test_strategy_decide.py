@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from actors.strategy.analyze import analyze
 from actors.strategy.decide import State, initial, step
 from actors.strategy.series import Candles
 from actors.strategy.snapshot import signal_id
@@ -94,6 +95,19 @@ def test_every_execution_candle_gets_exactly_one_decision_and_one_reading(
         read = [a.candle_time_ms for a in answers if isinstance(a, StructureRead) and a.timeframe == timeframe]
         assert decided == expected
         assert read == expected
+
+
+def test_trailing_levels_lie_a_buffer_beyond_the_last_swing(candles: Candles, answers: list[Message]) -> None:
+    """Below the newest confirmed low for longs, above the newest high for shorts; null before there is one."""
+    result = analyze(candles, QUICK, TF_MS)
+    swings = {(e["bar"], e["dir"]): e["level"] for e in result["events"] if e["type"] == "SWING"}
+    levels: dict[int, float] = {}
+    reads = (answer for answer in answers if isinstance(answer, StructureRead) and answer.timeframe == "15m")
+    for bar, (read, atr) in enumerate(zip(reads, result["indicators"]["atr"], strict=True)):
+        levels |= {d: swings[bar, d] for d in (1, -1) if (bar, d) in swings}
+        for d, told in ((-1, read.trail_long), (1, read.trail_short)):
+            known = d in levels and atr is not None
+            assert told == (levels[d] + d * (QUICK.sl_buffer_atr * atr) if known else None)
 
 
 def test_decisions_are_written_without_nan(answers: list[Message]) -> None:

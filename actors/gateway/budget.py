@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Final, Literal
 
+import trio
+
 from protocol.kraken.endpoints import COST_BUDGET, COST_WINDOW_S
+from protocol.ports import Clock
 from protocol.units import SECOND_US
 
 Priority = Literal["protect", "enter", "read"]
@@ -60,3 +63,10 @@ class Budget:
         passed = 0 if self._counted_at is None else max(0, now_us - self._counted_at)
         self._left = min(self._full, self._left + int(passed * self._refill))
         self._counted_at = now_us
+
+
+async def spend(budget: Budget, points: int, clock: Clock, priority: Priority) -> None:
+    """Take `points`, waiting for as long as that needs: who cannot wait sets a deadline around it."""
+    # Waiting for time, not for an event.
+    while wait_us := budget.take(points, clock.now_us(), priority):  # noqa: ASYNC110
+        await trio.sleep(wait_us / SECOND_US)

@@ -12,13 +12,12 @@ from urllib.parse import urlencode
 import httpx
 import trio
 
-from actors.gateway.budget import Budget, Priority
+from actors.gateway.budget import Budget, Priority, spend
 from actors.gateway.errors import KeyRefused, Throttled, Unreachable
 from actors.gateway.secret import Secret
 from protocol.kraken import endpoints
 from protocol.kraken.signing import futures_authent, futures_challenge
 from protocol.ports import Clock
-from protocol.units import SECOND_US
 
 PUBLIC_CALLS: Final = 20
 PUBLIC_WINDOW_S: Final = 10
@@ -117,9 +116,7 @@ class FuturesHttp:
 
     async def _afford(self, path: str, cost: int, priority: Priority, purse: Budget) -> None:
         with trio.move_on_after(self._timeout_s):
-            # Waiting for time, not for an event.
-            while wait_us := purse.take(cost, self._clock.now_us(), priority):  # noqa: ASYNC110
-                await trio.sleep(wait_us / SECOND_US)
+            await spend(purse, cost, self._clock, priority)
             return
         raise Throttled(f"{path}: our own rate limit, nothing was sent")
 

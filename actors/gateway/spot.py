@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import httpx
 import structlog
 
+from actors.gateway.budget import KEPT, Budget, spend
 from actors.gateway.channel import Channel, Connect, Reading, answers_as_feed_lost, deadline, opened
 from actors.gateway.quarantine import report
 from config.settings import FeedSettings
 from protocol.kraken import endpoints, spot
+from protocol.kraken.faults import judge
 from protocol.kraken.spot_market import SpotTicker
-from protocol.kraken.wire import ms_us
+from protocol.kraken.wire import Refused, ms_us
 from protocol.messages.spot import CandleSeen
 from protocol.ports import Clock, FeedLost
 from protocol.units import TIMEFRAME_MS, Timeframe
@@ -23,6 +25,8 @@ SUBSCRIBE_REQUEST: Final = 1
 PING_REQUEST: Final = 2
 NANOSECONDS_A_MS: Final = 1_000_000
 DEFAULTS: Final = FeedSettings()
+POINTS: Final = round(endpoints.SPOT_CALLS_BURST / (1 - KEPT["read"]))
+"""Of a budget reading may use a part; all there is here is reading."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +34,7 @@ log = structlog.get_logger(__name__)
 class SpotGateway:
     """`http` has the exchange's base URL; `connect` opens its WebSocket.
 
-    `hear_time` is told the exchange's own time (microseconds UTC) of each candle frame.
+    Requests wait for their turn at Kraken's public rate, however long; a deadline begins when a request leaves. `hear_time` is told the exchange's own time (microseconds UTC) of each candle frame.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class SpotGateway:
         self._clock = clock
         self._timeout_s = settings.request_timeout_s
         self._hear_time = hear_time
+        self._budget = Budget(POINTS, POINTS // endpoints.SPOT_CALLS_A_SECOND)
 
     async def history(self, symbol: str, timeframe: Timeframe, since_ms: int | None) -> Sequence[CandleSeen]:
         """Finished candles, oldest first, from `since_ms` (inclusive); Kraken has the last 720. Raises FeedLost."""
@@ -57,7 +62,7 @@ class SpotGateway:
             # One interval earlier: whether Kraken counts `since` itself is not documented.
             parameters["since"] = (since_ms - TIMEFRAME_MS[timeframe]) // 1000
         data = await self._get(endpoints.OHLC, parameters)
-        with answers_as_feed_lost("spot"):
+        with self._understood():
             parsed = spot.parse_ohlc(data, symbol, timeframe, self._clock.now_us())
         report(parsed.quarantined)
         return [candle for candle in parsed.values if since_ms is None or candle.open_time_ms >= since_ms]
@@ -70,7 +75,7 @@ class SpotGateway:
             "since": str(from_ms * NANOSECONDS_A_MS - 1),
         }
         data = await self._get(endpoints.SPOT_TRADES, query)
-        with answers_as_feed_lost("spot"):
+        with self._understood():
             page = spot.parse_trades(data, symbol)
         report(page.quarantined)
         if page.quarantined:
@@ -80,19 +85,19 @@ class SpotGateway:
     async def ticker(self, symbol: str) -> SpotTicker:
         """The best prices and the last trade. Raises FeedLost."""
         data = await self._get(endpoints.SPOT_TICKER, {"pair": endpoints.spot_rest_pair(symbol)})
-        with answers_as_feed_lost("spot"):
+        with self._understood():
             return spot.parse_ticker(data, symbol)
 
     async def system_status(self) -> str:
         """`online`, `maintenance`, `cancel_only`, `post_only`, or a word we do not know yet. Raises FeedLost."""
         data = await self._get(endpoints.SYSTEM_STATUS, {})
-        with answers_as_feed_lost("spot"):
+        with self._understood():
             return spot.parse_system_status(data)
 
     async def pairs(self) -> Sequence[spot.AssetPair]:
         """The spot markets. Raises FeedLost."""
         data = await self._get(endpoints.ASSET_PAIRS, {})
-        with answers_as_feed_lost("spot"):
+        with self._understood():
             parsed = spot.parse_asset_pairs(data)
         report(parsed.quarantined)
         return parsed.values
@@ -100,7 +105,7 @@ class SpotGateway:
     async def server_time(self) -> int:
         """Kraken's clock, microseconds UTC in whole seconds. Raises FeedLost."""
         data = await self._get(endpoints.TIME, {})
-        with answers_as_feed_lost("spot"):
+        with self._understood():
             return spot.parse_time(data)
 
     @asynccontextmanager
@@ -146,11 +151,26 @@ class SpotGateway:
         return frame.candles or (None,)
 
     async def _get(self, path: str, parameters: Mapping[str, str | int]) -> bytes:
+        await spend(self._budget, 1, self._clock, "read")
         try:
             with deadline(self._timeout_s, path):
                 response = await self._http.get(path, params=dict(parameters))
         except (httpx.HTTPError, OSError) as error:
             raise FeedLost(f"{path}: {error!r}") from error
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            self._budget.refused(self._clock.now_us())
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise FeedLost(f"{path}: HTTP {response.status_code}")
         return response.content
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Reading an answer: what it cannot be read as is FeedLost, and Kraken's word for "too often" slows the next ones down."""
+        with answers_as_feed_lost("spot"):
+            try:
+                yield
+            except Refused as error:
+                if judge(error.error).kind == "rate":
+                    self._budget.refused(self._clock.now_us())
+                raise
+        self._budget.served()

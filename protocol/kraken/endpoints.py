@@ -23,6 +23,10 @@ TIME: Final = "/0/public/Time"
 SYSTEM_STATUS: Final = "/0/public/SystemStatus"
 ASSET_PAIRS: Final = "/0/public/AssetPairs"
 
+SPOT_CALLS_BURST: Final = 15
+SPOT_CALLS_A_SECOND: Final = 1
+"""Public calls cost 1 each, counted per address. Kraken publishes one a second as safe and no counter; the burst is its smallest private one."""
+
 # --- futures REST --------------------------------------------------------------------------------------------
 API: Final = "/derivatives/api/v3"
 INSTRUMENTS: Final = f"{API}/instruments"

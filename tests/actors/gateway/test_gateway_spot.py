@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -13,9 +14,11 @@ from msgspec.structs import replace
 
 from actors.gateway.spot import SpotGateway
 from protocol.kraken import spot
+from protocol.kraken.endpoints import SPOT_CALLS_A_SECOND, SPOT_CALLS_BURST
 from protocol.messages.base import from_edge
 from protocol.messages.spot import CandleSeen
 from protocol.ports import FeedLost
+from protocol.units import TIMEFRAME_MS, Timeframe
 from tests.fakes.kraken_payloads import SPOT_TICKER, SPOT_TRADE
 
 BAR_MS = 900_000
@@ -268,3 +271,69 @@ async def test_ticker_and_status() -> None:
     gateway = SpotGateway(rest(lambda request: answers[request.url.path]), server(hold), TrioClock())
     assert (await gateway.ticker("BTC/USD")).last == SPOT_TICKER.last
     assert await gateway.system_status() == "cancel_only"
+
+
+async def test_a_burst_of_history_waits_its_turn_and_loses_none(autojump_clock: trio.testing.MockClock) -> None:
+    """Sixty series asked for at once: never more than the burst and one a second after it, and each is answered."""
+    asked: list[float] = []
+
+    def answer(_request: httpx.Request) -> object:
+        asked.append(trio.current_time())
+        return spot.write_ohlc("XXBTZUSD", [candle(final=True)])
+
+    gateway, answered = asking(answer), []
+
+    async def fetch(symbol: str, timeframe: Timeframe) -> None:
+        answered.append((symbol, timeframe, len(await gateway.history(symbol, timeframe, None))))
+
+    series = [(f"C{n}/USD", timeframe) for n in range(15) for timeframe in TIMEFRAME_MS]
+    async with trio.open_nursery() as nursery:
+        for symbol, timeframe in series:
+            nursery.start_soon(fetch, symbol, timeframe)
+
+    assert sorted(answered) == sorted((symbol, timeframe, 1) for symbol, timeframe in series)
+    assert asked[SPOT_CALLS_BURST - 1] == 0
+    for first, _ in enumerate(asked):
+        for last in range(first, len(asked)):
+            allowed = SPOT_CALLS_BURST + SPOT_CALLS_A_SECOND * (asked[last] - asked[first])
+            assert last - first + 1 <= allowed + 1e-3
+    assert asked[-1] < len(series)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx.Response(429),
+        spot.write_spot_error("EGeneral:Too many requests"),
+        spot.write_spot_error("EAPI:Rate limit exceeded"),
+    ],
+)
+async def test_a_refusal_for_asking_too_often_makes_the_next_requests_wait(
+    refusal: object, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Each in a row pauses longer; no request leaves meanwhile, and an answer ends the row."""
+    asked: list[float] = []
+
+    def answer(_request: httpx.Request) -> object:
+        asked.append(trio.current_time())
+        return spot.write_time(START_US) if len(asked) > 6 else refusal
+
+    gateway = asking(answer)
+    for _ in range(6):
+        with pytest.raises(FeedLost):
+            await gateway.server_time()
+    assert await gateway.server_time() == START_US
+
+    pauses = [round(later - earlier) for earlier, later in pairwise(asked)]
+    assert pauses == [16, 16, 16, 16, 16, 32]  # the emptied bucket first, then the doubled pause
+    assert await gateway.server_time() == START_US
+    assert asked[-1] - asked[-2] <= 1
+
+
+async def test_other_refusals_slow_nothing_down(autojump_clock: trio.testing.MockClock) -> None:
+    """A market that is not there is no reason to wait."""
+    gateway = asking(lambda _request: spot.write_spot_error("EQuery:Unknown asset pair"))
+    for _ in range(3):
+        with pytest.raises(FeedLost, match="Unknown asset pair"):
+            await gateway.history("BTC/USD", "15m", None)
+    assert trio.current_time() == 0

@@ -8,9 +8,11 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from actors.strategy import rules
 from tests.actors.strategy.mutants import MUTANTS
 
 HERE = Path(__file__).parent
+ENGINE = Path(rules.__file__).parent
 
 
 class Proof(NamedTuple):
@@ -159,8 +161,9 @@ def test_the_named_tests_exist(number: str) -> None:
         assert test in named_in(file)
 
 
-def test_every_mutant_names_a_test_that_exists() -> None:
-    """The eight guards of 6.14 come first in their table, and every killer is there."""
+def test_every_mutant_fits_the_engine_and_names_a_test_that_exists() -> None:
+    """The eight guards of 6.14 and more; what each replaces stands once in the engine, and its killer is there."""
     assert len(MUTANTS) >= 8
     for mutant in MUTANTS.values():
+        assert (ENGINE / f"{mutant.module}.py").read_text(encoding="utf-8").count(mutant.right) == 1, mutant
         assert mutant.killer in named_in(mutant.file.removeprefix("test_strategy_").removesuffix(".py"))

@@ -9,13 +9,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from actors.strategy import bulk
 from actors.strategy import kernel as k
 from actors.strategy.decide import State, initial, step
+from actors.strategy.replay import History
 from actors.strategy.series import Candles, Series
 from config.strategy import StrategyParams, load_preset
 from protocol.codec import encode
 from protocol.messages.base import Message
 from protocol.messages.signal import Held, Signal
+from protocol.messages.spot import CandleClosed
 from tests.actors.strategy.strategy_candles import QUICK, TF_MS, messages, part, real, walk
 
 SYMBOL = "BTC/USD"
@@ -65,7 +68,8 @@ def test_no_event_or_bar_depends_on_a_later_candle(source: str, count: int) -> N
 def test_no_decision_depends_on_a_later_candle(source: str, count: int) -> None:
     """Readings, decisions, signal ids and snapshots until the cut are the same bytes; so is the state they leave.
 
-    Each cut's life goes on from a checkpoint of the real one a few days before it, with all timeframes in it.
+    Each cut's life goes on from a checkpoint of the real one a few days before it, with all timeframes in it: once candle by
+    candle, and once in bulk, where columns hold what comes after the cut while what lies before it is decided.
     """
     candles = walk(21, 40 * DAY, start=4000.0) if source == "walk" else real(source)
     params = QUICK if source == "walk" else load_preset("classic")
@@ -79,12 +83,19 @@ def test_no_decision_depends_on_a_later_candle(source: str, count: int) -> None:
     signals = 0
     for at, (start, cut) in enumerate(zip(starts, cuts, strict=True)):
         other = pickle.loads(kept[start])
-        after = messages(garbage(candles, cut, min(n, cut + DAY), at))
+        spoilt = garbage(candles, cut, min(n, cut + DAY), at)
+        after = messages(spoilt)
         mixed = say(other, inputs[start:cut])
         assert memory(other) == memory(pickle.loads(kept[cut]))
         mixed += say(other, after)
         assert mixed[: cut - start] == said[start:cut]
         assert mixed[cut - start :] != said[cut : cut + len(after)]
+        both = joined(part(candles, start, cut), spoilt)
+        columns = History(both.times, both.values, np.zeros(len(both.times), np.bool_))
+        table = bulk.tabulate(pickle.loads(kept[start]), SYMBOL, columns)
+        assert [
+            [encode(answer) for answer in table.answers(m)] for m in inputs[start:cut] if isinstance(m, CandleClosed)
+        ] == said[start:cut]
         signals += sum(b'"Signal"' in answer for answers in mixed[: cut - start] for answer in answers)
     assert signals > 0
 

@@ -10,12 +10,13 @@ import tempfile
 import numpy as np
 import pyarrow.parquet as pq
 
-from actors.strategy import decide
-from actors.strategy.history import decide_history
+from actors.strategy import bulk, decide
+from actors.strategy.history import closed_candles, decide_history
 from actors.strategy.market import Market
+from actors.strategy.replay import History
 from actors.strategy.series import Candle, Candles, Series
 from bench.figures import DATA, Figures, best, lap, measure
-from config.strategy import StrategyParams
+from config.strategy import StrategyParams, load_preset
 
 BASE_MS = 900_000
 SYMBOLS = {"BTC/USD": "binance_spot_BTCUSDT_15m__b.parquet", "ETH/USD": "binance_spot_ETHUSDT_15m__b.parquet"}
@@ -114,6 +115,14 @@ def many_symbols(figures: Figures) -> None:
     figures.add("state of one symbol (15m, 1h, 4h, 1d)", float(bytes_each) / 1024, "KiB")
 
 
+def filled(candles: Candles) -> History:
+    """As a history without gaps: a missing candle is flat."""
+    told = list(closed_candles("X/USD", candles, fill=True))
+    values = np.array([(c.open, c.high, c.low, c.close, c.volume) for c in told])
+    times = np.array([c.open_time_ms for c in told])
+    return History(times, values, np.array([c.synthetic for c in told]))
+
+
 def decisions(figures: Figures) -> None:
     """Whole histories, kept as columns and, for the command, as rows with every failing rule."""
     found = {symbol: column for symbol, name in SYMBOLS.items() if (column := real(name)) is not None}
@@ -121,6 +130,18 @@ def decisions(figures: Figures) -> None:
         print("no real candles here: decisions are measured on synthetic ones", file=sys.stderr)
         found = {symbol: walk(seed, 87_552) for seed, symbol in enumerate(SYMBOLS)}
     bars = sum(len(column.times) for column in found.values())
+    whole = {symbol: filled(column) for symbol, column in found.items()}
+    for preset, params in (("runner", load_preset("runner")), ("classic", load_preset("classic")), ("both", BOTH)):
+
+        def at_once(params: StrategyParams = params) -> None:
+            state = decide.initial(params.model_copy(update={"gap_policy": "fill"}), list(whole))
+            for symbol, history in whole.items():
+                bulk.tabulate(state, symbol, history)
+
+        series = " and ".join(params.exec_tfs)
+        seconds = best(3, at_once)
+        figures.add(f"decisions of {preset} at once, 2 symbols, {series}", seconds, "s", 2)
+        figures.add(f"decisions of {preset} at once", bars / seconds, "15m candles a second")
     with lap() as taken:
         decide_history(found, BOTH)
     figures.add("decision rows, 2 symbols, 15m and 1h", taken.seconds, "s")

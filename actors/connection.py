@@ -44,12 +44,12 @@ async def keep_connected(
     idle_s: float,
     jitter: Callable[[], float],
 ) -> None:
-    """Deliver frames for ever. `prepare` runs on each connection before the lease is taken; `lost(why)` hears each loss
-    once, `changed(state)` every other step of a connection's life: connecting, failed again, connected, up.
+    """Deliver frames for ever. `prepare` runs on each connection before the lease is taken; `lost(why)` hears each loss of
+    what was up (and that it never came up), `changed(state)` every other step of a connection's life: connecting, failed again, connected, up.
     """
     failures = 0
     while True:
-        why = ""
+        why, was_up = "", failures == 0
         changed("connecting" if not failures else f"connecting, {failures} failed before")
         try:
             async with open_stream() as frames:
@@ -59,6 +59,7 @@ async def keep_connected(
                     await trio.lowlevel.checkpoint()  # years of history must not fill the mailbox before it is read
                 with lease(), trio.move_on_after(idle_s) as patience:
                     changed("up")
+                    was_up = True
                     up_at = trio.current_time()
                     while True:
                         frame = await anext(frames)
@@ -72,7 +73,7 @@ async def keep_connected(
         except* (FeedLost, StopAsyncIteration) as group:
             why = describe(group)
         failures += 1
-        if failures == 1:
+        if was_up:
             lost(why)
         else:
             changed(f"not back, {failures} failed: {why}")

@@ -31,9 +31,9 @@ class Pages:
         return page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The installed browser, or a skip that says what is missing."""
+    """The installed browser, or a skip that says what is missing. Its driver runs an event loop, so it ends with its module."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip("no Chromium is installed: apt-get install chromium")

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from homes import Home, ended
 from typer.testing import CliRunner
-from venues import Served, serving
+from served import Served, serving
 
 from actors.cli.app import app
 from actors.gateway.credentials import KEY, SECRET

@@ -34,7 +34,7 @@ from protocol.messages.futures import SnapshotSeen
 
 sys.path.append(str(Path(__file__).parents[1] / "cli"))
 from homes import Home, stop_all
-from venues import Served, serving
+from served import Served, serving
 
 SPEED: Final = 240
 CONFIG: Final = f"""

@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 from homes import Home, ended
-from typer.testing import CliRunner
 from served import Served, serving
+from typer.testing import CliRunner
 
 from actors.cli.app import app
 from actors.gateway.credentials import KEY, SECRET

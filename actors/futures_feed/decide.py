@@ -62,11 +62,13 @@ ALREADY_THERE: Final = ("clientOrderIdAlreadyExist", "clientOrderIdAlreadyExists
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What must survive a crash. `fills`: ids told, oldest first. `since`: when the first life began, microseconds;
-    executions up to then that are not ours belong to nobody's story here.
+    executions up to then that are not ours belong to nobody's story here. `fills_until`: how far snapshots have told them
+    without a gap, exchange time in microseconds; the stream alone proves nothing of what came before it.
     """
 
     fills: dict[str, None] = {}
     since: int | None = None
+    fills_until: int | None = None
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +105,17 @@ def initial(settings: Settings, memory: bytes | None) -> State:
         symbols=tuple(pair.futures for pair in settings.symbols),
         told=Told() if memory is None else _decoder.decode(memory),
     )
+
+
+def fills_until(memory: bytes | None) -> int | None:
+    """How far the lives that left `memory` have told fills without a gap: the first reading of the next begins there.
+
+    Lives that never read a fill leave the beginning of the first; None when there was no life.
+    """
+    if memory is None:
+        return None
+    told = _decoder.decode(memory)
+    return told.since if told.fills_until is None else told.fills_until
 
 
 def durable(state: State) -> bytes | None:
@@ -385,6 +398,9 @@ def _snapshot(state: State, seen: SnapshotSeen) -> Answer:
     """
     state = _learn(state, ((order.order_id, order.client_order_id) for order in seen.orders))
     state, out = _fills(state, seen, seen.fills)
+    newest = max((fill.time for fill in seen.fills), default=0)
+    if newest > (state.told.fills_until or 0):
+        state = replace(state, told=replace(state.told, fills_until=newest))
     for order in seen.orders:
         if _proves(state, order.order_id, seen.began_at):
             gone = {k: v for k, v in state.gone.items() if k != order.order_id}

@@ -40,11 +40,12 @@ from protocol.messages.futures import (
     SnapshotSeen,
 )
 from protocol.ports import Clock, Command, FeedLost
+from protocol.units import MILLISECOND_US
 
 LIMIT_REACHED: Final = "apiLimitExceeded"
 FILL_ROWS: Final = 100
 """Rows of a full page of fills."""
-FILL_PAGES_MOST: Final = 10
+FILL_PAGES_MOST: Final = 40
 LOOK_UP_PART: Final = 0.2
 """A look-up may take this part of what a request may."""
 LOOKED_UP: Final[Mapping[str, Outcome]] = {
@@ -60,7 +61,8 @@ log = structlog.get_logger(__name__)
 class FuturesGateway:
     """`http` has the exchange's base URL; `connect` opens its WebSocket. Raises BadSecret when `secret` is not base64.
 
-    `hear_time` is told the exchange's own time (microseconds UTC) of each heartbeat.
+    `hear_time` is told the exchange's own time (microseconds UTC) of each heartbeat. `fills_until` answers how far
+    whoever books fills has them without a gap (exchange time, microseconds UTC); None: the newest page will do.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class FuturesGateway:
         budget: Budget | None = None,
         hear_time: Callable[[int], None] = lambda _at: None,
         nonce: Callable[[], int] | None = None,
+        fills_until: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._timeout_s = settings.request_timeout_s
         self.http = FuturesHttp(
@@ -84,7 +87,7 @@ class FuturesGateway:
         self._clock = clock
         self._hear_time = hear_time
         self._shown: dict[str, OpenOrder] = {}
-        self._fills_until: int | None = None
+        self._fills_until = fills_until
 
     # --- public ----------------------------------------------------------------------------------------------------
 
@@ -197,7 +200,7 @@ class FuturesGateway:
             resting = futures_rest.parse_open_orders(await self.http.get(endpoints.OPEN_ORDERS), self._shown)
             positions = futures_rest.parse_open_positions(await self.http.get(endpoints.OPEN_POSITIONS))
             # After the positions: whatever moved them is in the fills.
-            fills = await self._fills()
+            fills = await self._fills(self._fills_until())
             account = futures_rest.parse_accounts(await self.http.get(endpoints.ACCOUNTS))
         except (GatewayError, Refused, MalformedPayload) as error:
             return self._failed(error)
@@ -220,23 +223,21 @@ class FuturesGateway:
             account=account,
         )
 
-    async def _fills(self) -> Parsed[Fill]:
-        """The newest fills; further pages as long as the oldest is newer than what an earlier call reached.
+    async def _fills(self, until: int | None) -> Parsed[Fill]:
+        """The newest fills; further pages as long as they may not reach back to `until`.
 
         Raises as the requests do, and MalformedPayload when the pages do not reach back that far: a gap is no truth.
         """
         pages = [futures_rest.parse_fills(await self.http.get(endpoints.FILLS))]
-        until = self._fills_until
         while until is not None and _begins_after(pages[-1], until):
             if len(pages) == FILL_PAGES_MOST:
                 raise MalformedPayload("fills", "fillTime", f"{FILL_PAGES_MOST} pages do not reach the last fill read")
-            query = {"lastFillTime": write_iso_ms(pages[-1].values[0].time)}
+            # One millisecond later: fills of the same one may lie on both sides of the edge.
+            query = {"lastFillTime": write_iso_ms(pages[-1].values[0].time + MILLISECOND_US)}
             data = await self.http.get(endpoints.FILLS, query, cost=endpoints.COST_FILLS_PAGED)
             pages.append(futures_rest.parse_fills(data))
         known = {fill.fill_id: fill for page in pages for fill in page.values}
         fills = tuple(sorted(known.values(), key=lambda fill: fill.time))
-        if fills:
-            self._fills_until = fills[-1].time
         return Parsed(fills, tuple(problem for page in pages for problem in page.quarantined))
 
     def _failed(self, error: Exception) -> SnapshotFailed:
@@ -298,8 +299,8 @@ class FuturesGateway:
 
 
 def _begins_after(page: Parsed[Fill], until: int) -> bool:
-    """Whether fills between `until` and this page may exist: it is full, and all of it is newer."""
-    return len(page.values) + len(page.quarantined) >= FILL_ROWS and bool(page.values) and page.values[0].time > until
+    """Whether fills between `until` and this page may exist: it is full, and none of it is older."""
+    return len(page.values) + len(page.quarantined) >= FILL_ROWS and bool(page.values) and page.values[0].time >= until
 
 
 def _action(error: Exception) -> Action:

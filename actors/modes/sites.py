@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import trio
@@ -59,7 +59,12 @@ class Site:
     futures: FuturesExchange
 
 
-OpenSite = Callable[[Settings, StateDirectory], AbstractAsyncContextManager[Site]]
+class OpenSite(Protocol):
+    """Opens a world. `fills_until`: how far fills are booked, see `FuturesGateway`; who books none needs none."""
+
+    def __call__(
+        self, settings: Settings, state: StateDirectory, fills_until: Callable[[], int | None] = lambda: None
+    ) -> AbstractAsyncContextManager[Site]: ...
 
 
 def site_of(settings: Settings) -> OpenSite:
@@ -88,7 +93,9 @@ def pace_of(settings: Settings, unhurried: bool = True) -> float:
 
 
 @asynccontextmanager
-async def simulated_venue(settings: Settings, state: StateDirectory) -> AsyncIterator[Site]:
+async def simulated_venue(
+    settings: Settings, state: StateDirectory, fills_until: Callable[[], int | None] = lambda: None
+) -> AsyncIterator[Site]:
     """The simulated exchange in memory, spoken to in Kraken's protocol by the real clients."""
     tape = Tape.synthetic(settings, days=SYNTHETIC_DAYS)
     engine = engine_for(settings, tape)
@@ -119,6 +126,7 @@ async def simulated_venue(settings: Settings, state: StateDirectory) -> AsyncIte
                 secret=Secret(venue.secret),
                 settings=settings.execution,
                 nonce=nonces(state, clock),
+                fills_until=fills_until,
             ),
         )
         persist(engine.save())
@@ -126,7 +134,9 @@ async def simulated_venue(settings: Settings, state: StateDirectory) -> AsyncIte
 
 
 @asynccontextmanager
-async def loopback_venue(pair: Credentials, settings: Settings, state: StateDirectory) -> AsyncIterator[Site]:
+async def loopback_venue(
+    pair: Credentials, settings: Settings, state: StateDirectory, fills_until: Callable[[], int | None] = lambda: None
+) -> AsyncIterator[Site]:
     """The whole live path without Kraken: `venue serve` over TCP. Its time is followed, and runs at `market.speed` here too.
 
     Raises Unready.
@@ -144,6 +154,7 @@ async def loopback_venue(pair: Credentials, settings: Settings, state: StateDire
             settings=settings.execution,
             hear_time=clock.hear,
             nonce=nonces(state, clock),
+            fills_until=fills_until,
         )
         await _agree_on_time(futures, clock, settings)
         yield Site(

@@ -20,6 +20,8 @@ from script import BTC, START, XBT, Script
 from trio.testing import MockClock
 
 from actors.door import Door
+from actors.futures_feed import actor as futures_feed
+from actors.futures_feed.decide import fills_until
 from actors.gate import Gate
 from actors.gateway.futures import FuturesGateway
 from actors.gateway.secret import Secret
@@ -241,6 +243,7 @@ class House:
 
     async def _live(self) -> None:
         with self._scope:
+            journal = self.journal or Life(self.disk)
             async with httpx.AsyncClient(transport=self.post, base_url="http://venue") as http:
                 futures = FuturesGateway(
                     http,
@@ -249,13 +252,14 @@ class House:
                     key=self.venue.key,
                     secret=Secret(self.venue.secret),
                     settings=self.settings.execution,
+                    fills_until=lambda: fills_until(journal.memory(futures_feed.NAME)),
                 )
                 self.world = World(
                     settings=self.settings,
                     clock=self.clock,
                     spot=SpotGateway(http, self.spot_line.connect, self.clock),
                     futures=Hooked(futures, self),
-                    journal=self.journal or Life(self.disk),
+                    journal=journal,
                     latch_store=self.latch,
                     gate=self.gate,
                     door=Door(self.settings, self.gate),

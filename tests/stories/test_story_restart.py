@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from house import House, open_house
+from script import ETH_PERP
 from trio.testing import MockClock
 
 from actors.ledger.journal import Ledger, open_ledger
+from protocol.messages.base import from_edge
 from protocol.messages.futures import (
     Filled,
+    PlaceOrder,
     SignalRefused,
     TradeClosed,
     TradeOpened,
@@ -196,3 +200,37 @@ async def test_the_real_ledger_carries_a_position_over(ledger: str, autojump_clo
             await house.until(lambda: bool(house.heard(TradeClosed)) and not house.orders)
         second.flush()
         assert [trade["reason"] for trade in second.reader().trades()] == ["exit.stop"]
+
+
+async def test_fills_of_an_outage_longer_than_a_page_are_all_booked(house: House, autojump_clock: MockClock) -> None:
+    """Our stop fires while the daemon is down, and 130 fills of somebody else's follow: the trade is closed by its own fill."""
+    await house.open_position()
+    await house.settle(20)  # a reconciliation has passed
+    house.world.journal.flush()  # as the daemon does a few times a second
+    await house.die()
+    house.go(59_600)
+    await house.until(lambda: house.position == 0)
+    (stopped,) = [fill for fill in house.engine.state.fills if fill.side == "sell"]
+    for n in range(130):
+        house.venue.carry_out(
+            from_edge(
+                PlaceOrder,
+                house.clock.now_us(),
+                n,
+                client_order_id=f"by-hand-{n}",
+                signal_id="",
+                role="entry",
+                symbol=ETH_PERP,
+                side="sell" if n % 2 else "buy",
+                order_type="mkt",
+                size=Decimal("0.1"),
+            )
+        )
+        await house.settle(0.1)
+    assert stopped not in house.engine.state.fills[-100:]
+
+    house.begin()
+    await house.until(lambda: bool(house.heard(TradeClosed)))
+    (closed,) = house.heard(TradeClosed)
+    assert closed.reason == "exit.stop"
+    assert stopped.fill_id in {told.fill.fill_id for told in house.heard(Filled)}

@@ -322,6 +322,17 @@ def test_memory_changes_only_with_fills() -> None:
     assert decide.remembered(run(after, fill_seen(fill("f2")))[0]) is not decide.remembered(state)
 
 
+def test_how_far_fills_were_read_survives_and_only_snapshots_move_it() -> None:
+    """A fill of the stream may come before older ones that were missed; a list that lags does not take it back."""
+    assert decide.fills_until(None) is None
+    state, _ = run(fresh(), from_edge(Started, T), fill_seen(fill("f9", time=T + 9)))
+    assert decide.fills_until(decide.durable(state)) == T  # the first life began
+    state, _ = run(state, snapshot(fills=(fill("f1", time=T + 1), fill("f9", time=T + 9))))
+    assert decide.fills_until(decide.durable(state)) == T + 9
+    state, _ = run(fresh(decide.durable(state)), snapshot(), snapshot(fills=(fill("f1", time=T + 1),)))
+    assert decide.fills_until(decide.durable(state)) == T + 9
+
+
 def test_a_foreign_memory_is_refused() -> None:
     """Bytes that are not ours are an error, never an empty memory."""
     with pytest.raises(msgspec.ValidationError):

@@ -107,11 +107,18 @@ def gateway(
     budget: Budget | None = None,
     *,
     secret: str = SECRET,
+    fills_until: Callable[[], int | None] = lambda: None,
 ) -> FuturesGateway:
     """A gateway whose REST is `handler` and whose WebSocket is `script`."""
-    settings = ExecutionSettings(request_timeout_s=5)
     return FuturesGateway(
-        rest(handler), server(script), TrioClock(), key=KEY, secret=Secret(secret), settings=settings, budget=budget
+        rest(handler),
+        server(script),
+        TrioClock(),
+        key=KEY,
+        secret=Secret(secret),
+        settings=ExecutionSettings(request_timeout_s=5),
+        budget=budget,
+        fills_until=fills_until,
     )
 
 
@@ -519,44 +526,55 @@ def fills_page(first: int, rows: int) -> dict[str, object]:
     return futures_rest.write_fills(fills, START_US)
 
 
-async def test_fills_are_paged_back_to_the_last_that_was_read(autojump_clock: trio.testing.MockClock) -> None:
-    """250 fills between two readings: the pages between them are fetched, and none is lost or doubled."""
-    newest = [10]
+async def test_fills_that_cannot_be_reached_are_no_truth(autojump_clock: trio.testing.MockClock) -> None:
+    """More than the pages hold: the snapshot fails rather than leave a gap."""
 
     def answer(request: httpx.Request) -> object:
         if request.url.path != endpoints.FILLS:
             return TRUTH[request.url.path]
         before = request.url.params.get("lastFillTime")
-        end = newest[0] if before is None else (parse_iso_us(before, "", "") - START_US) // 1_000_000
+        end = 5000 if before is None else (parse_iso_us(before, "", "") - START_US) // 1_000_000
         return fills_page(max(end - 100, 0), min(end, 100))
 
-    working = gateway(answer)
-    first = await working.snapshot()
-    newest[0] = 260
-    second = await working.snapshot()
+    working = gateway(answer, fills_until=lambda: START_US + 9_000_000)
+
+    assert isinstance(await working.snapshot(), SnapshotFailed)
+
+
+async def test_fills_are_paged_back_to_the_last_that_was_booked(autojump_clock: trio.testing.MockClock) -> None:
+    """250 fills while nobody was there: all are seen, none twice. Who books none gets the newest page."""
+
+    def answer(request: httpx.Request) -> object:
+        if request.url.path != endpoints.FILLS:
+            return TRUTH[request.url.path]
+        before = request.url.params.get("lastFillTime")
+        end = 260 if before is None else (parse_iso_us(before, "", "") - START_US) // 1_000_000
+        return fills_page(max(end - 100, 0), min(end, 100))
+
+    first = await gateway(answer).snapshot()
+    second = await gateway(answer, fills_until=lambda: START_US + 9_000_000).snapshot()
 
     assert isinstance(first, SnapshotSeen)
     assert isinstance(second, SnapshotSeen)
-    assert len(first.fills) == 10
+    assert [f.fill_id for f in first.fills] == [f"f{n}" for n in range(160, 260)]
     assert [f.fill_id for f in second.fills] == [f"f{n}" for n in range(260)]
 
 
-async def test_fills_that_cannot_be_reached_are_no_truth(autojump_clock: trio.testing.MockClock) -> None:
-    """More than the pages hold: the snapshot fails rather than leave a gap."""
-    newest = [10]
+async def test_fills_of_one_moment_on_both_sides_of_a_page_are_all_seen(autojump_clock: trio.testing.MockClock) -> None:
+    """An order that takes several prices fills them in one millisecond, which may be the edge of a page."""
+    fills = [msgspec.structs.replace(FILL, fill_id=f"f{n}", time=START_US + n // 8 * 1_000_000) for n in range(150)]
 
     def answer(request: httpx.Request) -> object:
         if request.url.path != endpoints.FILLS:
             return TRUTH[request.url.path]
         before = request.url.params.get("lastFillTime")
-        end = newest[0] if before is None else (parse_iso_us(before, "", "") - START_US) // 1_000_000
-        return fills_page(max(end - 100, 0), min(end, 100))
+        older = [fill for fill in fills if before is None or fill.time < parse_iso_us(before, "", "")]
+        return futures_rest.write_fills(older[-100:], START_US)
 
-    working = gateway(answer)
-    await working.snapshot()
-    newest[0] = 5000
+    seen = await gateway(answer, fills_until=lambda: START_US).snapshot()
 
-    assert isinstance(await working.snapshot(), SnapshotFailed)
+    assert isinstance(seen, SnapshotSeen)
+    assert {f.fill_id for f in seen.fills} == {f"f{n}" for n in range(150)}
 
 
 @pytest.mark.parametrize("path", sorted(TRUTH))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal as D
 from pathlib import Path
@@ -78,7 +78,9 @@ def killed(root: Path, exchange_of: Any) -> tuple[Any, Settings]:
     state.own()
 
     @asynccontextmanager
-    async def open_site(settings: Settings, _state: StateDirectory) -> AsyncIterator[Site]:
+    async def open_site(
+        settings: Settings, state: StateDirectory, fills_until: Callable[[], int | None] = lambda: None
+    ) -> AsyncIterator[Site]:
         exchange = exchange_of()
         nowhere: Any = None
         yield Site(settings, exchange.clock, nowhere, exchange)

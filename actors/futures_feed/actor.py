@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from actors.connection import keep_connected
@@ -10,6 +11,7 @@ from actors.futures_feed import decide
 from actors.part import Part
 from actors.shell import World
 from protocol.messages.base import Message
+from protocol.ports import Journal, JournalFailed
 
 NAME = "futures_feed"
 
@@ -18,6 +20,19 @@ def build(world: World) -> Part[decide.State]:
     """A life that remembers the fills it has told, so that none is told twice."""
     state = decide.initial(world.settings, world.journal.memory(NAME))
     return Part(NAME, state, decide.step, decide.durable, decide.remembered)
+
+
+def booked_until(journal: Journal) -> Callable[[], int | None]:
+    """Asks how far fills are booked without a gap, see `decide.fills_until`; the last answer while the journal cannot be read."""
+    until: int | None = None
+
+    def ask() -> int | None:
+        nonlocal until
+        with suppress(JournalFailed):  # whoever writes says so; the exchange must be read all the same
+            until = decide.fills_until(journal.memory(NAME))
+        return until
+
+    return ask
 
 
 async def edge(world: World, deliver: Callable[[Message], None]) -> None:

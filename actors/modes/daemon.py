@@ -13,8 +13,7 @@ import numpy as np
 import trio
 
 from actors.door import Door
-from actors.futures_feed import actor as futures_feed
-from actors.futures_feed.decide import fills_until
+from actors.futures_feed.actor import booked_until
 from actors.gate import Gate
 from actors.halts import release_of
 from actors.ledger.journal import Ledger, open_ledger
@@ -86,7 +85,10 @@ class Daemon:
         self._ended = End.DONE
         self._hinted = trio.Event()
         self._latched_before = self.ledger.read().latched or self.state.kill_requested() is not None
-        async with open_site(self.settings, self.state, self._fills_until) as site, trio.open_nursery() as nursery:
+        async with (
+            open_site(self.settings, self.state, booked_until(self.ledger)) as site,
+            trio.open_nursery() as nursery,
+        ):
             self._scope = nursery.cancel_scope
             gate = Gate(LEASES, self.ledger.read(), lambda what, is_open: self._gate_changed(world, what, is_open))
             world = World(
@@ -114,9 +116,6 @@ class Daemon:
             await Supervisor(CHILDREN, world).run()
         self._write(world)
         return self._ended
-
-    def _fills_until(self) -> int | None:
-        return fills_until(self.ledger.memory(futures_feed.NAME))
 
     def _gate_changed(self, world: World, what: str, is_open: bool) -> None:
         ends = (

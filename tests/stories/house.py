@@ -20,8 +20,7 @@ from script import BTC, START, XBT, Script
 from trio.testing import MockClock
 
 from actors.door import Door
-from actors.futures_feed import actor as futures_feed
-from actors.futures_feed.decide import fills_until
+from actors.futures_feed.actor import booked_until
 from actors.gate import Gate
 from actors.gateway.futures import FuturesGateway
 from actors.gateway.secret import Secret
@@ -252,7 +251,7 @@ class House:
                     key=self.venue.key,
                     secret=Secret(self.venue.secret),
                     settings=self.settings.execution,
-                    fills_until=lambda: fills_until(journal.memory(futures_feed.NAME)),
+                    fills_until=booked_until(journal),
                 )
                 self.world = World(
                     settings=self.settings,

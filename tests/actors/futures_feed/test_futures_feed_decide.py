@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from actors.futures_feed import decide
+from actors.futures_feed.actor import booked_until
 from actors.futures_feed.decide import FILLS_KEPT, LIST_LAG_US, State
 from config.settings import Settings
 from protocol.ids import client_order_id
@@ -44,6 +45,7 @@ from protocol.messages.futures import (
     SnapshotSeen,
     TickerSeen,
 )
+from protocol.ports import JournalFailed
 
 XBT, ETH = "PF_XBTUSD", "PF_ETHUSD"
 T = 1_767_571_200_000_000
@@ -331,6 +333,26 @@ def test_how_far_fills_were_read_survives_and_only_snapshots_move_it() -> None:
     assert decide.fills_until(decide.durable(state)) == T + 9
     state, _ = run(fresh(decide.durable(state)), snapshot(), snapshot(fills=(fill("f1", time=T + 1),)))
     assert decide.fills_until(decide.durable(state)) == T + 9
+
+
+def test_how_far_fills_are_booked_stands_when_the_journal_fails() -> None:
+    """The exchange is read with a journal that cannot be: from where it was last known to be booked."""
+    state, _ = run(fresh(), snapshot(fills=(fill("f1", time=T + 1),)))
+    kept: list[bytes] = []
+
+    class Failing:
+        def memory(self, _actor: str) -> bytes | None:
+            if not kept:
+                raise JournalFailed("disk full")
+            return kept[0]
+
+    journal: Any = Failing()
+    until = booked_until(journal)
+    assert until() is None
+    kept.append(decide.durable(state) or b"")
+    assert until() == T + 1
+    kept.clear()
+    assert until() == T + 1
 
 
 def test_a_foreign_memory_is_refused() -> None:

@@ -6,12 +6,19 @@ sufficient. Never waits: between its yes and the wire there is nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from actors.gate import Gate
-from actors.pretrade import Facts, normalise, normalise_edit, refusals
+from actors.pretrade import Facts, examine, normalise, normalise_edit
 from config.settings import Settings
 from protocol.messages.base import Message, follow
-from protocol.messages.futures import CancelOrder, EditOrder, EntryBlocked, PlaceOrder
+from protocol.messages.futures import CancelOrder, EditOrder, EntryBlocked, Finding, OrderAdmitted, PlaceOrder
 from protocol.ports import Command
+
+NAME = "door"
+GATE_OPEN = Finding(control="gate", measure="open", limit="open")
+Record = Callable[[str, Message, Sequence[Message]], None]
+Watch = Callable[[str, Message], None]
 
 
 class Door:
@@ -26,18 +33,19 @@ class Door:
         """Take in a fact routed to the door."""
         self._facts = self._facts.observe(message)
 
-    def admit(self, wish: Command, at: int) -> Command | EntryBlocked:
-        """The wish as it goes on the wire, or why it stays in. Only entries can be blocked."""
+    def admit(self, wish: Command, at: int) -> OrderAdmitted | EntryBlocked:
+        """The wish as it goes on the wire with what was found and changed, or why it stays in. Only entries can be blocked."""
         match wish:
             case CancelOrder():
-                return wish
+                return _admitted(wish, wish)
             case EditOrder():
                 instrument = self._facts.instruments.get(wish.symbol)
-                return wish if instrument is None else normalise_edit(wish, instrument)[0]
+                edit, changes = (wish, ()) if instrument is None else normalise_edit(wish, instrument)
+                return _admitted(wish, edit, changes=changes)
             case PlaceOrder():
                 return self._admit_order(wish, at)
 
-    def rehearse(self, wish: Command, at: int) -> Command | EntryBlocked:
+    def rehearse(self, wish: Command, at: int) -> OrderAdmitted | EntryBlocked:
         """What `admit` would answer; nothing counts as sent."""
         facts = self._facts
         try:
@@ -45,14 +53,30 @@ class Door:
         finally:
             self._facts = facts
 
-    def _admit_order(self, wish: PlaceOrder, at: int) -> PlaceOrder | EntryBlocked:
+    def pass_through(self, wish: Command, at: int, record: Record, watch: Watch) -> Command | EntryBlocked:
+        """`admit`, its yes told and written down: the way out in both drivers. A no is written down by who hears it."""
+        answer = self.admit(wish, at)
+        if isinstance(answer, EntryBlocked):
+            return answer
+        watch(NAME, answer)
+        record(NAME, answer, ())
+        return answer.order
+
+    def _admit_order(self, wish: PlaceOrder, at: int) -> OrderAdmitted | EntryBlocked:
         instrument = self._facts.instruments.get(wish.symbol)
-        order = wish if instrument is None else normalise(wish, instrument)[0]
+        order, changes = (wish, ()) if instrument is None else normalise(wish, instrument)
         if order.reduce_only:
-            return order
+            return _admitted(wish, order, changes=changes)
         names = (order.symbol, self._settings.spot_of.get(order.symbol, order.symbol))
-        reasons = (*self._gate.closed_by(*names), *refusals(order, self._facts, self._settings, at))
+        findings, refused = examine(order, self._facts, self._settings, at)
+        reasons = (*self._gate.closed_by(*names), *refused)
         if reasons:
             return follow(wish, EntryBlocked, client_order_id=wish.client_order_id, symbol=wish.symbol, reasons=reasons)
         self._facts = self._facts.let_out(order, at)
-        return order
+        return _admitted(wish, order, (GATE_OPEN, *findings), changes)
+
+
+def _admitted(
+    wish: Command, order: Command, findings: tuple[Finding, ...] = (), changes: tuple[str, ...] = ()
+) -> OrderAdmitted:
+    return follow(wish, OrderAdmitted, symbol=wish.symbol, order=order, findings=findings, changes=changes)

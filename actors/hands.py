@@ -33,7 +33,7 @@ async def send(world: World, wish: Message) -> Sequence[Message]:
             return (await world.futures.snapshot(),)
         case PlaceOrder() | EditOrder() | CancelOrder():
             world.journal.flush()
-            admitted = world.door.admit(wish, world.clock.now_us())
+            admitted = world.door.pass_through(wish, world.clock.now_us(), world.journal.record, world.watch)
             if isinstance(admitted, EntryBlocked):
                 return (admitted,)
             return unsent(admitted) if world.dry_run else await world.futures.send(admitted)
@@ -68,6 +68,6 @@ def rehearsal(world: World, wish: RehearseOrders) -> PersonAnswered:
     """What the door says of each order, and how it would go on the wire."""
     judged = [world.door.rehearse(order, world.clock.now_us()) for order in wish.orders]
     refused = [reason for answer in judged if isinstance(answer, EntryBlocked) for reason in answer.reasons]
-    payloads = tuple(payload(answer) for answer in judged if not isinstance(answer, EntryBlocked))
+    payloads = tuple(payload(answer.order) for answer in judged if not isinstance(answer, EntryBlocked))
     text = f"refused: {'; '.join(refused)}" if refused else "dry run: nothing was sent"
     return follow(wish, PersonAnswered, request=wish.request, done=not refused, text=text, payloads=payloads)

@@ -179,6 +179,7 @@ ROUTES: Routes = {
     f.RequestSnapshot: (EXCHANGE,),
     f.RehearseOrders: (EXCHANGE,),
     f.Rehearsed: (),
+    f.OrderAdmitted: (),
     f.EntryBlocked: ("executor", "risk"),
     f.TradeOpened: (),
     f.Protected: (),

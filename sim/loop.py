@@ -39,7 +39,13 @@ from sim.tape import Tape
 
 Record = Callable[[str, Message, Sequence[Message]], None]
 
-DECISIONS: Final = (signal.Signal, futures.SignalRefused, futures.EnterPosition, futures.EntryBlocked)
+DECISIONS: Final = (
+    signal.Signal,
+    futures.SignalRefused,
+    futures.EnterPosition,
+    futures.OrderAdmitted,
+    futures.EntryBlocked,
+)
 ORDERS: Final = (PlaceOrder, EditOrder, CancelOrder)
 FILLS: Final = (futures.Filled,)
 TRADES: Final = (futures.TradeOpened, futures.Protected, futures.TradeClosed)
@@ -273,7 +279,7 @@ class _Loop:
             case RequestSnapshot():
                 return (self.stage.engine.snapshot(self.now),)
             case PlaceOrder() | EditOrder() | CancelOrder():
-                admitted = self.door.admit(wish, self.now)
+                admitted = self.door.pass_through(wish, self.now, self.record, self.result.watch)
                 if isinstance(admitted, EntryBlocked):
                     return (admitted,)
                 return self.stage.send(admitted, self.now)

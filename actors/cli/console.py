@@ -43,6 +43,10 @@ def _blocked(m: f.EntryBlocked) -> str:
     return f"[yellow]blocked[/]  {m.symbol}: {'; '.join(m.reasons)}"
 
 
+def _admitted(m: f.OrderAdmitted) -> str | None:
+    return f"rounded  {m.symbol} {'; '.join(m.changes)}" if m.changes else None
+
+
 def _place(m: f.PlaceOrder) -> str:
     price = m.stop_price or m.limit_price
     at = f" at {price:,}" if price is not None else ""
@@ -83,6 +87,7 @@ LINES: dict[type[Message], Callable[[Any], str | None]] = {
     f.EnterPosition: _enter,
     f.SignalRefused: _refused,
     f.EntryBlocked: _blocked,
+    f.OrderAdmitted: _admitted,
     f.PlaceOrder: _place,
     f.Filled: _filled,
     f.Protected: _protected,

@@ -14,6 +14,7 @@ from typing import Any, cast
 import msgspec
 import trio
 
+from actors.door import NAME as DOOR
 from actors.door import Door
 from actors.gate import Gate
 from actors.hands import payload
@@ -128,13 +129,14 @@ async def _close(site: Site, ledger: Ledger, asked: PersonAsked) -> Answer:
             return Answer(True, f"{asked.symbol}: closed; nothing of it rests any more", tuple(sent))
         admitted = [(wish, door.admit(wish, site.clock.now_us())) for wish in wishes]
         if asked.dry_run:
-            shown = tuple(payload(order) for _, order in admitted if not isinstance(order, EntryBlocked))
+            shown = tuple(payload(answer.order) for _, answer in admitted if not isinstance(answer, EntryBlocked))
             return Answer(True, "dry run: nothing was sent", shown)
-        for wish, order in admitted:
-            assert not isinstance(order, EntryBlocked), "only entries can be blocked"
+        for wish, answer in admitted:
+            assert not isinstance(answer, EntryBlocked), "only entries can be blocked"
             _note(ledger, asked, (wish,))
-            sent.append(payload(order))
-            for fact in await site.futures.send(order):
+            ledger.record(DOOR, answer, ())
+            sent.append(payload(answer.order))
+            for fact in await site.futures.send(answer.order):
                 _note(ledger, fact, ())
     return Answer(
         False,

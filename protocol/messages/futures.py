@@ -371,6 +371,26 @@ class Rehearsed(Message, frozen=True, kw_only=True):
     payload: str
 
 
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What one control measured, and the limit it measured against."""
+
+    control: str
+    measure: str
+    limit: str
+
+
+class OrderAdmitted(Message, frozen=True, kw_only=True):
+    """door -> journal: this may leave. `order` as it goes on the wire, `changes` what normalising changed (`size 0.12 -> 0.1`).
+
+    `findings` of every control an entry passed, in their order; orders that can only reduce are asked nothing.
+    """
+
+    symbol: str
+    order: PlaceOrder | EditOrder | CancelOrder
+    findings: tuple[Finding, ...] = ()
+    changes: tuple[str, ...] = ()
+
+
 class EntryBlocked(Message, frozen=True, kw_only=True):
     """door -> executor: the entry did not leave. `reasons` name each lease not held, halt, or pre-trade control."""
 

@@ -20,6 +20,7 @@ from protocol.messages.futures import (
     EditOrder,
     EntryBlocked,
     InstrumentsListed,
+    OrderAdmitted,
     PlaceOrder,
     Position,
     PositionChanged,
@@ -101,13 +102,20 @@ def test_the_door_asks_the_gate_last_and_lets_exits_pass() -> None:
     assert isinstance(blocked, EntryBlocked)
     assert blocked.reasons == ("gate.lease:spot_feed", "gate.not_reconciled")
     stop = change(ENTRY, role="stop", reduce_only=True, order_type="stp", side="sell", stop_price=Decimal("49000.5"))
-    assert door.admit(stop, AT) == change(stop, stop_price=Decimal(49_000))
+    out = door.admit(stop, AT)
+    assert isinstance(out, OrderAdmitted)
+    assert (out.order, out.findings) == (change(stop, stop_price=Decimal(49_000)), ())
+    assert out.changes == ("stop_price 49000.5 -> 49000",)
     cancel = from_edge(CancelOrder, AT, symbol="PF_XBTUSD", client_order_id="ks-1")
-    assert door.admit(cancel, AT) is cancel
+    let_go = door.admit(cancel, AT)
+    assert isinstance(let_go, OrderAdmitted)
+    assert let_go.order is cancel
     edit = from_edge(EditOrder, AT, client_order_id="ks-1", role="stop", symbol="PF_XBTUSD", size=Decimal("0.12345"))
     admitted = door.admit(edit, AT)
-    assert isinstance(admitted, EditOrder)
-    assert admitted.size == Decimal("0.1234")
+    assert isinstance(admitted, OrderAdmitted)
+    assert isinstance(admitted.order, EditOrder)
+    assert admitted.order.size == Decimal("0.1234")
+    assert admitted.changes == ("size 0.12345 -> 0.1234",)
 
 
 def test_the_same_entry_leaves_once() -> None:
@@ -122,7 +130,12 @@ def test_the_same_entry_leaves_once() -> None:
         from_edge(PositionChanged, AT, position=Position(symbol="PF_XBTUSD", size=Decimal(0), entry_price=Decimal(0))),
     ):
         door.observe(fact)
-    assert isinstance(door.admit(ENTRY, AT), PlaceOrder)
+    yes = door.admit(ENTRY, AT)
+    assert isinstance(yes, OrderAdmitted)
+    assert [found.control for found in yes.findings] == ["gate", *CONTROLS]
+    assert all(found.measure and found.limit and "unknown" not in found.measure for found in yes.findings)
+    worth = next(found for found in yes.findings if found.control == "pretrade.order_value")
+    assert (worth.measure, worth.limit) == ("5000.00 USD", f"{SETTINGS.execution.order_notional_max_usd} USD")
     again = door.admit(ENTRY, AT)
     assert isinstance(again, EntryBlocked)
     assert codes(again.reasons) == ["pretrade.duplicate"]

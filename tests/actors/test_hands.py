@@ -11,14 +11,18 @@ import trio
 from actors.door import Door
 from actors.gate import Gate
 from actors.hands import send
+from actors.ledger.project import names_of
+from actors.pretrade import CONTROLS
 from actors.shell import World
 from config.settings import Settings
+from protocol.codec import decode, encode
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import HaltEntries, PersonAnswered, Reconciled
 from protocol.messages.futures import (
     AccountChanged,
     EntryBlocked,
     InstrumentsListed,
+    OrderAdmitted,
     PlaceOrder,
     PositionChanged,
     Rehearsed,
@@ -102,6 +106,24 @@ def test_a_dry_run_shows_the_exact_payload_and_sends_nothing() -> None:
     (exit_shown,) = trio.run(send, house, EXIT)
     assert isinstance(exit_shown, Rehearsed)
     assert wire.sent == []
+
+
+def test_a_yes_is_written_down_with_what_was_found_and_changed() -> None:
+    """The journal and whoever watches hear of the rounded entry before it is on the wire."""
+    house, wire = world(dry_run=False)
+    told: list[tuple[str, Message]] = []
+    written: list[tuple[str, Message]] = []
+    house.watch = lambda sender, message: told.append((sender, message))
+    house.journal.record = lambda actor, message, answers: written.append((actor, message))  # type: ignore[method-assign]
+    trio.run(send, house, ENTRY)
+    ((sender, admitted),) = told
+    assert sender == "door"
+    assert isinstance(admitted, OrderAdmitted)
+    assert admitted.changes == ("size 0.10009 -> 0.1000",)
+    assert [found.control for found in admitted.findings] == ["gate", *CONTROLS]
+    assert (written, wire.sent) == (told, [admitted.order])
+    assert decode(encode(admitted)) == admitted
+    assert ENTRY.client_order_id in names_of(admitted), "`explain` finds it by the order"
 
 
 def test_a_dry_run_is_refused_by_the_same_controls() -> None:

@@ -27,10 +27,9 @@ from actors.supervisor import Supervisor
 from actors.tree import CHILDREN, LEASES, ROUTES
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import KillProgress, KillRequested, Latch
+from protocol.messages.control import CloseRequested, KillProgress, KillRequested, Latch
 from protocol.messages.futures import (
     EntryBlocked,
-    Fill,
     Filled,
     MarkPrice,
     PlaceOrder,
@@ -136,14 +135,10 @@ class Desk:
         return (entry - at) * 1e3, (max(legs) - fill) * 1e3
 
     async def close(self, spot: str) -> None:
-        """Sell by hand, past the executor, and wait until the trade is over."""
-        closed, symbol = self.count(TradeClosed), SYMBOLS[spot]
-        fill: Fill = self.heard[Filled][-1][1].fill
-        now = self.world.clock.now_us()
-        await self.wire.real.send(
-            from_edge(PlaceOrder, now, now, client_order_id=f"b{now}", signal_id="b", role="exit", symbol=symbol, side="sell",
-                      order_type="mkt", size=fill.size, reduce_only=True)
-        )  # fmt: skip
+        """As a person's `close` does, and wait until the trade is over."""
+        closed, now = self.count(TradeClosed), self.world.clock.now_us()
+        asked = from_edge(CloseRequested, now, now, request=str(now), symbol=SYMBOLS[spot], by="bench", reason="round over", dry_run=False)  # fmt: skip
+        self.world.mailboxes["executor"].put(asked)
         await self.until(lambda: self.count(TradeClosed) > closed)
 
     async def rest_strangers(self) -> None:

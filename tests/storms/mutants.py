@@ -82,7 +82,7 @@ MUTANTS = (
     Mutant(
         "a mark of any age will do",
         (
-            (PRETRADE, "return None if age_us <= seconds_us(settings.risk.mark_age_max_s) else", "return None if True else"),
+            (PRETRADE, "fresh = age_us <= seconds_us(settings.risk.mark_age_max_s)", "fresh = True"),
             (RULES, "return at_most(age_s(case.at, case.mark.mark_time), case.settings.risk.mark_age_max_s)", "return SKIPPED"),
         ),
         "md.mute",
@@ -95,7 +95,7 @@ MUTANTS = (
     Mutant(
         "closed markets are entered",
         (
-            (PRETRADE, 'return "suspended" if mark.suspended else "post-only" if mark.post_only else None', "return None"),
+            (PRETRADE, 'mode = "suspended" if mark.suspended else "post-only" if mark.post_only else "open"', 'mode = "open"'),
             (RULES, "Finding(not case.mark.suspended, case.mark.suspended, False)", "SKIPPED"),
         ),
         "ex.mode",

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import getpass
 import json as json_text
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from actors.cli.errors import Exit, stop
-from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for, trading_mode
+from actors.cli.errors import Exit, no_site, stop
+from actors.cli.options import AsJson, ConfigFile, DaemonMode, Env, StateDir, daemon_settings
 from config.settings import Settings
 from protocol.units import moment
 
-ModeOption = Annotated[str, typer.Option("--mode", help="paper or live.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Validate and show what would be done or sent; do nothing.")]
 Why = Annotated[str, typer.Option("--reason", help="Why, for the journal.")]
 
@@ -29,32 +27,32 @@ COLUMNS = {
 
 
 def positions(
-    mode: ModeOption = "paper",
+    mode: DaemonMode = "paper",
     env: Env = "dev",
     config: ConfigFile = None,
     state: StateDir = None,
     json: AsJson = False,
 ) -> None:
     """List what is held: as the running daemon knows it, else as the exchange says."""
-    _list("positions", _settings(mode, env, config, state), json)
+    _list("positions", daemon_settings(mode, env, config, state), json)
 
 
 def orders(
-    mode: ModeOption = "paper",
+    mode: DaemonMode = "paper",
     env: Env = "dev",
     config: ConfigFile = None,
     state: StateDir = None,
     json: AsJson = False,
 ) -> None:
     """List what rests on the exchange: as the running daemon knows it, else as the exchange says."""
-    _list("orders", _settings(mode, env, config, state), json)
+    _list("orders", daemon_settings(mode, env, config, state), json)
 
 
 @entries.command("halt")
 def halt(
     reason: Why,
     symbol: Annotated[str, typer.Option("--symbol", help="Only this market [default: all].")] = "",
-    mode: ModeOption = "paper",
+    mode: DaemonMode = "paper",
     env: Env = "dev",
     config: ConfigFile = None,
     state: StateDir = None,
@@ -62,7 +60,7 @@ def halt(
     json: AsJson = False,
 ) -> None:
     """Let no entry leave until `entries resume`, restarts included. Stops, targets and exits go on."""
-    settings = _settings(mode, env, config, state)
+    settings = daemon_settings(mode, env, config, state)
     _ask(settings, json, ask="halt", reason=reason, symbol=_market(settings, symbol), dry_run=dry_run)
 
 
@@ -71,7 +69,7 @@ def resume(
     reason: Why,
     symbol: Annotated[str, typer.Option("--symbol", help="The market that was halted [default: all].")] = "",
     key: Annotated[str, typer.Option("--key", help="Of another halt, as `status` names it after gate.halt.")] = "",
-    mode: ModeOption = "paper",
+    mode: DaemonMode = "paper",
     env: Env = "dev",
     config: ConfigFile = None,
     state: StateDir = None,
@@ -79,14 +77,14 @@ def resume(
     json: AsJson = False,
 ) -> None:
     """End a person's halt, or one that only a person may end."""
-    settings = _settings(mode, env, config, state)
+    settings = daemon_settings(mode, env, config, state)
     _ask(settings, json, ask="resume", reason=reason, symbol=_market(settings, symbol), key=key, dry_run=dry_run)
 
 
 def close(
     symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="The market, by its futures or its spot name.")],
     reason: Why,
-    mode: ModeOption = "paper",
+    mode: DaemonMode = "paper",
     env: Env = "dev",
     config: ConfigFile = None,
     state: StateDir = None,
@@ -94,12 +92,8 @@ def close(
     json: AsJson = False,
 ) -> None:
     """Close one position by a reduce-only market order; its stop rests until it is flat."""
-    settings = _settings(mode, env, config, state)
+    settings = daemon_settings(mode, env, config, state)
     _ask(settings, json, ask="close", reason=reason, symbol=_market(settings, symbol), dry_run=dry_run)
-
-
-def _settings(mode: str, env: str, config: Path | None, state: Path | None) -> Settings:
-    return settings_for(trading_mode(mode), env, config, state=state)
 
 
 def _market(settings: Settings, name: str) -> str:
@@ -112,12 +106,9 @@ def _market(settings: Settings, name: str) -> str:
 
 def _ask(settings: Settings, json: bool, **request: Any) -> None:
     from actors.modes.manual import ask
-    from actors.modes.sites import Refused
 
-    try:
+    with no_site():
         answer = ask(settings, {**request, "by": getpass.getuser()})
-    except Refused as error:
-        raise stop(Exit.REFUSED, f"refused: {error}") from None
     if json:
         typer.echo(json_text.dumps({"done": answer.done, "text": answer.text, "payloads": answer.payloads}))
     else:
@@ -129,12 +120,9 @@ def _ask(settings: Settings, json: bool, **request: Any) -> None:
 
 def _list(what: str, settings: Settings, json: bool) -> None:
     from actors.modes.manual import open_things
-    from actors.modes.sites import Refused
 
-    try:
+    with no_site():
         found = open_things(settings)
-    except Refused as error:
-        raise stop(Exit.REFUSED, f"refused: {error}") from None
     rows = found[what]
     if json:
         typer.echo(json_text.dumps({"source": found["source"], "at": found["at"], what: rows}))

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import getpass
 import json as json_text
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from actors.cli.errors import Exit, no_site
-from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for, trading_mode
-from config.settings import Settings
+from actors.cli.options import AsJson, ConfigFile, DaemonMode, Env, StateDir, daemon_settings
 from protocol.units import moment
 
 app = typer.Typer(
     invoke_without_command=True, help="Cancel all orders, flatten all positions, latch until acknowledged."
 )
-ModeOption = Annotated[str, typer.Option("--mode", help="paper or live.")]
-
-
-def _settings(mode: str, env: str, config: Path | None, state: Path | None) -> Settings:
-    return settings_for(trading_mode(mode), env, config, state=state)
 
 
 @app.callback()
@@ -30,7 +23,7 @@ def emergency(
     context: typer.Context,
     emergency: Annotated[bool, typer.Option("--emergency", help="Do it now, daemon up or down.")] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the journal.")] = "emergency",
-    mode: ModeOption = "paper",
+    mode: DaemonMode = "paper",
     env: Env = "dev",
     config: ConfigFile = None,
     state: StateDir = None,
@@ -45,14 +38,14 @@ def emergency(
 
     console = Console(highlight=False, soft_wrap=True)
     with no_site():
-        outcome = kill(_settings(mode, env, config, state), reason, getpass.getuser())
+        outcome = kill(daemon_settings(mode, env, config, state), reason, getpass.getuser())
     console.print(outcome.text, markup=False)
     raise typer.Exit(int(Exit.DONE if outcome.flat else Exit.FAILED))
 
 
 @app.command("status")
 def status(
-    mode: ModeOption = "paper",
+    mode: DaemonMode = "paper",
     env: Env = "dev",
     config: ConfigFile = None,
     state: StateDir = None,
@@ -61,7 +54,7 @@ def status(
     """Say whether the kill switch is latched, since when, by whom and why."""
     from actors.modes.emergency import latch_state
 
-    latch = latch_state(_settings(mode, env, config, state))
+    latch = latch_state(daemon_settings(mode, env, config, state))
     if json:
         typer.echo(json_text.dumps({"latched": latch.latched, "reason": latch.reason, "by": latch.by, "at": latch.at}))
     elif latch.latched:
@@ -73,7 +66,7 @@ def status(
 @app.command("ack")
 def acknowledge(
     reason: Annotated[str, typer.Option("--reason", help="Why it is safe to trade again.")],
-    mode: ModeOption = "paper",
+    mode: DaemonMode = "paper",
     env: Env = "dev",
     config: ConfigFile = None,
     state: StateDir = None,
@@ -82,5 +75,5 @@ def acknowledge(
     from actors.modes.emergency import acknowledge as clear
 
     with no_site():
-        text = clear(_settings(mode, env, config, state), reason, getpass.getuser())
+        text = clear(daemon_settings(mode, env, config, state), reason, getpass.getuser())
     typer.echo(text)

@@ -18,6 +18,7 @@ from protocol.units import SECOND_US, Timeframe
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="A YAML file of settings over the environment's own.")
 ]
+DaemonMode = Annotated[str, typer.Option("--mode", help="paper or live.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; logs go to stderr.")]
 Env = Annotated[str, typer.Option("--env", help="dev: no network, simulated exchange. paper, prod: Kraken.")]
 LONGER: Final[tuple[Timeframe, ...]] = ("1h", "4h", "1d")
@@ -44,6 +45,11 @@ def settings_for(
     store = {"store": {"directory": str(state)}} if state is not None else {}
     with bad_input(BadSetting):
         return load(mode, environment, file, {**(overrides or {}), **store}, os.environ)
+
+
+def daemon_settings(mode: str, env: str, file: Path | None, state: Path | None) -> Settings:
+    """The settings of a command about a daemon and its state."""
+    return settings_for(trading_mode(mode), env, file, state=state)
 
 
 def day_us(text: str | None, option: str) -> int | None:

@@ -98,14 +98,15 @@ def closed_candles(symbol: str, candles: Candles, fill: bool) -> Iterator[Candle
         while fill and 0 <= previous_ms < time - BASE_MS:
             previous_ms += BASE_MS
             flat = (previous_close,) * 4
-            yield _closed(symbol, previous_ms, *flat, 0.0, synthetic=True)
-        yield _closed(symbol, time, o, h, low, c, v, synthetic=False)
+            yield closed_candle(symbol, previous_ms, *flat, 0.0, synthetic=True)
+        yield closed_candle(symbol, time, o, h, low, c, v, synthetic=False)
         previous_ms, previous_close = time, c
 
 
-def _closed(
+def closed_candle(
     symbol: str, time: int, o: float, h: float, low: float, c: float, v: float, *, synthetic: bool
 ) -> CandleClosed:
+    """A 15m candle as the message of the moment it ends; `time` is its open time in ms."""
     return from_edge(
         CandleClosed,
         (time + BASE_MS) * 1000,

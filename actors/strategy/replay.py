@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from actors.strategy import decide
-from protocol.messages.base import Message, follow, from_edge
+from actors.strategy.history import closed_candle
+from protocol.messages.base import Message, follow
 from protocol.messages.signal import Held, Signal, StructureRead
 from protocol.messages.spot import CandleClosed
 from protocol.units import TIMEFRAME_MS, Timeframe
@@ -142,22 +143,8 @@ class History:
 
     def told(self, symbol: str, row: int) -> CandleClosed:
         """One of them as the message of the moment it ends."""
-        time = int(self.times[row])
-        o, h, low, close, volume = self.values[row].tolist()
-        return from_edge(
-            CandleClosed,
-            (time + BASE_MS) * 1000,
-            symbol,
-            time,
-            symbol=symbol,
-            timeframe="15m",
-            open_time_ms=time,
-            open=o,
-            high=h,
-            low=low,
-            close=close,
-            volume=volume,
-            synthetic=bool(self.synthetic[row]),
+        return closed_candle(
+            symbol, int(self.times[row]), *self.values[row].tolist(), synthetic=bool(self.synthetic[row])
         )
 
 

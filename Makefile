@@ -49,8 +49,9 @@ backtest: $(RUN) ## one backtest; say of what in ARGS
 test: $(DEV) ## the whole suite with coverage; fails under the floor set in pyproject.toml
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered $(ARGS)
 
-goldens: $(DEV) ## write what the strategy says on small candles anew; review the diff before you commit it
+goldens: $(DEV) ## write what the strategy says on small candles, and where storms find positions, anew; review the diff before you commit it
 	@PYTHONPATH=. $(BIN)/python -m tests.actors.strategy.goldens
+	@PYTHONPATH=. $(BIN)/python -m tests.storms.scenes
 
 integration: $(DEV) ## signals of 24 symbols in one process over synthetic history; about two minutes
 	@$(BIN)/python -m tests.integration.many_symbols

@@ -6,9 +6,9 @@ true. The daemon itself is an argument (`Live`): this room knows processes, a di
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
@@ -20,7 +20,7 @@ from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
 from protocol.messages.futures import OrderUnknown, TradeClosed, TradeOpened
-from protocol.units import MINUTE_US, SECOND_US
+from protocol.units import SECOND_US
 from sim.checkers import Evidence, Failure, Watchers
 from sim.clock import SimulatedClock, stopwatch
 from sim.engine import Engine
@@ -29,43 +29,17 @@ from sim.faults.host import Book, Disk, HostClock, Killed, LeapingClock, Process
 from sim.faults.network import Reply, Request
 from sim.faults.timeline import Active
 from sim.faults.wiring import faulty_venue
-from sim.tape import Tape
+from sim.scene import SETTINGS, scene_of
 from sim.venue import Venue
 
 SAFETY_S: Final = 7200.0
 LIVENESS_S: Final = 120.0
-MARKET_DAYS: Final = 24
-WARM_UP_S: Final = (40, 240)
-"""A storm begins so long before a position opens."""
 ACKNOWLEDGE_S: Final = 300.0
 """A person comes so long after the kill switch has latched, if the account is flat by then."""
 RESUME_S: Final = 900.0
 """A person restarts a daemon that keeps entries halted for so long."""
 STEPS_MOST: Final = 20
 """Shrinking gives up after so many runs."""
-
-SETTINGS: Final = Settings.model_validate({
-    "profile": "storm",
-    "strategy": {
-        "exec_tfs": ["15m"], "adx_min": 0, "bias_mode": "ema", "bias_combine": "primary_only", "rr_min": 0.5,
-        "cooldown_bars": 0, "confirm_mode": "touch", "setup_max_age": 500, "atr_pct_min": 0, "tp_min_count": 5,
-        "tp_fallback_r": 2, "sl_min_atr": 1.0, "max_hold_bars": 2, "ob_min_disp_atr": 0, "fvg_min_atr": 0,
-        "tp_use_prev_day": True, "exit_on_choch": "exec", "warmup_bars_exec": 100, "warmup_bars_4h": 210,
-        "warmup_bars_1d": 210,
-    },
-    "risk": {
-        "risk_pct": "0.25", "positions_max": 2, "loss_streak_max": 100, "entries_per_day_max": 100, "cost_max_r": 100,
-        "daily_loss_max_pct": 5, "drawdown_max_pct": 15,
-    },
-})  # fmt: skip
-"""A strategy that sees something to do in most hours: a storm in which nothing trades proves nothing."""
-
-
-MOMENTS: Final[Mapping[int, tuple[int, ...]]] = {
-    0: (3, 31, 34, 38, 55, 57, 61, 68, 77, 80, 86, 142, 147, 148, 150, 195, 211, 272, 275, 276, 280, 302, 307, 311, 323, 333, 392, 397, 408, 409, 413, 436, 512, 523, 525, 527, 538, 550, 552, 565, 568, 580, 581, 586, 590, 596, 597, 668, 673, 675, 678, 683, 693, 712, 791, 793, 794, 810, 870, 942, 946, 950, 954, 958),
-    1: (14, 18, 20, 22, 66, 67, 71, 75, 83, 85, 91, 93, 126, 128, 130, 132, 136, 138, 143, 147, 152, 153, 159, 182, 206, 207, 210, 212, 214, 240, 242, 246, 258, 283, 287, 293, 299, 303, 304, 306, 323, 325, 382, 460, 463, 469, 474, 476, 477, 479, 483, 502, 507, 804, 856, 965, 977, 1080, 1084, 1087, 1089, 1094, 1097, 1101),
-}  # fmt: skip
-"""Market seed -> 15m candles after its start at which a position opens, and another within two hours (by a backtest of SETTINGS)."""
 
 
 class Host(Protocol):
@@ -114,8 +88,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[tuple[int, float, str], ...]
     injected: dict[str, int]
     sometimes: dict[str, int]
-    trades: int
     opened: int
+    exits: dict[str, int]
+    """Positions that were closed, by how."""
     lives: int
     events: int
     simulated_s: float
@@ -133,13 +108,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def case_of(seed: int, profile: str = "full", safety_s: float = SAFETY_S) -> Case:
     """The storm of a seed."""
     return Case(seed=seed, plan=draw(seed, profile, safety_s), safety_s=safety_s)
-
-
-@lru_cache(maxsize=len(MOMENTS))
-def market_of(number: int) -> Tape:
-    """One of the markets that storms pass over."""
-    market = SETTINGS.market.model_copy(update={"seed": number})
-    return Tape.synthetic(SETTINGS.model_copy(update={"market": market}), days=MARKET_DAYS)
 
 
 def run_case(case: Case, live: Live, trace: Callable[[str], None] | None = None) -> Verdict:
@@ -181,8 +149,8 @@ class Storm:
     trace: Callable[[str], None] | None = None
     settings: Settings = SETTINGS
     disk: Disk = field(default_factory=Disk)
-    trades: int = 0
     opened: int = 0
+    exits: Counter[str] = field(default_factory=Counter)
     lives: int = 0
     events: int = 0
     asked_to_kill: str | None = None
@@ -190,12 +158,8 @@ class Storm:
     async def run(self) -> None:
         """The whole storm."""
         rng = np.random.default_rng([self.case.seed, 0])
-        markets = sorted(MOMENTS)
-        number = markets[int(rng.integers(len(markets)))]
-        tape = market_of(number)
-        bars = MOMENTS[number]
-        opens_us = tape.start_us + bars[int(rng.integers(len(bars)))] * 15 * MINUTE_US
-        start = opens_us - int(rng.integers(*WARM_UP_S)) * SECOND_US
+        scene = scene_of(rng)
+        tape, start = scene.tape, scene.start_us
         self.start_us = start
         self._hash, self._decided = blake2b(digest_size=16), blake2b(digest_size=16)
         self._rng = rng
@@ -235,8 +199,8 @@ class Storm:
             failures=tuple((f.invariant, (f.at - self.start_us) / SECOND_US, f.text) for f in e.failures[:5]),
             injected=dict(sorted(self.faults.injected.items())),
             sometimes=dict(sorted(e.sometimes.items())),
-            trades=self.trades,
             opened=self.opened,
+            exits=dict(sorted(self.exits.items())),
             lives=self.lives,
             events=self.events,
             simulated_s=(self.true_clock_end - self.start_us) / SECOND_US,
@@ -281,7 +245,7 @@ class Storm:
         detail = f"{message.code} {message.text}" if isinstance(message, Alert) else message.id
         self._note(type(message).__name__, sender, detail)
         if isinstance(message, TradeClosed):
-            self.trades += 1
+            self.exits[message.reason] += 1
         elif isinstance(message, TradeOpened):
             self.opened += 1
         elif isinstance(message, OrderUnknown):

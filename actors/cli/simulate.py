@@ -163,10 +163,12 @@ def summary(verdicts: Iterable[Verdict]) -> dict[str, Any]:
     rows = list(verdicts)
     injected: Counter[str] = Counter()
     sometimes: Counter[str] = Counter()
+    exits: Counter[str] = Counter()
     broken: Counter[int] = Counter()
     for verdict in rows:
         injected.update(verdict.injected)
         sometimes.update(verdict.sometimes)
+        exits.update(verdict.exits)
         broken.update(failure[0] for failure in verdict.failures[:1])
     simulated_s, run_s = sum(v.simulated_s for v in rows), sum(v.run_s for v in rows)
     return {
@@ -177,7 +179,8 @@ def summary(verdicts: Iterable[Verdict]) -> dict[str, Any]:
         "run_s": round(run_s, 1),
         "simulated_s_per_s": round(simulated_s / run_s) if run_s else None,
         "positions_opened": sum(v.opened for v in rows),
-        "positions_closed": sum(v.trades for v in rows),
+        "positions_closed": exits.total(),
+        "exits": dict(sorted(exits.items())),
         "processes": sum(v.lives for v in rows),
         "injected": dict(sorted(injected.items())),
         "sometimes": dict(sorted(sometimes.items())),
@@ -200,6 +203,7 @@ def report(verdicts: list[Verdict], again: str, json: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(_table("fault", figures["injected"], "struck"))
     console.print(_table("reached", figures["sometimes"], "times"))
+    console.print(_table("exit", figures["exits"], "positions"))
     console.print(_table("invariant", figures["invariants"], "broken"))
     console.print(
         f"{figures['seeds']} seeds, {figures['simulated_days']} simulated days, {figures['events']:,} events, "

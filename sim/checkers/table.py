@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from protocol.messages.base import Message
-from protocol.messages.futures import Fill, FillSeen, TradeClosed
+from protocol.messages.futures import Fill, FillSeen
 from sim.checkers import books, entries, killing, protection, system
 from sim.checkers.evidence import Evidence, Sent
 from sim.checkers.invariant import Invariant
@@ -60,7 +60,6 @@ class Watchers:
             hook: [getattr(i, hook) for i in invariants if getattr(type(i), hook) is not getattr(Invariant, hook)]
             for hook in HOOKS
         }
-        self.lives_traded = 0
 
     def _tell(self, hook: str, *what: object) -> None:
         for hear in self._hear[hook]:
@@ -95,8 +94,6 @@ class Watchers:
     def said(self, sender: str, message: Message) -> None:
         """Somebody said something inside the daemon."""
         self.e.said(sender, message)
-        if isinstance(message, TradeClosed):
-            self.lives_traded += 1
         self._tell("said", sender, message)
 
     def second(self) -> None:

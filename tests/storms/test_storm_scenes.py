@@ -1,0 +1,42 @@
+"""Where storms pass: positions open there, and the table that says so is never stale."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from protocol.units import SECOND_US
+from sim.scene import BAR_US, FOLLOWS_BARS, MARKETS, WARM_UP_S, moments, moments_in, scene_of
+from tests.storms.scenes import found
+
+
+@pytest.mark.parametrize("number", MARKETS)
+def test_the_moments_are_those_of_a_backtest(number: int) -> None:
+    """Strategy, sizing and market open positions where `scenes.json` says; `make goldens` writes it anew."""
+    assert found(number) == moments()[number]
+
+
+def test_every_way_out_is_somewhere() -> None:
+    """The markets hold positions that end by stop, target, time and a turn of structure."""
+    assert {kind for kinds in moments().values() for kind in kinds} >= {
+        "exit.stop",
+        "exit.target",
+        "exit.time",
+        "exit.choch",
+    }
+
+
+def test_a_scene_begins_shortly_before_a_position_opens() -> None:
+    """Whatever is drawn, the candle of an opening begins within the time of the warm-up; equal draws are equal scenes."""
+    for seed in range(50):
+        scene = scene_of(np.random.default_rng(seed))
+        bars = {bar for kind in moments()[scene.market].values() for bar in kind}
+        opens = {bar * BAR_US + scene.tape.start_us - scene.start_us for bar in bars}
+        assert any(WARM_UP_S[0] * SECOND_US <= wait <= WARM_UP_S[1] * SECOND_US for wait in opens)
+        assert scene == scene_of(np.random.default_rng(seed))
+
+
+def test_a_moment_is_followed_by_another_position() -> None:
+    """What opens alone for hours is no moment: a storm should see a second life."""
+    opened = {"a": 0, "b": FOLLOWS_BARS * BAR_US, "c": 100 * BAR_US}
+    assert moments_in(opened, {"a": "exit.stop", "b": "exit.time", "c": "exit.time"}, 0) == {"exit.stop": (0,)}

@@ -141,3 +141,9 @@ def stopwatch() -> Callable[[], float]:
     """Real seconds since this call, for reports on speed; no decision may depend on it."""
     began = _real()
     return lambda: _real() - began
+
+
+def work_meter() -> Callable[[], float]:
+    """Processor seconds of this process since this call: what a computation took, whatever else the machine is doing."""
+    began = time.process_time()
+    return lambda: time.process_time() - began

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TextIO
 
 import msgspec
-import structlog
 
 from protocol.messages.base import Message
 from protocol.messages.control import Reconciled, WakeAt
@@ -30,6 +29,8 @@ UNLOGGED = (
 
 def log_to(file: TextIO) -> Callable[[str, Message], None]:
     """A watcher that writes each message worth a line to `file`; the journal holds the rest."""
+    import structlog
+
     logger = structlog.wrap_logger(
         structlog.WriteLogger(file),
         processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer(sort_keys=True)],

@@ -14,6 +14,7 @@ from actors.gate import Gate
 from actors.ledger.pages import NO_SEAL, Record, pack, seal
 from actors.modes.account import SYNTHETIC_DAYS, engine_for
 from actors.shell import World
+from actors.strategy import bulk
 from actors.supervisor import Supervisor
 from actors.tree import CHILDREN, LEASES, ROUTES
 from config.settings import Settings
@@ -21,7 +22,7 @@ from protocol.messages.base import Message
 from protocol.messages.control import Latch
 from protocol.ports import LatchState
 from protocol.units import Timeframe
-from sim.clock import PacedClock, SimulatedClock, stopwatch
+from sim.clock import PacedClock, SimulatedClock, work_meter
 from sim.direct import Direct
 from sim.files import BadPeriod, when
 from sim.loop import Result, run
@@ -122,9 +123,10 @@ def run_backtest(
         if data
         else _period(Tape.synthetic(settings, days=SYNTHETIC_DAYS), settings, start_us, end_us)
     )
-    watch = stopwatch()
+    bulk.load(settings.strategy)
+    worked_s = work_meter()
     result = DRIVERS[driver](settings, tape, on_progress)
-    run_s = round(watch(), 3)
+    run_s = round(worked_s(), 3)
     found = find(settings, tape, result, _sources(settings, data, perp, funding))
     if report is not None:
         from sim.report.html import report as page

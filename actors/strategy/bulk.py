@@ -33,6 +33,13 @@ Bools = NDArray[np.bool_]
 Names = NDArray[np.object_]
 
 
+def load(params: StrategyParams) -> None:
+    """Fetch the compiled kernel from its cache (compile it, the first time): code, not yet the work of a run."""
+    series = Series.of(params, "1h", "exec")
+    series.feed(Candles(np.zeros(1, np.int64), np.ones((1, 5))))
+    series.choose_zone(1, True, True, False)
+
+
 def tabulate(state: decide.State, symbol: str, history: History) -> Table:
     """Decide on `history`, going on from `state`, which is changed and then of no more use for `symbol`."""
     draft = Draft.of(state, symbol)

@@ -17,8 +17,9 @@ from ledger_stories import AT, Step, candle_closed, candle_seen, noise, one_trad
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from actors.ledger import Ledger, SecondInstance, open_latch, open_ledger, open_reader, tables
-from actors.ledger.journal import BUFFER_MAX
+from actors.ledger import tables
+from actors.ledger.journal import BUFFER_MAX, Ledger, open_latch, open_ledger, open_reader
+from actors.ledger.store import SecondInstance
 from protocol.messages.base import from_edge
 from protocol.messages.control import Latch
 from protocol.messages.futures import OrderRejected
@@ -185,7 +186,7 @@ def test_a_full_disk_fails_the_flush_and_loses_nothing_before_it(tmp_path: Path)
 
 KILLED = """
 import os, signal, sys
-from actors.ledger import open_ledger
+from actors.ledger.journal import open_ledger
 from ledger_stories import one_trade
 with open_ledger(sys.argv[1]) as ledger:
     steps = one_trade()

@@ -9,7 +9,8 @@ import pytest
 from ledger_stories import AT, candle_closed, candle_seen, noise, one_trade, place, resting, signal_of
 from sqlalchemy import delete, update
 
-from actors.ledger import open_ledger, open_reader, tables
+from actors.ledger import tables
+from actors.ledger.journal import open_ledger, open_reader
 from protocol.messages.base import follow
 from protocol.messages.control import Alert
 from protocol.messages.futures import EntryBlocked, OrderAccepted, OrderUnknown, SignalRefused

@@ -9,8 +9,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from actors.ledger import NoLedger, database_url, open_latch, open_ledger, open_reader, tables
-from actors.ledger.store import hidden
+from actors.ledger import tables
+from actors.ledger.journal import open_latch, open_ledger, open_reader
+from actors.ledger.store import NoLedger, database_url, hidden
 from config.settings import StoreSettings
 from protocol.ports import JournalFailed
 

@@ -16,7 +16,6 @@ from protocol.messages.futures import CancelOrder, EditOrder, EntryBlocked, Find
 from protocol.ports import Command
 
 NAME = "door"
-GATE_OPEN = Finding(control="gate", measure="open", limit="open")
 Record = Callable[[str, Message, Sequence[Message]], None]
 Watch = Callable[[str, Message], None]
 
@@ -68,12 +67,21 @@ class Door:
         if order.reduce_only:
             return _admitted(wish, order, changes=changes)
         names = (order.symbol, self._settings.spot_of.get(order.symbol, order.symbol))
-        findings, refused = examine(order, self._facts, self._settings, at)
-        reasons = (*self._gate.closed_by(*names), *refused)
-        if reasons:
-            return follow(wish, EntryBlocked, client_order_id=wish.client_order_id, symbol=wish.symbol, reasons=reasons)
-        self._facts = self._facts.let_out(order, at)
-        return _admitted(wish, order, (GATE_OPEN, *findings), changes)
+        closed = self._gate.closed_by(*names)
+        controls = examine(order, self._facts, self._settings, at)
+        findings = (Finding(control="gate", passed=not closed, word=", ".join(closed) or "open"), *controls)
+        reasons = (*closed, *(found.control for found in controls if not found.passed))
+        if not reasons:
+            self._facts = self._facts.let_out(order, at)
+            return _admitted(wish, order, findings, changes)
+        return follow(
+            wish,
+            EntryBlocked,
+            client_order_id=wish.client_order_id,
+            symbol=wish.symbol,
+            reasons=reasons,
+            findings=findings,
+        )
 
 
 def _admitted(

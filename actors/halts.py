@@ -24,7 +24,6 @@ RELEASES: Final[dict[str, Release]] = {
     "risk.daily_loss": Release("automatic", "00:00 UTC"),
     "risk.drawdown": Release("automatic", "equity is back within `risk.drawdown_max_pct` of its highest"),
     "risk.cooldown": Release("automatic", "`risk.cooldown_h` are over"),
-    "risk.leverage": Release("automatic", "effective leverage is below the limit again"),
     "risk.basis": Release("automatic", "spot and mark are close again, with hysteresis"),
     "risk.basis_held": Release("automatic", "spot and mark are close again, or the position is closed"),
     "risk.liquidation": Release("automatic", "the distance to liquidation is back, or the position is closed"),

@@ -23,6 +23,7 @@ from protocol.messages.futures import (
 )
 from protocol.ports import Command
 
+NAME = "hands"
 UNSENT = "dry_run: not sent"
 
 
@@ -36,7 +37,11 @@ async def send(world: World, wish: Message) -> Sequence[Message]:
             admitted = world.door.pass_through(wish, world.clock.now_us(), world.journal.record, world.watch)
             if isinstance(admitted, EntryBlocked):
                 return (admitted,)
-            return unsent(admitted) if world.dry_run else await world.futures.send(admitted)
+            if not world.dry_run:
+                return await world.futures.send(admitted)
+            shown, *rest = unsent(admitted)
+            world.journal.record(NAME, shown, ())
+            return (shown, *rest)
         case RehearseOrders():
             return (rehearsal(world, wish),)
         case _:
@@ -67,7 +72,7 @@ def unsent(command: Command) -> Sequence[Message]:
 def rehearsal(world: World, wish: RehearseOrders) -> PersonAnswered:
     """What the door says of each order, and how it would go on the wire."""
     judged = [world.door.rehearse(order, world.clock.now_us()) for order in wish.orders]
-    refused = [reason for answer in judged if isinstance(answer, EntryBlocked) for reason in answer.reasons]
+    refused = [answer.text for answer in judged if isinstance(answer, EntryBlocked)]
     payloads = tuple(payload(answer.order) for answer in judged if not isinstance(answer, EntryBlocked))
     text = f"refused: {'; '.join(refused)}" if refused else "dry run: nothing was sent"
     return follow(wish, PersonAnswered, request=wish.request, done=not refused, text=text, payloads=payloads)

@@ -1,6 +1,6 @@
 """The pre-trade controls and the one place that normalises orders. Pure: facts in, reasons out. Fails closed.
 
-Every control is a named function in `CONTROLS`; it answers what it measured, its limit, and why the entry stays in, if so. Reduce-only
+Every control is a named function in `CONTROLS`; it answers what it measured, its limit, and whether the entry may pass. Reduce-only
 orders pass: nothing here may keep a position from being closed. Knows no gate, no clock, no wire.
 """
 
@@ -25,7 +25,7 @@ from protocol.messages.futures import (
     PlaceOrder,
     PositionChanged,
 )
-from protocol.units import MINUTE_US, round_ceiling, round_down, round_floor, seconds_us
+from protocol.units import MINUTE_US, SECOND_US, decimal, round_ceiling, round_down, round_floor
 
 MAX_POSITION_SHARE = Decimal("0.1")
 REMEMBERED_ENTRIES = 1000
@@ -62,76 +62,68 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Seen(NamedTuple):
-    """What a control measured, its limit, and why the entry stays in; None: it may pass."""
+    """What a control found: whether the entry may pass, and the number of `unit` with its limit, or the word, that says so."""
 
-    measure: str
-    limit: str
-    refusal: str | None
+    passes: bool
+    measure: Decimal | None = None
+    limit: Decimal | None = None
+    unit: str = ""
+    word: str = ""
 
 
 Control = Callable[[PlaceOrder, Facts, Settings, int], Seen]
 UNKNOWN = "unknown"
-"""Measured where a fact is missing whose absence another control refuses."""
-
-
-def _judged(measure: str, limit: str, passes: bool, refusal: str) -> Seen:
-    return Seen(measure, limit, None if passes else refusal)
+"""Found where a fact is missing whose absence another control refuses."""
 
 
 def _reduce_only_role(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
-    return _judged(order.role, "entry", order.role == "entry", f"role {order.role} must be reduce-only")
+    return Seen(order.role == "entry", word=order.role)
 
 
 def _authorised_symbol(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
     configured = order.symbol in settings.spot_of
-    return _judged(order.symbol, "configured", configured, f"{order.symbol} is not configured")
+    return Seen(configured, word="configured" if configured else "not configured")
 
 
 def _tradeable(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
     instrument = facts.instruments.get(order.symbol)
     if instrument is None:
-        return Seen(UNKNOWN, "tradeable", "contract rules unknown")
+        return Seen(False, word="contract rules unknown")
     if instrument.inverse:
-        return Seen("inverse", "tradeable", "inverse contracts are off")
-    measure = "tradeable" if instrument.tradeable else "not tradeable"
-    return _judged(measure, "tradeable", instrument.tradeable, measure)
+        return Seen(False, word="inverse contracts are off")
+    return Seen(instrument.tradeable, word="tradeable" if instrument.tradeable else "not tradeable")
 
 
 def _market_mode(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
     mark = facts.marks.get(order.symbol)
     if mark is None:
-        return Seen(UNKNOWN, "open", None)
+        return Seen(True, word=UNKNOWN)
     mode = "suspended" if mark.suspended else "post-only" if mark.post_only else "open"
-    return _judged(mode, "open", mode == "open", mode)
+    return Seen(mode == "open", word=mode)
 
 
 def _fresh_mark(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
-    limit = f"{settings.risk.mark_age_max_s} s"
+    oldest_s = decimal(settings.risk.mark_age_max_s)
     mark = facts.marks.get(order.symbol)
     if mark is None:
-        return Seen(UNKNOWN, limit, "no mark")
-    age_us = at - mark.at
-    fresh = age_us <= seconds_us(settings.risk.mark_age_max_s)
-    return _judged(f"{age_us / 1e6:.3f} s", limit, fresh, f"mark is {age_us / 1e6:.1f} s old")
+        return Seen(False, None, oldest_s, " s", "no mark")
+    age_s = Decimal(at - mark.at) / SECOND_US
+    return Seen(age_s <= oldest_s, age_s, oldest_s, " s")
 
 
 def _size(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
     instrument = facts.instruments.get(order.symbol)
     largest = None if instrument is None else instrument.max_position * MAX_POSITION_SHARE
-    limit = UNKNOWN if largest is None else str(largest)
-    if order.size <= 0:
-        return Seen(str(order.size), limit, "rounds to nothing")
-    fits = largest is None or order.size <= largest
-    return _judged(str(order.size), limit, fits, f"size {order.size} above a tenth of the exchange's position limit")
+    return Seen(order.size > 0 and (largest is None or order.size <= largest), order.size, largest, " contracts")
 
 
 def _price_collar(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
     collar_pct = settings.execution.entry_collar_pct
     mark = facts.marks.get(order.symbol)
     if order.limit_price is None or mark is None:
-        return Seen("no limit price" if order.limit_price is None else UNKNOWN, f"{collar_pct} %", None)
+        return Seen(True, None, collar_pct, " %", "no limit price" if order.limit_price is None else UNKNOWN)
     away_pct = abs(order.limit_price - mark.mark) / mark.mark * 100
-    return _judged(f"{away_pct:.4f} %", f"{collar_pct} %", away_pct <= collar_pct, f"limit {away_pct:.2f} % from mark")
+    return Seen(away_pct <= collar_pct, away_pct, collar_pct, " %")
 
 
 def _notional(order: PlaceOrder, facts: Facts) -> Decimal | None:
@@ -142,41 +134,39 @@ def _notional(order: PlaceOrder, facts: Facts) -> Decimal | None:
 def _order_value(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
     notional, largest = _notional(order, facts), settings.execution.order_notional_max_usd
     if notional is None:
-        return Seen(UNKNOWN, f"{largest} USD", None)
-    return _judged(f"{notional:.2f} USD", f"{largest} USD", notional <= largest, f"order of {notional:.0f} USD")
+        return Seen(True, None, largest, " USD", UNKNOWN)
+    return Seen(notional <= largest, notional, largest, " USD")
 
 
 def _aggregate_exposure(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
     cap = min(settings.risk.exposure_max_x, settings.risk.leverage_cap, Decimal(10))
-    limit = f"{cap}x"
     notional = _notional(order, facts)
     if facts.account is None or facts.account.equity_usd <= 0:
-        return Seen(UNKNOWN, limit, "equity unknown or gone")
+        return Seen(False, None, cap, "x", "equity unknown or gone")
     if notional is None:
-        return Seen(UNKNOWN, limit, None)
+        return Seen(True, None, cap, "x", UNKNOWN)
     held = [(abs(size), facts.marks.get(symbol)) for symbol, size in sorted(facts.positions.items()) if size]
     if any(mark is None for _, mark in held):
-        return Seen(UNKNOWN, limit, "a held position has no mark")
+        return Seen(False, None, cap, "x", "a held position has no mark")
     total = notional + sum((size * mark.mark for size, mark in held if mark is not None), Decimal(0))
     multiple = total / facts.account.equity_usd
-    return _judged(f"{multiple:.4f}x", limit, multiple <= cap, f"exposure {multiple:.2f}x above {limit}")
+    return Seen(multiple <= cap, multiple, cap, "x")
 
 
 def _no_pyramiding(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
     held = facts.positions.get(order.symbol, Decimal(0))
-    return _judged(f"{held} held", "0 held", not held, f"{order.symbol} is already held")
+    return Seen(not held, held, Decimal(0), " held")
 
 
 def _duplicate(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
     times = sum(1 for _, _, sent in facts.entries if sent == order.client_order_id)
-    return _judged(f"sent {times} times", "sent 0 times", times == 0, "already sent")
+    return Seen(times == 0, Decimal(times), Decimal(0), " times sent")
 
 
 def _rate(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
-    recent = sum(1 for when, symbol, _ in facts.entries if symbol == order.symbol and when > at - MINUTE_US)
+    recent = 1 + sum(1 for when, symbol, _ in facts.entries if symbol == order.symbol and when > at - MINUTE_US)
     most = settings.execution.orders_per_minute
-    limit = f"fewer than {most} in a minute"
-    return _judged(f"{recent} in a minute", limit, recent < most, f"{recent} entries in a minute")
+    return Seen(recent <= most, Decimal(recent), Decimal(most), " in a minute")
 
 
 CONTROLS: dict[str, Control] = {
@@ -195,20 +185,15 @@ CONTROLS: dict[str, Control] = {
 }
 
 
-def examine(
-    order: PlaceOrder, facts: Facts, settings: Settings, at: int
-) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-    """What every control measured, and of those that keep `order` in, `code: what it saw`; reduce-only is asked nothing."""
+def examine(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> tuple[Finding, ...]:
+    """What every control found, in their order; reduce-only is asked nothing."""
     if order.reduce_only:
-        return (), ()
+        return ()
     seen = [(code, control(order, facts, settings, at)) for code, control in CONTROLS.items()]
-    findings = tuple(Finding(control=code, measure=found.measure, limit=found.limit) for code, found in seen)
-    return findings, tuple(f"{code}: {found.refusal}" for code, found in seen if found.refusal is not None)
-
-
-def refusals(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> tuple[str, ...]:
-    """Every control that keeps `order` in, as `code: what it saw`; empty when it may pass."""
-    return examine(order, facts, settings, at)[1]
+    return tuple(
+        Finding(control=code, passed=passes, measure=measure, limit=limit, unit=unit, word=word)
+        for code, (passes, measure, limit, unit, word) in seen
+    )
 
 
 def normalise(order: PlaceOrder, instrument: Instrument) -> tuple[PlaceOrder, tuple[str, ...]]:

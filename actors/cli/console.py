@@ -40,7 +40,7 @@ def _refused(m: f.SignalRefused) -> str:
 
 
 def _blocked(m: f.EntryBlocked) -> str:
-    return f"[yellow]blocked[/]  {m.symbol}: {'; '.join(m.reasons)}"
+    return f"[yellow]blocked[/]  {m.symbol}: {m.text}"
 
 
 def _admitted(m: f.OrderAdmitted) -> str | None:

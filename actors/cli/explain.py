@@ -13,7 +13,7 @@ from actors.cli.console import line
 from actors.cli.errors import Exit, stop
 from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for, trading_mode
 from protocol.messages.base import Message
-from protocol.messages.futures import OrderAdmitted
+from protocol.messages.futures import EntryBlocked, OrderAdmitted
 from protocol.units import moment
 
 
@@ -57,8 +57,8 @@ def plain(message: Message) -> dict[str, Any]:
 
 def rules(message: Message) -> list[str]:
     """The rules of a verdict, or what the door's controls found, one a line."""
-    if isinstance(message, OrderAdmitted):
-        return [f"{found.control}: {found.measure} (limit {found.limit})" for found in message.findings]
+    if isinstance(message, OrderAdmitted | EntryBlocked):
+        return [("" if found.passed else "no: ") + found.text for found in message.findings]
     verdict = getattr(message, "verdict", None) or getattr(message, "snapshot", None)
     if not verdict:
         return []

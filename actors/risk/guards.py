@@ -40,22 +40,29 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """One look: breached or not, and the sentence for the person."""
+    """One look: breached or not, and what was found: a sentence and the numbers that go into it once a person reads it."""
 
     breached: bool
-    text: str
+    sentence: str
+    numbers: tuple[Decimal, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The sentence for the person."""
+        return self.sentence.format(*self.numbers)
 
 
 Look = Callable[[View, bool], Reading | None]
 
 
 class Guard(msgspec.Struct, frozen=True):
-    """`key` of the halt (a symbol is appended for guards of a symbol), alert `code`, and the look."""
+    """`key` (a symbol is appended for guards of a symbol), alert `code`, and the look. `halts`: entries wait while it is breached."""
 
     key: str
     code: str
     severity: Severity
     look: Look
+    halts: bool = True
 
 
 def over(value: Decimal, threshold: Decimal, raised: bool) -> bool:
@@ -68,7 +75,11 @@ def daily_loss(view: View, _raised: bool) -> Reading | None:
     if view.daily_loss_pct is None and not view.daily_loss_hit:
         return None
     lost, limit = view.daily_loss_pct, view.settings.risk.daily_loss_max_pct
-    return Reading(view.daily_loss_hit, f"lost {lost} % of the day's first equity, limit {limit} %; until 00:00 UTC")
+    if lost is None:
+        return Reading(view.daily_loss_hit, "the day's loss limit of {} % was reached; until 00:00 UTC", (limit,))
+    return Reading(
+        view.daily_loss_hit, "lost {:.4f} % of the day's first equity, limit {} %; until 00:00 UTC", (lost, limit)
+    )
 
 
 def drawdown(view: View, raised: bool) -> Reading | None:
@@ -77,22 +88,24 @@ def drawdown(view: View, raised: bool) -> Reading | None:
         return None
     limit = view.settings.risk.drawdown_max_pct
     breached = view.drawdown_pct >= limit or (raised and over(view.drawdown_pct, limit, raised))
-    return Reading(breached, f"{view.drawdown_pct} % below the highest equity, limit {limit} %")
+    return Reading(breached, "{:.4f} % below the highest equity, limit {} %", (view.drawdown_pct, limit))
 
 
 def cooldown(view: View, _raised: bool) -> Reading | None:
     """Lasts a fixed time after a streak of losses."""
-    return Reading(view.at < view.cooldown_until, f"loss streak; entries rest until {moment(view.cooldown_until)} UTC")
+    resting = view.at < view.cooldown_until
+    return Reading(resting, f"loss streak; entries rest until {moment(view.cooldown_until)} UTC" if resting else "over")
 
 
 def leverage(view: View, raised: bool) -> Reading | None:
-    """Prices may push leverage towards the cap with nothing bought."""
+    """Prices may push leverage towards the cap with nothing bought. A word to the person: what would go beyond the cap is refused by its rule."""
     if view.leverage is None:
         return None
     limit = view.settings.risk.leverage_alert
     return Reading(
         view.leverage >= limit or over(view.leverage, limit, raised),
-        f"notional is {view.leverage} x equity, alert at {limit}",
+        "notional is {:.4f} x equity, alert at {}",
+        (view.leverage, limit),
     )
 
 
@@ -102,7 +115,7 @@ def basis(view: View, raised: bool) -> Reading | None:
     if value is None:
         return None
     limit = view.settings.risk.basis_max_pct
-    return Reading(over(value, limit, raised), f"spot and mark {value} % apart, limit {limit} %")
+    return Reading(over(value, limit, raised), "spot and mark {:.4f} % apart, limit {} %", (value, limit))
 
 
 def basis_now_pct(view: View) -> Decimal | None:
@@ -122,7 +135,9 @@ def basis_held(view: View, raised: bool) -> Reading | None:
     if value is None:
         return None
     limit = view.settings.risk.basis_max_post_pct
-    return Reading(over(value, limit, raised), f"spot and mark {value} % apart with a position open, limit {limit} %")
+    return Reading(
+        over(value, limit, raised), "spot and mark {:.4f} % apart with a position open, limit {} %", (value, limit)
+    )
 
 
 def liquidation(view: View, raised: bool) -> Reading | None:
@@ -132,7 +147,7 @@ def liquidation(view: View, raised: bool) -> Reading | None:
         return Reading(False, "nothing held") if raised else None
     limit = view.settings.risk.liquidation_buffer_pct
     needed = limit / LET_GO if raised else limit
-    return Reading(distance < needed, f"mark is {distance} % from liquidation, buffer {limit} %")
+    return Reading(distance < needed, "mark is {:.4f} % from liquidation, buffer {} %", (distance, limit))
 
 
 def liquidation_distance_pct(mark: MarkPrice | None, position: Position | None) -> Decimal | None:
@@ -147,7 +162,7 @@ ACCOUNT_GUARDS: Final = (
     Guard("risk.daily_loss", "DAILY_LOSS", "critical", daily_loss),
     Guard("risk.drawdown", "DRAWDOWN", "critical", drawdown),
     Guard("risk.cooldown", "LOSS_STREAK", "critical", cooldown),
-    Guard("risk.leverage", "LEVERAGE_NEAR", "warning", leverage),
+    Guard("risk.leverage", "LEVERAGE_NEAR", "warning", leverage, halts=False),
 )
 
 SYMBOL_GUARDS: Final = (

@@ -22,6 +22,7 @@ from protocol.units import HOUR_US, SECOND_US, TIMEFRAME_MS, decimal
 STOP_PCT_LEAST: Final = Decimal("0.002")
 STOP_PCT_MOST: Final = Decimal("0.15")
 """Fractions: the collar for stops of fault-catalogue section 5. A stop the door would refuse must not be entered on."""
+STOP_PCT_RANGE: Final = f"{STOP_PCT_LEAST}..{STOP_PCT_MOST}"
 MAX_POSITION_SHARE: Final = Decimal("0.1")
 """Of the exchange's own maximum position (fault-catalogue section 5)."""
 EXPECTED_HOLD_H: Final = 24
@@ -114,7 +115,7 @@ def first_seen(case: Case) -> Finding:
 def stop_in_range(case: Case) -> Finding:
     """The stop lies where the exchange and the door will take it. A NaN fails."""
     inside = case.stop_pct.is_finite() and STOP_PCT_LEAST <= case.stop_pct <= STOP_PCT_MOST
-    return Finding(inside, case.stop_pct, f"{STOP_PCT_LEAST}..{STOP_PCT_MOST}")
+    return Finding(inside, case.stop_pct, STOP_PCT_RANGE)
 
 
 def target_in_range(case: Case) -> Finding:

@@ -55,7 +55,7 @@ def view(state: State, at: int) -> View:
 
 
 def watch(state: State, cause: Message, guards: Sequence[Guard], seen: View, symbol: str = "") -> Answers:
-    """Say what changed: a halt (of one symbol or of all) and an alert when a guard takes hold, a resume when it lets go."""
+    """Say what changed: an alert and, of most, a halt (of one symbol or of all) when a guard takes hold, a resume when it lets go."""
     said: list[Message] = []
     halts = state.halts
     for guard in guards:
@@ -68,10 +68,11 @@ def watch(state: State, cause: Message, guards: Sequence[Guard], seen: View, sym
         halts = {**halts, key: reading.breached}
         told = {"guard": guard.key, "symbol": symbol, "raised": reading.breached, "text": reading.text}
         said.append(follow(cause, RiskState, key, **told))
-        if reading.breached:
+        if guard.halts and reading.breached:
             said.append(follow(cause, HaltEntries, key, key=key, reason=reading.text, symbol=symbol))
+        elif guard.halts:
+            said.append(follow(cause, ResumeEntries, key, key=key))
+        if reading.breached:
             text = f"{key}: {reading.text}"
             said.append(follow(cause, Alert, key, code=guard.code, severity=guard.severity, text=text))
-        else:
-            said.append(follow(cause, ResumeEntries, key, key=key))
     return (state if halts is state.halts else msgspec.structs.replace(state, halts=halts)), said

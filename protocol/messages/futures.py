@@ -372,11 +372,24 @@ class Rehearsed(Message, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What one control measured, and the limit it measured against."""
+    """What one control found: a number of `unit` and the limit it was held against, or a word. It is put into words when read."""
 
     control: str
-    measure: str
-    limit: str
+    passed: bool
+    measure: Decimal | None = None
+    limit: Decimal | None = None
+    unit: str = ""
+    word: str = ""
+
+    @property
+    def text(self) -> str:
+        """For a person: `pretrade.exposure: 3.2x (limit 3x)`."""
+        found = self.word if self.measure is None else f"{_brief(self.measure)}{self.unit}"
+        return f"{self.control}: {found}" + ("" if self.limit is None else f" (limit {_brief(self.limit)}{self.unit})")
+
+
+def _brief(number: Decimal) -> str:
+    return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 class OrderAdmitted(Message, frozen=True, kw_only=True):
@@ -392,11 +405,21 @@ class OrderAdmitted(Message, frozen=True, kw_only=True):
 
 
 class EntryBlocked(Message, frozen=True, kw_only=True):
-    """door -> executor: the entry did not leave. `reasons` name each lease not held, halt, or pre-trade control."""
+    """door -> executor, risk: the entry did not leave. `reasons` name each lease not held, halt, or pre-trade control.
+
+    `findings` of the gate and of every control, those that would have let it pass too.
+    """
 
     client_order_id: str
     symbol: str
     reasons: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Why, with the numbers."""
+        failed = {found.control: found.text for found in self.findings if not found.passed}
+        return "; ".join(failed.get(reason, reason) for reason in self.reasons)
 
 
 # --- trades, for the journal and the person ----------------------------------------------------------------

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from actors.door import Door
 from actors.gate import Gate
-from actors.pretrade import CONTROLS, Facts, normalise, refusals
+from actors.pretrade import CONTROLS, Facts, examine, normalise
 from config.settings import Settings
+from protocol.codec import decode, encode
 from protocol.messages.base import from_edge
 from protocol.messages.futures import (
     AccountChanged,
@@ -64,8 +65,9 @@ REFUSED: dict[str, tuple[PlaceOrder, Facts]] = {
 }
 
 
-def codes(found: tuple[str, ...]) -> list[str]:
-    return [text.split(":")[0] for text in found]
+def codes(order: PlaceOrder, facts: Facts) -> list[str]:
+    """The controls that keep `order` in."""
+    return [found.control for found in examine(order, facts, SETTINGS, AT) if not found.passed]
 
 
 def test_every_control_has_a_case_here() -> None:
@@ -77,15 +79,13 @@ def test_every_control_has_a_case_here() -> None:
 def test_each_control_refuses(code: str) -> None:
     """The control refuses the entry it exists for."""
     order, facts = REFUSED[code]
-    assert code in codes(refusals(order, facts, SETTINGS, AT))
+    assert code in codes(order, facts)
 
 
 def test_a_sound_entry_passes_and_an_empty_door_fails_closed() -> None:
     """With all facts there is no refusal; with none there are several."""
-    assert refusals(ENTRY, FACTS, SETTINGS, AT) == ()
-    assert {"pretrade.tradeable", "pretrade.mark_age", "pretrade.exposure"} <= set(
-        codes(refusals(ENTRY, Facts(), SETTINGS, AT))
-    )
+    assert codes(ENTRY, FACTS) == []
+    assert {"pretrade.tradeable", "pretrade.mark_age", "pretrade.exposure"} <= set(codes(ENTRY, Facts()))
 
 
 def test_the_door_asks_the_gate_last_and_lets_exits_pass() -> None:
@@ -133,12 +133,33 @@ def test_the_same_entry_leaves_once() -> None:
     yes = door.admit(ENTRY, AT)
     assert isinstance(yes, OrderAdmitted)
     assert [found.control for found in yes.findings] == ["gate", *CONTROLS]
-    assert all(found.measure and found.limit and "unknown" not in found.measure for found in yes.findings)
+    assert all(found.passed and "unknown" not in found.text for found in yes.findings)
     worth = next(found for found in yes.findings if found.control == "pretrade.order_value")
-    assert (worth.measure, worth.limit) == ("5000.00 USD", f"{SETTINGS.execution.order_notional_max_usd} USD")
+    assert (worth.measure, worth.limit) == (Decimal(5000), SETTINGS.execution.order_notional_max_usd)
+    assert worth.text == "pretrade.order_value: 5000 USD (limit 25000 USD)"
     again = door.admit(ENTRY, AT)
     assert isinstance(again, EntryBlocked)
-    assert codes(again.reasons) == ["pretrade.duplicate"]
+    assert again.reasons == ("pretrade.duplicate",)
+    assert again.text == "pretrade.duplicate: 1 times sent (limit 0 times sent)"
+
+
+def test_a_refusal_names_every_control_with_its_number_and_limit() -> None:
+    """What would have passed is written down beside what did not, the gate first, and survives the journal."""
+    door = Door(SETTINGS, Gate(("spot_feed",), LatchState(latched=False)))
+    for fact in (from_edge(InstrumentsListed, AT, instruments=(INSTRUMENT,)), MARK):
+        door.observe(fact)
+    no = door.admit(change(ENTRY, size=Decimal("0.51")), AT)
+    assert isinstance(no, EntryBlocked)
+    assert [found.control for found in no.findings] == ["gate", *CONTROLS]
+    assert no.reasons == ("gate.lease:spot_feed", "gate.not_reconciled", "pretrade.order_value", "pretrade.exposure")
+    assert {found.control for found in no.findings if not found.passed} == {
+        "gate",
+        "pretrade.order_value",
+        "pretrade.exposure",
+    }
+    assert decode(encode(no)) == no
+    assert "pretrade.order_value: 25500 USD (limit 25000 USD)" in no.text
+    assert "gate.lease:spot_feed" in no.text
 
 
 prices = st.decimals("1000", "100000", places=3)

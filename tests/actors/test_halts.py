@@ -13,8 +13,8 @@ from actors.tree import CHILDREN
 
 KEYS = (
     *(f"supervisor.{spec.name}" for spec in CHILDREN),
-    *(guard.key for guard in ACCOUNT_GUARDS),
-    *(f"{guard.key}:PF_XBTUSD" for guard in SYMBOL_GUARDS),
+    *(guard.key for guard in ACCOUNT_GUARDS if guard.halts),
+    *(f"{guard.key}:PF_XBTUSD" for guard in SYMBOL_GUARDS if guard.halts),
     BARRED,
     HALT,
     OWN,

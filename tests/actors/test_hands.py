@@ -95,8 +95,10 @@ def world(dry_run: bool) -> tuple[World, Wire]:
 
 
 def test_a_dry_run_shows_the_exact_payload_and_sends_nothing() -> None:
-    """The entry is normalised and counted by the door, shown, and told to have stayed in."""
+    """The entry is normalised and counted by the door, shown, written down, and told to have stayed in."""
     house, wire = world(dry_run=True)
+    written: list[Message] = []
+    house.journal.record = lambda actor, message, answers: written.append(message)  # type: ignore[method-assign]
     shown, blocked = trio.run(send, house, ENTRY)
     assert isinstance(shown, Rehearsed)
     assert shown.payload.startswith("POST /derivatives/api/v3/sendorder ")
@@ -106,6 +108,7 @@ def test_a_dry_run_shows_the_exact_payload_and_sends_nothing() -> None:
     (exit_shown,) = trio.run(send, house, EXIT)
     assert isinstance(exit_shown, Rehearsed)
     assert wire.sent == []
+    assert [message for message in written if isinstance(message, Rehearsed)] == [shown, exit_shown]
 
 
 def test_a_yes_is_written_down_with_what_was_found_and_changed() -> None:

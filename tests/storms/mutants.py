@@ -82,7 +82,7 @@ MUTANTS = (
     Mutant(
         "a mark of any age will do",
         (
-            (PRETRADE, "fresh = age_us <= seconds_us(settings.risk.mark_age_max_s)", "fresh = True"),
+            (PRETRADE, "Seen(age_s <= oldest_s, ", "Seen(True, "),
             (RULES, "return at_most(age_s(case.at, case.mark.mark_time), case.settings.risk.mark_age_max_s)", "return SKIPPED"),
         ),
         "md.mute",

@@ -497,11 +497,22 @@ def test_prices_of_different_moments_do_not_touch_the_basis_halt() -> None:
     assert said[1:] == []
 
 
-def test_leverage_near_the_cap_halts_entries() -> None:
-    """Prices may push leverage up with nothing bought."""
-    _, said = run((*READY, mark(symbol=ETH), position("18.1", symbol=ETH)))
+def test_leverage_near_the_cap_is_told_and_beyond_the_cap_refused() -> None:
+    """From nine times equity a person is told and nothing halts; an entry that would go beyond the cap is refused by its rule."""
+    wide = {"risk": {"exposure_max_x": 10}}
+    state, said = run((*READY, mark(symbol=ETH), position("18.1", symbol=ETH)), initial(settings(**wide), None))
 
-    assert [m.key for m in only(HaltEntries, said)] == ["risk.leverage"]
+    assert [(m.code, m.text) for m in only(Alert, said)] == [
+        ("LEVERAGE_NEAR", "risk.leverage: notional is 9.0500 x equity, alert at 9")
+    ]
+    assert only(HaltEntries, said) == []
+    _, said = run([signal()], state)
+    assert "leverage.max" not in only(SignalRefused, said)[0].reasons
+    _, said = run([position("19.9", NOON, symbol=ETH), signal(name="s2")], state)
+    assert "leverage.max" in only(SignalRefused, said)[0].reasons
+    _, said = run([position("14", NOON + 1, symbol=ETH)], state)
+    assert [(m.guard, m.raised) for m in only(RiskState, said)] == [("risk.leverage", False)]
+    assert only(ResumeEntries, said) == []
 
 
 def test_a_near_liquidation_halts_and_a_very_near_one_kills() -> None:

@@ -59,7 +59,7 @@ MUTANTS = (
         "proc.crash"),
     one("nothing is kept for the next life", "actors/shell.py", "journal.keep(part.name, memory)", "pass", "proc.crash"),
     one("the latch is kept in memory only", "actors/shell.py", "self.latch_store.latch(latch)", "pass", "op.act"),
-    one("the gate is not asked", "actors/door.py", "*self._gate.closed_by(*names), ", "*(), ", "md.stall,md.refuse", 1500),
+    one("the gate is not asked", "actors/door.py", "closed = self._gate.closed_by(*names)", "closed: tuple[str, ...] = ()", "md.stall,md.refuse", 1500),
     one("the kill switch cancels the stop first", PLAN, "if not is_stop_of(order, sizes.get(order.symbol, Decimal(0)))",
         "if True", "op.act"),
     one("the kill switch flattens without reduce-only", PLAN, "reduce_only=True", "reduce_only=False", "op.act"),

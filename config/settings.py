@@ -74,6 +74,9 @@ class RiskSettings(Section):
     spread_wide_size_x: Decimal = Field(
         Decimal("0.5"), gt=0, le=1, description="share of its size that an entry keeps at a wide spread"
     )
+    book_share_max_pct: Decimal = Field(
+        Decimal(0), ge=0, le=1000, description="an entry is at most this share of what the best price holds; 0: off"
+    )
     slippage_pct: Decimal = Field(Decimal(0), ge=0, le=5, description="expected on a market order, each way; a cost")
     slippage_wide_pct: Decimal = Field(Decimal(0), ge=0, le=5, description="the same at a wide spread")
     entries_per_day_max: int = Field(3, ge=1, le=100, description="a symbol and side, in 24 hours")

@@ -199,6 +199,8 @@ def _ticker(state: State, seen: TickerSeen) -> Answer:
         suspended=seen.suspended,
         post_only=seen.post_only,
         mark_time=seen.time,
+        bid_size=seen.bid_size,
+        ask_size=seen.ask_size,
     )
     refused = tuple(s for s in state.refused if s != seen.symbol) if state.refused else ()
     return replace(state, mark_times={**state.mark_times, seen.symbol: seen.time}, refused=refused), [mark]

@@ -9,7 +9,7 @@ import msgspec
 
 from actors.memory import remember
 from actors.risk.figures import daily_loss_pct, drawdown_pct, exposure, funding_mean
-from actors.risk.rules import Case, judge, slippage, spread_is_wide
+from actors.risk.rules import Case, best_size, book_leaves, judge, slippage, spread_is_wide
 from actors.risk.sizing import Plan, plan
 from actors.risk.state import Answers, Entry, Pending, State, roll_day
 from protocol import codec, ids
@@ -117,6 +117,7 @@ def inputs(case: Case) -> dict[str, Any]:
         "mark": mark and mark.mark,
         "bid": mark and mark.bid,
         "ask": mark and mark.ask,
+        "best_size": mark and best_size(mark, case.signal.side),
         "funding_rate": mark and mark.funding_rate,
         "funding_mean": case.funding_mean,
         "slippage": mark and slippage(mark, case.settings),
@@ -184,6 +185,7 @@ def sized(
         taker_fee_pct=risk.taker_fee_pct,
         instrument=instrument,
         weight=risk.spread_wide_size_x if spread_is_wide(mark, state.settings) else Decimal(1),
+        most=book_leaves(mark, side, state.settings),
     )
 
 

@@ -17,7 +17,7 @@ from config.settings import Settings
 from protocol.messages.futures import Account, Instrument, MarkPrice
 from protocol.messages.signal import Signal
 from protocol.messages.spot import SpotPrice
-from protocol.units import HOUR_US, SECOND_US, TIMEFRAME_MS, decimal
+from protocol.units import HOUR_US, SECOND_US, TIMEFRAME_MS, Side, decimal
 
 STOP_PCT_LEAST: Final = Decimal("0.002")
 STOP_PCT_MOST: Final = Decimal("0.15")
@@ -219,6 +219,27 @@ def spread_narrow(case: Case) -> Finding:
     if not 0 < bid <= ask:
         return Finding(False, f"{bid}/{ask}", "0 < bid <= ask")
     return at_most(spread_pct(case.mark), case.settings.risk.spread_max_pct)
+
+
+def book_known(case: Case) -> Finding:
+    """What the best price holds is known, where the size of an entry depends on it."""
+    if case.settings.risk.book_share_max_pct == 0:
+        return Finding(True, None, "off")
+    if case.mark is None:
+        return SKIPPED
+    held = best_size(case.mark, case.signal.side)
+    return Finding(held is not None, held)
+
+
+def best_size(mark: MarkPrice, side: Side) -> Decimal | None:
+    """Contracts at the best price that an entry of `side` meets; None: not told."""
+    return mark.ask_size if side == "long" else mark.bid_size
+
+
+def book_leaves(mark: MarkPrice, side: Side, settings: Settings) -> Decimal | None:
+    """The most contracts that a thin book lets an entry of `side` take; None: not asked, or not known."""
+    share_pct, held = settings.risk.book_share_max_pct, best_size(mark, side)
+    return None if share_pct == 0 or held is None else held * share_pct / HUNDRED
 
 
 # --- what we hold --------------------------------------------------------------------------------------------
@@ -431,6 +452,7 @@ RULES: Final[tuple[tuple[str, Rule], ...]] = (
     ("basis.skewed", basis_of_one_moment),
     ("basis.wide", basis_narrow),
     ("book.wide", spread_narrow),
+    ("book.unknown", book_known),
     ("position.held", not_held),
     ("position.pending", not_pending),
     ("positions.max", positions_few),

@@ -20,7 +20,7 @@ ROUND_TRIP: Final = 2
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """An entry as it would be sent. `leverage` is this entry's notional / equity; margins by the contract's levels.
 
-    `weight`: the share of the full size that market conditions leave.
+    `weight`: the share of the full size that the spread leaves; `most`: contracts that the book leaves, None: not asked.
     """
 
     size: Decimal
@@ -32,6 +32,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     maintenance_margin_usd: Decimal
     entry_fee_usd: Decimal
     weight: Decimal = Decimal(1)
+    most: Decimal | None = None
 
 
 def stop_price(side: Side, mark: Decimal, stop_pct: Decimal, tick: Decimal) -> Decimal:
@@ -56,6 +57,7 @@ def plan(
     taker_fee_pct: Decimal,
     instrument: Instrument,
     weight: Decimal = Decimal(1),
+    most: Decimal | None = None,
 ) -> Plan:
     """Size = equity x risk / distance, rounded down to the lot.
 
@@ -65,7 +67,8 @@ def plan(
     stop = stop_price(side, mark, stop_pct, instrument.tick)
     risked = abs(mark - stop) / mark + fees_round_trip(taker_fee_pct)
     unit_usd = mark * instrument.contract_size
-    size = round_down(weight * equity_usd * risk_pct / HUNDRED / (unit_usd * risked), instrument.lot)
+    wanted = weight * equity_usd * risk_pct / HUNDRED / (unit_usd * risked)
+    size = round_down(wanted if most is None else min(wanted, most), instrument.lot)
     notional = size * unit_usd
     initial, maintenance = margins(instrument, notional)
     return Plan(
@@ -78,6 +81,7 @@ def plan(
         maintenance_margin_usd=maintenance,
         entry_fee_usd=notional * taker_fee_pct / HUNDRED,
         weight=weight,
+        most=most,
     )
 
 

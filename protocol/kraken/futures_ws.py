@@ -125,6 +125,8 @@ class _Ticker(Record):
     index: Positive
     bid: Positive
     ask: Positive
+    bid_size: NonNegative | None = None
+    ask_size: NonNegative | None = None
     last: Positive
     funding_rate: Number | None = Field(None, alias="relative_funding_rate")
     suspended: bool = False
@@ -441,8 +443,8 @@ def write_ticker(ticker: TickerSeen) -> dict[str, object]:
         feed="ticker",
         bid=ticker.bid,
         ask=ticker.ask,
-        bid_size=1,
-        ask_size=1,
+        bid_size=ticker.bid_size,
+        ask_size=ticker.ask_size,
         volume=0,
         dtm=0,
         index=ticker.index,

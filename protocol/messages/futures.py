@@ -102,7 +102,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 class TickerSeen(Message, frozen=True, kw_only=True):
     """Edge -> futures_feed: whole ticker state. `funding_rate` is the relative rate per hour, None when absent.
 
-    `time` is the exchange's own timestamp in microseconds; `at` when it reached us.
+    `time` is the exchange's own timestamp in microseconds; `at` when it reached us. `bid_size`, `ask_size`: contracts at the
+    best prices, None where this source does not say.
     """
 
     symbol: str
@@ -115,6 +116,8 @@ class TickerSeen(Message, frozen=True, kw_only=True):
     suspended: bool
     post_only: bool
     time: int
+    bid_size: Decimal | None = None
+    ask_size: Decimal | None = None
 
 
 class OrderSeen(Message, frozen=True, kw_only=True):
@@ -201,6 +204,8 @@ class MarkPrice(Message, frozen=True, kw_only=True):
     suspended: bool
     post_only: bool
     mark_time: int
+    bid_size: Decimal | None = None
+    ask_size: Decimal | None = None
 
 
 class InstrumentsListed(Message, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ from protocol.messages.futures import (
     TickerSeen,
 )
 from protocol.ports import Command
-from protocol.units import MILLISECOND_US, SECOND_US
+from protocol.units import MILLISECOND_US, SECOND_US, round_down
 from sim.engine import margin, sums
 from sim.engine.matching import Matching
 from sim.engine.state import Books, State, Working, from_bytes, to_bytes
@@ -360,6 +360,7 @@ class Engine:
     def _ticker(self, tick: Tick) -> TickerSeen:
         closed = self.state.closed_markets.get(tick.symbol)
         time = tick.at - tick.at % MILLISECOND_US
+        depth = self._best_size(tick)
         return from_edge(
             TickerSeen,
             tick.at,
@@ -376,7 +377,16 @@ class Engine:
             suspended=closed == "suspended",
             post_only=closed == "post_only",
             time=time,
+            bid_size=depth,
+            ask_size=depth,
         )
+
+    def _best_size(self, tick: Tick) -> Decimal | None:
+        """Contracts at each price of the book; None: it is endlessly deep."""
+        if self.depth_usd is None:
+            return None
+        rule = self.rules[tick.symbol]
+        return round_down(self.depth_usd if rule.inverse else self.depth_usd / tick.mark, rule.lot)
 
 
 def _executed_at_once(order_id: str | None, stream: Sequence[Message]) -> list[Fill]:

@@ -166,6 +166,7 @@ REFUSALS: dict[str, Callable[[], tuple[str, ...]]] = {
     "basis.skewed": lambda: reasons((*READY, mark(NOON + 3 * SECOND_US), signal(NOON + 3 * SECOND_US))),
     "basis.wide": lambda: reasons((*READY, mark(price="50300"), signal())),
     "book.wide": lambda: reasons((*READY, mark(bid=D(0)), signal())),
+    "book.unknown": lambda: reasons((*READY, signal()), risk={"book_share_max_pct": 50}),
     "position.held": lambda: reasons((*READY, position("1"), signal())),
     "position.pending": lambda: reasons((*READY, signal(), signal(name="s2"))),
     "positions.max": lambda: reasons((*READY, position("1", symbol=ETH), position("1", symbol=SOL), signal())),
@@ -635,6 +636,36 @@ def test_a_wide_spread_shrinks_the_entry_and_costs_more() -> None:
     assert (verdict["plan"]["weight"], verdict["inputs"]["slippage"]) == ("0.5", "0.0005")
     assert "cost.max" in reasons((*READY, prices, signal(stop_pct=0.007)), risk=thin)
     assert reasons((*READY, mark(), signal(stop_pct=0.007)), risk=thin) == ()
+
+
+@pytest.mark.parametrize(("side", "size"), [("long", "0.1000"), ("short", "0.3000")])
+def test_a_thin_book_shrinks_the_entry(side: str, size: str) -> None:
+    """An entry takes no more than its share of what it meets: the ask for a long, the bid for a short. The verdict says so."""
+    prices = mark(bid_size=D("0.6"), ask_size=D("0.2"))
+    half = settings(risk={"book_share_max_pct": 50})
+    _, said = run((*READY, prices, signal(side=side)), initial(half, None))
+    (entry,) = only(EnterPosition, said)
+    verdict = json.loads(entry.verdict)
+    assert (entry.size, D(verdict["plan"]["most"])) == (D(size), D(size))
+    assert D(verdict["inputs"]["best_size"]) == D(size) * 2
+    _, said = run((*READY, mark(bid_size=D(9), ask_size=D(9)), signal(side=side)), initial(half, None))
+    assert only(EnterPosition, said)[0].size == D("0.4761"), "a deep book takes nothing away"
+    _, said = run((*READY, prices, signal(side=side)))
+    assert only(EnterPosition, said)[0].size == D("0.4761"), "off unless asked for"
+
+
+def test_an_empty_book_leaves_nothing_to_trade() -> None:
+    """A size of zero is no unknown size: nothing is left of the entry, and it is refused."""
+    empty = mark(bid_size=D(0), ask_size=D(0))
+    assert reasons((*READY, empty, signal()), risk={"book_share_max_pct": 50}) == ("size.zero",)
+
+
+def test_a_spread_and_a_book_shrink_together() -> None:
+    """The smaller of the two counts, not their product."""
+    both = {"spread_wide_pct": D("0.1"), "spread_wide_size_x": D("0.5"), "book_share_max_pct": 100}
+    prices = mark(bid=D(49_970), ask=D(50_030), bid_size=D(1), ask_size=D("0.2"))
+    _, said = run((*READY, prices, signal()), initial(settings(risk=both), None))
+    assert only(EnterPosition, said)[0].size == D("0.2000")
 
 
 def test_too_few_hours_tell_no_spike() -> None:

@@ -79,7 +79,9 @@ async def test_the_streams_say_what_the_engine_says(nursery: trio.Nursery, autoj
             assert isinstance(frame, futures_ws.Told)
             heard += frame.messages
             known |= {m.order.order_id: m.order for m in frame.messages if isinstance(m, OrderSeen)}
-    unnumbered = [[part for part in said(message) if part[0] != "sequence"] for message in (*heard, *expected)]
+    # The engine's book is endlessly deep; what the venue shows at its best prices is its own.
+    own = ("sequence", "bid_size", "ask_size")
+    unnumbered = [[part for part in said(message) if part[0] not in own] for message in (*heard, *expected)]
     assert unnumbered[: len(heard)] == unnumbered[len(heard) :]
     nursery.cancel_scope.cancel()
 

@@ -8,7 +8,7 @@ no decision, order, fill or trade. Decides nothing about trading.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +22,8 @@ from actors.risk import quiet as risk
 from actors.spot_feed import decide as spot_feed
 from actors.strategy import bulk, replay
 from config.settings import Settings
-from protocol.units import HOUR_US, seconds_us
+from protocol.units import DAY_US, HOUR_US, seconds_us
+from sim import scan
 from sim.stage import Stage
 from sim.tape import BAR_US, LEG_US, Track
 
@@ -34,33 +35,28 @@ LATE: Final = "late:"
 """Timers of the spot feed that every candle sets anew."""
 DAY: Final = ("risk", "day")
 RECONCILE: Final = ("reconciler", "reconcile")
-NEAR: Final = 1e-7
-"""Relative: nearer than this to a threshold counts as beyond it, so that float64 here never overrules Decimal there."""
-FIRST_LOOK: Final = 64
-"""Candles scanned at first while a position is open; each further look is twice as far."""
 
 
 @dataclass(frozen=True)
 class _Market:
-    """One symbol in columns, indexed by candle from the first that is traded; `opening` and `paid` have one more entry."""
+    """One symbol and its row in `scan.Prices`."""
 
     spot: str
     futures: str
     track: Track
-    low: Floats
-    high: Floats
-    opening: Floats
-    paid: Floats
-    pad: Floats
+    row: int
 
 
 @dataclass(frozen=True)
 class Leap:
-    """Over all that comes before the boundary `to`. `flat`: nothing is held; `glance`: only the marks of `to` are played."""
+    """Over all that comes before the boundary `to`. `flat`: nothing is held.
+
+    `looks`: boundaries on the way at which the account is worked out, because risk remembers it.
+    """
 
     to: int
     flat: bool
-    glance: bool = False
+    looks: tuple[int, ...] = ()
 
 
 class Ahead:
@@ -72,30 +68,29 @@ class Ahead:
         self.last_symbol = settings.symbols[-1].spot
         tape = stage.tape
         self._start_us, self._bars = tape.start_us, (tape.end_us - tape.start_us) // BAR_US
-        self._markets = tuple(self._columns(pair.spot, pair.futures) for pair in settings.symbols)
+        self._markets = tuple(
+            _Market(pair.spot, pair.futures, tape.tracks[pair.spot], row) for row, pair in enumerate(settings.symbols)
+        )
         self._market_of = {market.futures: market for market in self._markets}
+        self._prices = self._columns()
+        self._midnight = -(-self._start_us // DAY_US) * DAY_US
+        """The first there is; as a candle it may lie beyond the last."""
         self._tables: replay.Tables = {}
         self._loud: Bools = np.zeros(0, np.bool_)
         self._stops: Ints = np.zeros(0, np.int64)
-        self._glanced: int | None = None
-        """The candle at whose opening only marks were played: what the candle before it said is still to be taken in."""
 
-    def _columns(self, spot: str, futures: str) -> _Market:
-        track = self.stage.tape.tracks[spot]
-        first = (self._start_us - track.start_us) // BAR_US
-        bars, points = slice(first, first + self._bars), slice(first, first + self._bars + 1)
-        low, high = track.reach
+    def _columns(self) -> scan.Prices:
+        """All markets, from the first candle that is traded."""
         half_spread = float(self.settings.market.spread_pct) / 200
-        return _Market(
-            spot=spot,
-            futures=futures,
-            track=track,
-            low=low[bars],
-            high=high[bars],
-            opening=track.opening_marks[points],
-            paid=track.funding_paid[points],
-            pad=2.0 * float(track.instrument.tick) + high[bars] * half_spread,
-        )
+        columns = []
+        for market in self._markets:
+            track = market.track
+            first = (self._start_us - track.start_us) // BAR_US
+            bars, points = slice(first, first + self._bars), slice(first, first + self._bars + 1)
+            low, high = track.reach
+            pad = 2.0 * float(track.instrument.tick) + high[bars] * half_spread
+            columns.append((track.opening_marks[points], low[bars], high[bars], track.funding_paid[points], pad))
+        return scan.Prices(*(np.stack(column) for column in zip(*columns, strict=True)))
 
     # --- before the market opens ------------------------------------------------------------------------------
 
@@ -132,7 +127,7 @@ class Ahead:
         if settle_us <= seconds_us(self.settings.risk.basis_skew_max_s):
             # Two looks so near to each other count as one moment: what the path does between them is basis then.
             basis = basis + np.abs(track.knots[:, 1] / track.knots[:, 0] - 1.0) * (settle_us / LEG_US)
-        wide = basis[bars] * 100.0 >= risk.basis_pct(self.parts["risk"].state) * (1.0 - NEAR)
+        wide = basis[bars] * 100.0 >= risk.basis_pct(self.parts["risk"].state) * (1.0 - scan.NEAR)
         idle = (track.candles.synthetic | (track.candles.volume <= 0.0))[bars]
         restless = np.zeros(self._bars + 1, np.bool_)
         for before, after in ((1, 2), (1, 3)):
@@ -155,18 +150,16 @@ class Ahead:
             return None
         stop = int(self._stops[np.searchsorted(self._stops, here + 1)])
         for timer, moment in due.items():
-            if not timer[1].startswith(LATE) and timer not in ((DAY,) if held else (DAY, RECONCILE)):
+            if timer != DAY and not timer[1].startswith(LATE) and (held or timer != RECONCILE):
                 stop = min(stop, self._bar(moment - 1))
         if not held:
             return Leap(self._start_us + stop * BAR_US, flat=True) if stop > here + 1 else None
-        # The day begins with the equity told last: the boundary before midnight is glanced at.
-        midnight = self._bar(due[DAY] - 1)
-        # With it the limits change: the day's first boundary is played.
-        glance = min(stop, midnight) if midnight > here else (stop := min(stop, midnight + 1))
-        found, glance = self._held_until(now, here, stop, glance, limits)
+        if limits.day_share is None:
+            stop = min(stop, self._bar(due[DAY] - 1) + 1)
+        found, looks = self._held_until(now, here, stop, limits)
         if found <= here:
             return None
-        return Leap(self._start_us + found * BAR_US, flat=False, glance=glance)
+        return Leap(self._opens_us(found), flat=False, looks=looks)
 
     def _settled(self) -> bool:
         """Whether nobody waits for anything."""
@@ -179,79 +172,63 @@ class Ahead:
             and not parts["futures_feed"].state.refused
         )
 
-    def _held_until(self, now: int, here: int, stop: int, glance: int, limits: risk.Limits) -> tuple[int, bool]:
-        """The first candle from `here` (where we are) to `stop` or `glance` that matters while positions are open.
+    def _held_until(self, now: int, here: int, stop: int, limits: risk.Limits) -> tuple[int, tuple[int, ...]]:
+        """The first candle from `here` (where we are) to `stop` that matters while positions are open.
 
-        And whether a glance at its opening is enough: the account told there is remembered, and nothing else happens.
+        And the boundaries before it whose account is remembered.
         """
-        stop = min(stop, self._structure_acts(here, stop))
-        enough = glance < stop
-        stop = min(stop, glance)
-        begin, width = here, FIRST_LOOK
-        while begin < stop:
-            end = min(begin + width, stop)
-            loud, equity = self._scan(now, here, begin, end, limits)
-            found = int(np.argmax(loud)) if loud.any() else end - begin
-            # The highest equity is remembered, so it is played: at the boundary where it is told.
-            told = equity[:found]
-            if begin == here:
-                told = told[1:]
-            if len(told) and told.max() >= limits.peak_usd * (1.0 - NEAR):
-                return begin + (begin == here) + int(np.argmax(told >= told.max() * (1.0 - NEAR))), True
-            if found < end - begin:
-                return begin + found, False
-            begin, width = end, width * 2
-        if enough:  # and nothing inside the candle that is only glanced at
-            loud, _ = self._scan(now, here, stop, stop + 1, limits)
-            enough = not loud.any()
-        return stop, enough and stop > here
+        sight = self._sight(now, here, limits)
+        found, highest, eve = scan.quiet_until(*sight, (here, stop), self._bar(self._midnight))
+        acts = self._structure_acts(here, found)
+        if acts < found:
+            found, highest, eve = scan.quiet_until(*sight, (here, acts), self._bar(self._midnight))
+        looks = {bar for bar in (highest, eve) if bar > here}
+        return found, tuple(self._opens_us(bar) for bar in sorted(looks))
 
     def _structure_acts(self, here: int, stop: int) -> int:
         """The first candle at whose opening structure moves a stop or ends a trade."""
         state = self.parts["executor"].state
         for futures, trade in state.memory.trades.items():
             reads = self._reads(futures, trade.plan.timeframe)
-            rows = reads.between(self._told_ms(here), self._ms(stop))
-            row = executor.acts_at(trade, state.policy, reads, rows)
+            row = executor.acts_at(trade, state.policy, reads, reads.between(self._ms(here), self._ms(stop)))
             if row is not None:
                 stop = min(stop, self._bar(int(reads.close_ms[row]) * 1000))
         return stop
 
-    def _scan(self, now: int, here: int, begin: int, end: int, limits: risk.Limits) -> tuple[Bools, Floats]:
-        """For candles `begin` to `end`: whether anything may happen inside, and the equity told at their opening."""
-        engine = self.stage.engine
-        state = engine.state
-        size = end - begin
-        loud: Bools = np.zeros(size, np.bool_)
-        equity = np.full(size, float(engine.books.balance))
-        worst, notional = np.zeros(size), np.zeros(size)
-        exposures = []
-        for symbol, holding in state.holdings.items():
-            market = self._market_of[symbol]
-            contracts = float(holding.size)
-            mark, low, high = market.opening[begin:end], market.low[begin:end], market.high[begin:end]
-            into = (now - self._start_us - here * BAR_US) / BAR_US
-            paid_now = market.paid[here] + (market.paid[here + 1] - market.paid[here]) * into
-            due = float(engine.funding_due_of(symbol))
-            equity += contracts * mark - float(holding.cost) - due - contracts * (market.paid[begin:end] - paid_now)
-            worst += np.minimum(contracts * (low - mark), contracts * (high - mark))
-            exposures.append(abs(contracts) * high)
-            notional += exposures[-1]
-            price = float(state.ticks[symbol].mark)
-            pad = market.pad[begin:end]
-            for level in engine.order_levels(symbol):
-                loud |= (low - pad <= level) if level <= price else (high + pad >= level)
-        worst += equity
-        peak = np.maximum.accumulate(np.maximum(equity, limits.peak_usd))
-        fallen = np.maximum(limits.equity_least_usd, peak * limits.fall_share)
-        told = (equity <= fallen * (1.0 + NEAR)) | (equity >= limits.equity_most_usd * (1.0 - NEAR))
-        if begin == here:
-            told[0] = False  # it was told
-        loud |= told | (notional >= limits.leverage * worst * (1.0 - NEAR))
-        least = float(engine.account().maintenance_margin_usd)
-        for exposure in exposures:
-            loud |= worst - least <= exposure * (limits.liquidation_pct / 100.0 * (1.0 + NEAR))
-        return loud, equity
+    def _sight(
+        self, now: int, here: int, limits: risk.Limits
+    ) -> tuple[scan.Prices, scan.Held, scan.Levels, scan.Bounds]:
+        """What `scan` needs to know of positions, orders, account and limits."""
+        engine, prices = self.stage.engine, self._prices
+        into = (now - self._opens_us(here)) / BAR_US
+        held, levels = [], []
+        for symbol, holding in engine.state.holdings.items():
+            row = self._market_of[symbol].row
+            paid, then = prices.paid[row, here : here + 2].tolist()
+            cost = float(holding.cost) + float(engine.funding_due_of(symbol))
+            held.append((row, float(holding.size), cost, paid + (then - paid) * into))
+            mark = float(engine.state.ticks[symbol].mark)
+            levels += [(row, price, price <= mark) for price in engine.order_levels(symbol)]
+        rows, *numbers = zip(*held, strict=True)
+        on, at, below = zip(*levels, strict=True) if levels else ((), (), ())
+        bounds = scan.Bounds(
+            balance=float(engine.books.balance),
+            maintenance=float(engine.account().maintenance_margin_usd),
+            equity=limits.equity_usd,
+            peak=limits.peak_usd,
+            fall_share=limits.fall_share,
+            least=limits.equity_least_usd,
+            most=limits.equity_most_usd,
+            leverage=limits.leverage,
+            distance=limits.liquidation_pct / 100.0,
+            day_share=limits.day_share or 0.0,
+        )
+        return (
+            prices,
+            scan.Held(np.array(rows), *(np.array(column) for column in numbers)),
+            scan.Levels(np.array(on, np.int64), np.array(at, np.float64), np.array(below, np.bool_)),
+            bounds,
+        )
 
     # --- moving on --------------------------------------------------------------------------------------------
 
@@ -260,18 +237,30 @@ class Ahead:
         to = leap.to
         engine, here, there = self.stage.engine, self._bar(now), self._bar(to)
         hours = range(now - now % HOUR_US + HOUR_US, to, HOUR_US)
-        held = bool(engine.state.holdings)
-        for hour_us in hours if held else hours[-1:] if to % HOUR_US else ():
-            self.stage.pass_hour(hour_us, last=hour_us == hours[-1])
-        if held:
+        if leap.flat:
+            for hour_us in hours[-1:] if to % HOUR_US else ():
+                self.stage.pass_hour(hour_us, last=True)
+        else:
+            self._pass_held(hours, leap.looks)
             engine.pass_reports(there - here - 1 + len(hours))
             part = self.parts["executor"]
             for futures, trade in part.state.memory.trades.items():
                 reads = self._reads(futures, trade.plan.timeframe)
-                rows = reads.between(self._told_ms(here), self._ms(there) - 1)
+                rows = reads.between(self._ms(here), self._ms(there) - 1)
                 part.state = executor.passed(part.state, futures, reads, rows)
         self._pass_spot(there)
-        self._glanced = there if leap.glance else None
+
+    def _pass_held(self, hours: range, looks: Sequence[int]) -> None:
+        """Pay for each hour; risk takes in the accounts it would remember, and the midnights between."""
+        part, passed = self.parts["risk"], 0
+        for look in (*looks, None):
+            until = hours[passed:] if look is None else range(hours.start, look + 1, HOUR_US)[passed:]
+            for hour_us in until:
+                self.stage.pass_hour(hour_us, last=hour_us == hours[-1])
+                part.state = risk.day_begins(part.state, hour_us)
+            passed += len(until)
+            if look is not None:
+                part.state = risk.account_told(part.state, look, self.stage.account_at(look))
 
     def _pass_spot(self, there: int) -> None:
         """The feed has told all but the newest candle, which is shown whole at its end."""
@@ -295,9 +284,8 @@ class Ahead:
         bars: Ints = (at_us - self._start_us) // BAR_US
         return bars[bars >= 0]
 
-    def _told_ms(self, here: int) -> int:
-        """Candles that ended up to then have been told, in the candle `here`."""
-        return self._ms(here) - (self._glanced == here)
+    def _opens_us(self, bar: int) -> int:
+        return self._start_us + bar * BAR_US
 
     def _ms(self, bar: int) -> int:
         return (self._start_us + bar * BAR_US) // 1000

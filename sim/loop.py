@@ -29,8 +29,8 @@ from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Latch, Started, WakeAt, Woken
 from protocol.messages.futures import CancelOrder, EditOrder, EntryBlocked, PlaceOrder, RequestSnapshot
 from protocol.messages.spot import RequestHistory
-from protocol.units import DAY_US, Timeframe
-from sim.ahead import LATE, RECONCILE, Ahead, Leap
+from protocol.units import DAY_US, Timeframe, day_start_us
+from sim.ahead import DAY, LATE, RECONCILE, Ahead, Leap
 from sim.curve import Curve, draw
 from sim.engine import Engine
 from sim.engine.state import Books
@@ -185,23 +185,21 @@ class _Loop:
 
     def _leap(self, ahead: Ahead) -> None:
         """Leave out what would change nothing."""
-        while (leap := ahead.look(self.now, self.due)) is not None:
-            ahead.pass_over(self.now, leap)
-            for (owner, key), due in sorted(self.due.items(), key=lambda timer: (timer[1], timer[0])):
-                if (owner, key) == RECONCILE and leap.flat:
-                    self._set(owner, key, due + max(0, -((due - leap.to) // ahead.reconcile_us)) * ahead.reconcile_us)
-                elif key.startswith(LATE):
-                    del self.due[owner, key]
-                elif due < leap.to:
-                    self._ring_twice(owner, key, due, leap)
-            self.now = leap.to - 1
-            self.stage.leap()
-            if not leap.glance:
-                return
-            for moment in self.stage.marks(leap.to):
-                self.now = moment.at
-                self.result.moments += 1
-                self._bring("market", self.stage.happen(moment))
+        leap = ahead.look(self.now, self.due)
+        if leap is None:
+            return
+        ahead.pass_over(self.now, leap)
+        for (owner, key), due in sorted(self.due.items(), key=lambda timer: (timer[1], timer[0])):
+            if (owner, key) == RECONCILE and leap.flat:
+                self._set(owner, key, due + max(0, -((due - leap.to) // ahead.reconcile_us)) * ahead.reconcile_us)
+            elif key.startswith(LATE):
+                del self.due[owner, key]
+            elif (owner, key) == DAY and not leap.flat:
+                self._set(owner, key, max(due, day_start_us(leap.to - 1) + DAY_US))
+            elif due < leap.to:
+                self._ring_twice(owner, key, due, leap)
+        self.now = leap.to - 1
+        self.stage.leap()
 
     def _ring_twice(self, owner: str, key: str, due: int, leap: Leap) -> None:
         """The first and the last ring in `leap` of a timer that is set for the next day each time it rings."""

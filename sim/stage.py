@@ -9,12 +9,12 @@ and no two orders of events are possible. Knows no actor and no scheduler.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
-from protocol.messages.futures import AccountSeen, PositionsSeen
+from protocol.messages.futures import Account, AccountSeen, PositionsSeen
 from protocol.messages.spot import CandleSeen
 from protocol.ports import Command
 from protocol.units import HOUR_US, Timeframe
@@ -161,14 +161,12 @@ class Stage:
         ]
         self.engine.pass_hour(hour_us + FIRST_SLOT_US + SLOTS.index("funding"), hour_us, rates)
 
-    def marks(self, boundary: int) -> Iterator[Moment]:
-        """Only what tells the account at a boundary: funding, and a mark of each symbol, one after the other."""
-        visits = [self._visit(boundary, place, *pair) for place, pair in enumerate(self._pairs)]
-        for moment in sorted(moment for visit in visits for moment in visit):
-            if moment.kind in ("funding", "tick"):
-                self._script = deque((moment,))
-                yield moment
-        self._changed = True
+    def account_at(self, boundary: int) -> Account:
+        """What the account would be told at a boundary that nobody plays: held contracts show their marks of it."""
+        for place, (_, futures) in enumerate(self._pairs):
+            if self.engine.held(futures):
+                self.engine.see(self.tape.tick(futures, boundary + len(SLOTS) * place + TICK_US))
+        return self.engine.account()
 
     def opening(self, at: int) -> list[Message]:
         """What the private streams say first: positions and account."""

@@ -22,6 +22,7 @@ from protocol.messages.base import Message
 from protocol.messages.control import Latch
 from protocol.ports import LatchState
 from protocol.units import Timeframe
+from sim import scan
 from sim.clock import PacedClock, SimulatedClock, work_meter
 from sim.direct import Direct
 from sim.files import BadPeriod, when
@@ -124,6 +125,7 @@ def run_backtest(
         else _period(Tape.synthetic(settings, days=SYNTHETIC_DAYS), settings, start_us, end_us)
     )
     bulk.load(settings.strategy)
+    scan.load()
     worked_s = work_meter()
     result = DRIVERS[driver](settings, tape, on_progress)
     run_s = round(worked_s(), 3)

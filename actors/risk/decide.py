@@ -16,7 +16,7 @@ from actors.memory import remember
 from actors.risk.approval import on_signal, retry
 from actors.risk.entries import on_filled, on_gone, on_refused, on_unknown, settle
 from actors.risk.figures import daily_loss_pct, with_rate
-from actors.risk.state import NONE, ZERO, Answers, Held, State, roll_day
+from actors.risk.state import NONE, ZERO, Answers, Held, State, roll_day, told_account
 from actors.risk.watch import kill_near_liquidation, watch_account, watch_symbol
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Drift, KillRequested, Started, WakeAt, Woken
@@ -114,16 +114,9 @@ def on_spot(state: State, message: SpotPrice) -> Answers:
 
 def on_account(state: State, message: AccountChanged) -> Answers:
     """Equity: the day's first, the highest, and whether too much of either is gone."""
-    state = roll_day(state, message.at)
-    equity = message.account.equity_usd
-    state = msgspec.structs.replace(state, account=message.account)
-    memory = state.memory
-    if memory.day_equity_usd is None:
-        state = remember(state, day_equity_usd=equity)
-    if memory.peak_equity_usd is None or equity > memory.peak_equity_usd:
-        state = remember(state, peak_equity_usd=equity)
+    state = told_account(state, message.at, message.account)
     lost = daily_loss_pct(state)
-    if not memory.daily_loss_hit and lost is not None and lost >= state.settings.risk.daily_loss_max_pct:
+    if not state.memory.daily_loss_hit and lost is not None and lost >= state.settings.risk.daily_loss_max_pct:
         state = remember(state, daily_loss_hit=True)
         state, said = watch_account(state, message)
         return state, (*said, *kill_for_daily_loss(state, message, lost))

@@ -12,25 +12,28 @@ import msgspec
 
 from actors.risk.guards import LET_GO
 from actors.risk.sizing import HUNDRED
-from actors.risk.state import State
+from actors.risk.state import State, roll_day, told_account
+from protocol.messages.futures import Account
 
 ONE: Final = Decimal(1)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Where risk takes notice. Equity is as the account is told; `peak_usd` is remembered, so a higher one must be told.
+    """Where risk takes notice. Equity is as the account is told; a higher one than `peak_usd` is remembered: see `told_account`.
 
     `fall_share`: an equity at or below this share of the peak is said; `equity_least_usd`, `equity_most_usd`: so is one at or
-    beyond these. `leverage`: notional / equity; `liquidation_pct`: distance of the mark in percent; `basis_pct`.
+    beyond these. From midnight on `equity_least_usd` is `day_share` of the equity told last before it; None: midnight is said.
+    `leverage`: notional / equity; `liquidation_pct`: distance of the mark in percent.
     """
 
+    equity_usd: float
     peak_usd: float
     fall_share: float
     equity_least_usd: float
     equity_most_usd: float
+    day_share: float | None
     leverage: float
     liquidation_pct: float
-    basis_pct: float
 
 
 def basis_pct(state: State) -> float:
@@ -53,15 +56,27 @@ def limits(state: State) -> Limits | None:
         or memory.peak_equity_usd is None
     ):
         return None
-    daily = memory.day_equity_usd * (ONE - risk.daily_loss_max_pct / HUNDRED)
+    day_share = ONE - risk.daily_loss_max_pct / HUNDRED
+    is_lost = memory.daily_loss_hit or "risk.daily_loss" in raised
     fallen = "risk.drawdown" in raised
     let_go = memory.peak_equity_usd * (ONE - risk.drawdown_max_pct * LET_GO / HUNDRED)
     return Limits(
+        equity_usd=float(state.account.equity_usd),
         peak_usd=float(memory.peak_equity_usd),
         fall_share=0.0 if fallen else float(ONE - risk.drawdown_max_pct / HUNDRED),
-        equity_least_usd=0.0 if memory.daily_loss_hit else float(daily),
+        equity_least_usd=0.0 if memory.daily_loss_hit else float(memory.day_equity_usd * day_share),
         equity_most_usd=float(let_go) if fallen else float("inf"),
+        day_share=None if is_lost else float(day_share),
         leverage=float(risk.leverage_alert * LET_GO),
         liquidation_pct=float(risk.liquidation_buffer_pct / LET_GO),
-        basis_pct=basis_pct(state),
     )
+
+
+def account_told(state: State, at: int, account: Account) -> State:
+    """The state after an account that breaks no limit."""
+    return told_account(state, at, account)
+
+
+def day_begins(state: State, at: int) -> State:
+    """The state at `at`, when a midnight that says nothing may have passed."""
+    return roll_day(state, at)

@@ -104,6 +104,17 @@ def initial(settings: Settings, memory: bytes | None) -> State:
     )
 
 
+def told_account(state: State, at: int, account: Account) -> State:
+    """The account as told at `at`: the day's first equity and the highest are remembered."""
+    state = msgspec.structs.replace(roll_day(state, at), account=account)
+    equity, memory = account.equity_usd, state.memory
+    if memory.day_equity_usd is None:
+        state = remember(state, day_equity_usd=equity)
+    if memory.peak_equity_usd is None or equity > memory.peak_equity_usd:
+        state = remember(state, peak_equity_usd=equity)
+    return state
+
+
 def roll_day(state: State, at: int) -> State:
     """Begin a new UTC day with the equity last known. A clock that steps back begins nothing."""
     day = day_start_us(at)

@@ -185,6 +185,12 @@ class Engine:
         for symbol, rate, index in terms:
             self.matching.fix_hour(symbol, hour, rate, index)
 
+    def see(self, tick: Tick) -> None:
+        """A tick that crosses no level, and of which nothing is to be told."""
+        self.state.now = tick.at
+        self.matching.fix_rate(tick)
+        self.state.ticks[tick.symbol] = tick
+
     def pass_reports(self, count: int) -> None:
         """So many reports of positions and account were not made: later ones keep their numbers."""
         self.state.frames += count

@@ -1,0 +1,141 @@
+"""How long nothing happens to what is held: one compiled pass over columns of prices, candle by candle.
+
+The licence to skip: a candle is passed over only if no level can be met in it and no limit is come near. Knows no actor and no money that
+is booked; float64, so whatever is near a threshold counts as beyond it. One file, because numba's cache watches no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+NEAR: Final = 1e-7
+"""Relative: nearer than this to a threshold counts as beyond it, so that float64 here never overrules Decimal elsewhere."""
+DAY_BARS: Final = 96
+NOWHERE: Final = -1
+
+
+class Prices(NamedTuple):
+    """Of all markets, (markets, candles); `opening` and `paid` have one more column.
+
+    `opening`: the mark at the open; `low`, `high`: bounds of the mark inside; `paid`: funding of one contract up to the open;
+    `pad`: how far bid, ask and rounding may lie beyond the bounds.
+    """
+
+    opening: Floats
+    low: Floats
+    high: Floats
+    paid: Floats
+    pad: Floats
+
+
+class Held(NamedTuple):
+    """What is held, one entry a contract: row in `Prices`, signed size, what it cost with the funding it owes, `paid` of now."""
+
+    market: Ints
+    size: Floats
+    cost: Floats
+    paid: Floats
+
+
+class Levels(NamedTuple):
+    """Prices at which a resting order does something; `below`: it lies under the market."""
+
+    market: Ints
+    price: Floats
+    below: Bools
+
+
+class Bounds(NamedTuple):
+    """The account and its limits. `equity`: as told last; `day_share`: the least equity as a share of the day's first.
+
+    The others as in `actors.risk.quiet.Limits`.
+    """
+
+    balance: float
+    maintenance: float
+    equity: float
+    peak: float
+    fall_share: float
+    least: float
+    most: float
+    leverage: float
+    distance: float
+    day_share: float
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """`njit` that keeps the signature."""
+    made: Any = njit(cache=True)(function)
+    return made  # type: ignore[no-any-return]
+
+
+@compiled
+def quiet_until(
+    prices: Prices, held: Held, levels: Levels, bounds: Bounds, span: tuple[int, int], midnight: int
+) -> tuple[int, int, int]:
+    """From candle `span[0]`, which has begun, to `span[1]`: (first candle that must be played, where equity is highest, the eve).
+
+    The highest is told at the opening of a candle passed over, NOWHERE if it is no new one. The eve is the last candle
+    before a midnight that is passed or come to, NOWHERE if there is none; `midnight` is any candle that begins a day.
+    """
+    here, stop = span
+    best, best_bar, eve = bounds.peak, NOWHERE, NOWHERE
+    least, before = bounds.least, bounds.equity
+    for bar in range(here, stop):
+        told, swing, notional, largest = bounds.balance, 0.0, 0.0, 0.0
+        for k in range(len(held.market)):
+            row, size = held.market[k], held.size[k]
+            mark, low, high = prices.opening[row, bar], prices.low[row, bar], prices.high[row, bar]
+            told += size * mark - held.cost[k] - size * (prices.paid[row, bar] - held.paid[k])
+            swing += min(size * (low - mark), size * (high - mark))
+            exposure = abs(size) * high
+            notional += exposure
+            largest = max(largest, exposure)
+        worst = told + swing
+        is_loud = notional >= bounds.leverage * worst * (1.0 - NEAR)
+        is_loud |= worst - bounds.maintenance <= largest * bounds.distance * (1.0 + NEAR)
+        for n in range(len(levels.market)):
+            row, price = levels.market[n], levels.price[n]
+            pad = prices.pad[row, bar]
+            if levels.below[n]:
+                is_loud |= prices.low[row, bar] - pad <= price
+            else:
+                is_loud |= prices.high[row, bar] + pad >= price
+        if bar > here:
+            if (bar - midnight) % DAY_BARS == 0:
+                eve = bar - 1
+                least = before * bounds.day_share
+            is_loud |= told <= max(least, best * bounds.fall_share) * (1.0 + NEAR)
+            is_loud |= told >= bounds.most * (1.0 - NEAR)
+            # Two highest so near to each other that only Decimal tells which: the second is played.
+            is_loud |= best_bar != NOWHERE and abs(told - best) <= best * NEAR
+        if is_loud:
+            return bar, best_bar, eve
+        if bar > here:
+            before = told
+            if told >= best * (1.0 - NEAR):
+                best, best_bar = told, bar
+    if stop > here and (stop - midnight) % DAY_BARS == 0:
+        eve = stop - 1
+    return stop, best_bar, eve
+
+
+def load() -> None:
+    """Fetch the compiled code from its cache (compile it, the first time)."""
+    price, nothing = np.ones((1, 1)), np.zeros(0)
+    market = np.zeros(0, np.int64)
+    levels = Levels(market, nothing, np.zeros(0, np.bool_))
+    bounds = Bounds(*(1.0 for _ in Bounds._fields))
+    quiet_until(Prices(*(price for _ in Prices._fields)), Held(market, *(nothing,) * 3), levels, bounds, (0, 1), 0)

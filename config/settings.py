@@ -158,6 +158,10 @@ class MarketSettings(Section):
     limit_fills: Literal["touch", "through"] = Field(
         "through", description="a resting limit fills when the market touches its price, or only beyond it"
     )
+    intrabar: Literal["pessimistic", "path"] = Field(
+        "pessimistic",
+        description="a candle that reaches stop and target: the stop comes first, or whatever the path inside says",
+    )
     basis: Literal["static", "stochastic"] = Field(
         "static", description="of recorded spot candles without perpetual candles: fixed, or a seeded walk"
     )

@@ -25,7 +25,7 @@ from config.settings import Settings
 from protocol.units import DAY_US, HOUR_US, seconds_us
 from sim import scan
 from sim.stage import Stage
-from sim.tape import BAR_US, LEG_US, Track
+from sim.tape import BAR_US, Tape, Track
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -57,6 +57,12 @@ class Leap:
     to: int
     flat: bool
     looks: tuple[int, ...] = ()
+
+
+def skippable(settings: Settings, tape: Tape) -> bool:
+    """Whether what is passed over can be known beforehand. The one place to say so of an option: what cannot is visited."""
+    starts_anew = settings.strategy.gap_policy == "reset" and any(tape.filled.values())
+    return not starts_anew
 
 
 class Ahead:
@@ -126,7 +132,7 @@ class Ahead:
         basis = track.basis_reach
         if settle_us <= seconds_us(self.settings.risk.basis_skew_max_s):
             # Two looks so near to each other count as one moment: what the path does between them is basis then.
-            basis = basis + np.abs(track.knots[:, 1] / track.knots[:, 0] - 1.0) * (settle_us / LEG_US)
+            basis = basis + track.path.drift(settle_us)
         wide = basis[bars] * 100.0 >= risk.basis_pct(self.parts["risk"].state) * (1.0 - scan.NEAR)
         idle = (track.candles.synthetic | (track.candles.volume <= 0.0))[bars]
         restless = np.zeros(self._bars + 1, np.bool_)

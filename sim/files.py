@@ -24,6 +24,8 @@ GapPolicy = Literal["fill", "halt", "reset"]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+FINER_MS = (60_000, 300_000)
+"""Candles of 1 and 5 minutes."""
 PRICES = ("open", "high", "low", "close")
 FIRST_MS = 1_000_000_000_000
 """A `time` below this (2001) is in seconds, not milliseconds."""
@@ -106,12 +108,26 @@ def read_candles(path: Path, timeframe: Timeframe) -> Candles:
 
     Raises BadCandleFile.
     """
-    clean = _clean(path, ("time", *PRICES, "volume"), TIMEFRAME_MS[timeframe])
+    return _read(path, TIMEFRAME_MS[timeframe])
+
+
+def read_finer(path: Path) -> tuple[int, Candles]:
+    """The step (ms) of a file of candles of 1 or 5 minutes, and the candles, gaps left as they are. Raises BadCandleFile."""
+    times = _times(path, _drop_repeated(_table(path, ("time",))), 1)
+    step_ms = int(np.diff(times).min()) if len(times) > 1 else 0
+    if step_ms not in FINER_MS:
+        told = f"{step_ms / 60_000:g} minutes" if step_ms else "a single row"
+        raise BadCandleFile(f"{path}: the path inside 15m candles needs candles of 1 or 5 minutes; this holds {told}")
+    return step_ms, _read(path, step_ms)
+
+
+def _read(path: Path, step_ms: int) -> Candles:
+    clean = _clean(path, ("time", *PRICES, "volume"), step_ms)
     if clean is not None and _sound(clean):
         opened, o, h, low, c, traded = clean
         return Candles(opened.astype(np.int64), o, h, low, c, traded, np.zeros(len(opened), dtype=np.bool_))
     table = _drop_repeated(_table(path, ("time", *PRICES, "volume")))
-    time = _times(path, table, TIMEFRAME_MS[timeframe])
+    time = _times(path, table, step_ms)
     columns = {name: _numbers(path, table, name) for name in PRICES}
     volume = _numbers(path, table, "volume")
     for name in PRICES:

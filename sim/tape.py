@@ -1,8 +1,8 @@
 """A market as a pure function of time: ask any moment in any order, the answer is the same.
 
-The spot path inside a 15m candle is piecewise linear: open, first extreme, second extreme, close at +0, +300, +600, +900 s; the first
-extreme is the one against the candle's direction, so a stop is met before the move that would have paid. Mark = spot path *
-(1 + basis); the basis is linear between closes. Prices change on whole multiples of `tick_s` only and hold in between.
+The spot path inside a candle is piecewise linear: open, first extreme, second extreme, close at equal distances (`sim.path`); the first
+extreme is the one against the candle's direction. Mark = spot path * (1 + basis); the basis is linear between closes of 15m candles.
+Prices change on whole multiples of `tick_s` only and hold in between.
 
 Candles the source lacks are flat in the path and, as at an exchange without trades, absent from `candles`. Knows no order.
 """
@@ -38,10 +38,13 @@ from sim.files import (
     close_gaps,
     parse_moment,
     read_candles,
+    read_finer,
     read_funding,
     when,
 )
 from sim.market import generate
+from sim.path import Finer, path_of
+from sim.path import Path as PricePath
 from sim.tick import Tick
 
 Ints = NDArray[np.int64]
@@ -50,7 +53,7 @@ Floats = NDArray[np.float64]
 BAR_MS: Final = TIMEFRAME_MS["15m"]
 BAR_US: Final = BAR_MS * 1000
 LEG_US: Final = BAR_US // 3
-"""Time between two turns of the path inside a candle."""
+"""Time between two turns of the path inside a 15m candle of which nothing finer is known."""
 
 HISTORY_DAYS: Final = 450
 """Synthetic candles before the first moment of trading: the daily bias needs 400."""
@@ -71,6 +74,7 @@ class Track:
     funding_us: tuple[int, ...] = ()
     funding_rate: tuple[Decimal, ...] = ()
     filled: tuple[Span, ...] = ()
+    finer: Finer | None = None
 
     @cached_property
     def start_us(self) -> int:
@@ -83,17 +87,9 @@ class Track:
         return (int(self.candles.time[-1]) + BAR_MS) * 1000
 
     @cached_property
-    def knots(self) -> Floats:
-        """The path's turns, shape (candles, 4)."""
-        c = self.candles
-        rises = c.close >= c.open
-        first, second = np.where(rises, c.low, c.high), np.where(rises, c.high, c.low)
-        return np.stack((c.open, first, second, c.close), axis=1)
-
-    def turns(self, bar: int) -> list[float]:
-        """One candle's `knots` as plain floats."""
-        found: list[float] = self.knots[bar].tolist()
-        return found
+    def path(self) -> PricePath:
+        """The way of spot."""
+        return path_of(self.candles, self.finer)
 
     @cached_property
     def basis_row(self) -> list[float]:
@@ -112,9 +108,7 @@ class Track:
     def spot(self, at_us: int) -> float:
         """The spot path at a moment."""
         bar, into = self.place(at_us)
-        leg = min(into // LEG_US, 2)
-        knots = self.turns(bar)
-        return knots[leg] + (knots[leg + 1] - knots[leg]) * ((into - leg * LEG_US) / LEG_US)
+        return self.path.price(bar * BAR_US + into)
 
     def mark(self, at_us: int) -> float:
         """The unrounded mark at a moment."""
@@ -129,8 +123,9 @@ class Track:
     def range(self, start_us: int, end_us: int) -> tuple[float, float]:
         """Bounds of the mark from `start_us` to `end_us`, which lie in one leg; a jump at a candle's open is included."""
         bar, into = self.place(start_us)
-        leg = min(into // LEG_US, 2)
-        spots = (self.spot(start_us), self.spot(end_us), *self.turns(bar)[leg : leg + 2])
+        row, within = self.path.place(bar * BAR_US + into)
+        leg = min(within // self.path.leg_us, 2)
+        spots = (self.spot(start_us), self.spot(end_us), *self.path.turns(row)[leg : leg + 2])
         bases = self.basis_row[bar : bar + 3]
         return min(spots) * (1.0 + min(bases)), max(spots) * (1.0 + max(bases))
 
@@ -139,9 +134,7 @@ class Track:
         bar, into = np.divmod(np.minimum(at_us, self.end_us) - self.start_us, BAR_US)
         over = bar >= len(self.candles)
         bar, into = np.where(over, bar - 1, bar), np.where(over, BAR_US, into)
-        leg = np.minimum(into // LEG_US, 2)
-        start, end = self.knots[bar, leg], self.knots[bar, leg + 1]
-        spot = start + (end - start) * ((into - leg * LEG_US) / LEG_US)
+        spot = self.path.prices(bar * BAR_US + into)
         basis = self._basis_points
         before, after = basis[bar], basis[bar + 1]
         marks: Floats = spot * (1.0 + (before + (after - before) * (into / BAR_US)))
@@ -237,6 +230,7 @@ class Tape:
         *,
         perp: Mapping[str, Path] | None = None,
         funding: Mapping[str, Path] | None = None,
+        path: Mapping[str, Path] | None = None,
         history: Mapping[tuple[str, Timeframe], Path] | None = None,
         start_ms: int | None = None,
         end_ms: int | None = None,
@@ -244,20 +238,23 @@ class Tape:
     ) -> Tape:
         """Real 15m candles by spot symbol, each file optional but `spot` needed for every configured symbol.
 
-        Without perp candles the basis is that of `settings.market`; without a funding file no funding is paid. `history`:
+        Without perp candles the basis is that of `settings.market`; without a funding file no funding is paid. `path`: spot candles
+        of 1 or 5 minutes, for the way inside the 15m ones. `history`:
         native longer candles from before the data begins, for the bias. Trading begins at `start_ms`
         (default: with the data), what lies before it is history, and ends at `end_ms` or with the shortest file.
         Raises BadCandleFile, BadPeriod.
         """
         check_period(start_ms, end_ms)
-        for name in [*spot, *(perp or {}), *(funding or {}), *(symbol for symbol, _ in history or {})]:
+        for name in [*spot, *(perp or {}), *(funding or {}), *(path or {}), *(symbol for symbol, _ in history or {})]:
             if name not in settings.futures_of:
                 raise BadCandleFile(f"{name} is not among the configured symbols: {', '.join(settings.futures_of)}")
         tracks = []
         for pair in settings.symbols:
             if pair.spot not in spot:
                 raise BadCandleFile(f"{pair.spot}: no spot candle file is given")
-            candles, filled = close_gaps(read_candles(spot[pair.spot], "15m").between(None, end_ms), "15m", gap_policy)
+            # Time goes on without trades: what `reset` starts anew is the strategy, which is shown no filled candle.
+            policy: GapPolicy = "halt" if gap_policy == "halt" else "fill"
+            candles, filled = close_gaps(read_candles(spot[pair.spot], "15m").between(None, end_ms), "15m", policy)
             rates = read_funding(funding[pair.spot]) if funding and pair.spot in funding else None
             file = perp.get(pair.spot) if perp else None
             basis = _basis_of(candles, file) if file is not None else _basis_model(pair.spot, candles, settings)
@@ -269,8 +266,10 @@ class Tape:
                     basis,
                     *(_funding_steps(rates) if rates is not None else ((), ())),
                     filled=filled,
+                    finer=Finer(*read_finer(path[pair.spot])) if path and pair.spot in path else None,
                 )
             )
+            _ = tracks[-1].path  # finer candles of another market are refused here
         start_us = max([track.start_us for track in tracks] + ([start_ms * 1000] if start_ms is not None else []))
         end_us = min(track.end_us for track in tracks)
         if start_us >= end_us:
@@ -325,8 +324,7 @@ class Tape:
         bar, into = track.place(grid)
         if into == 0 and bar > 0:
             bar, into = bar - 1, BAR_US
-        price = track.knots[bar, 3].item() if into == BAR_US else track.spot(grid)
-        reached = [*track.turns(bar)[: into // LEG_US + 1], price]
+        reached = track.path.reached(bar, into)
         open_ms = int(track.candles.time[bar])
         return from_edge(
             CandleSeen,
@@ -341,7 +339,7 @@ class Tape:
             open=reached[0],
             high=max(reached),
             low=min(reached),
-            close=price,
+            close=reached[-1],
             volume=float(track.candles.volume[bar]) * (into / BAR_US),
             final=False,
         )
@@ -383,9 +381,26 @@ class Tape:
 
     def vertices(self, futures_symbol: str, after_us: int, until_us: int) -> list[int]:
         """The turns of the path in (`after_us`, `until_us`]."""
-        start = self._contracts[futures_symbol].start_us
-        first = after_us - (after_us - start) % LEG_US + LEG_US
-        return list(range(first, min(until_us, self.end_us) + 1, LEG_US))
+        track = self._contracts[futures_symbol]
+        leg_us = track.path.leg_us
+        first = after_us - (after_us - track.start_us) % leg_us + leg_us
+        return list(range(first, min(until_us, self.end_us) + 1, leg_us))
+
+    def to_come(self, futures_symbol: str, at_us: int) -> tuple[Decimal, Decimal] | None:
+        """Least and greatest mark between `at_us` and the end of the finest candle known, on the tick grid.
+
+        For an exchange that is to be hard on us; nobody else may look. None: nothing is to come, or `at_us` is that candle's
+        open, a price that was there before all others in it.
+        """
+        track = self._contracts[futures_symbol]
+        bar, into = track.place(self._grid(at_us))
+        begin, end = track.path.told(bar * BAR_US + into)
+        moments = np.arange(self._grid(at_us) + self.tick_us, track.start_us + end, self.tick_us, dtype=np.int64)
+        if begin == bar * BAR_US + into or not len(moments):
+            return None
+        step = track.instrument.tick
+        marks = np.rint(track.marks(moments) / float(step))
+        return int(marks.min()) * step, int(marks.max()) * step
 
     def first_crossing(
         self, futures_symbol: str, after_us: int, until_us: int, levels: Iterable[Decimal]

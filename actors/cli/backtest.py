@@ -6,7 +6,7 @@ import json as json_text
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -18,7 +18,8 @@ from actors.cli.options import AsJson, ConfigFile, day_us, files_by_series, file
 from actors.cli.research import folder_of, wide_console
 from protocol.units import SECOND_US
 
-Files = Annotated[list[str] | None, typer.Option(metavar="SYMBOL=FILE")]
+if TYPE_CHECKING:
+    from sim.files import GapPolicy
 
 
 def backtest(
@@ -32,12 +33,25 @@ def backtest(
     funding: Annotated[
         list[str] | None, typer.Option("--funding", metavar="SYMBOL=FILE", help="Funding rates: time, rate per 8 h.")
     ] = None,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--path", metavar="SYMBOL=FILE", help="Spot candles of 1 or 5 minutes: the way inside the 15m ones."
+        ),
+    ] = None,
     history: Annotated[
         list[str] | None,
         typer.Option(
             "--history", metavar="SYMBOL:TF=FILE", help="Native 1h, 4h or 1d candles from before: the bias is warm."
         ),
     ] = None,
+    gap_policy: Annotated[
+        str,
+        typer.Option(
+            "--gap-policy",
+            help="Missing candles. fill: flat, without entries. reset: the strategy starts anew. halt: refuse the file.",
+        ),
+    ] = "fill",
     start: Annotated[str | None, typer.Option("--start", help="First day, UTC: 2023-01-01.")] = None,
     end: Annotated[str | None, typer.Option("--end", help="Last day, UTC, included.")] = None,
     config: ConfigFile = None,
@@ -69,6 +83,7 @@ def backtest(
     where that lacks a symbol's 15m candles it runs on the seeded synthetic market.
     """
     one_of("--driver", driver, "loop", "trio")
+    policy = cast("GapPolicy", one_of("--gap-policy", gap_policy, "fill", "reset", "halt"))
     if walk_forward is not None and matrix is not None:
         raise stop(Exit.BAD_INPUT, "error: --walk-forward and --matrix: one of them at a time")
     first, last = day_us(start, "--start"), day_us(end, "--end")
@@ -79,33 +94,35 @@ def backtest(
     settings = settings_for("backtest", "paper", config)
     files = {
         name: files_by_symbol(name, pairs, settings)
-        for name, pairs in (("data", data), ("perp", perp), ("funding", funding))
+        for name, pairs in (("data", data), ("perp", perp), ("funding", funding), ("path", path))
     }
     if not files["data"] and not synthetic:
         from actors.cli.store import stored
 
-        files = stored(settings)
+        files = {kind: found | files[kind] for kind, found in stored(settings).items()} | {"path": files["path"]}
+    from actors.modes.backtest import Sources, run_backtest
+
+    sources = Sources(**files, history=files_by_series("history", history, settings), gap_policy=policy)
+    beside = [kind for kind in ("perp", "funding", "path", "history") if getattr(sources, kind)]
+    if beside and not sources.data and matrix is None:
+        raise stop(Exit.BAD_INPUT, f"error: --{beside[0]} goes with --data: the synthetic market has its own")
     end_us = None if last is None else last + 86_400 * SECOND_US
     if walk_forward is not None or matrix is not None:
         from actors.cli import many
 
         how: dict[str, Any] = {"workers": jobs, "scheduler": scheduler, "report": report, "json": json}
         if walk_forward is not None:
-            many.walk_forward(walk_forward, settings, files, first, end_us, **how)
+            many.walk_forward(walk_forward, settings, sources, first, end_us, **how)
         elif matrix is not None:
-            many.matrix(matrix, config, files, first, end_us, **how)
+            many.matrix(matrix, config, sources, first, end_us, **how)
         return
-    from actors.modes.backtest import run_backtest
     from sim.files import BadCandleFile, BadPeriod
 
     with _progress(json) as progress, bad_input(BadCandleFile, BadPeriod):
         bar = progress.add_task("", total=None)
         result = run_backtest(
             settings,
-            data=files["data"],
-            perp=files["perp"],
-            funding=files["funding"],
-            history=files_by_series("history", history, settings),
+            sources,
             start_us=first,
             end_us=end_us,
             driver=driver,
@@ -155,9 +172,7 @@ def _print(result: Mapping[str, Any]) -> None:
         "expectancy, R",
     ):
         cuts.add_column(name, justify="left" if name == "closed trades" else "right")
-    groups = {
-        name: one for by in ("symbol", "side", "timeframe", "exit", "year") for name, one in result["by"][by].items()
-    }
+    groups = {name: one for by, cut in result["by"].items() if by != "month" for name, one in cut.items()}
     groups["all, open ones too"] = result["costs"]
     for name, one in groups.items():
         money = [_number(one[f"{key}_usd"]) for key in ("gross", "slippage", "fees", "funding", "net")]

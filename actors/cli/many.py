@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -16,6 +17,7 @@ from rich.table import Table
 from actors.cli.errors import Exit, bad_input, stop
 from actors.cli.options import settings_for
 from actors.cli.research import wide_console
+from actors.modes.backtest import KINDS, Sources
 from actors.modes.many import Job, NoCluster, run_many
 from actors.modes.plans import BadPlan, combinations, midnight_us, read_lengths, read_matrix, windows
 from config.settings import Settings
@@ -24,24 +26,20 @@ from protocol.units import DAY_US, SECOND_US
 SHORT = ("trade_count", "return_pct", "max_drawdown_pct", "sharpe", "profit_factor", "expectancy_r")
 """What fits a terminal; the report and --json have it all."""
 
-Files = Mapping[str, Mapping[str, Path]]
-
 
 def walk_forward(
-    text: str, settings: Settings, files: Files, start_us: int | None, end_us: int | None, **how: Any
+    text: str, settings: Settings, sources: Sources, start_us: int | None, end_us: int | None, **how: Any
 ) -> None:
     """The same parameters on each window: its train span, which nothing is fitted on, beside the test span after it."""
     with bad_input(BadPlan):
         train, test = read_lengths(text)
-        first, last = _span(settings, files, start_us, end_us)
+        first, last = _span(settings, sources.data, start_us, end_us)
         spans = windows(train, test, first, last)
     jobs = [
         Job(
             name=f"{name} {begin} to {end}",
             settings=settings,
-            data=dict(files["data"]),
-            perp=dict(files["perp"]),
-            funding=dict(files["funding"]),
+            sources=sources,
             start_us=midnight_us(begin),
             end_us=midnight_us(end),
         )
@@ -55,15 +53,15 @@ def walk_forward(
     _run(jobs, "Walk-forward", text, note, **how)
 
 
-def _span(settings: Settings, files: Files, start_us: int | None, end_us: int | None) -> tuple[date, date]:
+def _span(settings: Settings, data: Mapping[str, Path], start_us: int | None, end_us: int | None) -> tuple[date, date]:
     """The days that all data covers, within what was asked for."""
     from actors.modes.account import SYNTHETIC_DAYS
     from actors.modes.backtest import for_history
     from sim.files import BadCandleFile, parse_moment, read_candles
 
-    if files["data"]:
+    if data:
         with bad_input(BadCandleFile):
-            read = [read_candles(file, "15m").time for file in files["data"].values()]
+            read = [read_candles(file, "15m").time for file in data.values()]
         first, last = max(int(t[0]) for t in read) * 1000, (min(int(t[-1]) for t in read) + 900_000) * 1000
     else:
         first = parse_moment(for_history(settings, {}).market.start) * 1000
@@ -74,26 +72,30 @@ def _span(settings: Settings, files: Files, start_us: int | None, end_us: int | 
     return days[0], days[1]
 
 
-def matrix(file: Path, config: Path | None, files: Files, start_us: int | None, end_us: int | None, **how: Any) -> None:
+def matrix(
+    file: Path, config: Path | None, sources: Sources, start_us: int | None, end_us: int | None, **how: Any
+) -> None:
     """All combinations of a matrix file over `config`; what the command line names goes before the file's own."""
     with bad_input(BadPlan):
         plan = read_matrix(file)
     base = settings_for("backtest", "paper", config)
+    sources = replace(
+        sources,
+        **{kind: getattr(sources, kind) or getattr(plan, kind) for kind in KINDS},
+        history=sources.history or plan.series,
+    )
     jobs = []
     for name, chosen in combinations(plan):
         settings = settings_for("backtest", "paper", config, _with_symbols(file, chosen, base))
-        data, perp, funding = (dict(files[kind] or getattr(plan, kind)) for kind in ("data", "perp", "funding"))
-        if data:
-            lacking = [s.spot for s in settings.symbols if s.spot not in data]
+        if sources.data:
+            lacking = [s.spot for s in settings.symbols if s.spot not in sources.data]
             if lacking and "symbols" in chosen:
                 raise stop(Exit.BAD_INPUT, f"error: {file}: {name}: no data for {lacking[0]}")
         jobs.append(
             Job(
                 name=name,
                 settings=settings,
-                data=data,
-                perp=perp,
-                funding=funding,
+                sources=sources,
                 start_us=start_us if plan.start is None or start_us is not None else midnight_us(plan.start),
                 end_us=end_us if plan.end is None or end_us is not None else midnight_us(plan.end) + DAY_US,
             )

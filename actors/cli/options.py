@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, cast
 
 import typer
 
 from actors.cli.errors import Exit, bad_input, stop
+from actors.modes.plans import LONGER
 from config.load import BadSetting, load
 from config.settings import Environment, Mode, Settings
 from protocol.units import SECOND_US, Timeframe
@@ -21,7 +22,6 @@ ConfigFile = Annotated[
 DaemonMode = Annotated[str, typer.Option("--mode", help="paper or live.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; logs go to stderr.")]
 Env = Annotated[str, typer.Option("--env", help="dev: no network, simulated exchange. paper, prod: Kraken.")]
-LONGER: Final[tuple[Timeframe, ...]] = ("1h", "4h", "1d")
 StateDir = Annotated[Path | None, typer.Option("--state", help="Where state is kept [default: ./state].")]
 
 

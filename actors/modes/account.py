@@ -24,4 +24,5 @@ def engine_for(settings: Settings, tape: Tape, *, inverse: bool = False) -> Engi
         slippage_pct=settings.market.slippage_pct,
         depth_usd=settings.market.depth_usd,
         limits_through=settings.market.limit_fills == "through",
+        to_come=tape.to_come if settings.market.intrabar == "pessimistic" else None,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from actors.door import Door
@@ -21,17 +22,19 @@ from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.control import Latch
 from protocol.ports import LatchState
-from protocol.units import Timeframe
+from protocol.units import MINUTE_US, Timeframe
 from sim import scan
+from sim.ahead import skippable
 from sim.clock import PacedClock, SimulatedClock, work_meter
 from sim.direct import Direct
-from sim.files import BadPeriod, when
+from sim.files import BadPeriod, GapPolicy, when
 from sim.loop import Result, run
 from sim.report.document import find
 from sim.stage import Stage
-from sim.tape import Tape
+from sim.tape import Tape, Track
 
 Files = Mapping[str, Path]
+"""Spot symbol -> file."""
 Progress = Callable[[int, int], None]
 
 RECONCILE_S = 30 * 86_400.0
@@ -93,35 +96,58 @@ class MemoryBook:
         raise NotImplementedError
 
 
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """The files of a backtest by spot symbol; without `data` the synthetic market is traded.
+
+    `path`: spot candles of 1 or 5 minutes, for the way inside the 15m ones; `history`: native longer candles from before.
+    """
+
+    data: dict[str, Path] = {}
+    perp: dict[str, Path] = {}
+    funding: dict[str, Path] = {}
+    path: dict[str, Path] = {}
+    history: dict[tuple[str, Timeframe], Path] = {}
+    gap_policy: GapPolicy = "fill"
+
+    def only(self, symbols: Collection[str]) -> Sources:
+        """The files of some symbols."""
+        kinds = {kind: {s: f for s, f in getattr(self, kind).items() if s in symbols} for kind in KINDS}
+        history = {key: file for key, file in self.history.items() if key[0] in symbols}
+        return msgspec.structs.replace(self, **kinds, history=history)
+
+
+KINDS = ("data", "perp", "funding", "path")
+"""Files of which there is at most one a symbol."""
+
+
 def run_backtest(
     settings: Settings,
+    sources: Sources,
     *,
-    data: Files,
-    perp: Files,
-    funding: Files,
-    history: Mapping[tuple[str, Timeframe], Path] | None = None,
     start_us: int | None,
     end_us: int | None,
     driver: str,
     on_progress: Progress = lambda done, total: None,
     report: Path | None = None,
 ) -> dict[str, Any]:
-    """The result as plain data, and as an HTML file when `report` names one. Without `data` the synthetic market is traded.
+    """The result as plain data, and as an HTML file when `report` names one.
 
     Raises BadCandleFile, BadPeriod, and OSError when the report cannot be written.
     """
-    settings = for_history(settings, data)
+    settings = for_history(settings, sources.data, sources.gap_policy)
     tape = (
         Tape.recorded(
             settings,
-            data,
-            perp=perp,
-            funding=funding,
-            history=history,
+            sources.data,
+            perp=sources.perp,
+            funding=sources.funding,
+            path=sources.path,
+            history=sources.history,
             start_ms=None if start_us is None else start_us // 1000,
             end_ms=None if end_us is None else end_us // 1000,
+            gap_policy=sources.gap_policy,
         )
-        if data
+        if sources.data
         else _period(Tape.synthetic(settings, days=SYNTHETIC_DAYS), settings, start_us, end_us)
     )
     bulk.load(settings.strategy)
@@ -129,7 +155,7 @@ def run_backtest(
     worked_s = work_meter()
     result = DRIVERS[driver](settings, tape, on_progress)
     run_s = round(worked_s(), 3)
-    found = find(settings, tape, result, _sources(settings, data, perp, funding))
+    found = find(settings, tape, result, told_sources(settings, tape, sources))
     if report is not None:
         from sim.report.html import report as page
 
@@ -137,16 +163,18 @@ def run_backtest(
     return found.document | {"run_s": run_s}
 
 
-def _sources(settings: Settings, data: Files, perp: Files, funding: Files) -> dict[str, str]:
-    """Where basis and funding come from, in words."""
-    if not data:
-        return {
+def told_sources(settings: Settings, tape: Tape, sources: Sources) -> dict[str, str]:
+    """Where basis, funding and the way inside the candles come from, in words."""
+    path = "; ".join(_path_of(track) for track in tape.tracks.values() if track.finer is not None)
+    told = {"path": f"{path}; elsewhere {COARSE}" if path else COARSE}
+    if not sources.data:
+        return told | {
             "basis": "stochastic, of the seeded synthetic market",
             "funding": "hourly, of the seeded synthetic market",
         }
-    real, paid = ([symbol for symbol in data if symbol in files] for files in (perp, funding))
-    rest, free = ([symbol for symbol in data if symbol not in files] for files in (perp, funding))
-    return {
+    real, paid = ([symbol for symbol in tape.symbols if symbol in files] for files in (sources.perp, sources.funding))
+    rest, free = ([symbol for symbol in tape.symbols if symbol not in known] for known in (real, paid))
+    return told | {
         "basis": "; ".join(
             [f"historical, perpetual candles of {', '.join(real)}"] * bool(real)
             + [f"{_modelled(settings)} for {', '.join(rest)}"] * bool(rest)
@@ -155,7 +183,16 @@ def _sources(settings: Settings, data: Files, perp: Files, funding: Files) -> di
             [f"hourly, historical rates of {', '.join(paid)}"] * bool(paid)
             + [f"none is paid on {', '.join(free)}"] * bool(free)
         ),
+        "history": ", ".join(f"{symbol} {timeframe}" for symbol, timeframe in sources.history) or "none",
     }
+
+
+COARSE = "open, extreme against the candle, other extreme, close; marks each second on it while anything is open"
+
+
+def _path_of(track: Track) -> str:
+    share = track.path.known.mean() * 100
+    return f"candles of {track.path.step_us // MINUTE_US} minutes tell {share:.0f} % of {track.spot_symbol}"
 
 
 def _modelled(settings: Settings) -> str:
@@ -178,13 +215,13 @@ def _period(whole: Tape, settings: Settings, start_us: int | None, end_us: int |
     return Tape(tuple(whole.tracks.values()), settings, start, end)
 
 
-def for_history(settings: Settings, data: Files) -> Settings:
-    """Only the symbols there is data for; intervals without trades are filled, as the design says for backtests.
+def for_history(settings: Settings, data: Files, gap_policy: GapPolicy = "fill") -> Settings:
+    """Only the symbols there is data for; intervals without trades are filled unless the caller says otherwise.
 
     Nothing is lost between this daemon and its exchange, so the periodic reading of the truth and the proofs of life may be rare.
     """
     symbols = tuple(s for s in settings.symbols if s.spot in data) if data else settings.symbols
-    strategy = settings.strategy.model_copy(update={"gap_policy": "fill"})
+    strategy = settings.strategy.model_copy(update={"gap_policy": gap_policy})
     execution = settings.execution.model_copy(update={"reconcile_s": RECONCILE_S})
     feeds = settings.feeds.model_copy(update={"spot_idle_s": IDLE_S, "futures_idle_s": IDLE_S})
     return settings.model_copy(
@@ -193,7 +230,7 @@ def for_history(settings: Settings, data: Files) -> Settings:
 
 
 def by_loop(settings: Settings, tape: Tape, progress: Progress, *, skip: bool = True) -> Result:
-    """The fast driver: one plain loop. `skip`: what would change nothing is left out."""
+    """The fast driver: one plain loop. `skip`: what would change nothing is left out, where that can be known."""
     book = MemoryBook()
     world = _world(settings, None, book)
     engine = engine_for(settings, tape)
@@ -208,7 +245,7 @@ def by_loop(settings: Settings, tape: Tape, progress: Progress, *, skip: bool = 
         record=book.record,
         latch=book.latch,
         progress=progress,
-        skip=skip,
+        skip=skip and skippable(settings, tape),
     )
     book.turn()
     return result

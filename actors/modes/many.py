@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import import_module
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from actors.modes.backtest import run_backtest
+from actors.modes.backtest import Sources, run_backtest
 from config.settings import Settings
 
 Progress = Callable[[int, int], None]
@@ -26,9 +25,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     settings: Settings
-    data: dict[str, Path] = {}
-    perp: dict[str, Path] = {}
-    funding: dict[str, Path] = {}
+    sources: Sources = Sources()
     start_us: int | None = None
     end_us: int | None = None
 
@@ -39,16 +36,9 @@ class NoCluster(Exception):
 
 def carry_out(job: Job) -> dict[str, Any]:
     """The document of one job, without its trades. Raises BadCandleFile, BadPeriod."""
-    symbols = {pair.spot for pair in job.settings.symbols}
-
-    def of_its_symbols(files: dict[str, Path]) -> dict[str, Path]:
-        return {symbol: file for symbol, file in files.items() if symbol in symbols}
-
     document = run_backtest(
         job.settings,
-        data=of_its_symbols(job.data),
-        perp=of_its_symbols(job.perp),
-        funding=of_its_symbols(job.funding),
+        job.sources.only({pair.spot for pair in job.settings.symbols}),
         start_us=job.start_us,
         end_us=job.end_us,
         driver="loop",

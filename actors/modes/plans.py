@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from protocol.units import SECOND_US
+from protocol.units import SECOND_US, Timeframe
 
 LENGTH = re.compile(r"(\d+)(mo|w|d)")
 
@@ -90,7 +90,8 @@ def midnight_us(day: date) -> int:
 
 
 class Matrix(BaseModel):
-    """A matrix file. `vary`: setting -> values, all combinations; `runs`: name -> settings. Files are relative to the matrix file.
+    """A matrix file. `vary`: setting -> values, all combinations; `runs`: name -> settings. Files are relative to the matrix file;
+    those of `history` go by `BTC/USD:1d`.
 
     The setting `symbols` takes spot symbols, of those configured or of `data`.
     """
@@ -100,10 +101,17 @@ class Matrix(BaseModel):
     data: dict[str, Path] = {}
     perp: dict[str, Path] = {}
     funding: dict[str, Path] = {}
+    path: dict[str, Path] = {}
+    history: dict[str, Path] = {}
     start: date | None = None
     end: date | None = None
     vary: dict[str, list[Any]] = {}
     runs: dict[str, dict[str, Any]] = {}
+
+    @property
+    def series(self) -> dict[tuple[str, Timeframe], Path]:
+        """`history` by (symbol, timeframe)."""
+        return {key: f for name, f in self.history.items() for key in (_series(name),) if key}
 
 
 def read_matrix(file: Path) -> Matrix:
@@ -122,10 +130,13 @@ def read_matrix(file: Path) -> Matrix:
         raise BadPlan(f"{file}: {field or 'file'}: {first['msg'].lower()}{known}") from error
     if not matrix.vary and not matrix.runs:
         raise BadPlan(f"{file}: needs vary or runs")
+    for name in matrix.history:
+        if _series(name) is None:
+            raise BadPlan(f"{file}: history.{name}: write SYMBOL:TF with TF one of {', '.join(LONGER)}")
     empty = [name for name, values in matrix.vary.items() if not values]
     if empty:
         raise BadPlan(f"{file}: vary.{empty[0]}: has no values")
-    files = {kind: {s: file.parent / path for s, path in getattr(matrix, kind).items()} for kind in KINDS}
+    files = {kind: {s: file.parent / path for s, path in getattr(matrix, kind).items()} for kind in FILES}
     for kind, by_symbol in files.items():
         for symbol, path in by_symbol.items():
             if not path.is_file():
@@ -133,7 +144,15 @@ def read_matrix(file: Path) -> Matrix:
     return matrix.model_copy(update=files)
 
 
-KINDS = ("data", "perp", "funding")
+LONGER: tuple[Timeframe, ...] = ("1h", "4h", "1d")
+FILES = ("data", "perp", "funding", "path", "history")
+
+
+def _series(name: str) -> tuple[str, Timeframe] | None:
+    """`BTC/USD:1d`; None when it is none."""
+    symbol, _, wanted = name.partition(":")
+    timeframe = next((known for known in LONGER if known == wanted), None)
+    return None if timeframe is None else (symbol, timeframe)
 
 
 def combinations(matrix: Matrix) -> list[tuple[str, dict[str, Any]]]:

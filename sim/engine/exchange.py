@@ -34,7 +34,7 @@ from protocol.messages.futures import (
 from protocol.ports import Command
 from protocol.units import MILLISECOND_US, SECOND_US, round_down
 from sim.engine import margin, sums
-from sim.engine.matching import Matching
+from sim.engine.matching import Matching, ToCome
 from sim.engine.state import Books, State, Working, from_bytes, to_bytes
 from sim.engine.sums import ZERO
 from sim.engine.terms import USUAL, Terms
@@ -65,6 +65,8 @@ class Engine:
 
     `equity_usd` is what the account starts with, and `equity_coin` what that of each inverse contract starts with; fees and slippage are percent. `depth_usd` is what the book holds at each price
     and to each new order and tick: a larger order is filled in parts, and perhaps not whole. None: it is endlessly deep.
+    `to_come`: the marks (least, greatest) still to come in the candle that a moment lies in; with it a target is not given while the stop
+    of the same position would be reached before that candle ends, whatever the path says of the order.
     `revalue_s`: while a position is open,
     positions and account are reported again once in so many seconds, as soon as every held contract has ticked.
     What is traded and paid is then the same whether all ticks are visited or only those where `levels` are crossed, if at each
@@ -83,6 +85,7 @@ class Engine:
         slippage_pct: Decimal = Decimal("0.01"),
         depth_usd: Decimal | None = None,
         limits_through: bool = False,
+        to_come: ToCome | None = None,
         revalue_s: int = 900,
     ) -> None:
         self.rules = {instrument.symbol: instrument for instrument in instruments}
@@ -96,6 +99,7 @@ class Engine:
             slippage_pct=slippage_pct,
             depth_usd=depth_usd,
             limits_through=limits_through,
+            to_come=to_come,
         )
 
     @property

@@ -6,7 +6,7 @@ money in `sums`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, TypeVar
 
@@ -38,6 +38,8 @@ ENDED_KEPT: Final = 200
 IMMEDIATE_FAILED: Final = "ioc_order_failed_because_it_would_not_be_executed"
 Verdict = tuple[Outcome, str, str | None]
 """Outcome, the exchange's word, order id."""
+ToCome = Callable[[str, int], tuple[Decimal, Decimal] | None]
+"""(symbol, moment) -> least and greatest mark until the candle ends; None: not known, or none to come."""
 
 
 class Matching:
@@ -53,6 +55,7 @@ class Matching:
         slippage_pct: Decimal,
         depth_usd: Decimal | None,
         limits_through: bool = False,
+        to_come: ToCome | None = None,
     ) -> None:
         self.state = state
         self.instruments = instruments
@@ -61,6 +64,7 @@ class Matching:
         self.slippage_pct = slippage_pct
         self.depth_usd = depth_usd
         self.limits_through = limits_through
+        self.to_come = to_come
 
     # --- wishes ---------------------------------------------------------------------------------------------
 
@@ -174,10 +178,26 @@ class Matching:
         here = [working if working.trail is None else self._follow(working, tick, out) for working in here]
         due = [working for working in here if rules.triggered(working.order, tick)]
         for working in sorted(due, key=lambda w: (w.order.order_type == "take_profit", w.rank)):
-            self._fire(working, out)
+            if not self._yields(working.order, here, tick):
+                self._fire(working, out)
         limits = [w for w in here if w.order.stop_price is None and self._reached(w.order, tick)]
         for working in sorted(limits, key=lambda w: w.rank):
-            self._make(working, out)
+            if not self._yields(working.order, here, tick):
+                self._make(working, out)
+
+    def _yields(self, order: OpenOrder, here: Sequence[Working], tick: Tick) -> bool:
+        """Whether an exit with profit waits, because a stop beside it will be reached before the candle is over."""
+        if self.to_come is None or not order.reduce_only or order.order_type in rules.STOPS:
+            return False
+        stops = [
+            working.order
+            for working in here
+            if working.order.order_type in rules.STOPS
+            and working.order.reduce_only
+            and working.order.side == order.side
+        ]
+        marks = self.to_come(order.symbol, tick.at) if stops else None
+        return marks is not None and any(rules.within_reach(stop, *marks) for stop in stops)
 
     def _follow(self, working: Working, tick: Tick, out: list[Message]) -> Working:
         """A trailing stop goes with the market."""

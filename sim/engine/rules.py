@@ -17,6 +17,7 @@ PROTECTION_PCT: Final = Decimal(1)
 """A market order is an immediate-or-cancel order with a limit this far through the touch."""
 
 TRIGGERS: Final = ("stp", "take_profit", "trailing_stop")
+STOPS: Final = ("stp", "trailing_stop")
 LIMITED: Final = ("lmt", "post", "ioc", "fok")
 """These need a limit price."""
 SIGNED: Final[dict[OrderSide, int]] = {"buy": 1, "sell": -1}
@@ -52,6 +53,13 @@ def triggered(order: OpenOrder, tick: Tick) -> bool:
 def fires_above(order: OpenOrder) -> bool:
     """Whether a trigger order waits for a higher price."""
     return (order.side == "buy") != (order.order_type == "take_profit")
+
+
+def within_reach(order: OpenOrder, least: Decimal, greatest: Decimal) -> bool:
+    """Whether marks between these two would fire a trigger order where it stands now."""
+    if order.stop_price is None:
+        return False
+    return greatest >= order.stop_price if fires_above(order) else least <= order.stop_price
 
 
 def trailed(order: OpenOrder, trail: Trail, tick: Tick, instrument: Instrument) -> Decimal:

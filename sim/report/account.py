@@ -18,7 +18,7 @@ from protocol.messages.futures import EnterPosition, Fill, Filled, Protected, Tr
 from protocol.messages.signal import Signal
 from protocol.units import HOUR_US, SIGN, Side
 from sim.stage import FIRST_SLOT_US
-from sim.tape import LEG_US, Tape
+from sim.tape import Tape
 
 ZERO: Final = Decimal(0)
 BUY: Final = {"buy": 1, "sell": -1}
@@ -208,6 +208,6 @@ def _extremes(symbol: str, start: int, end: int, tape: Tape) -> tuple[float, flo
     """Lowest and highest mark of the path from `start` to `end`: its turns and both ends."""
     track = next(track for track in tape.tracks.values() if track.instrument.symbol == symbol)
     at = np.array([start, *tape.vertices(symbol, start, end), end], np.int64)
-    jumps = at[(at - track.start_us) % (3 * LEG_US) == 0] - 1  # a candle may open away from the close before
+    jumps = at[(at - track.start_us) % track.path.step_us == 0] - 1  # a candle may open away from the close before
     marks = track.marks(np.clip(np.concatenate((at, jumps)), start, end))
     return float(marks.min()), float(marks.max())

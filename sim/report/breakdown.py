@@ -81,6 +81,7 @@ CUTS: Final[dict[str, Callable[[TradeAccount], str]]] = {
     "timeframe": lambda trade: trade.timeframe,
     "exit": lambda trade: trade.reason,
     "year": lambda trade: month_of(trade.closed_at or 0)[:4],
+    "symbol and year": lambda trade: f"{trade.symbol} {month_of(trade.closed_at or 0)[:4]}",
     "month": lambda trade: month_of(trade.closed_at or 0),
 }
 """What a closed trade is filed under."""

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from config.settings import Settings
-from protocol.messages.futures import EnterPosition, EntryBlocked, SignalRefused, TradeClosed
+from protocol.messages.futures import EnterPosition, EntryBlocked, Instrument, SignalRefused, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import DAY_US, TIMEFRAME_MS
 from sim.curve import Floats
@@ -80,7 +80,7 @@ def find(settings: Settings, tape: Tape, result: Result, sources: Mapping[str, s
         "filled": {symbol: [str(span) for span in spans] for symbol, spans in tape.filled.items()},
         "period": {"start": tape.start_us, "end": tape.end_us},
         "profile": settings.profile,
-        "assumed": assumptions(settings) | dict(sources),
+        "assumed": assumptions(settings, tape) | dict(sources),
         "digest": result.digest(),
     }  # fmt: skip
     return Findings(document=document, trades=tuple(trades))
@@ -118,14 +118,25 @@ def _decisions(result: Result) -> dict[str, Any]:
     }
 
 
-def assumptions(settings: Settings) -> dict[str, str]:
+def assumptions(settings: Settings, tape: Tape) -> dict[str, str]:
     """What the run took for granted, by name."""
+    market = settings.market
     return {
         "taker_fee_pct": str(settings.risk.taker_fee_pct),
-        "slippage_pct": str(settings.market.slippage_pct),
-        "spread_pct": str(settings.market.spread_pct),
-        "slippage_range_share": str(settings.market.slippage_range_share),
-        "depth_usd": "endless" if settings.market.depth_usd is None else str(settings.market.depth_usd),
-        "limit_fills": settings.market.limit_fills,
-        "path": "open, extreme against the candle, other extreme, close; marks each second on it while anything is open",
+        "slippage_pct": str(market.slippage_pct),
+        "spread_pct": str(market.spread_pct),
+        "slippage_range_share": str(market.slippage_range_share),
+        "depth_usd": "endless" if market.depth_usd is None else str(market.depth_usd),
+        "limit_fills": market.limit_fills,
+        "intrabar": market.intrabar,
+        "gap_policy": settings.strategy.gap_policy,
+        "settle_ms": str(settings.feeds.settle_ms),
+        "triggers": "stops and targets rest on the exchange and act on the mark price",
+        "margin": "; ".join(f"{one.symbol} {_levels(one)}" for one in tape.instruments),
     }
+
+
+def _levels(instrument: Instrument) -> str:
+    """Initial and maintenance margin by notional."""
+    rows = (f"{100 * im:g} / {100 * mm:g} % from {start:,} USD" for start, im, mm in instrument.margin_levels)
+    return ", ".join(rows)

@@ -100,7 +100,7 @@ def report(title: str, settings: Settings, tape: Tape, result: Result, findings:
 <div><h2>Signals not taken {_decided(document)}</h2>{place("refusals", "340px")}</div>
 </div>
 <h2>Effective leverage, and the way to liquidation <small>of the nearest position, its mark moving alone</small></h2>{place("stakes", "340px")}
-<h2>By symbol, side, timeframe, exit, year <small>closed trades</small></h2>{_cuts(document)}
+<h2>By symbol, side, timeframe, exit, year, symbol and year <small>closed trades</small></h2>{_cuts(document)}
 <h2>Trades <small>click for the chart, click a heading to sort; ticks are UTC</small></h2>
 <div class="wide scroll">{_trades(document)}</div>
 <div id="trade-chart"><h2 id="trade-title"></h2><div id="plot-trade"></div></div>
@@ -210,12 +210,16 @@ def _falls(document: Mapping[str, Any]) -> str:
     return f'<p class="faint">{" ".join(lines)}</p>'
 
 
+SHOWN_CUTS: Final = ("symbol", "side", "timeframe", "exit", "year", "symbol and year")
+"""Months have a figure of their own."""
+
+
 def _cuts(document: Mapping[str, Any]) -> str:
     """One table, a block of rows for each cut."""
     names = ("trades", "gross", "slippage", "fees", "funding", "net", "win rate, %", "profit factor", "expectancy, R")
     head = '<th class="text"></th>' + "".join(f"<th>{name}</th>" for name in names)
     rows = []
-    for by in ("symbol", "side", "timeframe", "exit", "year"):
+    for by in SHOWN_CUTS:
         for name, one in document["by"][by].items():
             money = "".join(
                 _cell(one[key], usd(one[key]), toned=key == "net_usd")

@@ -40,15 +40,28 @@ def assumed_text(document: Mapping[str, Any]) -> str:
     said = [
         f"Entries and exits are market orders: every fill pays {a['taker_fee_pct']} % of its value as taker, half of a spread of "
         f"{a['spread_pct']} % and {a['slippage_pct']} % slippage against the mark.",
-        f"Within a 15m candle the price goes {a['path']}; so of a stop and a target in one candle the stop mostly comes first.",
+        f"Within a 15m candle the price goes {a['path']}. {INTRABAR[a['intrabar']]}",
+        f"A candle is acted on {int(a['settle_ms']):,} ms after its end. {a['triggers'].capitalize()}; a price that opens beyond one fills there.",
         f"Basis between futures and spot: {a['basis']}. Funding: {a['funding']}.",
         *(f"{name.capitalize()}: {text}." for name, text in a.items() if name not in NAMED),
-        "Candles the source lacks are flat, without entries: " + ("; ".join(gaps) if gaps else "there were none") + ".",
+        f"{GAPS[a['gap_policy']]}: " + ("; ".join(gaps) if gaps else "there were none") + ".",
+        f"The account is cross-margined and liquidated on the mark below its maintenance margin; initial and maintenance by notional: {a['margin']}.",
         f"Gross is what trades made at the marks of their fills; intervals resample trades, or days in blocks of {BLOCK_DAYS}.",
         "Orders reach the exchange at once, its books are deep enough for them, and the exchange never fails.",
     ]
     return " ".join(said)
 
 
-NAMED: Final = ("taker_fee_pct", "spread_pct", "slippage_pct", "path", "basis", "funding")
+INTRABAR: Final = {
+    "pessimistic": "A candle, or finer candle where there is one, that reaches the stop and the target of a position gives the stop.",
+    "path": "Of a stop and a target in one candle the one that the path meets first is given.",
+}
+GAPS: Final = {
+    "fill": "Candles the source lacks are flat, without entries",
+    "reset": "After candles that the source lacks the strategy starts anew",
+    "halt": "A source that lacks candles is refused",
+}
+NAMED: Final = (
+    "taker_fee_pct", "spread_pct", "slippage_pct", "path", "basis", "funding", "intrabar", "gap_policy", "settle_ms", "triggers", "margin",
+)  # fmt: skip
 """Assumptions that the paragraph has words of its own for."""

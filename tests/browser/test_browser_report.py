@@ -24,7 +24,7 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 @pytest.fixture(scope="module")
 def found() -> Findings:
     """What there is to show."""
-    return find(*busy_backtest(), {"basis": "none", "funding": "none"})
+    return find(*busy_backtest(), {"basis": "none", "funding": "none", "path": "straight"})
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,8 @@ OPTIONS = {
     "symbol": (["backtest", "--data", "X/USD=x.csv"], "unknown symbol 'X/USD'"),
     "no file": (["backtest", "--data", "BTC/USD=none.csv"], "there is no file none.csv"),
     "report": (["backtest", "--report", "none/r.html"], "--report none/r.html: there is no folder none"),
+    "gaps": (["backtest", "--gap-policy", "leap"], "--gap-policy 'leap'"),
+    "path alone": (["backtest", "--synthetic", "--path", f"BTC/USD={__file__}"], "--path goes with --data"),
     "day": (["backtest", "--start", "2023-02-30"], "--start '2023-02-30'"),
     "backwards": (["backtest", "--start", "2024-01-02", "--end", "2024-01-01"], "--end 2024-01-01"),
     "timeframe": (["analyze", "--data", "x.csv", "--tf", "7m"], "--tf '7m'"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.modes.backtest import run_backtest
+from actors.modes.backtest import Sources, run_backtest
 from config.load import load
 from sim.files import parse_moment
 
@@ -23,9 +23,11 @@ def week(driver: str) -> dict[str, Any]:
     """Everything of the run but how long it took."""
     result = run_backtest(
         load("backtest", "paper", None, CLASSIC, {}),
-        data=files("spot_{coin}USDT_15m"),
-        perp=files("perp_{coin}USDT_15m"),
-        funding=files("funding_{coin}USDT_8h"),
+        Sources(
+            data=files("spot_{coin}USDT_15m"),
+            perp=files("perp_{coin}USDT_15m"),
+            funding=files("funding_{coin}USDT_8h"),
+        ),
         start_us=parse_moment("2024-10-14") * 1000,
         end_us=parse_moment("2024-10-21") * 1000,
         driver=driver,

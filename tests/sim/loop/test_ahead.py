@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -13,8 +15,11 @@ from config.load import load
 from config.settings import Settings
 from protocol.messages.control import Alert
 from protocol.messages.futures import EditOrder, SignalRefused, TradeClosed
+from protocol.messages.signal import Signal
+from sim.files import Candles, close_gaps
 from sim.loop import Result
-from sim.tape import Tape
+from sim.tape import BAR_US, Tape
+from tests.fakes.finer import with_finer
 
 DAYS = 5
 HASTY: dict[str, Any] = {
@@ -89,6 +94,37 @@ def test_a_stop_that_follows_structure_moves_alike() -> None:
     skipped, visited = both(hasty(2, trailing, {}))
     assert visited.of(EditOrder)
     assert_same(skipped, visited)
+
+
+@pytest.mark.parametrize("step_ms", [60_000, 300_000])
+def test_a_finer_path_is_walked_alike(step_ms: int) -> None:
+    """Where the way inside the candles is told, what is left out still changes nothing; it is another way, with other fills."""
+    settings_ = hasty(0, {}, {})
+    tape = with_finer(Tape.synthetic(settings_, days=DAYS, history_days=20), settings_, step_ms)
+    skipped, visited = by_loop(settings_, tape, nobody), by_loop(settings_, tape, nobody, skip=False)
+    assert len(visited.of(TradeClosed)) >= 3
+    assert_same(skipped, visited)
+
+
+@pytest.mark.parametrize("gap_policy", ["fill", "reset"])
+def test_missing_candles_are_met_alike(gap_policy: str) -> None:
+    """Filled, a hole costs nothing but the entries in it; under `reset` the strategy starts anew, and every moment is visited."""
+    settings_ = hasty(0, {"warmup_bars_exec": 40}, {})
+    settings_ = for_history(settings_, {}, gap_policy)  # type: ignore[arg-type]
+    whole = Tape.synthetic(settings_, days=DAYS, history_days=20)
+    cut = (whole.start_us - whole.tracks["BTC/USD"].start_us) // BAR_US + 150
+    tracks = []
+    for track in whole.tracks.values():
+        kept = np.delete(np.arange(len(track.candles)), slice(cut, cut + 3))
+        columns = {field.name: getattr(track.candles, field.name)[kept] for field in fields(track.candles)}
+        candles, spans = close_gaps(Candles(**columns), "15m", "fill")
+        tracks.append(replace(track, candles=candles, filled=spans))
+    tape = Tape(tracks, settings_, whole.start_us, whole.end_us)
+    skipped, visited = by_loop(settings_, tape, nobody), by_loop(settings_, tape, nobody, skip=False)
+    assert_same(skipped, visited)
+    assert (skipped.moments < visited.moments / 5) == (gap_policy == "fill")
+    signals = [signal.at for signal in visited.of(Signal) if signal.at > tape.start_us + 153 * BAR_US]
+    assert bool(signals) == (gap_policy == "fill")  # the daily bias is far from warm again
 
 
 STRATEGIES = st.fixed_dictionaries(

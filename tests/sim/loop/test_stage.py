@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from stages import BTC, SETTINGS, TAPE, XBT, bracket, order, play, stage
 
+from actors.modes.account import engine_for
+from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.futures import CommandAnswered, Fill, FillSeen, TickerSeen
 from protocol.messages.spot import CandleSeen
 from protocol.units import DAY_US, HOUR_US, SECOND_US
 from sim.stage import Stage
-from sim.tape import BAR_US, LEG_US
+from sim.tape import BAR_US, LEG_US, Tape
 
 SETTLE_US = SETTINGS.feeds.settle_ms * 1000
 END_US = TAPE.start_us + DAY_US
@@ -148,6 +151,43 @@ def test_a_wish_meets_the_price_of_its_own_moment() -> None:
     assert now.ask <= fill.price <= now.ask * Decimal("1.0002")
     assert isinstance(said[0], TickerSeen)
     assert [m.outcome for m in said if isinstance(m, CommandAnswered)] == ["filled"]
+
+
+CANDLE = (50_000.0, 50_600.0, 49_400.0, 49_800.0)
+"""It falls, so its path goes to the high first and to the low later."""
+
+
+@pytest.mark.parametrize(
+    ("intrabar", "expected"),
+    [("pessimistic", "49700"), ("path", "50400")],
+)
+def test_a_candle_that_reaches_stop_and_target_gives_the_stop(intrabar: str, expected: str, tmp_path: Path) -> None:
+    """Bought at its third second: the made-up path meets the target first, the pessimistic exchange gives it all the same to the stop."""
+    settings = Settings.model_validate(
+        {
+            "symbols": [{"spot": BTC, "futures": XBT}],
+            "market": {"spread_pct": 0, "slippage_pct": 0, "intrabar": intrabar},
+        }
+    )
+    flat = (50_000.0,) * 4
+    rows = [[1_700_006_400_000 + 900_000 * i, *bar, 1] for i, bar in enumerate((flat, CANDLE, flat))]
+    file = tmp_path / "spot.csv"
+    file.write_text(
+        "\n".join(",".join(map(str, row)) for row in (["time", "open", "high", "low", "close", "volume"], *rows))
+    )
+    tape = Tape.recorded(settings, {BTC: file})
+    played = Stage(tape, engine_for(settings, tape), settings)
+    begin = tape.start_us + BAR_US + 3 * SECOND_US
+    wishes = [
+        order("entry", begin, "buy", "mkt"),
+        order("stop", begin, "sell", "stp", stop_price=Decimal(49_700), reduce_only=True, role="stop"),
+        order("target", begin, "sell", "take_profit", stop_price=Decimal(50_400), reduce_only=True, role="target"),
+    ]
+    said = [m for wish in wishes for m in played.send(wish, begin)]
+    said += play(played, tape.end_us, begin)
+    out = [fill for fill in fills(said).values() if fill.side == "sell"]
+    assert [fill.client_order_id for fill in out] == ["stop" if intrabar == "pessimistic" else "target"]
+    assert abs(out[0].price - Decimal(expected)) <= 4
 
 
 def test_the_tape_ends() -> None:

@@ -33,7 +33,7 @@ def ran() -> Ran:
 @pytest.fixture(scope="module")
 def found(ran: Ran) -> Findings:
     """What is said of it."""
-    return find(*ran, {"basis": "", "funding": ""})
+    return find(*ran, {"basis": "", "funding": "", "path": ""})
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +163,12 @@ def test_cuts(document: dict[str, Any]) -> None:
         "timeframe": lambda row: row["timeframe"],
         "exit": lambda row: row["reason"],
         "month": lambda row: datetime.fromtimestamp(row["closed_at"] // 1_000_000, UTC).strftime("%Y-%m"),
+        "symbol and year": lambda row: (
+            f"{row['symbol']} {datetime.fromtimestamp(row['closed_at'] // 1_000_000, UTC).year}"
+        ),
         "year": lambda row: str(datetime.fromtimestamp(row["closed_at"] // 1_000_000, UTC).year),
     }
+    assert set(keys) == set(document["by"])
     for by, key in keys.items():
         filed: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         for row in document["trades"]:

@@ -1,6 +1,6 @@
 """Hands on the futures exchange: what leaves goes through the door, and is written down first.
 
-Used by the executor, the kill switch and the reconciler; each has lanes of its own, so none waits for another. In a dry run this is
+Used by the executor, the kill switch, the reconciler and the futures feed; each has lanes of its own, so none waits for another. In a dry run this is
 where orders end: validated, normalised and shown as they would go on the wire.
 """
 
@@ -19,9 +19,10 @@ from protocol.messages.futures import (
     PlaceOrder,
     Rehearsed,
     RehearseOrders,
+    RequestInstruments,
     RequestSnapshot,
 )
-from protocol.ports import Command
+from protocol.ports import Command, FeedLost
 
 NAME = "hands"
 UNSENT = "dry_run: not sent"
@@ -32,6 +33,8 @@ async def send(world: World, wish: Message) -> Sequence[Message]:
     match wish:
         case RequestSnapshot():
             return (await world.futures.snapshot(),)
+        case RequestInstruments():
+            return await contract_rules(world)
         case PlaceOrder() | EditOrder() | CancelOrder():
             world.journal.flush()
             admitted = world.door.pass_through(wish, world.clock.now_us(), world.journal.record, world.watch)
@@ -46,6 +49,16 @@ async def send(world: World, wish: Message) -> Sequence[Message]:
             return (rehearsal(world, wish),)
         case _:
             raise TypeError(f"no hands for {type(wish).__name__}")
+
+
+async def contract_rules(world: World) -> Sequence[Message]:
+    """The rules of the contracts, read again; nothing but a word to the person when they cannot be."""
+    try:
+        return (await world.futures.instruments(),)
+    except FeedLost as error:
+        text = f"the rules of the contracts could not be read again: {error}; those known stand"
+        world.alert(NAME, "INSTR_CHANGED", "warning", text)
+        return ()
 
 
 def payload(command: Command) -> str:

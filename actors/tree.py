@@ -76,6 +76,7 @@ CHILDREN: tuple[ChildSpec, ...] = (
     ChildSpec(
         name=futures_feed.NAME,
         build=futures_feed.build,
+        hands=send,
         edge=futures_feed.edge,
         says=(
             *NOTES,
@@ -90,6 +91,7 @@ CHILDREN: tuple[ChildSpec, ...] = (
             f.AccountChanged,
             f.ExchangeSnapshot,
             f.SnapshotMissed,
+            f.RequestInstruments,
             c.HaltEntries,
             c.ResumeEntries,
         ),
@@ -177,6 +179,7 @@ ROUTES: Routes = {
     f.EditOrder: (EXCHANGE,),
     f.CancelOrder: (EXCHANGE,),
     f.RequestSnapshot: (EXCHANGE,),
+    f.RequestInstruments: (EXCHANGE,),
     f.RehearseOrders: (EXCHANGE,),
     f.Rehearsed: (),
     f.OrderAdmitted: (),

@@ -10,5 +10,6 @@ FORCED_FILLS: Final[dict[str, str]] = {
     "unwindCounterparty": "DELEVERAGED",
     "assignor": "ASSIGNED",
     "assignee": "ASSIGNED",
+    "settlement": "SETTLED",
 }
-"""Fill type on the wire -> alert code (fault-catalogue 41, 42)."""
+"""Fill type on the wire -> alert code (fault-catalogue 41, 42, 45)."""

@@ -27,7 +27,14 @@ from protocol.ids import derive
 from protocol.messages import control, futures, signal
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Latch, Started, WakeAt, Woken
-from protocol.messages.futures import CancelOrder, EditOrder, EntryBlocked, PlaceOrder, RequestSnapshot
+from protocol.messages.futures import (
+    CancelOrder,
+    EditOrder,
+    EntryBlocked,
+    PlaceOrder,
+    RequestInstruments,
+    RequestSnapshot,
+)
 from protocol.messages.spot import RequestHistory
 from protocol.units import DAY_US, Timeframe, day_start_us
 from sim.ahead import DAY, LATE, RECONCILE, Ahead, Leap
@@ -276,6 +283,8 @@ class _Loop:
         match wish:
             case RequestSnapshot():
                 return (self.stage.engine.snapshot(self.now),)
+            case RequestInstruments():
+                return (self.stage.engine.instruments(self.now),)
             case PlaceOrder() | EditOrder() | CancelOrder():
                 admitted = self.door.pass_through(wish, self.now, self.record, self.result.watch)
                 if isinstance(admitted, EntryBlocked):

@@ -108,12 +108,12 @@ def book_foreign(state: State, message: Filled, trade: Trade) -> Answers:
         return carry_on(
             state, message, book_exit(trade, execution, "exit.kill_switch", message.at, state.taker_fee_pct), ()
         )
-    code = "exit.liquidated" if forced else "exit.external"
+    name = FORCED_FILLS.get(execution.fill_type, "FOREIGN_FILL")
+    code = {"FOREIGN_FILL": "exit.external", "SETTLED": "exit.settled"}.get(name, "exit.liquidated")
     trade = book_exit(trade, execution, code, message.at, state.taker_fee_pct)
     text = (
         f"{execution.fill_type} {execution.side} {execution.size} at {execution.price} closed ours by no order of ours"
     )
-    name = "LIQUIDATED" if forced else "FOREIGN_FILL"
     return carry_on(state, message, trade, (alert(message, name, "critical", execution.symbol, text),))
 
 

@@ -6,17 +6,24 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
+import trio
+
 from actors.connection import keep_connected
 from actors.futures_feed import decide
+from actors.futures_feed.market import DAILY
+from actors.futures_feed.state import State
 from actors.part import Part
 from actors.shell import World
-from protocol.messages.base import Message
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Woken
 from protocol.ports import Journal, JournalFailed
+from protocol.units import DAY_US, SECOND_US
 
 NAME = "futures_feed"
+DAY_S = DAY_US / SECOND_US
 
 
-def build(world: World) -> Part[decide.State]:
+def build(world: World) -> Part[State]:
     """A life that remembers the fills it has told, so that none is told twice."""
     state = decide.initial(world.settings, world.journal.memory(NAME))
     return Part(NAME, state, decide.step, decide.durable, decide.remembered)
@@ -48,13 +55,21 @@ async def edge(world: World, deliver: Callable[[Message], None]) -> None:
     def changed(state: str) -> None:
         world.alert(NAME, "FEED_STATE", "info", f"futures stream: {state}")
 
-    await keep_connected(
-        open_stream=partial(world.futures.stream, symbols),
-        prepare=prepare,
-        lease=partial(world.gate.lease, NAME),
-        deliver=deliver,
-        lost=lost,
-        changed=changed,
-        idle_s=world.settings.feeds.futures_idle_s,
-        jitter=world.jitter,
-    )
+    async def daily() -> None:
+        while True:
+            await trio.sleep(DAY_S)
+            now = world.clock.now_us()
+            deliver(from_edge(Woken, now, DAILY, now, key=DAILY))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(daily)
+        await keep_connected(
+            open_stream=partial(world.futures.stream, symbols),
+            prepare=prepare,
+            lease=partial(world.gate.lease, NAME),
+            deliver=deliver,
+            lost=lost,
+            changed=changed,
+            idle_s=world.settings.feeds.futures_idle_s,
+            jitter=world.jitter,
+        )

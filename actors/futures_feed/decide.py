@@ -14,10 +14,13 @@ from typing import Final, Literal, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from actors.futures_feed.market import DAILY, ask_rules, instruments, refused_by_rules, ticker
+from actors.futures_feed.state import Answer, State, Told
 from config.settings import Settings
+from protocol.forced import FORCED_FILLS
 from protocol.ids import is_ours
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Alert, HaltEntries, ResumeEntries, Started
+from protocol.messages.control import Alert, HaltEntries, ResumeEntries, Started, Woken
 from protocol.messages.futures import (
     Account,
     AccountChanged,
@@ -27,9 +30,7 @@ from protocol.messages.futures import (
     Fill,
     Filled,
     FillSeen,
-    InstrumentsListed,
     InstrumentsSeen,
-    MarkPrice,
     OpenOrder,
     OrderAccepted,
     OrderGone,
@@ -44,7 +45,7 @@ from protocol.messages.futures import (
     SnapshotSeen,
     TickerSeen,
 )
-from protocol.units import MINUTE_US, SECOND_US
+from protocol.units import SECOND_US
 
 FILLS_KEPT: Final = 4_096
 """Fill ids remembered. The exchange repeats at most its last hundred or so."""
@@ -54,45 +55,10 @@ LIST_LAG_US: Final = 30 * SECOND_US
 """How long the exchange's lists have been seen to trail its events."""
 BARRED: Final = "futures.key"
 """The halt while the exchange refuses our key."""
-AHEAD_MOST_US: Final = MINUTE_US
-"""A price stamped further ahead than this is garbled: taken in, it would keep every later one out."""
 ALREADY_THERE: Final = ("clientOrderIdAlreadyExist", "clientOrderIdAlreadyExists")
 """Refusals that prove an earlier copy arrived: what became of it is to be found out."""
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What must survive a crash. `fills`: ids told, oldest first. `since`: when the first life began, microseconds;
-    executions up to then that are not ours belong to nobody's story here. `fills_until`: how far snapshots have told them
-    without a gap, exchange time in microseconds; the stream alone proves nothing of what came before it.
-    """
-
-    fills: dict[str, None] = {}
-    since: int | None = None
-    fills_until: int | None = None
-
-
-class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What was last told. `orders`: order id -> (terms, when); `gone`: order id -> when; `positions`: symbol -> (.., when).
-
-    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `refused`: symbols whose last price was refused. `barred`: what the exchange refuses our key for; entries are halted meanwhile.
-    """
-
-    symbols: tuple[str, ...]
-    told: Told
-    mark_times: dict[str, int] = {}
-    refused: tuple[str, ...] = ()
-    unlisted: tuple[str, ...] = ()
-    barred: Literal["", "read", "order"] = ""
-    orders: dict[str, tuple[OpenOrder, int]] = {}
-    gone: dict[str, int] = {}
-    names: dict[str, str] = {}
-    positions: dict[str, tuple[Position, int]] = {}
-    positions_sequence: int | None = None
-    account: tuple[Account, int] | None = None
-    account_sequence: int | None = None
-
-
-Answer = tuple[State, list[Message]]
 T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -132,7 +98,7 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
     """One frame in, what is new in it out."""
     match message:
         case TickerSeen():
-            state, out = _ticker(state, message)
+            state, out = ticker(state, message)
         case OrderSeen():
             order = message.order
             state = _learn(state, ((order.order_id, order.client_order_id),))
@@ -144,11 +110,12 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case AccountSeen(sequence=sequence) if _newer(sequence, state.account_sequence):
             state, out = _account(replace(state, account_sequence=sequence), message, message.account, message.at)
         case InstrumentsSeen():
-            state, out = _instruments(state, message)
+            state, out = instruments(state, message)
         case CommandAnswered():
             state = _learn(state, ((message.order_id, message.client_order_id),))
             state, out = _key(state, message, message.action, message.status, "order")
-            out += _answered(message)
+            state, more = refused_by_rules(state, message, message.status)
+            out += [*_answered(message), *more]
         case SnapshotSeen():
             state, out = _key(state, message, "", "", "read")
             state, more = _snapshot(state, message)
@@ -158,6 +125,8 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             out.append(follow(message, SnapshotMissed, reason=message.reason, action=message.action))
         case Started():
             state, out = _started(state, message), []
+        case Woken(key=key) if key == DAILY:
+            state, out = ask_rules(state, message, "a day has passed")
         case _:
             return state, ()
     return state, tuple(out)
@@ -171,63 +140,6 @@ def _started(state: State, cause: Started) -> State:
     """A new connection counts its frames anew; the first life of all begins the story."""
     told = state.told if state.told.since is not None else replace(state.told, since=cause.at)
     return replace(state, told=told, positions_sequence=None, account_sequence=None)
-
-
-# --- market ----------------------------------------------------------------------------------------------------
-
-
-def _ticker(state: State, seen: TickerSeen) -> Answer:
-    if seen.symbol not in state.symbols or seen.time < state.mark_times.get(seen.symbol, seen.time):
-        return state, []
-    why = _garbled(seen)
-    if why is not None:
-        if seen.symbol in state.refused:
-            return state, []
-        text = f"{seen.symbol}: price frame refused: {why}; the last good mark stands until it is too old"
-        alert = follow(seen, Alert, seen.symbol, code="PRICE_REJECTED", severity="warning", text=text)
-        return replace(state, refused=(*state.refused, seen.symbol)), [alert]
-    mark = follow(
-        seen,
-        MarkPrice,
-        seen.symbol,
-        symbol=seen.symbol,
-        mark=seen.mark,
-        index=seen.index,
-        bid=seen.bid,
-        ask=seen.ask,
-        funding_rate=seen.funding_rate,
-        suspended=seen.suspended,
-        post_only=seen.post_only,
-        mark_time=seen.time,
-        bid_size=seen.bid_size,
-        ask_size=seen.ask_size,
-    )
-    refused = tuple(s for s in state.refused if s != seen.symbol) if state.refused else ()
-    return replace(state, mark_times={**state.mark_times, seen.symbol: seen.time}, refused=refused), [mark]
-
-
-def _garbled(seen: TickerSeen) -> str | None:
-    """Why the frame cannot be believed, or None."""
-    for name, price in (("mark", seen.mark), ("index", seen.index), ("bid", seen.bid), ("ask", seen.ask)):
-        if not price.is_finite() or price <= 0:
-            return f"{name} is {price}"
-    if seen.time > seen.at + AHEAD_MOST_US:
-        return f"stamped {(seen.time - seen.at) // SECOND_US} s ahead"
-    return None
-
-
-def _instruments(state: State, seen: InstrumentsSeen) -> Answer:
-    ours = tuple(i for i in seen.instruments if i.symbol in state.symbols)
-    listed = {i.symbol for i in ours}
-    unlisted = tuple(s for s in state.symbols if s not in listed)
-    out: list[Message] = [follow(seen, InstrumentsListed, instruments=ours)] if ours else []
-    for symbol in unlisted:
-        if symbol not in state.unlisted:
-            text = (
-                f"{symbol} is not in the exchange's contract list: check `symbols` in the settings, or it was delisted"
-            )
-            out.append(follow(seen, Alert, symbol, code="INSTR_DELISTING", severity="critical", text=text))
-    return replace(state, unlisted=unlisted), out
 
 
 # --- orders ----------------------------------------------------------------------------------------------------
@@ -321,7 +233,11 @@ def _fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
         return state, []
     out: list[Message] = [follow(cause, Filled, fill_id, fill=fill) for fill_id, fill in new.items()]
     kept = _newest({**told.fills, **dict.fromkeys(new)}, FILLS_KEPT)
-    return replace(state, told=replace(told, fills=kept)), out
+    state = replace(state, told=replace(told, fills=kept))
+    if not any(FORCED_FILLS.get(fill.fill_type) == "SETTLED" for fill in new.values()):
+        return state, out
+    state, more = ask_rules(state, cause, "a position was settled")
+    return state, [*out, *more]
 
 
 def _age(fill: Fill) -> tuple[int, str]:

@@ -361,6 +361,12 @@ class RequestSnapshot(Message, frozen=True, kw_only=True):
     reason: str
 
 
+class RequestInstruments(Message, frozen=True, kw_only=True):
+    """futures_feed -> exchange: read the rules of the contracts again; they come back through the futures feed."""
+
+    reason: str
+
+
 class RehearseOrders(Message, frozen=True, kw_only=True):
     """executor -> hands: what would be sent for a person's `request`, shown to them as it would go on the wire; nothing is sent."""
 

@@ -161,7 +161,8 @@ class Engine:
         self.matching.fix_rate(tick)
         state.ticks[symbol] = tick
         suspended = state.closed_markets.get(symbol) == "suspended"
-        out: list[Message] = [self._ticker(tick)]
+        # Only tradeable markets stream.
+        out: list[Message] = [self._ticker(tick)] if self.rules[symbol].tradeable else []
         if not suspended:
             if state.working:
                 self.matching.work(symbol, tick, out)
@@ -207,6 +208,18 @@ class Engine:
             self.state.closed_markets.pop(symbol, None)
         else:
             self.state.closed_markets[symbol] = how
+
+    def delist(self, symbol: str, at: int) -> list[Message]:
+        """A contract ends: its orders are cancelled, its position is settled at the index, and it is traded no more. Before that
+        Kraken makes the market post-only (`close_market`), with notice or without.
+        """
+        self.state.now = at
+        out: list[Message] = []
+        self.matching.cancel_all(symbol, "contract_expired", out)
+        self.matching.settle(symbol, out)
+        self.rules[symbol] = replace(self.rules[symbol], tradeable=False)
+        self._report_fills(out)
+        return out
 
     def force(self, symbol: str, size: Decimal, fill_type: str, at: int) -> list[Message]:
         """The exchange changes a position by itself (liquidation, unwind, assignment): `size` signed, in contracts."""

@@ -438,6 +438,18 @@ class Matching:
 
     def force(self, symbol: str, size: Decimal, fill_type: str, out: list[Message]) -> None:
         """An order of the exchange's own for `size` (signed): at market, reducing unless it assigns."""
+        self._take(self._own_order(symbol, size, fill_type), fill_type, out)
+
+    def settle(self, symbol: str, out: list[Message]) -> None:
+        """Close a position at the index, whole and whatever the book holds: the contract ends."""
+        holding = self.state.holdings.get(symbol)
+        if holding is not None:
+            price = self.state.ticks[symbol].index
+            own = self._own_order(symbol, -holding.size, "settlement")
+            self._execute(own, [(abs(holding.size), price)], "settlement", out)
+
+    def _own_order(self, symbol: str, size: Decimal, fill_type: str) -> Working:
+        """An order of the exchange's own."""
         state = self.state
         state.orders_taken += 1
         order = OpenOrder(
@@ -453,8 +465,7 @@ class Matching:
             reduce_only=fill_type != "assignee",
             trigger=None,
         )
-        working = Working(order=order, rank=state.orders_taken, placed_at=state.now, updated_at=state.now)
-        self._take(working, fill_type, out)
+        return Working(order=order, rank=state.orders_taken, placed_at=state.now, updated_at=state.now)
 
     def fix_rate(self, tick: Tick) -> None:
         """The first tick of an hour fixes what a contract pays in it."""

@@ -206,6 +206,10 @@ class Venue:
         if frame is not None and self._wanted(frame.feed, frame.product):
             self._spread(frame, at + STREAM_DELAY_US)
 
+    def delist(self, symbol: str) -> None:
+        """End a contract now: see `Engine.delist`. Its ticker falls silent and its rules say that it is not traded."""
+        self.tell(self.engine.delist(symbol, self.now_us()))
+
     def cancel_all(self, symbol: str | None, reason: str) -> list[Working]:
         """Take every order off the book now."""
         at = self.now_us()

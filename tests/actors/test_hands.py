@@ -17,18 +17,20 @@ from actors.shell import World
 from config.settings import Settings
 from protocol.codec import decode, encode
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import HaltEntries, PersonAnswered, Reconciled
+from protocol.messages.control import Alert, HaltEntries, PersonAnswered, Reconciled
 from protocol.messages.futures import (
     AccountChanged,
     EntryBlocked,
     InstrumentsListed,
+    InstrumentsSeen,
     OrderAdmitted,
     PlaceOrder,
     PositionChanged,
     Rehearsed,
     RehearseOrders,
+    RequestInstruments,
 )
-from protocol.ports import LatchState
+from protocol.ports import FeedLost, LatchState
 from tests.fakes import facts
 from tests.fakes.ports import FakeJournal, FakeLatchStore
 
@@ -59,6 +61,12 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent: list[Message] = []
+        self.rules: InstrumentsSeen | None = None
+
+    async def instruments(self) -> InstrumentsSeen:
+        if self.rules is None:
+            raise FeedLost("no route to host")
+        return self.rules
 
     async def send(self, command: Message) -> list[Message]:
         self.sent.append(command)
@@ -147,6 +155,18 @@ def test_a_rehearsal_answers_the_person_and_counts_for_nothing() -> None:
     assert (answer.done, len(answer.payloads), wire.sent) == (True, 2, [])
     trio.run(send, house, ENTRY)
     assert len(wire.sent) == 1
+
+
+def test_rules_that_cannot_be_read_again_are_said() -> None:
+    """Those known stand; the person hears why, and nothing dies of it."""
+    house, wire = world(dry_run=False)
+    told: list[Message] = []
+    house.watch = lambda sender, message: told.append(message)
+    wish = from_edge(RequestInstruments, AT, reason="a day has passed")
+    assert trio.run(send, house, wish) == ()
+    assert [alert.code for alert in told if isinstance(alert, Alert)] == ["INSTR_CHANGED"]
+    wire.rules = from_edge(InstrumentsSeen, AT, instruments=(facts.instrument(),))
+    assert trio.run(send, house, wish) == (wire.rules,)
 
 
 def test_a_rehearsal_says_what_would_be_refused() -> None:

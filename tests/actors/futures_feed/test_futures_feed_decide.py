@@ -13,7 +13,9 @@ from msgspec.structs import replace
 
 from actors.futures_feed import decide
 from actors.futures_feed.actor import booked_until
-from actors.futures_feed.decide import FILLS_KEPT, LIST_LAG_US, State
+from actors.futures_feed.decide import FILLS_KEPT, LIST_LAG_US
+from actors.futures_feed.market import ASK_RULES_US, DAILY, RULES_CHANGED
+from actors.futures_feed.state import State
 from config.settings import Settings
 from protocol.ids import client_order_id
 from protocol.messages.base import Message, from_edge
@@ -40,12 +42,14 @@ from protocol.messages.futures import (
     Position,
     PositionChanged,
     PositionsSeen,
+    RequestInstruments,
     SnapshotFailed,
     SnapshotMissed,
     SnapshotSeen,
     TickerSeen,
 )
 from protocol.ports import JournalFailed
+from tests.fakes import facts
 
 XBT, ETH = "PF_XBTUSD", "PF_ETHUSD"
 T = 1_767_571_200_000_000
@@ -138,10 +142,12 @@ def snapshot(*, began_at: int = T, at: int | None = None, **values: Any) -> Snap
     return from_edge(SnapshotSeen, at, began_at, at, began_at=began_at, **(fields | values))
 
 
-def answered(outcome: Any, status: str = "said so", **values: Any) -> CommandAnswered:
+def answered(outcome: Any, status: str = "said so", *, at: int = T, **values: Any) -> CommandAnswered:
     """How the exchange answered one of our wishes."""
     fields: dict[str, Any] = {"client_order_id": OURS, "order_id": "o1", "symbol": XBT, "wish": "place"}
-    return from_edge(CommandAnswered, T, outcome, command="c1", outcome=outcome, status=status, **(fields | values))
+    return from_edge(
+        CommandAnswered, at, outcome, at, command="c1", outcome=outcome, status=status, **(fields | values)
+    )
 
 
 def run(state: State, *messages: Message) -> tuple[State, list[Message]]:
@@ -198,31 +204,107 @@ def test_garbled_prices_are_refused_with_one_alert(values: dict[str, Any]) -> No
     assert kinds(run(state, ticker(), ticker(**values))[1]) == ["MarkPrice", "Alert"]
 
 
+def contract(symbol: str = XBT, **changes: Any) -> Instrument:
+    """A contract's rules."""
+    fields: dict[str, Any] = {
+        "tick": D("0.5"),
+        "lot": D("0.001"),
+        "max_position": D(100),
+        "contract_size": D(1),
+        "inverse": False,
+        "tradeable": True,
+        "margin_levels": ((D(0), D("0.1"), D("0.05")),),
+        "max_relative_funding_rate": D("0.001"),
+    }
+    return Instrument(symbol=symbol, **(fields | changes))
+
+
+def rules_of(*contracts: Instrument, at: int = T) -> InstrumentsSeen:
+    return from_edge(InstrumentsSeen, at, at, instruments=contracts)
+
+
 def test_only_traded_contracts_are_listed_and_a_missing_one_is_reported_once() -> None:
     """A traded symbol the exchange does not list is a fault of the settings or a delisting."""
-    listing = from_edge(
-        InstrumentsSeen,
-        T,
-        instruments=tuple(
-            Instrument(
-                symbol=symbol,
-                tick=D("0.5"),
-                lot=D("0.001"),
-                max_position=D(100),
-                contract_size=D(1),
-                inverse=False,
-                tradeable=True,
-                margin_levels=((D(0), D("0.1"), D("0.05")),),
-                max_relative_funding_rate=D("0.001"),
-            )
-            for symbol in (XBT, "PF_DOGEUSD")
-        ),
-    )
+    listing = rules_of(contract(XBT), contract("PF_DOGEUSD"))
     _, out = run(fresh(), listing, listing)
 
     assert kinds(out) == ["InstrumentsListed", "Alert", "InstrumentsListed"]
     assert [i.symbol for i in of(InstrumentsListed, out)[0].instruments] == [XBT]
     assert ETH in of(Alert, out)[0].text
+
+
+def test_a_contract_whose_rules_change_is_told_with_what_was_and_what_is() -> None:
+    """The same list again is no news; another tick is; a contract that is traded no more is a delisting, told once."""
+    both = (contract(XBT), contract(ETH))
+    _, out = run(
+        fresh(),
+        rules_of(*both),
+        rules_of(*both, at=T + 1),
+        rules_of(contract(XBT, tick=D(5)), contract(ETH), at=T + 2),
+        rules_of(contract(XBT, tick=D(5), tradeable=False), contract(ETH), at=T + 3),
+        rules_of(contract(XBT, tick=D(1), tradeable=False), contract(ETH), at=T + 4),
+    )
+    assert [(m.code, m.severity) for m in of(Alert, out)] == [
+        ("INSTR_CHANGED", "warning"),
+        ("INSTR_DELISTING", "critical"),
+        ("INSTR_CHANGED", "warning"),
+    ]
+    assert "tick 0.5 -> 5" in of(Alert, out)[0].text
+    assert "tradeable True -> False" in of(Alert, out)[1].text
+    assert len(of(InstrumentsListed, out)) == 5
+
+
+def test_a_contract_that_is_not_traded_at_the_start_is_told() -> None:
+    """Whoever configured it should know at once."""
+    _, out = run(fresh(), rules_of(contract(XBT, tradeable=False), contract(ETH)))
+    assert [m.code for m in of(Alert, out)] == ["INSTR_DELISTING"]
+
+
+def test_a_market_that_closes_or_opens_is_told_once_and_its_rules_are_read_again() -> None:
+    """Critical while a position is open in it; a second ticker of the same mode is no news."""
+    wait = ASK_RULES_US
+    _, out = run(
+        fresh(),
+        ticker(),
+        ticker(at=T + 1, post_only=True),
+        ticker(at=T + 2, post_only=True),
+        ticker(at=T + wait + 1, suspended=True),
+        from_edge(PositionsSeen, T + wait + 2, positions=(facts.position(1),), sequence=1),
+        ticker(at=T + wait + 3, post_only=True),
+        ticker(at=T + 3 * wait),
+    )
+    told = [(m.severity, m.text) for m in of(Alert, out)]
+    assert told == [
+        ("warning", f"{XBT} is post-only (was open)"),
+        ("warning", f"{XBT} is suspended (was post-only)"),
+        ("critical", f"{XBT} is post-only (was suspended); a position is open in it"),
+        ("warning", f"{XBT} is open (was post-only)"),
+    ]
+    assert {m.code for m in of(Alert, out)} == {"VENUE_MODE"}
+    assert len(of(RequestInstruments, out)) == 3, "at most once in a while"
+
+
+@pytest.mark.parametrize("status", sorted(RULES_CHANGED))
+def test_a_refusal_that_speaks_of_the_rules_reads_them_again(status: str) -> None:
+    """At most once in a while: refusals come in bursts. Others say nothing about the rules."""
+    refusals = [answered("rejected", status, at=T + n) for n in range(3)]
+    _, out = run(fresh(), *refusals, answered("rejected", "outsidePriceCollar", at=T + 2 * ASK_RULES_US))
+    assert len(of(RequestInstruments, out)) == 1
+
+
+def test_the_rules_are_read_once_a_day() -> None:
+    """The edge calls."""
+    _, out = run(fresh(), from_edge(Woken, T, key=DAILY), from_edge(Woken, T, key="another"))
+    assert kinds(out) == ["RequestInstruments"]
+
+
+def test_a_settled_position_is_a_reason_to_read_the_rules() -> None:
+    """The contract has ended."""
+    _, out = run(
+        fresh(),
+        from_edge(FillSeen, T, fill=facts.fill("f", "sell", 1, fill_type="settlement", time=T), source="stream"),
+    )
+    assert kinds(out) == ["Filled", "RequestInstruments"]
 
 
 # --- orders ----------------------------------------------------------------------------------------------------

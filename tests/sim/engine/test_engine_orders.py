@@ -290,3 +290,18 @@ def test_a_restless_market_adds_to_slippage() -> None:
     exchange.move(msgspec.structs.replace(tick(60_000), slippage_pct=Decimal("0.04")))
     said = exchange.send(place("in", "buy", "1"), START)
     assert next(m.fill.price for m in said if isinstance(m, FillSeen)) == Decimal(60_032)
+
+
+def test_a_contract_that_ends_is_settled_at_the_index_and_taken_off_the_market() -> None:
+    """Its orders are cancelled, the whole position closed whatever the book holds, its ticker silent and every new order refused."""
+    exchange = long("0.5")
+    exchange.matching.depth_usd = D(100)
+    exchange.send(place("stop", "sell", "0.5", "stp", stop_price=59_000, reduce_only=True), START)
+    messages = exchange.delist(BTC, START + 1)
+    assert reasons(messages) == [(False, "contract_expired"), (False, "full_fill")]
+    (fill,) = [m.fill for m in messages if isinstance(m, FillSeen)]
+    assert (fill.fill_type, fill.side, fill.size, fill.price) == ("settlement", "sell", D("0.5"), D(60_000))
+    assert (exchange.positions(), exchange.state.working) == ((), {})
+    assert [m for m in exchange.move(tick(60_100, START + 2)) if isinstance(m, TickerSeen)] == []
+    assert answered(exchange.send(place("late", "buy", "0.1"), START + 3)).status == "marketInactive"
+    assert not next(i for i in exchange.instruments(START + 4).instruments if i.symbol == BTC).tradeable

@@ -1,0 +1,134 @@
+"""The market as the futures feed tells it: marks, the mode of each market, the rules of the contracts. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from actors.futures_feed.state import ASK_RULES_US, Answer, State
+from protocol.messages.base import Message, follow
+from protocol.messages.control import Alert, Severity
+from protocol.messages.futures import (
+    Instrument,
+    InstrumentsListed,
+    InstrumentsSeen,
+    MarkPrice,
+    RequestInstruments,
+    TickerSeen,
+)
+from protocol.units import MINUTE_US, SECOND_US
+
+AHEAD_MOST_US: Final = MINUTE_US
+"""A price stamped further ahead than this is garbled: taken in, it would keep every later one out."""
+RULES_CHANGED: Final = frozenset(
+    ("invalidPrice", "invalidSize", "invalidAmount", "contractNotFound", "marketInactive", "marketUnavailable")
+)
+"""Refusals that say that the contract is no longer what we take it for."""
+DAILY: Final = "instruments"
+"""The edge's call to read the contracts' rules once a day."""
+
+
+def ticker(state: State, seen: TickerSeen) -> Answer:
+    if seen.symbol not in state.symbols or seen.time < state.mark_times.get(seen.symbol, seen.time):
+        return state, []
+    why = garbled(seen)
+    if why is not None:
+        if seen.symbol in state.refused:
+            return state, []
+        text = f"{seen.symbol}: price frame refused: {why}; the last good mark stands until it is too old"
+        alert = follow(seen, Alert, seen.symbol, code="PRICE_REJECTED", severity="warning", text=text)
+        return replace(state, refused=(*state.refused, seen.symbol)), [alert]
+    mark = follow(
+        seen,
+        MarkPrice,
+        seen.symbol,
+        symbol=seen.symbol,
+        mark=seen.mark,
+        index=seen.index,
+        bid=seen.bid,
+        ask=seen.ask,
+        funding_rate=seen.funding_rate,
+        suspended=seen.suspended,
+        post_only=seen.post_only,
+        mark_time=seen.time,
+        bid_size=seen.bid_size,
+        ask_size=seen.ask_size,
+    )
+    refused = tuple(s for s in state.refused if s != seen.symbol) if state.refused else ()
+    state = replace(state, mark_times={**state.mark_times, seen.symbol: seen.time}, refused=refused)
+    if not (seen.suspended or seen.post_only or seen.symbol in state.closed):
+        return state, [mark]
+    state, more = changed_mode(state, seen)
+    return state, [mark, *more]
+
+
+def garbled(seen: TickerSeen) -> str | None:
+    """Why the frame cannot be believed, or None."""
+    for name, price in (("mark", seen.mark), ("index", seen.index), ("bid", seen.bid), ("ask", seen.ask)):
+        if not price.is_finite() or price <= 0:
+            return f"{name} is {price}"
+    if seen.time > seen.at + AHEAD_MOST_US:
+        return f"stamped {(seen.time - seen.at) // SECOND_US} s ahead"
+    return None
+
+
+def changed_mode(state: State, seen: TickerSeen) -> Answer:
+    """A market closed, or opened again: a person is told, and the contract's rules are read anew (it may be on its way out)."""
+    mode = "suspended" if seen.suspended else "post-only" if seen.post_only else ""
+    before = state.closed.get(seen.symbol, "")
+    if mode == before:
+        return state, []
+    closed = {symbol: how for symbol, how in state.closed.items() if symbol != seen.symbol}
+    held = state.positions.get(seen.symbol)
+    exposed = bool(mode and held is not None and held[0].size)
+    text = f"{seen.symbol} is {mode or 'open'} (was {before or 'open'})" + (
+        "; a position is open in it" if exposed else ""
+    )
+    severity: Severity = "critical" if exposed else "warning"
+    alert = follow(seen, Alert, "mode", code="VENUE_MODE", severity=severity, text=text)
+    state, out = ask_rules(replace(state, closed={**closed, seen.symbol: mode} if mode else closed), seen, text)
+    return state, [alert, *out]
+
+
+def refused_by_rules(state: State, cause: Message, status: str) -> Answer:
+    """A refusal that says that the contract is no longer what we take it for."""
+    return ask_rules(state, cause, status) if status.partition(":")[0] in RULES_CHANGED else (state, [])
+
+
+def ask_rules(state: State, cause: Message, reason: str) -> Answer:
+    """Read the contracts' rules again, at most once in a while: refusals come in bursts."""
+    if cause.at < state.asked_rules + ASK_RULES_US:
+        return state, []
+    return replace(state, asked_rules=cause.at), [follow(cause, RequestInstruments, reason=reason)]
+
+
+def instruments(state: State, seen: InstrumentsSeen) -> Answer:
+    ours = tuple(i for i in seen.instruments if i.symbol in state.symbols)
+    listed = {i.symbol for i in ours}
+    unlisted = tuple(s for s in state.symbols if s not in listed)
+    out: list[Message] = [follow(seen, InstrumentsListed, instruments=ours)] if ours else []
+    for instrument in ours:
+        out += told_changes(seen, state.instruments.get(instrument.symbol), instrument)
+    state = replace(state, instruments={i.symbol: i for i in ours})
+    for symbol in unlisted:
+        if symbol not in state.unlisted:
+            text = (
+                f"{symbol} is not in the exchange's contract list: check `symbols` in the settings, or it was delisted"
+            )
+            out.append(follow(seen, Alert, symbol, code="INSTR_DELISTING", severity="critical", text=text))
+    return replace(state, unlisted=unlisted), out
+
+
+def told_changes(cause: Message, before: Instrument | None, now: Instrument) -> list[Message]:
+    """What a person must know of a contract whose rules are others than before; of a new one only that it is not traded."""
+    names = Instrument.__struct_fields__ if before is not None else () if now.tradeable else ("tradeable",)
+    pairs = [(name, getattr(before, name, True), getattr(now, name)) for name in names]
+    changes = [f"{name} {old} -> {new}" for name, old, new in pairs if old != new]
+    if not changes:
+        return []
+    told = f"{now.symbol}: {'; '.join(changes)}"
+    if now.tradeable or (before is not None and not before.tradeable):
+        return [follow(cause, Alert, now.symbol, code="INSTR_CHANGED", severity="warning", text=told)]
+    told += "; it is traded no more: no order can be had, a position is settled by the exchange"
+    return [follow(cause, Alert, now.symbol, code="INSTR_DELISTING", severity="critical", text=told)]

@@ -1,0 +1,51 @@
+"""What the futures feed last told, and what of it survives a crash. Pure data; decides nothing."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from protocol.messages.base import Message
+from protocol.messages.futures import Account, Instrument, OpenOrder, Position
+from protocol.units import SECOND_US
+
+ASK_RULES_US: Final = 10 * SECOND_US
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What must survive a crash. `fills`: ids told, oldest first. `since`: when the first life began, microseconds;
+    executions up to then that are not ours belong to nobody's story here. `fills_until`: how far snapshots have told them
+    without a gap, exchange time in microseconds; the stream alone proves nothing of what came before it.
+    """
+
+    fills: dict[str, None] = {}
+    since: int | None = None
+    fills_until: int | None = None
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What was last told. `orders`: order id -> (terms, when); `gone`: order id -> when; `positions`: symbol -> (.., when).
+
+    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again. `barred`: what the exchange refuses our key for; entries are halted meanwhile.
+    """
+
+    symbols: tuple[str, ...]
+    told: Told
+    mark_times: dict[str, int] = {}
+    refused: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    instruments: dict[str, Instrument] = {}
+    closed: dict[str, str] = {}
+    asked_rules: int = -ASK_RULES_US
+    barred: Literal["", "read", "order"] = ""
+    orders: dict[str, tuple[OpenOrder, int]] = {}
+    gone: dict[str, int] = {}
+    names: dict[str, str] = {}
+    positions: dict[str, tuple[Position, int]] = {}
+    positions_sequence: int | None = None
+    account: tuple[Account, int] | None = None
+    account_sequence: int | None = None
+
+
+Answer = tuple[State, list[Message]]

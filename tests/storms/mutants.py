@@ -101,8 +101,8 @@ MUTANTS = (
         "ex.mode",
         1500,
     ),
-    one("twice the risk", "actors/risk/sizing.py", "size = round_down(weight * equity_usd * risk_pct / HUNDRED / (unit_usd * risked)",
-        "size = round_down(2 * equity_usd * risk_pct / HUNDRED / (unit_usd * risked)"),
+    one("twice the risk", "actors/risk/sizing.py", "wanted = weight * equity_usd * risk_pct / HUNDRED / (unit_usd * risked)",
+        "wanted = 2 * equity_usd * risk_pct / HUNDRED / (unit_usd * risked)"),
     one("the key is shown to whoever reads alerts", GATEWAY, 'reason=f"{type(error).__name__}: {error}"',
         'reason=f"{error} {self.http.key}"', "rest.auth", 600),
     Mutant(

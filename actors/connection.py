@@ -60,13 +60,15 @@ async def keep_connected(
                 with lease(), trio.move_on_after(idle_s) as patience:
                     changed("up")
                     was_up = True
-                    up_at = trio.current_time()
+                    up_at = heard_at = trio.current_time()
                     while True:
                         frame = await anext(frames)
                         now = trio.current_time()
-                        if now - up_at >= STEADY_S:
-                            failures = 0
-                        patience.deadline = now + idle_s
+                        if now != heard_at:  # frames come in handfuls
+                            heard_at = now
+                            patience.deadline = now + idle_s
+                            if now - up_at >= STEADY_S:
+                                failures = 0
                         if frame is not None:
                             deliver(frame)
                 why = f"no frame for {idle_s} s although the connection is open"

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 from pydantic import Field
 
-from protocol.kraken import markets
+from protocol.kraken import markets, quick
 from protocol.kraken.account import LogEntry, read_log_entry
 from protocol.kraken.endpoints import FEED_BALANCES, FEED_FILLS, FEED_OPEN_ORDERS, FEED_OPEN_POSITIONS, FEED_TICKER
 from protocol.kraken.futures_rest import fee_in_usd, our_order_type, our_trigger
@@ -198,6 +198,11 @@ def parse_futures_frame(data: Json, at: int, known: Mapping[str, OpenOrder] | No
     cancellation leaves out. A data frame that cannot be read is `Told` with the reason among `quarantined`.
     Raises MalformedPayload when it is not even known what kind of frame it is, or a control event is broken.
     """
+    usual = quick.futures(data)
+    return _general(data, at, known or {}) if usual is None else _usual(usual, at)
+
+
+def _general(data: Json, at: int, known: Mapping[str, OpenOrder]) -> FuturesFrame:
     payload = decode(data, "futures frame")
     event = payload.get("event")
     if event is not None:
@@ -211,9 +216,33 @@ def parse_futures_frame(data: Json, at: int, known: Mapping[str, OpenOrder] | No
     if read is None:
         return FuturesOther(feed)
     try:
-        return read(payload, at, known or {})
+        return read(payload, at, known)
     except MalformedPayload as problem:
         return Told(feed=feed.removesuffix("_snapshot"), messages=(), quarantined=(problem,))
+
+
+def _usual(frame: quick.Ticker | quick.Heartbeat, at: int) -> Told | FuturesHeartbeat:
+    if isinstance(frame, quick.Heartbeat):
+        return FuturesHeartbeat(ms_us(frame.time))
+    symbol, time = frame.product_id.upper(), ms_us(frame.time)
+    message = from_edge(
+        TickerSeen,
+        at,
+        symbol,
+        time,
+        at,
+        symbol=symbol,
+        mark=frame.mark,
+        index=frame.index,
+        bid=frame.bid,
+        ask=frame.ask,
+        last=frame.last,
+        funding_rate=frame.funding_rate,
+        suspended=frame.suspended,
+        post_only=frame.post_only,
+        time=time,
+    )
+    return Told(feed=FEED_TICKER, messages=(message,))
 
 
 def _control(event: str, payload: Mapping[str, Any]) -> FuturesFrame:

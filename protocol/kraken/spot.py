@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from pydantic import Field
 
+from protocol.kraken import quick
 from protocol.kraken.endpoints import BASE_INTERVAL, INTERVAL_MINUTES, TIMEFRAME, spot_symbol
 from protocol.kraken.spot_market import (
     SpotTicker,
@@ -337,6 +338,9 @@ class _Reply(Record):
 
 def parse_spot_frame(data: Json, at: int) -> SpotFrame:
     """One WebSocket v2 frame. Raises MalformedPayload when the frame itself cannot be read."""
+    usual = quick.spot(data)
+    if usual is not None:
+        return _shown(usual.data, usual.timestamp, at, snapshot=False)
     payload = decode(data, "spot frame")
     if "Error" in payload:
         return SpotRefusal(error=str(payload["Error"]), symbol=None, req_id=None)
@@ -355,12 +359,16 @@ def _status(payload: Mapping[str, Any], _at: int) -> SpotStatus:
 
 
 def _candles(payload: Mapping[str, Any], at: int) -> Candles:
-    parsed = one_by_one(member(payload, "data", list, "ohlc"), lambda row: _candle(row, at), "ohlc")
-    stamp = payload.get("timestamp")
+    rows = member(payload, "data", list, "ohlc")
+    return _shown(rows, payload.get("timestamp"), at, snapshot=payload.get("type") == "snapshot")
+
+
+def _shown(rows: Sequence[object], stamp: object, at: int, *, snapshot: bool) -> Candles:
+    parsed = one_by_one(rows, lambda row: _candle(row, at), "ohlc")
     return Candles(
         candles=parsed.values,
         quarantined=parsed.quarantined,
-        snapshot=payload.get("type") == "snapshot",
+        snapshot=snapshot,
         time=None if stamp is None else parse_iso_us(stamp, "ohlc", "timestamp"),
     )
 
@@ -403,7 +411,7 @@ def _spot_reply(reply: _Reply) -> SpotFrame:
 
 
 def _candle(value: object, at: int) -> CandleSeen:
-    row = check(_Ohlc, value, "ohlc")
+    row = value if isinstance(value, quick.Row) else check(_Ohlc, value, "ohlc")
     timeframe = TIMEFRAME.get(row.interval)
     if timeframe is None:
         raise MalformedPayload("ohlc", "interval", f"{row.interval} minutes is not a timeframe of this system")

@@ -1,4 +1,4 @@
-"""Two ends of a byte stream in memory that holds a few pieces and then makes the sender wait, as TCP does.
+"""Two ends of a byte stream in memory that holds a few pieces and then makes the sender wait, as TCP does; the reader gets all there is.
 
 Trio's own test streams either hold everything or cannot be used after a cancelled send.
 """
@@ -85,7 +85,8 @@ class PipeEnd(trio.abc.Stream):
             if way.reader is None:
                 way.reader = trio.Event()
             await way.reader.wait()
-        piece = way.pieces.popleft()
+        piece = way.pieces.popleft() if len(way.pieces) == 1 else b"".join(way.pieces)
+        way.pieces.clear()
         if max_bytes is not None and len(piece) > max_bytes:
             way.pieces.appendleft(piece[max_bytes:])
             piece = piece[:max_bytes]

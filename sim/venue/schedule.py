@@ -1,7 +1,7 @@
-"""When the simulated market moves: one total order of moments, none of them shared by two events of different markets.
+"""What happens in a second of the venue: one total order of moments, none of them shared by two events of different markets.
 
-At each grid moment: funding (full hours), then every contract's tick, then every spot candle, each one microsecond after the one
-before. Pure; both drivers take their order from here.
+On the market's grid: funding (full hours), then every contract's tick, then every spot candle, each one microsecond after the one
+before. What the two exchanges say, heartbeats included, leaves at two moments: clients of both hear futures first. Pure.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from typing import Final, Literal, NamedTuple
 from protocol.units import HOUR_US, MINUTE_US, SECOND_US
 
 CANDLE_US: Final = 15 * MINUTE_US
-BEAT_OFFSET_US: Final = SECOND_US // 2
-"""Heartbeats lie half-way between ticks."""
 
 
 class Moment(NamedTuple):
     """`market` is the position of the contract, or of the spot market, in the configured order."""
 
     at: int
-    kind: Literal["funding", "tick", "candle"]
+    kind: Literal["funding", "tick", "futures beat", "candle", "spot beat"]
     market: int
 
 
@@ -31,13 +29,19 @@ def tick_us(tick_s: int) -> int:
     return step
 
 
-def moments(grid_us: int, markets: int, contracts: int | None = None) -> list[Moment]:
-    """What happens at one grid moment, in order. There may be more contracts than spot markets."""
-    contracts = markets if contracts is None else contracts
-    funding = [Moment(grid_us, "funding", 0)] if grid_us % HOUR_US == 0 else []
-    ticks = [Moment(grid_us + i, "tick", i) for i in range(contracts)]
-    candles = [Moment(grid_us + contracts + i, "candle", i) for i in range(markets)]
-    return [*funding, *ticks, *candles]
+def moments(second_us: int, markets: int, contracts: int, *, moves: bool) -> tuple[list[Moment], list[Moment]]:
+    """What happens at one full second, in order: at the futures exchange, then at the spot exchange.
+
+    `moves`: the market does, else there is only the heartbeat. There may be more contracts than spot markets.
+    """
+    spot_us = second_us + contracts
+    funding = [Moment(second_us, "funding", 0)] if moves and second_us % HOUR_US == 0 else []
+    ticks = [Moment(second_us + i, "tick", i) for i in range(contracts)] if moves else []
+    candles = [Moment(spot_us + i, "candle", i) for i in range(markets)] if moves else []
+    return (
+        [*funding, *ticks, Moment(spot_us - 1, "futures beat", 0)],
+        [*candles, Moment(spot_us + markets - 1, "spot beat", 0)],
+    )
 
 
 def next_grid(at: int, step_us: int) -> int:

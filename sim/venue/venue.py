@@ -129,8 +129,7 @@ class Venue:
             try:
                 if self._own_market:
                     self._catch_up()
-                    nursery.start_soon(self._pump)
-                nursery.start_soon(self._beat)
+                nursery.start_soon(self._pump)
                 task_status.started()
                 await trio.sleep_forever()
             finally:
@@ -146,33 +145,34 @@ class Venue:
             self.move(self.market.tick(symbol, at))
 
     async def _pump(self) -> None:
-        """Visit every moment of the market to its end. Late is late: no moment is left out."""
-        grid = schedule.next_grid(self.now_us() + 1, self.step_us)
-        while grid <= self.market.end_us:
-            for moment in schedule.moments(grid, len(self.spot_symbols), len(self.contracts)):
-                if moment.kind == "candle" and not self._spot:
-                    continue  # nobody looks
-                await wait_until(self.now_us, moment.at)
-                self._pass(moment, grid)
-            grid += self.step_us
+        """Visit every second, and every moment of the market in it to its end. Late is late: no moment is left out.
 
-    def _pass(self, moment: schedule.Moment, grid_us: int) -> None:
-        if moment.kind == "funding":
-            self.settle_funding(moment.at)
-        elif moment.kind == "tick":
-            self.move(self.market.tick(self.contracts[moment.market], moment.at))
-        else:
-            self._show_spot(self.spot_symbols[moment.market], grid_us, moment.at)
-
-    async def _beat(self) -> None:
-        at = schedule.next_grid(self.now_us(), SECOND_US) + schedule.BEAT_OFFSET_US
+        What an exchange has to say of a second it says in one go: a microsecond is nothing to a client.
+        """
+        second = schedule.next_grid(self.now_us() + 1, SECOND_US)
+        spots, contracts = len(self.spot_symbols), len(self.contracts)
         while True:
-            await wait_until(self.now_us, at)
-            for spot in self._spot:
-                spot.beat(at)
-            for futures in self._futures:
-                futures.beat(at)
-            at += SECOND_US
+            moves = self._own_market and second % self.step_us == 0 and second <= self.market.end_us
+            for moments in schedule.moments(second, spots, contracts, moves=moves):
+                await wait_until(self.now_us, moments[-1].at)
+                for moment in moments:
+                    self._pass(moment, second)
+            second += SECOND_US
+
+    def _pass(self, moment: schedule.Moment, second_us: int) -> None:
+        match moment.kind:
+            case "funding":
+                self.settle_funding(moment.at)
+            case "tick":
+                self.move(self.market.tick(self.contracts[moment.market], moment.at))
+            case "candle":
+                self._show_spot(self.spot_symbols[moment.market], second_us, moment.at)
+            case "futures beat":
+                for futures in self._futures:
+                    futures.beat(moment.at)
+            case "spot beat":
+                for spot in self._spot:
+                    spot.beat(moment.at)
 
     # --- the market moves, wishes arrive ----------------------------------------------------------------------
 

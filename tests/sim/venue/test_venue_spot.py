@@ -64,10 +64,10 @@ async def test_at_a_candles_end_the_whole_candle_comes_and_then_the_next(
             (candle,) = frame.candles
             seen.append((candle.open_time_ms * 1000 - START, candle.close, place.now_us() - START - CANDLE_US))
     assert seen == [
-        (0, 60_899.0, -SECOND_US + 2),
-        (0, 60_900.0, 2),
-        (CANDLE_US, 60_900.0, 2),
-        (CANDLE_US, 60_901.0, SECOND_US + 2),
+        (0, 60_899.0, -SECOND_US + 3),
+        (0, 60_900.0, 3),
+        (CANDLE_US, 60_900.0, 3),
+        (CANDLE_US, 60_901.0, SECOND_US + 3),
     ]
     nursery.cancel_scope.cancel()
 
@@ -193,16 +193,21 @@ async def test_after_unsubscribing_nothing_comes(nursery: trio.Nursery, autojump
 
 
 def test_no_two_moments_are_the_same_and_their_order_is_fixed() -> None:
-    """Funding at full hours, then ticks, then candles, a microsecond apart."""
-    at_the_hour = moments(START, 2)
-    assert [(m.at - START, m.kind, m.market) for m in at_the_hour] == [
+    """Funding at full hours, then ticks, then candles, a microsecond apart; heartbeats come last at each exchange."""
+    futures, candles = moments(START, 2, 2, moves=True)
+    assert [(m.at - START, m.kind, m.market) for m in futures] == [
         (0, "funding", 0),
         (0, "tick", 0),
         (1, "tick", 1),
+        (1, "futures beat", 0),
+    ]
+    assert [(m.at - START, m.kind, m.market) for m in candles] == [
         (2, "candle", 0),
         (3, "candle", 1),
+        (3, "spot beat", 0),
     ]
-    assert len(moments(START + SECOND_US, 2)) == 4
+    assert [m.kind for m in moments(START + SECOND_US, 2, 2, moves=True)[0]] == ["tick", "tick", "futures beat"]
+    assert [[m.kind for m in half] for half in moments(START, 2, 2, moves=False)] == [["futures beat"], ["spot beat"]]
 
 
 def test_a_tick_that_candles_do_not_end_on_is_refused() -> None:

@@ -7,10 +7,9 @@ proves it). Knows no position.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,24 +17,33 @@ from numpy.typing import NDArray
 from actors.strategy import decide, replay
 from actors.strategy import kernel as k
 from actors.strategy.market import BASE_MS, BIAS, Market
-from actors.strategy.replay import SIGNAL, Draft, Floats, History, Ints, Reads, Table
+from actors.strategy.replay import SIGNAL, Draft, History, Ints, Reads, Table
 from actors.strategy.rules import DAY_MS, SIDE_NAME, Extremes, Reading, View, first_failure
-from actors.strategy.series import Candle, Candles, Events, Series
+from actors.strategy.series import Candle, Candles, Series, owned
 from config.strategy import BiasTimeframe, ExecTimeframe, StrategyParams
 from protocol.messages.signal import Signal
 from protocol.units import TIMEFRAME_MS, Timeframe
 
 EVENTS_AT_ONCE: Final = 4096
 """Room for the events of some hundred candles; they are not read."""
-OPEN_STILL: Final = "?"
-"""A reason not known yet."""
+OPEN_STILL: Final = -2
+"""In a column of reasons: not known yet."""
+VERDICTS: Final = {
+    k.NO_STRUCTURE: "structure.none",
+    k.OPPOSED: "structure.opposed",
+    k.TOO_OLD: "structure.too_old",
+    k.NO_ZONE: "zone.none",
+    k.NO_RETEST: "zone.no_retest",
+    k.NO_REJECTION: "zone.no_rejection",
+}
 Bools = NDArray[np.bool_]
-Names = NDArray[np.object_]
+Names = NDArray[np.int16]
 
 
 def load(params: StrategyParams) -> None:
     """Fetch the compiled kernel from its cache (compile it, the first time): code, not yet the work of a run."""
-    series = Series.of(params, "1h", "exec")
+    series = Series.of(params, "4h", "bias")
+    _scouted(params, series, "4h", History(np.zeros(0, np.int64), np.zeros((0, 5)), np.zeros(0, np.bool_)))
     series.feed(Candles(np.zeros(1, np.int64), np.ones((1, 5))))
     series.choose_zone(1, True, True, False)
 
@@ -89,19 +97,13 @@ def _appended(first: Reads, second: Reads) -> Reads:
 
 @dataclass
 class _Column:
-    """One series over the whole history: its candles, rows and events, and the real series, marched up to `done`."""
+    """One series over the whole history: its candles and rows, and the real series, brought up to `done`."""
 
     series: Series
     candles: Candles
     synthetic: Bools
-    rows: k.Floats
     first_bar: int
-    choch: NDArray[np.int8]
-    breaks: Ints
-    """(n, 2): the last bar that broke upwards and downwards, -1 for none."""
-    swings: Floats
-    """(n, 2): the last confirmed swing high and low."""
-    scratch: k.Floats
+    found: k.Findings
     output: k.Output
     done: int = 0
 
@@ -114,8 +116,14 @@ class _Column:
     def march(self, row: int) -> None:
         """Bring the series up to and including `row`; its scalars are those of before."""
         if row >= self.done:
-            self.series.march(self.candles, self.done, row + 1, self.scratch, self.output)
+            self.series.march(self.candles, self.done, row + 1, self.found.rows, self.output)
             self.done = row + 1
+
+    def seek(self, sides: NDArray[np.int8], terms: Ints) -> int | None:
+        """Bring the series to the next candle that rules B1 to C3 leave standing; None: to the end."""
+        row = self.series.seek(self.candles, self.done, sides, terms, self.output, self.found)
+        self.done = min(row + 1, len(sides))
+        return row if row < len(sides) else None
 
     def settle(self) -> None:
         """Read the scalars of the newest candle, if there is one."""
@@ -124,49 +132,23 @@ class _Column:
             self.series.refresh(Candle(int(self.candles.times[row]), *self.candles.values[row].tolist()))
 
 
-def _column(params: StrategyParams, series: Series, timeframe: Timeframe, role: str, history: History) -> _Column:
+def _column(series: Series, history: History) -> _Column:
     candles, synthetic = _longer(history, series.tf_ms)
-    scout = Series.of(params, timeframe, "exec" if role == "exec" else "bias")
-    scout.restore(series.save())
-    first = series.bars
-    if len(candles.times):
-        rows, events = scout.feed(candles)
-    else:
-        rows, events = np.zeros((0, k.ROW_WIDTH)), Events(np.zeros((0, k.EVENT_I), np.int64), np.zeros((0, k.EVENT_F)))
-    kind, bar, side = (
-        events.i[:, k.EV_TYPE],
-        events.i[:, k.EV_BAR] - first,
-        (events.i[:, k.EV_DIR] < 0).astype(np.int64),
-    )
     n = len(candles.times)
-    choch = np.zeros(n, np.int8)
-    flips = kind == k.CHOCH
-    choch[bar[flips]] = events.i[flips, k.EV_DIR]
-    broken = flips | (kind == k.BOS)
-    confirmed = kind == k.SWING
-    return _Column(
-        series=series,
-        candles=candles,
-        synthetic=synthetic,
-        rows=rows,
-        first_bar=first,
-        choch=choch,
-        breaks=_last(series.i[k.BREAK_BAR : k.BREAK_BAR + 2], bar[broken], side[broken], bar[broken] + first, n),
-        swings=_last(
-            series.f[k.SWING_LEVEL : k.SWING_LEVEL + 2], bar[confirmed], side[confirmed], events.f[confirmed, 0], n
-        ),
-        scratch=np.empty((n, k.ROW_WIDTH)),
-        output=k.make_output(EVENTS_AT_ONCE),
+    found = k.Findings(
+        np.empty((n, k.ROW_WIDTH)), np.zeros(n, np.int8), np.empty((n, 2)), np.full(n, k.NOT_ASKED, np.int8)
     )
+    return _Column(series, owned(candles), synthetic, series.bars, found, k.make_output(EVENTS_AT_ONCE))
 
 
-def _last(before: Sequence[float], bars: Ints, sides: Ints, values: NDArray[Any], n: int) -> NDArray[Any]:
-    """For each of `n` bars and both sides the newest value so far, (n, 2); `before` until there is one."""
-    kept = np.concatenate((np.array(before, values.dtype), values))
-    newest = np.zeros((n + 1, 2), np.int64)
-    newest[0] = (0, 1)
-    newest[bars + 1, sides] = np.arange(len(values)) + 2
-    return kept[np.maximum.accumulate(newest, axis=0)[1:]]
+def _scouted(params: StrategyParams, series: Series, timeframe: BiasTimeframe, history: History) -> _Column:
+    """A bias series' column, its rows and changes of character known to the end; the real series stands where it stood."""
+    column = _column(series, history)
+    scout = Series.of(params, timeframe, "bias")
+    scout.restore(series.save())
+    none = np.zeros(len(column.candles.times), np.int8)
+    scout.seek(column.candles, 0, none, np.zeros(k.TERMS, np.int64), column.output, column.found)
+    return column
 
 
 def _longer(history: History, tf_ms: int) -> tuple[Candles, Bools]:
@@ -189,11 +171,13 @@ class _Bulk:
         self.market = state.markets[symbol]
         self.start_ms = int(history.times[0])
         params, market = self.params, self.market
-        self.bias = {tf: _column(params, market.bias[tf], tf, "bias", history) for tf in BIAS}
-        self.exec = {tf: _column(params, track.series, tf, "exec", history) for tf, track in market.tracks.items()}
+        self.bias = {tf: _scouted(params, market.bias[tf], tf, history) for tf in BIAS}
+        self.exec = {tf: _column(track.series, history) for tf, track in market.tracks.items()}
         self.bias_sides = {tf: self._bias_sides(tf) for tf in BIAS}
         self.sides = {tf: self._combined(column.close_ms) for tf, column in self.exec.items()}
         self.signals: dict[tuple[int, Timeframe], Signal] = {}
+        self.names: dict[str, int] = {}
+        """Reasons by name: their numbers in the columns."""
 
     def table(self) -> Table:
         """The decisions, then everything as columns."""
@@ -206,10 +190,10 @@ class _Bulk:
     def _bias_sides(self, timeframe: BiasTimeframe) -> Ints:
         """`series_side` after each candle of a bias series; the first entry is the side from before."""
         column, params = self.bias[timeframe], self.params
-        close, ema = column.candles.values[:, 3], column.rows[:, k.ROW_EMA]
-        band = params.bias_ema_band_atr * column.rows[:, k.ROW_ATR]
+        close, ema = column.candles.values[:, 3], column.found.rows[:, k.ROW_EMA]
+        band = params.bias_ema_band_atr * column.found.rows[:, k.ROW_ATR]
         by_ema = np.where(close > ema + band, 1, np.where(close < ema - band, -1, 0))
-        by_structure = column.rows[:, k.ROW_TREND].astype(np.int64)
+        by_structure = column.found.rows[:, k.ROW_TREND].astype(np.int64)
         sides = {
             "ema": by_ema,
             "structure": by_structure,
@@ -245,16 +229,19 @@ class _Bulk:
         combined: Ints = np.where(fresh & agreed, primary, 0)
         return combined
 
-    # --- rules A and B as columns -----------------------------------------------------------------------------
+    # --- rule A as columns, then the rest ---------------------------------------------------------------------
+
+    def _number(self, name: str) -> int:
+        return self.names.setdefault(name, len(self.names))
 
     def _first_reasons(self, timeframe: ExecTimeframe) -> Names:
-        """The code of the first of rules A1 to B2 that fails, OPEN_STILL where all hold."""
+        """The code of the first of rules A1 to A4 that fails, OPEN_STILL where all hold."""
         column, params = self.exec[timeframe], self.params
         close_ms, side = column.close_ms, self.sides[timeframe]
-        reasons = np.full(len(close_ms), OPEN_STILL, object)
+        reasons = np.full(len(close_ms), OPEN_STILL, np.int16)
 
         def fail(code: str, where: Bools) -> None:
-            reasons[where & (reasons == OPEN_STILL)] = code
+            reasons[where & (reasons == OPEN_STILL)] = self._number(code)
 
         bars = column.first_bar + 1 + np.arange(len(close_ms))
         fail("data.gap", column.synthetic)
@@ -272,58 +259,39 @@ class _Bulk:
             if place == 0 or params.bias_combine == "all":
                 fail(f"bias.{tf}.{SIDE_NAME[0]}", read == 0)
         fail("bias.combined.short", side == 0)
-        trend = column.rows[:, k.ROW_TREND].astype(np.int64)
-        fail("structure.none", (trend != side) & (trend == 0))
-        fail("structure.opposed", trend != side)
-        broken = column.breaks[np.arange(len(side)), (side < 0).astype(np.int64)]
-        age = bars - 1 - broken
-        fail("structure.too_old", (broken < 0) | (age > params.setup_max_age))
         return reasons
 
-    # --- the rest, candle by candle ---------------------------------------------------------------------------
-
     def _decide(self, reasons: dict[ExecTimeframe, Names]) -> None:
-        """Rules C1 to F1 where they are reached, in order of time; a signal uses its zone up."""
-        open_still = [
-            (int(self.exec[tf].close_ms[row]), place, tf, int(row))
-            for place, tf in enumerate(self.exec)
-            for row in np.flatnonzero(reasons[tf] == OPEN_STILL).tolist()
-        ]
-        open_still.sort()
-        at = 0
-        while at < len(open_still):
-            close_ms = open_still[at][0]
+        """Rules B1 to F1 where they are reached, in order of time; a signal uses its zone up."""
+        params = self.params
+        terms = np.zeros(k.TERMS, np.int64)
+        terms[k.SETUP_MAX_AGE] = params.setup_max_age
+        terms[k.USES_BLOCKS], terms[k.USES_GAPS] = "ob" in params.entry_zones, "fvg" in params.entry_zones
+        terms[k.ONLY_PAIRS], terms[k.BY_TOUCH_ONLY] = params.require_confluence, params.confirm_mode == "touch"
+        sides = {tf: np.where(reasons[tf] == OPEN_STILL, self.sides[tf], 0).astype(np.int8) for tf in self.exec}
+        next_row = {tf: column.seek(sides[tf], terms) for tf, column in self.exec.items()}
+        while True:
+            waiting = {tf: int(self.exec[tf].close_ms[row]) for tf, row in next_row.items() if row is not None}
+            if not waiting:
+                break
+            close_ms = min(waiting.values())
             standing: list[tuple[ExecTimeframe, int, View]] = []
-            while at < len(open_still) and open_still[at][0] == close_ms:
-                _, _, tf, row = open_still[at]
-                view, reason = self._judge(tf, row, close_ms)
-                if view is not None and reason is None:
+            closing = [(tf, next_row[tf]) for tf, at in waiting.items() if at == close_ms]
+            for tf, row in closing:
+                assert row is not None
+                view = self._view(tf, row, close_ms)
+                reason = first_failure(view)
+                if reason is None:
                     standing.append((tf, row, view))
                 else:
-                    reasons[tf][row] = reason
-                at += 1
+                    reasons[tf][row] = self._number(reason)
             if standing:
                 self._enter(standing, close_ms, reasons)
-
-    def _judge(self, timeframe: ExecTimeframe, row: int, close_ms: int) -> tuple[View | None, str | None]:
-        """The first rule that fails; the view where it was looked at in full."""
-        column, params, d = self.exec[timeframe], self.params, int(self.sides[timeframe][row])
-        column.march(row)
-        series, arrays = column.series, column.series.arrays
-        block, gap = series.choose_zone(
-            d, "ob" in params.entry_zones, "fvg" in params.entry_zones, params.require_confluence
-        )
-        if block == k.NO_ROW and gap == k.NO_ROW:
-            return None, "zone.none"
-        edge = k.TOP if d > 0 else k.BOTTOM
-        edges = [arrays.ob_f.item(block, edge)] if block != k.NO_ROW else []
-        edges += [arrays.fvg_f.item(gap, edge)] if gap != k.NO_ROW else []
-        near = min(edges) if d > 0 else max(edges)
-        _, high, low, *_ = column.candles.values[row].tolist()
-        if (low > near) if d > 0 else (high < near):
-            return None, "zone.no_retest"
-        view = self._view(timeframe, row, close_ms)
-        return view, first_failure(view)
+            for tf, _ in closing:
+                next_row[tf] = self.exec[tf].seek(sides[tf], terms)
+        for tf, column in self.exec.items():
+            for verdict, code in VERDICTS.items():
+                reasons[tf][column.found.verdict == verdict] = self._number(code)
 
     def _view(self, timeframe: ExecTimeframe, row: int, close_ms: int) -> View:
         """The decision's view, every series as of `close_ms`."""
@@ -367,24 +335,22 @@ class _Bulk:
         candle = self.history.told(self.symbol, (close_ms - self.start_ms) // BASE_MS - 1)
         for tf, row, view in standing:
             if tf != winner:
-                reasons[tf][row] = decide.LOST
+                reasons[tf][row] = self._number(decide.LOST)
                 continue
             signal = decide.enter_or_expire(self.state, self.market, candle, view)
             assert isinstance(signal, Signal)
-            reasons[tf][row] = None
+            reasons[tf][row] = SIGNAL
             self.signals[close_ms, tf] = signal
 
     # --- as columns -------------------------------------------------------------------------------------------
 
     def _reads(self, timeframe: ExecTimeframe, reasons: Names) -> Reads:
         column = self.exec[timeframe]
-        close_ms, values, atr = column.close_ms, column.candles.values, column.rows[:, k.ROW_ATR]
+        close_ms, values, atr = column.close_ms, column.candles.values, column.found.rows[:, k.ROW_ATR]
         buffer = self.params.sl_buffer_atr * atr
         closed = self._closed("4h", close_ms)
-        flips = np.concatenate((np.zeros(1, np.int8), self.bias["4h"].choch))
+        flips = np.concatenate((np.zeros(1, np.int8), self.bias["4h"].found.choch))
         is_new = (close_ms - self.start_ms) % TIMEFRAME_MS["4h"] < column.series.tf_ms
-        names = tuple(dict.fromkeys(reason for reason in reasons.tolist() if reason is not None))
-        number = {None: SIGNAL} | {name: n for n, name in enumerate(names)}
         return Reads(
             timeframe=timeframe,
             close_ms=close_ms,
@@ -392,11 +358,11 @@ class _Bulk:
             low=values[:, 2].copy(),
             close=values[:, 3].copy(),
             atr=atr.copy(),
-            trail_long=column.swings[:, 1] - buffer,
-            trail_short=column.swings[:, 0] + buffer,
-            choch=column.choch,
+            trail_long=column.found.swings[:, 1] - buffer,
+            trail_short=column.found.swings[:, 0] + buffer,
+            choch=column.found.choch,
             choch_4h=np.where(is_new, flips[closed], 0).astype(np.int8),
             bias=self.sides[timeframe].astype(np.int8),
-            reason=np.array([number[reason] for reason in reasons.tolist()], np.int16),
-            reasons=names,
+            reason=reasons,
+            reasons=tuple(self.names),
         )

@@ -1159,3 +1159,89 @@ def _digits(a: int) -> int:
         a //= 10
         count += 1
     return count
+
+
+# --- a whole history: rules B1 to C3 of smc-spec 4, bar by bar ----------------------------------------------------------
+
+NOT_ASKED: Final = 0
+NO_STRUCTURE: Final = 1
+OPPOSED: Final = 2
+TOO_OLD: Final = 3
+NO_ZONE: Final = 4
+NO_RETEST: Final = 5
+NO_REJECTION: Final = 6
+
+SETUP_MAX_AGE: Final = 0
+USES_BLOCKS: Final = 1
+USES_GAPS: Final = 2
+ONLY_PAIRS: Final = 3
+BY_TOUCH_ONLY: Final = 4
+TERMS: Final = 5
+
+
+class Findings(NamedTuple):
+    """What `seek` writes, one entry a candle."""
+
+    rows: Floats  # (n, ROW_WIDTH)
+    choch: npt.NDArray[np.int8]  # direction of the change of character known at this bar
+    swings: Floats  # (n, 2): the last confirmed swing high and low
+    verdict: npt.NDArray[np.int8]  # the first of rules B1 to C3 that fails, NOT_ASKED where no side was given
+
+
+@outer
+def seek(
+    whole: Ints,
+    real: Floats,
+    times: Ints,
+    candles: Floats,
+    start: int,
+    sides: npt.NDArray[np.int8],
+    terms: Ints,
+    out_i: Ints,
+    out_f: Floats,
+    found: Findings,
+) -> int:
+    """Take candles from `start` on, which `inspect` found sound, and stop after the first that passes rules B1 to C3.
+
+    `sides` (n,): the side that rules A left standing, 0 for none. `terms` (TERMS,). `out_i` and `out_f` are an Output, written over.
+    Returns the index of the candle it stopped after, n when there was none.
+    """
+    s = _borrowed(whole, real)
+    for n in range(start, len(times)):
+        advance(whole, real, times[: n + 1], candles[: n + 1], n, found.rows, out_i, out_f)
+        i = s.i[BARS] - 1
+        found.choch[n] = 1 if s.i[CHOCH_BAR] == i else (-1 if s.i[CHOCH_BAR + 1] == i else 0)
+        found.swings[n, 0], found.swings[n, 1] = s.f[SWING_LEVEL], s.f[SWING_LEVEL + 1]
+        d = int(sides[n])
+        if d != 0:
+            found.verdict[n] = _verdict_on_setup(s, whole, real, i, d, terms)
+            if found.verdict[n] == NOT_ASKED:
+                return n
+    return len(times)
+
+
+@inner
+def _verdict_on_setup(s: Arrays, whole: Ints, real: Floats, i: int, d: int, terms: Ints) -> int:
+    if s.i[TREND] != d:
+        return NO_STRUCTURE if s.i[TREND] == 0 else OPPOSED
+    broken = s.i[BREAK_BAR + (0 if d > 0 else 1)]
+    if broken < 0 or i - broken > terms[SETUP_MAX_AGE]:
+        return TOO_OLD
+    b, g = choose_zone(whole, real, d, terms[USES_BLOCKS] != 0, terms[USES_GAPS] != 0, terms[ONLY_PAIRS] != 0)
+    if b == NO_ROW and g == NO_ROW:
+        return NO_ZONE
+    top, bottom = np.inf, -np.inf
+    if b != NO_ROW:
+        top, bottom = s.ob_f[b, TOP], s.ob_f[b, BOTTOM]
+    if g != NO_ROW:
+        top, bottom = min(top, s.fvg_f[g, TOP]), max(bottom, s.fvg_f[g, BOTTOM])
+    at = i % len(s.times)
+    near, far = (top, bottom) if d > 0 else (bottom, top)
+    if d * (s.candles[at, LOW] if d > 0 else s.candles[at, HIGH]) > d * near:
+        return NO_RETEST
+    close = s.candles[at, CLOSE]
+    if terms[BY_TOUCH_ONLY]:
+        rejects = d * close >= d * far
+    else:
+        rejects = d * close > d * s.candles[at, OPEN] and d * close >= d * ((top + bottom) / 2.0)
+    return NOT_ASKED if rejects else NO_REJECTION

@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from actors.strategy import kernel as k
 from config.strategy import StrategyParams
@@ -211,6 +212,18 @@ class Series:
         times, values = candles.times[:stop], candles.values[:stop]
         while start < stop:
             start, _, _ = k.advance(*self._memory, times, values, start, rows, *output)
+
+    def seek(
+        self,
+        candles: Candles,
+        start: int,
+        sides: npt.NDArray[np.int8],
+        terms: k.Ints,
+        output: k.Output,
+        found: k.Findings,
+    ) -> int:
+        """As `march`, up to the first candle that passes rules B1 to C3: see `kernel.seek`."""
+        return int(k.seek(*self._memory, *candles, start, sides, terms, *output, found))
 
     def refresh(self, newest: Candle) -> None:
         """Read the scalars anew after `march`, which ended with `newest`."""

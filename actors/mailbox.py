@@ -17,7 +17,7 @@ from protocol.messages.spot import SpotPrice
 CAPACITY = 20_000
 IN_A_ROW_MOST = 16
 """Messages taken without letting the others run; waiting for one lets them anyway."""
-CONFLATED = (MarkPrice, SpotPrice, TickerSeen, AccountChanged, AccountSeen)
+CONFLATED = frozenset({MarkPrice, SpotPrice, TickerSeen, AccountChanged, AccountSeen})
 
 
 class MailboxOverflow(Exception):
@@ -38,10 +38,12 @@ class Mailbox:
 
     def put(self, message: Message) -> None:
         """Queue `message`; never waits, never raises: an overflow is raised to the receiver."""
-        key = (type(message), getattr(message, "symbol", "")) if isinstance(message, CONFLATED) else None
-        if key is not None and key in self._waiting:
-            self._waiting[key][0] = message
-            return
+        key = None
+        if type(message) in CONFLATED:
+            key = (type(message), getattr(message, "symbol", ""))
+            if key in self._waiting:
+                self._waiting[key][0] = message
+                return
         if len(self._slots) >= self._capacity:
             self._overflowed = True
         else:
@@ -64,7 +66,7 @@ class Mailbox:
         if self._overflowed:
             raise MailboxOverflow(f"{self.name}: more than {self._capacity} messages wait")
         (message,) = self._slots.popleft()
-        if isinstance(message, CONFLATED):
+        if type(message) in CONFLATED:
             del self._waiting[(type(message), getattr(message, "symbol", ""))]
         return message
 

@@ -23,7 +23,12 @@ class StandIn:
 
     def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
         """Note one step, while that is possible."""
-        self._try(lambda: self._journal.record(actor, message, answers))
+        if self.failure:
+            return
+        try:
+            self._journal.record(actor, message, answers)
+        except JournalFailed as error:
+            self._fail(error)
 
     def keep(self, actor: str, memory: bytes) -> None:
         """Replace what `actor` remembers, if need be in this process only."""
@@ -44,5 +49,8 @@ class StandIn:
         try:
             write()
         except JournalFailed as error:
-            self.failure = str(error) or "the journal failed"
-            self._on_failure(self.failure)
+            self._fail(error)
+
+    def _fail(self, error: JournalFailed) -> None:
+        self.failure = str(error) or "the journal failed"
+        self._on_failure(self.failure)

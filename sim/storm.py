@@ -169,7 +169,7 @@ class Storm:
         self.venue, self.faults = faulty_venue(
             self.case.plan, engine, tape, self.true_clock, self.settings.futures_of,
             tick_s=market.tick_s, seed=self.case.seed,
-            on_request=self._request, on_frame=self._frame, on_report=self._report,
+            on_request=self._request, on_frame=self._frame, on_report=self._report, on_second=self._second,
         )  # fmt: skip
         self.evidence = Evidence(
             engine, self.settings, self.faults, (self.venue.key, self.venue.secret), self.true_clock.now_us,
@@ -182,7 +182,6 @@ class Storm:
             await nursery.start(self.faults.run)
             await nursery.start(self.venue.run)
             nursery.start_soon(self._host)
-            nursery.start_soon(self._each_second)
             nursery.start_soon(self._person)
             await trio.sleep(self.case.safety_s)
             self._note("healed", "storm", "")
@@ -259,12 +258,10 @@ class Storm:
             self.evidence.latched_reach = self.evidence.reach_us
         self._note("open" if is_open else "closed", "gate", what)
 
-    async def _each_second(self) -> None:
-        while True:
-            await trio.sleep(1)
-            self.watchers.second()
-            if self.evidence.failures:
-                self._scope.cancel()
+    def _second(self) -> None:
+        self.watchers.second()
+        if self.evidence.failures:
+            self._scope.cancel()
 
     # --- the host -----------------------------------------------------------------------------------------------
 

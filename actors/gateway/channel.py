@@ -18,6 +18,10 @@ from protocol.ports import FeedLost
 
 T = TypeVar("T")
 
+NETWORK: Final = (
+    ConnectionClosed, HandshakeError, OSError, trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError,
+)  # fmt: skip
+"""How a connection fails."""
 PING_EVERY_S: Final = 30
 """Kraken closes what is silent for a minute, on both exchanges."""
 
@@ -50,8 +54,10 @@ class Channel:
 
     async def receive(self) -> str | bytes:
         """The next frame. Raises FeedLost when the connection ends."""
-        with _network_as_feed_lost():
+        try:
             return await self._socket.get_message()
+        except NETWORK as error:  # written out: a context manager a frame is not for nothing
+            raise _feed_lost(error) from error
 
 
 class Reading(Generic[T]):
@@ -116,10 +122,14 @@ async def _keep_alive(channel: Channel, ping: Callable[[], object]) -> None:
 def _network_as_feed_lost() -> Iterator[None]:
     try:
         yield
-    except ConnectionClosed as error:
-        raise FeedLost(f"the connection was closed ({error.reason})") from error
-    except (HandshakeError, OSError, trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-        raise FeedLost(f"no connection: {error!r}") from error
+    except NETWORK as error:
+        raise _feed_lost(error) from error
+
+
+def _feed_lost(error: Exception) -> FeedLost:
+    if isinstance(error, ConnectionClosed):
+        return FeedLost(f"the connection was closed ({error.reason})")
+    return FeedLost(f"no connection: {error!r}")
 
 
 @contextmanager

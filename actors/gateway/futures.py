@@ -163,8 +163,10 @@ class FuturesGateway:
 
     async def _frame(self, channel: Channel) -> futures_ws.FuturesFrame:
         data = await channel.receive()
-        with answers_as_feed_lost("futures"):
+        try:
             frame = futures_ws.parse_futures_frame(data, self._clock.now_us(), self._shown)
+        except MalformedPayload as error:
+            raise FeedLost(f"futures: {error}") from error
         if isinstance(frame, futures_ws.FuturesHeartbeat) and frame.time is not None:
             self._hear_time(frame.time)
         return frame

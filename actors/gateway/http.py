@@ -48,6 +48,7 @@ class FuturesHttp:
         self._secret = secret
         self._timeout_s = timeout_s
         self._nonce = nonce
+        self._addresses: dict[str, httpx.URL] = {}
         self._trading = budget or Budget()
         self._history = Budget(endpoints.HISTORY_POOL, endpoints.HISTORY_WINDOW_S)
         self._public = Budget(PUBLIC_CALLS, PUBLIC_WINDOW_S)
@@ -100,7 +101,7 @@ class FuturesHttp:
         purse: Budget,
     ) -> bytes:
         await self._afford(path, cost, priority, purse)
-        url = f"{path}?{query}" if query else path
+        url = f"{path}?{query}" if query else self._address(path)
         try:
             with trio.fail_after(self._timeout_s):
                 response = await self._http.request(method, url, content=body.encode(), headers=dict(headers))
@@ -113,6 +114,13 @@ class FuturesHttp:
         _judge(path, response)
         purse.served()
         return response.content
+
+    def _address(self, path: str) -> httpx.URL:
+        """A whole address, put together once: httpx takes its time for that."""
+        known = self._addresses.get(path)
+        if known is None:
+            known = self._addresses[path] = self._http.base_url.join(path)
+        return known
 
     async def _afford(self, path: str, cost: int, priority: Priority, purse: Budget) -> None:
         with trio.move_on_after(self._timeout_s):

@@ -16,7 +16,7 @@ from config.settings import FeedSettings
 from protocol.kraken import endpoints, spot
 from protocol.kraken.faults import judge
 from protocol.kraken.spot_market import SpotTicker
-from protocol.kraken.wire import Refused, ms_us
+from protocol.kraken.wire import MalformedPayload, Refused, ms_us
 from protocol.messages.spot import CandleSeen
 from protocol.ports import Clock, FeedLost
 from protocol.units import TIMEFRAME_MS, Timeframe
@@ -134,8 +134,10 @@ class SpotGateway:
 
     async def _frame(self, channel: Channel) -> spot.SpotFrame:
         data = await channel.receive()
-        with answers_as_feed_lost("spot"):
+        try:
             frame = spot.parse_spot_frame(data, self._clock.now_us())
+        except MalformedPayload as error:
+            raise FeedLost(f"spot: {error}") from error
         if isinstance(frame, spot.Candles) and frame.time is not None:
             self._hear_time(frame.time)
         return frame

@@ -25,15 +25,15 @@ LET_GO: Final = Decimal("0.8")
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """What a guard may look at. `symbol` fields are None or empty for guards of the account."""
+    """What a guard may look at: one of the account at its figures, one of a symbol at the last three."""
 
     at: int
     settings: Settings
-    daily_loss_hit: bool
-    daily_loss_pct: Decimal | None
-    drawdown_pct: Decimal | None
-    cooldown_until: int
-    leverage: Decimal | None
+    daily_loss_hit: bool = False
+    daily_loss_pct: Decimal | None = None
+    drawdown_pct: Decimal | None = None
+    cooldown_until: int = 0
+    leverage: Decimal | None = None
     mark: MarkPrice | None = None
     spot: SpotPrice | None = None
     position: Position | None = None

@@ -32,8 +32,9 @@ def watch_symbol(state: State, cause: Message, symbol: str) -> Answers:
     """Look at every guard of a symbol."""
     spot_symbol = state.settings.spot_of.get(symbol)
     held = state.positions.get(symbol)
-    seen = msgspec.structs.replace(
-        view(state, cause.at),
+    seen = View(
+        at=cause.at,
+        settings=state.settings,
         mark=state.marks.get(symbol),
         spot=state.spots.get(spot_symbol) if spot_symbol else None,
         position=held.position if held else None,
@@ -42,7 +43,7 @@ def watch_symbol(state: State, cause: Message, symbol: str) -> Answers:
 
 
 def view(state: State, at: int) -> View:
-    """What guards may look at."""
+    """What guards of the account may look at."""
     return View(
         at=at,
         settings=state.settings,

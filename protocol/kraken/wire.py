@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -166,7 +167,13 @@ def parse_iso_us(text: object, what: str, field: str) -> int:
 
 def write_iso_us(at: int) -> str:
     """Microseconds UTC as Kraken writes REST times, in microseconds and with Z."""
-    return (EPOCH + at * MICROSECOND).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    second, micros = divmod(at, SECOND_US)
+    return f"{_second(second)}.{micros:06d}Z"
+
+
+@lru_cache(maxsize=256)
+def _second(second: int) -> str:
+    return (EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def write_iso_ms(at: int) -> str:

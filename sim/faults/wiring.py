@@ -33,11 +33,13 @@ class Network:
         on_request: RequestWatch = lambda request, reply: None,
         on_frame: FrameWatch | None = None,
         on_report: ReportWatch = lambda messages: None,
+        on_second: Callable[[], None] = lambda: None,
     ) -> None:
         self._faults = faults
         self._on_request = on_request
         self._on_frame = on_frame
         self._on_report = on_report
+        self.second = on_second
         self._held: frozenset[str] = frozenset()
         self._wires: list[Wire] = []
         faults.on("md.flap", self._flap)
@@ -88,12 +90,13 @@ def faulty_venue(
     on_request: RequestWatch = lambda request, reply: None,
     on_frame: FrameWatch | None = None,
     on_report: ReportWatch = lambda messages: None,
+    on_second: Callable[[], None] = lambda: None,
     **terms: Any,
 ) -> tuple[Venue, Faults]:
     """A venue and the faults at its edges; `terms` are Venue's own. Run both: `Faults.run` and `Venue.run`."""
     faults = Faults(plan, clock.now_us)
     spot_of = {contract: spot for spot, contract in markets.items()}
-    network = Network(faults, on_request, on_frame, on_report)
+    network = Network(faults, on_request, on_frame, on_report, on_second)
     venue = Venue(engine, FaultyMarket(market, faults, spot_of), clock, markets, network=network, **terms)
     Account(venue, faults)
     return venue, faults

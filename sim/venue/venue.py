@@ -67,6 +67,10 @@ class Network(Protocol):
         """What the exchange reports, before anyone hears it."""
         ...
 
+    def second(self) -> None:
+        """All of a second has been told."""
+        ...
+
 
 class Venue:
     """`markets`: spot symbol -> contract, in configured order. The API keys follow from `seed`: one trades, one only reads.
@@ -157,6 +161,8 @@ class Venue:
                 await wait_until(self.now_us, moments[-1].at)
                 for moment in moments:
                     self._pass(moment, second)
+            if self._network is not None:
+                self._network.second()
             second += SECOND_US
 
     def _pass(self, moment: schedule.Moment, second_us: int) -> None:

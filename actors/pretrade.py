@@ -199,13 +199,13 @@ def examine(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> tup
 def normalise(order: PlaceOrder, instrument: Instrument) -> tuple[PlaceOrder, tuple[str, ...]]:
     """`order` on the contract's tick and lot, and what that changed.
 
-    Sizes go down. A stop moves away from entry and a target towards it, which is down for a sell and up for a buy in
+    Sizes go down, those of reduce-only orders up: what is too much the exchange cuts away, what is too little stays. A stop moves away from entry and a target towards it, which is down for a sell and up for a buy in
     both cases; a limit never gets worse than asked: down for a buy, up for a sell.
     """
     outwards, inwards = (round_floor, round_ceiling) if order.side == "sell" else (round_ceiling, round_floor)
     normal = msgspec.structs.replace(
         order,
-        size=round_down(order.size, instrument.lot),
+        size=(round_ceiling if order.reduce_only else round_down)(order.size, instrument.lot),
         stop_price=None if order.stop_price is None else outwards(order.stop_price, instrument.tick),
         limit_price=None if order.limit_price is None else inwards(order.limit_price, instrument.tick),
     )
@@ -213,8 +213,9 @@ def normalise(order: PlaceOrder, instrument: Instrument) -> tuple[PlaceOrder, tu
 
 
 def normalise_edit(edit: EditOrder, instrument: Instrument) -> tuple[EditOrder, tuple[str, ...]]:
-    """`edit` on the contract's lot; its prices were rounded by whoever placed the order and must already fit."""
-    normal = msgspec.structs.replace(edit, size=round_down(edit.size, instrument.lot))
+    """`edit` on the contract's lot, up unless it is an entry; its prices were rounded by whoever placed the order and must already fit."""
+    rounded = (round_down if edit.role == "entry" else round_ceiling)(edit.size, instrument.lot)
+    normal = msgspec.structs.replace(edit, size=rounded)
     return normal, _changes(edit, normal)
 
 

@@ -148,22 +148,23 @@ def place_stop(desk: Desk, trade: Trade) -> Result:
     if trade.attempts.get("stop", 0) >= STOPS_MAX:
         text = f"{STOPS_MAX} stops were lost; leaving by market"
         return leave(trade, "flatten.stop_lost"), (alert(desk.cause, "STOP_LOST", "critical", symbol, text),)
-    return place(desk, trade, "stop", trade.cover, trade.stop_price)
+    return place(desk, trade, "stop", desk.lots(trade.cover), desk.stop_price(trade))
 
 
 def mend_stop(desk: Desk, trade: Trade, stop: Order) -> Result:
     """Bring a stop to the size and price wanted: by an edit, or where edits are refused by a second stop before it goes."""
     if stop.state == "unknown" and not stop.resent:
         return resend(desk, trade, stop)
+    price = desk.stop_price(trade)
     if stop.stuck:
-        useful = not covered(trade, stop) or stop.resting_price != trade.stop_price
+        useful = not covered(trade, stop) or stop.resting_price != price
         if useful and trade.attempts.get("stop", 0) < STOPS_MAX:
-            return place(desk, trade, "stop", trade.cover, trade.stop_price)
+            return place(desk, trade, "stop", desk.lots(trade.cover), price)
         return trade, NOTHING
-    wanted = trade.cover + stop.filled
-    if (stop.size, stop.stop_price) == (wanted, trade.stop_price) or not stop.resting:
+    wanted = desk.lots(trade.cover + stop.filled)
+    if (stop.size, stop.stop_price) == (wanted, price) or not stop.resting:
         return trade, NOTHING
-    return edit(desk, trade, stop, wanted, trade.stop_price)
+    return edit(desk, trade, stop, wanted, price)
 
 
 def keep_one_stop(desk: Desk, trade: Trade) -> Result:
@@ -187,13 +188,13 @@ def keep_target(desk: Desk, trade: Trade) -> Result:
         given_up = newest is not None and newest.state == "rejected"
         if given_up or trade.attempts.get("target", 0) >= TARGETS_MAX:
             return watch_target(desk, trade)
-        return place(desk, trade, "target", trade.cover, trade.target_price)
+        return place(desk, trade, "target", desk.lots(trade.cover), desk.target_price(trade))
     if target.state == "unknown" and not target.resent:
         return resend(desk, trade, target)
-    wanted = trade.cover + target.filled
+    wanted = desk.lots(trade.cover + target.filled)
     if target.size == wanted or not target.resting or target.stuck:
         return trade, NOTHING
-    return edit(desk, trade, target, wanted, trade.target_price)
+    return edit(desk, trade, target, wanted, desk.target_price(trade))
 
 
 def watch_target(desk: Desk, trade: Trade) -> Result:
@@ -249,7 +250,7 @@ def leave_market(desk: Desk, trade: Trade) -> Result:
             for order in trade.orders
             if order.role == "target" and order.resting
         ]
-    trade, orders = place(desk, trade, role, trade.cover)
+    trade, orders = place(desk, trade, role, desk.lots(trade.cover))
     due = desk.at + max(seconds_us(desk.execution.request_timeout_s), back_off_us(trade.exit_tries))
     return replace(trade, exit_due=due, exit_tries=trade.exit_tries + 1), (*said, *orders)
 

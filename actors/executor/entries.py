@@ -10,9 +10,9 @@ import msgspec
 from actors.executor import exits
 from actors.executor.exits import Plan, Trail
 from actors.executor.orders import advance
-from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of
+from actors.executor.state import NOTHING, Answers, State, carry_on, desk_of, trade_of
 from actors.executor.trade import Trade, update
-from actors.executor.wishes import ANSWER_MARGIN_US, Desk, alert, place
+from actors.executor.wishes import ANSWER_MARGIN_US, alert, place
 from actors.memory import remember
 from protocol.messages.futures import EnterPosition, EntryBlocked, Instrument
 from protocol.units import TIMEFRAME_MS, Timeframe, seconds_us
@@ -76,7 +76,7 @@ def on_enter(state: State, message: EnterPosition) -> Answers:
         return state, (alert(message, "ORDER_REJECTED", "warning", message.symbol, text),)
     process_before = min(message.at + seconds_us(state.execution.process_before_s), message.valid_until)
     trade = new_trade(message, state.instruments[message.symbol], process_before)
-    desk = Desk(cause=message, execution=state.execution, mark=state.marks.get(message.symbol))
+    desk = desk_of(state, message, message.symbol)
     trade, said = place(desk, trade, "entry", message.size)
     return carry_on(state, message, trade, said)
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from actors.executor.duties import next_look, perform
 from actors.executor.exits import Plan, Policy, Trail
-from actors.executor.state import State
+from actors.executor.state import State, desk_of
 from actors.executor.trade import Trade
-from actors.executor.wishes import Desk
 from protocol.units import SIGN, TIMEFRAME_MS
 
 NEAR: Final = 1e-9
@@ -54,7 +53,7 @@ def steady(state: State) -> bool:
         mark = state.marks.get(symbol)
         if mark is None or trade.opened_at is None or trade.through_since is not None:
             return False
-        desk = Desk(cause=mark, execution=state.execution, mark=mark)
+        desk = desk_of(state, mark, symbol)
         after, said = perform(desk, trade)
         if said or after is not trade or trade.working("target") is None or next_look(desk, trade) is not None:
             return False

@@ -73,10 +73,16 @@ def reborn(trade: Trade) -> Trade:
     return replace(trade, orders=orders, position=None, position_fresh=False, naked_since=None)
 
 
+def desk_of(state: State, cause: Message, symbol: str) -> Desk:
+    """What duties may look at now."""
+    mark, rules = state.marks.get(symbol), state.instruments.get(symbol)
+    return Desk(cause=cause, execution=state.execution, mark=mark, instrument=rules)
+
+
 def carry_on(state: State, cause: Message, trade: Trade, said: Sequence[Message] = NOTHING) -> Answers:
     """Put back a trade that changed, with its duties done: kept while anything is owed, else among the ended."""
     symbol = trade.plan.symbol
-    desk = Desk(cause=cause, execution=state.execution, mark=state.marks.get(symbol))
+    desk = desk_of(state, cause, symbol)
     if state.reconciled:
         trade, more = perform(desk, trade)
         said = (*said, *more)

@@ -9,14 +9,15 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from actors.executor.exits import away
 from actors.executor.orders import Order
 from actors.executor.trade import Trade, add, update
 from config.settings import ExecutionSettings
 from protocol import ids
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, Severity
-from protocol.messages.futures import CancelOrder, EditOrder, MarkPrice, OrderType, PlaceOrder, Role
-from protocol.units import ENTRY_SIDE, EXIT_SIDE, SECOND_US
+from protocol.messages.futures import CancelOrder, EditOrder, Instrument, MarkPrice, OrderType, PlaceOrder, Role
+from protocol.units import ENTRY_SIDE, EXIT_SIDE, SECOND_US, round_ceiling, round_floor
 
 ANSWER_MARGIN_US: Final = 2 * SECOND_US
 """After `process_before` an entry is refused by the exchange; its answer may take so long to reach us."""
@@ -32,11 +33,12 @@ ORDER_TYPES: Final[dict[Role, OrderType]] = {
 
 
 class Desk(msgspec.Struct, frozen=True, kw_only=True):
-    """What a duty may look at besides the trade."""
+    """What a duty may look at besides the trade. `instrument`: the contract's rules of now, which may not be those of the entry."""
 
     cause: Message
     execution: ExecutionSettings
     mark: MarkPrice | None
+    instrument: Instrument | None = None
 
     @property
     def at(self) -> int:
@@ -47,6 +49,23 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     def market_open(self) -> bool:
         """Whether a market order would be taken. Unknown: try, the exchange will say."""
         return self.mark is None or not (self.mark.suspended or self.mark.post_only)
+
+    def lots(self, size: Decimal) -> Decimal:
+        """At least `size` in whole lots, for orders that can only reduce: what is too much the exchange cuts away."""
+        lot = self.instrument.lot if self.instrument else None
+        return round_ceiling(size, lot) if lot and size % lot else size
+
+    def stop_price(self, trade: Trade) -> Decimal:
+        """The trade's stop on the grid of now: where that changed, towards profit, as a stop is never widened."""
+        tick, price = (self.instrument.tick if self.instrument else None), trade.stop_price
+        if not tick or not price % tick:
+            return price
+        return round_ceiling(price, tick) if trade.plan.side == "long" else round_floor(price, tick)
+
+    def target_price(self, trade: Trade) -> Decimal:
+        """The trade's target on the grid of now: where that changed, towards entry."""
+        tick, price = (self.instrument.tick if self.instrument else None), trade.target_price
+        return away(trade.plan.side, price, tick) if tick and price % tick else price
 
 
 Result = tuple[Trade, Sequence[Message]]

@@ -114,8 +114,8 @@ def test_the_door_asks_the_gate_last_and_lets_exits_pass() -> None:
     admitted = door.admit(edit, AT)
     assert isinstance(admitted, OrderAdmitted)
     assert isinstance(admitted.order, EditOrder)
-    assert admitted.order.size == Decimal("0.1234")
-    assert admitted.changes == ("size 0.12345 -> 0.1234",)
+    assert admitted.order.size == Decimal("0.1235"), "an order that can only reduce covers all of it"
+    assert admitted.changes == ("size 0.12345 -> 0.1235",)
 
 
 def test_the_same_entry_leaves_once() -> None:
@@ -167,12 +167,14 @@ prices = st.decimals("1000", "100000", places=3)
 
 @given(price=prices, side=st.sampled_from(["buy", "sell"]), size=st.decimals("0.0001", "10", places=6))
 def test_normalising_never_adds_risk(price: Decimal, side: str, size: Decimal) -> None:
-    """Sizes shrink; stops move away from entry by less than a tick; limits never get worse."""
+    """Sizes shrink, and grow by less than a lot where they can only reduce; stops move away from entry by less than a tick; limits never get worse."""
     order = change(ENTRY, side=side, size=size, stop_price=price, limit_price=price)
     normal, changes = normalise(order, INSTRUMENT)
     assert normal.stop_price is not None
     assert normal.limit_price is not None
-    assert normal.size <= size
+    assert 0 <= size - normal.size < INSTRUMENT.lot
+    reducing, _ = normalise(change(order, reduce_only=True), INSTRUMENT)
+    assert 0 <= reducing.size - size < INSTRUMENT.lot
     direction = -1 if side == "sell" else 1
     assert 0 <= (normal.stop_price - price) * direction < 1
     assert 0 <= (price - normal.limit_price) * direction < 1

@@ -15,6 +15,7 @@ from protocol.messages.futures import (
     Filled,
     InstrumentsListed,
     OrderRejected,
+    PlaceOrder,
     RequestInstruments,
     SignalRefused,
     TradeClosed,
@@ -100,3 +101,23 @@ async def test_a_contract_that_ends_leaves_nothing_open(autojump_clock: MockCloc
         assert {"instrument.not_tradeable", "market.post_only", "mark.stale"} <= set(refused.reasons)
         assert len(house.entry_fills) == 1
         assert {drift.kind for drift in house.heard(Drift)} <= {"missed_fill", "ghost_position", "missing_order"}
+
+
+@pytest.mark.parametrize("leaves_by", ["structure", "the kill switch"])
+async def test_a_coarser_lot_leaves_no_dust(house: House, autojump_clock: MockClock, leaves_by: str) -> None:
+    """What is held is no whole number of the new lots: a reduce-only order a little too large closes all of it, cut by the exchange."""
+    await house.open_position()
+    house.engine.rules[XBT] = replace(house.engine.rules[XBT], lot=Decimal("0.01"))
+    house.venue.engine.close_market(XBT, "suspended")  # whatever makes the rules be read
+    await house.settle(5)
+    house.venue.engine.close_market(XBT, None)
+    await house.settle(5)
+    assert house.position % Decimal("0.01")
+    if leaves_by == "structure":
+        house.change_of_character()
+    else:
+        house.kill_switch()
+    await house.until(lambda: house.position == 0 and not house.orders, 15)
+    await house.settle(60)
+    assert sum(isinstance(wish, PlaceOrder) and wish.role in ("exit", "flatten") for wish in house.sent) == 1
+    assert len(house.heard(TradeClosed)) == 1

@@ -72,8 +72,8 @@ MUTANTS = (
     one("a doubtful stop is sent again under a new id", DUTIES, "return resend(desk, trade, stop)",
         'return place(desk, trade, "stop", trade.cover, trade.stop_price)', "rest.drop_reply", 900),
     one("an order's id is used for other terms", WISHES, "trade.attempts.get(role, 0)),", "0),", "ex.kill_order,ex.spec", 600),
-    one("a lost stop is replaced further away", DUTIES, 'return place(desk, trade, "stop", trade.cover, trade.stop_price)\n\n\ndef mend',
-        'return place(desk, trade, "stop", trade.cover, trade.stop_price * (1 - trade.attempts.get("stop", 0) * '
+    one("a lost stop is replaced further away", DUTIES, 'return place(desk, trade, "stop", desk.lots(trade.cover), desk.stop_price(trade))\n\n\ndef mend',
+        'return place(desk, trade, "stop", desk.lots(trade.cover), trade.stop_price * (1 - trade.attempts.get("stop", 0) * '
         '(1 if trade.plan.side == "long" else -1) * trade.cover / trade.cover / 1000))\n\n\ndef mend', "ex.kill_order", 600),
     one("fills missing from the stream are never looked for", FEED, "state, out = _fills(state, seen, seen.fills)",
         "out = list[Message]()", "ws.drop,ws.delay,proc.crash", 1500),

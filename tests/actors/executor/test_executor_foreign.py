@@ -1,0 +1,165 @@
+"""Positions no entry of ours opened, and contracts whose rules changed under a trade: taken over, closed or left alone, as told."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+
+import pytest
+from executor_room import NOW, Room, codes, entered, only, placed, protected
+
+from actors.executor.foreign import taken_over
+from protocol.ids import is_ours
+from protocol.messages.base import from_edge
+from protocol.messages.control import CloseRequested, Drift
+from protocol.messages.futures import CancelOrder, EditOrder, InstrumentsListed, PlaceOrder, TradeClosed, TradeOpened
+from tests.fakes import facts
+from tests.fakes.facts import XBT
+
+
+def foreign(size: str, policy: str, kind: str = "foreign_position", **changes: str) -> Drift:
+    """What the reconciler says of something that is not ours."""
+    return from_edge(Drift, NOW, kind, kind=kind, symbol=XBT, ours="0", theirs=size, policy=policy, **changes)
+
+
+def looking() -> Room:
+    """Nothing is held; the contract and its mark are known."""
+    room = Room()
+    room.listed()
+    room.mark(50_000)
+    return room
+
+
+@pytest.mark.parametrize(("size", "stop", "target"), [("2", 49_000, 52_000), ("-2", 51_000, 48_000)])
+def test_what_is_taken_over_has_a_stop_from_the_mark_and_a_target_twice_as_far(
+    size: str, stop: int, target: int
+) -> None:
+    """There is no signal to take them from: `adopt_stop_pct` it is, mirrored for a short, and all of it counts as held."""
+    trade = taken_over(foreign(size, "adopt"), D(size), D(50_000), D(2), facts.instrument())
+    assert (trade.stop_price, trade.target_price, trade.initial_stop) == (stop, target, stop)
+    assert (trade.held, trade.cover, trade.closing) == (2, 2, None)
+    assert (trade.plan.side, trade.opened_at) == ("long" if size == "2" else "short", NOW)
+    assert (trade.plan.exit_on_choch, trade.plan.max_hold_bars) == ("off", 0), "structure has no say in it"
+
+
+def test_an_adopted_position_is_protected_and_managed_to_its_end() -> None:
+    """It is told as a trade, gets stop and target under ids of ours, and is closed like any other."""
+    room = looking()
+    said = room.take(foreign("2", "adopt"))
+    (opened,) = only(TradeOpened, said)
+    assert (opened.side, opened.size, opened.price) == ("long", D(2), D(50_000))
+    stop, target = only(PlaceOrder, said)
+    assert (stop.role, stop.side, stop.size, stop.stop_price, stop.reduce_only) == (
+        "stop",
+        "sell",
+        D(2),
+        D(49_000),
+        True,
+    )
+    assert (target.role, target.stop_price, target.reduce_only) == ("target", D(52_000), True)
+    assert is_ours(stop.client_order_id)
+    room.accepted(stop.client_order_id, "2", 49_000)
+    room.accepted(target.client_order_id, "2", 52_000)
+    room.filled(stop.client_order_id, "2", 48_990)
+    said = room.position("0")
+    assert room.ended().reason == "exit.stop"
+    assert [m.client_order_id for m in only(CancelOrder, said)] == [target.client_order_id]
+
+
+def test_an_adopted_position_grows_and_shrinks_with_the_exchange() -> None:
+    """What its owner does to it is followed: the stop covers what is held."""
+    room = looking()
+    stop = next(m for m in room.take(foreign("2", "adopt")) if isinstance(m, PlaceOrder))
+    room.accepted(stop.client_order_id, "2", 49_000)
+    room.position("3")
+    room.after(21)
+    room.woken()
+    assert [(m.role, m.size) for m in only(EditOrder, room.all) if m.role == "stop"] == [("stop", D(3))]
+
+
+def test_the_same_position_is_taken_over_once() -> None:
+    """The next pass finds it again; the trade is there."""
+    room = looking()
+    room.take(foreign("2", "adopt"))
+    assert room.take(foreign("2", "adopt")) == ()
+    assert len(only(PlaceOrder, room.all)) == 2
+
+
+def test_a_position_to_be_flattened_leaves_by_market_at_once() -> None:
+    """Reduce-only, for all of it, with no stop of its own on the way."""
+    room = looking()
+    said = room.take(foreign("-2", "flatten"))
+    assert placed(said) == [("flatten", D(2))]
+    (order,) = only(PlaceOrder, said)
+    assert (order.side, order.order_type, order.reduce_only) == ("buy", "mkt", True)
+    room.filled(order.client_order_id, "2", 50_010, side="buy")
+    room.position("0")
+    (closed,) = only(TradeClosed, room.all)
+    assert (closed.reason, closed.side) == ("flatten.foreign", "short")
+
+
+def test_a_flatten_that_fills_in_part_goes_on() -> None:
+    """Until nothing is held."""
+    room = looking()
+    (order,) = only(PlaceOrder, room.take(foreign("2", "flatten")))
+    room.filled(order.client_order_id, "0.5", 50_000)
+    room.gone(order.client_order_id, "ioc_order_failed_because_it_would_not_be_executed")
+    assert placed(room.said) == [("flatten", D("1.5"))]
+
+
+@pytest.mark.parametrize("policy", ["report", "adopt", "flatten"])
+@pytest.mark.parametrize("known", ["neither", "only the rules"])
+def test_without_a_mark_and_rules_it_is_only_said(policy: str, known: str) -> None:
+    """A stop cannot be placed at an unknown distance; the next pass tries again."""
+    room = Room()
+    if known == "only the rules":
+        room.listed()
+    said = room.take(foreign("2", policy))
+    assert (codes(said), placed(said)) == (["FOREIGN_POSITION"], [])
+
+
+def test_a_reported_position_is_left_alone() -> None:
+    """The default: said, and nothing sent."""
+    said = looking().take(foreign("2", "report"))
+    assert (codes(said), placed(said)) == (["FOREIGN_POSITION"], [])
+
+
+@pytest.mark.parametrize(("policy", "cancelled"), [("flatten", ["x1"]), ("adopt", []), ("report", [])])
+def test_a_foreign_order_is_cancelled_only_if_told_so(policy: str, cancelled: list[str]) -> None:
+    """By the exchange's id: it has none of ours."""
+    said = looking().take(foreign("buy 1 lmt at 40000", policy, "foreign_order", order_id="x1"))
+    assert [m.order_id for m in only(CancelOrder, said)] == cancelled
+    assert codes(said) == []
+
+
+def test_a_trade_of_ours_is_never_taken_for_foreign() -> None:
+    """An entry on its way is ours, whatever a late list says."""
+    room = entered()
+    assert room.take(foreign("2", "flatten")) == ()
+
+
+def test_what_differs_is_told_in_contracts_or_waited_for() -> None:
+    """A drift that says it in words changes nothing: the position itself will come."""
+    room = protected()
+    assert room.take(foreign("some", "correct", "size_mismatch")) == ()
+    room.take(foreign("3", "correct", "size_mismatch"))
+    assert [m.size for m in only(EditOrder, room.said) if m.role == "stop"] == [D(3)]
+
+
+# --- rules that change under a trade ---------------------------------------------------------------------------
+
+
+def test_a_changed_tick_moves_no_stop_back() -> None:
+    """When it must be edited, its price goes to the new grid towards profit; the target goes towards entry."""
+    room = protected()
+    rules = facts.instrument(tick=D(300), max_position=D(100))
+    assert room.hear(InstrumentsListed, instruments=(rules,)) == ()
+    edits = {m.role: (m.size, m.stop_price) for m in only(EditOrder, room.position("3"))}
+    assert edits == {"stop": (D(3), D(49_200)), "target": (D(3), D(54_900))}
+
+
+def test_a_changed_lot_leaves_nothing_over() -> None:
+    """An order that can only reduce is a whole number of lots and never less than what is held."""
+    room = protected()
+    room.hear(InstrumentsListed, instruments=(facts.instrument(lot=D("0.3"), max_position=D(100)),))
+    room.hear(CloseRequested, request="r", symbol=XBT, by="me", reason="done", dry_run=False)
+    assert placed(room.said) == [("exit", D("2.1"))]

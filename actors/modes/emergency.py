@@ -198,9 +198,10 @@ def acknowledge(settings: Settings, reason: str, by: str) -> str:
     state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
     if not latch_state(settings).latched:
         return "the kill switch is not latched: nothing to acknowledge"
-    if state.owned_by_other():
-        raise Refused("a daemon is running; stop it, then acknowledge")
-    state.own()
+    try:
+        state.own()
+    except AlreadyRunning:
+        raise Refused("a daemon is running; stop it, then acknowledge") from None
     try:
         with open_ledger(database_url(settings.store, settings.mode, settings.env)) as ledger:
             clock = PacedClock(pace_of(settings, unhurried=False))

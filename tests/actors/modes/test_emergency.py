@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
-from actors.ledger.journal import open_reader
-from actors.modes.emergency import kill_on_exchange, latch_state
-from actors.modes.sites import Site
+from actors.ledger.journal import open_ledger, open_reader
+from actors.modes.emergency import acknowledge, kill_on_exchange, latch_state
+from actors.modes.sites import Refused, Site
 from actors.state import AlreadyRunning, StateDirectory
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Alert, Latch
 from protocol.messages.futures import CancelOrder, CommandAnswered, PlaceOrder, SnapshotFailed, SnapshotSeen
 from protocol.ports import Command
+from protocol.units import SECOND_US
 from sim.clock import SimulatedClock
 from tests.fakes import facts
 from tests.fakes.facts import ETH, XBT
@@ -150,3 +153,117 @@ def test_a_request_wakes_who_listens(tmp_path: Path) -> None:
         state.request_kill("drill")
         assert os.read(hints, 8) == b"!"
     assert state.kill_requested() == "drill"
+
+
+# --- acknowledging ---------------------------------------------------------------------------------------------
+
+
+class Quiet(HalfDown):
+    """An account in which nothing is open; `readings` says when it was read, and `appears` shows a position from that reading on."""
+
+    def __init__(self, appears: int = 100, *, unread: int = 100) -> None:
+        super().__init__()
+        self.clock = SimulatedClock(START, trio.current_time())
+        self.appears, self.unread, self.readings = appears, unread, list[int]()
+
+    async def snapshot(self) -> SnapshotSeen | SnapshotFailed:
+        self.readings.append(self.clock.now_us())
+        self.orders, self.sizes = {}, {XBT: D(int(len(self.readings) > self.appears))}
+        self.blind = len(self.readings) > self.unread
+        return await super().snapshot()
+
+
+class Latched:
+    """A state directory with a latched kill switch and no daemon; `acknowledge` against an exchange of one's own."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.settings = Settings.model_validate({"store": {"directory": str(root)}})
+        self.state = StateDirectory(root, self.settings.mode, self.settings.env)
+        self.state.request_kill("drill")
+        self.url = f"sqlite:///{root / 'paper-dev' / 'ledger.sqlite'}"
+        with open_ledger(self.url) as ledger:
+            ledger.latch(from_edge(Latch, START, reason="drill", by="me"))
+        self.exchange: Quiet | None = None
+        self.patch = monkeypatch
+
+    def acknowledge(self, reason: str = "the cause is gone", **terms: int) -> str:
+        @asynccontextmanager
+        async def open_site(*_: Any) -> AsyncIterator[Site]:
+            self.exchange, nowhere = Quiet(**terms), None
+            yield Site(self.settings, self.exchange.clock, nowhere, self.exchange)  # type: ignore[arg-type]
+
+        self.patch.setattr("actors.modes.emergency.site_of", lambda settings: open_site)
+        return acknowledge(self.settings, reason, "ann")
+
+    @property
+    def holds(self) -> bool:
+        """Whether the switch still holds, in the store and as a request."""
+        with open_reader(self.url) as reader:
+            assert reader.latch().latched == (self.state.kill_requested() is not None)
+            return reader.latch().latched
+
+
+@pytest.fixture
+def latched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Latched:
+    return Latched(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_an_acknowledgement_needs_a_reason(latched: Latched, reason: str) -> None:
+    """Without one nothing is read and nothing is cleared."""
+    with pytest.raises(Refused, match="needs a reason"):
+        latched.acknowledge(reason)
+    assert latched.holds
+    assert latched.exchange is None
+
+
+def test_an_acknowledgement_needs_two_flat_readings(latched: Latched) -> None:
+    """The second comes after anything that was sent before the first can have arrived; only then the switch is released."""
+    assert latched.acknowledge() == "acknowledged by ann: the cause is gone. `run` may trade again"
+    assert latched.exchange is not None
+    first, second = latched.exchange.readings
+    assert second - first >= latched.settings.execution.process_before_s * SECOND_US
+    assert not latched.holds
+
+
+def test_what_shows_in_the_second_reading_keeps_the_latch(latched: Latched) -> None:
+    """A late fill: still open is still latched."""
+    with pytest.raises(Refused, match="still open: positions PF_XBTUSD 1"):
+        latched.acknowledge(appears=1)
+    assert latched.holds
+
+
+@pytest.mark.parametrize("unread", [0, 1])
+def test_a_fault_that_persists_keeps_the_latch(latched: Latched, unread: int) -> None:
+    """An exchange that cannot be read proves nothing, at the first reading or the second; once it can, the same words release."""
+    with pytest.raises(Refused, match="flat is not proven"):
+        latched.acknowledge(unread=unread)
+    assert latched.holds
+    latched.acknowledge()
+    assert not latched.holds
+
+
+def test_an_acknowledgement_is_in_the_journal(latched: Latched) -> None:
+    """Who, when, why and on what evidence; a second one finds nothing to do and writes nothing."""
+    latched.acknowledge()
+    assert latched.acknowledge("again") == "the kill switch is not latched: nothing to acknowledge"
+    with open_reader(latched.url) as reader:
+        alerts = [told.message for told in reader.told(Alert)]
+        assert (reader.latch().by, reader.latch().reason) == ("ann", "the cause is gone")
+    assert [(alert.code, alert.severity, alert.text) for alert in alerts] == [
+        (
+            "KILL_ACKED",
+            "critical",
+            "kill switch acknowledged by ann: the cause is gone; two readings show no position and no order",
+        )
+    ]
+
+
+def test_nobody_acknowledges_while_a_daemon_runs(latched: Latched) -> None:
+    """It would trade on in the same second; the lock stays the daemon's."""
+    latched.state.own()
+    with pytest.raises(Refused, match="a daemon is running"):
+        latched.acknowledge()
+    assert latched.state.owned_by_other()
+    assert latched.holds
+    latched.state.release()

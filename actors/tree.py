@@ -62,6 +62,7 @@ CHILDREN: tuple[ChildSpec, ...] = (
         says=(
             *NOTES,
             f.RequestSnapshot,
+            f.RequestInstruments,
             c.Drift,
             c.Reconciled,
             c.HaltEntries,

@@ -19,6 +19,7 @@ from actors.futures_feed.state import Answer, State, Told
 from config.settings import Settings
 from protocol.forced import FORCED_FILLS
 from protocol.ids import is_ours
+from protocol.kraken.faults import judge
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, HaltEntries, ResumeEntries, Started, Woken
 from protocol.messages.futures import (
@@ -45,7 +46,7 @@ from protocol.messages.futures import (
     SnapshotSeen,
     TickerSeen,
 )
-from protocol.units import SECOND_US
+from protocol.units import MINUTE_US, SECOND_US
 
 FILLS_KEPT: Final = 4_096
 """Fill ids remembered. The exchange repeats at most its last hundred or so."""
@@ -114,15 +115,17 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case CommandAnswered():
             state = _learn(state, ((message.order_id, message.client_order_id),))
             state, out = _key(state, message, message.action, message.status, "order")
-            state, more = refused_by_rules(state, message, message.status)
-            out += [*_answered(message), *more]
+            state, rules = refused_by_rules(state, message, message.status)
+            state, limited = _limited(state, message, message.status)
+            out += [*_answered(message), *rules, *limited]
         case SnapshotSeen():
             state, out = _key(state, message, "", "", "read")
             state, more = _snapshot(state, message)
             out += more
         case SnapshotFailed():
             state, out = _key(state, message, message.action or "retry", message.reason, "read")
-            out.append(follow(message, SnapshotMissed, reason=message.reason, action=message.action))
+            state, more = _limited(state, message, message.reason.rpartition(": ")[2])
+            out += [follow(message, SnapshotMissed, reason=message.reason, action=message.action), *more]
         case Started():
             state, out = _started(state, message), []
         case Woken(key=key) if key == DAILY:
@@ -193,6 +196,15 @@ def _key(state: State, cause: Message, action: str, why: str, what: Literal["rea
     if not action and state.barred in ("read", what):
         return replace(state, barred=""), [follow(cause, ResumeEntries, key=BARRED)]
     return state, []
+
+
+def _limited(state: State, cause: Message, word: str) -> Answer:
+    """The exchange says that we ask too often: told, not at every refusal. Requests slow down by themselves, reading first."""
+    if judge(word).kind != "rate" or cause.at < state.limited_at + MINUTE_US:
+        return state, []
+    text = f"the exchange limits our requests ({word}): reading and entries slow down, what protects goes first"
+    alert = follow(cause, Alert, "limited", code="RATE_LIMITED", severity="warning", text=text)
+    return replace(state, limited_at=cause.at), [alert]
 
 
 def _answered(answer: CommandAnswered) -> list[Message]:

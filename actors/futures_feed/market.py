@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from actors.futures_feed.state import ASK_RULES_US, Answer, State
@@ -124,7 +125,7 @@ def told_changes(cause: Message, before: Instrument | None, now: Instrument) -> 
     """What a person must know of a contract whose rules are others than before; of a new one only that it is not traded."""
     names = Instrument.__struct_fields__ if before is not None else () if now.tradeable else ("tradeable",)
     pairs = [(name, getattr(before, name, True), getattr(now, name)) for name in names]
-    changes = [f"{name} {old} -> {new}" for name, old, new in pairs if old != new]
+    changes = [f"{name} {to_builtins(old)} -> {to_builtins(new)}" for name, old, new in pairs if old != new]
     if not changes:
         return []
     told = f"{now.symbol}: {'; '.join(changes)}"

@@ -43,7 +43,10 @@ DIFFERENCES: Final[dict[DriftKind, Difference]] = {
     "foreign_order": Difference("FOREIGN_ORDER", "critical", "by `execution.foreign_orders`", "kill"),
     "missed_fill": Difference("RECON_DIFF", "warning", "the stream never told it; booked from the list", "kill"),
     "margin_mismatch": Difference(
-        "RECON_DIFF", "critical", "a position or a leverage preference is hidden: look at the account", "alert"
+        "RECON_DIFF",
+        "critical",
+        "the rules are read again; else a position or a leverage preference is hidden: look at the account",
+        "alert",
     ),
     "stuck": Difference("RECON_STUCK", "critical", "the same difference pass after pass: look at it", "alert"),
 }

@@ -31,7 +31,7 @@ from protocol.messages.control import (
     Reconciled,
     ResumeEntries,
 )
-from protocol.messages.futures import ExchangeSnapshot
+from protocol.messages.futures import ExchangeSnapshot, RequestInstruments
 from protocol.units import SECOND_US
 
 LATE_US: Final = 2 * SECOND_US
@@ -232,6 +232,9 @@ def _report(
         out.append(_drift(cause, finding))
         if last.passes == 0:
             out.append(_alert(cause, finding))
+        if last.passes == 0 and finding.kind == "margin_mismatch":
+            # What is demanded may have changed, and no stream tells (fault-catalogue 47).
+            out.append(follow(cause, RequestInstruments, reason="margin that the known rules do not explain"))
         lasting, more = _stay(state, cause, finding, replace(last, passes=last.passes + 1))
         kept[finding.subject] = lasting
         out += more

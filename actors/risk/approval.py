@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ import msgspec
 
 from actors.memory import remember
 from actors.risk.figures import daily_loss_pct, drawdown_pct, exposure, funding_mean
-from actors.risk.rules import Case, best_size, book_leaves, judge, slippage, spread_is_wide
+from actors.risk.rules import Case, Finding, best_size, book_leaves, judge, slippage, spread_is_wide
 from actors.risk.sizing import Plan, plan
 from actors.risk.state import Answers, Entry, Pending, State, roll_day
 from protocol import codec, ids
@@ -21,6 +22,7 @@ from protocol.units import DAY_US, Side, decimal, seconds_us
 
 REMEMBERED_SIGNALS: Final = 256
 BASIS: Final = frozenset({"basis.wide", "basis.skewed"})
+FUNDING: Final = frozenset({"funding.adverse", "funding.spike"})
 UNKNOWN: Final = frozenset(
     f"{what}.{lack}" for what in ("mark", "spot", "equity", "instrument", "funding") for lack in ("unknown", "stale")
 )
@@ -84,8 +86,17 @@ def decide(state: State, message: Signal, again: bool = False) -> Answers:
     if reasons or case.plan is None or case.symbol is None or case.mark is None:
         symbol = case.symbol or message.symbol
         refusal = follow(message, SignalRefused, signal_id=message.id, symbol=symbol, reasons=reasons, verdict=verdict)
-        return state, (refusal,)
+        return state, (*told_apart(message, symbol, findings), refusal)
     return enter(state, case, verdict, planned=case.plan, symbol=case.symbol, mark=case.mark.mark)
+
+
+def told_apart(signal: Signal, symbol: str, findings: Sequence[tuple[str, Finding]]) -> Sequence[Message]:
+    """What a person should hear of beside the refusal: funding that an open position pays too."""
+    found = next((f for code, f in findings if code in FUNDING and f.passed is False), None)
+    if found is None:
+        return ()
+    text = f"{symbol}: a {signal.side} would pay {found.value} % an hour in funding, limit {found.threshold} %"
+    return (follow(signal, Alert, "funding", code="FUNDING_SPIKE", severity="warning", text=text),)
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -292,6 +292,19 @@ def test_a_refusal_that_speaks_of_the_rules_reads_them_again(status: str) -> Non
     assert len(of(RequestInstruments, out)) == 1
 
 
+def test_a_rate_limit_is_told_once_in_a_while() -> None:
+    """Whether it met a wish or a reading; a minute later it is said again."""
+    refused = from_edge(SnapshotFailed, T, reason="Refused: apiLimitExceeded", action="retry")
+    _, out = run(
+        fresh(),
+        refused,
+        answered("rejected", "apiLimitExceeded", at=T + 1),
+        answered("rejected", "apiLimitExceeded", at=T + 60 * SECOND),
+        from_edge(SnapshotFailed, T + 200 * SECOND, reason="Unreachable: no route to host"),
+    )
+    assert [(m.code, m.at) for m in of(Alert, out)] == [("RATE_LIMITED", T), ("RATE_LIMITED", T + 60 * SECOND)]
+
+
 def test_the_rules_are_read_once_a_day() -> None:
     """The edge calls."""
     _, out = run(fresh(), from_edge(Woken, T, key=DAILY), from_edge(Woken, T, key="another"))

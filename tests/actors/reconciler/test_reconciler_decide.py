@@ -347,6 +347,7 @@ def test_margin_that_no_position_explains_is_a_mismatch() -> None:
     _, out = run(state, replace(snapshot(1), account=MARGIN))
     assert drifts(out) == [("margin_mismatch", "0.00 USD", "500.00 USD")]
     assert clean(out) == [False]
+    assert [type(m).__name__ for m in out].count("RequestInstruments") == 1, "what is demanded may have changed"
 
     _, out = run(state, replace(snapshot(1, 0, order("o1", ENTRY)), account=MARGIN))
     assert "margin_mismatch" not in [kind for kind, _, _ in drifts(out)]

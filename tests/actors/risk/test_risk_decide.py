@@ -668,6 +668,16 @@ def test_a_spread_and_a_book_shrink_together() -> None:
     assert only(EnterPosition, said)[0].size == D("0.2000")
 
 
+def test_dear_funding_is_told_beside_the_refusal() -> None:
+    """An open position pays it too."""
+    _, said = run((*READY, mark(funding_rate=D("0.0003")), signal()))
+    (told,) = only(Alert, said)
+    assert (told.code, told.text) == (
+        "FUNDING_SPIKE",
+        f"{XBT}: a long would pay 0.0300 % an hour in funding, limit 0.02 %",
+    )
+
+
 def test_too_few_hours_tell_no_spike() -> None:
     """Unknown is not zero: without a mean the multiple is not judged, the absolute limit still is."""
     assert reasons((*READY, mark(funding_rate=D("0.0001")), signal()), risk={"funding_spike_x": D(3)}) == ()

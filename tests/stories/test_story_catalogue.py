@@ -1,27 +1,56 @@
 """The fault catalogue's items that concern risk, executor, reconciler and kill switch: one story told end to end for each.
 
-Each story is a plan of faults, what happens meanwhile, and what must be true once the world is well again. In all of them
+Each story is a plan of faults, what happens meanwhile, the course it must take, and what must be true once the world is well again. In all of them
 nothing is doubled, nothing is left naked, and no order is left over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
 from house import House, open_house
-from script import XBT
+from script import START, XBT
 from trio.testing import MockClock
 
-from protocol.messages.control import Alert, Drift
-from protocol.messages.futures import Filled, OrderRejected, PlaceOrder, SignalRefused, TradeClosed
+from protocol.messages.base import Message
+from protocol.messages.control import Alert, Drift, Reconciled
+from protocol.messages.futures import (
+    AccountChanged,
+    EditOrder,
+    EnterPosition,
+    Filled,
+    OrderRejected,
+    PlaceOrder,
+    Protected,
+    RequestInstruments,
+    SignalRefused,
+    TradeClosed,
+    TradeOpened,
+)
+from protocol.units import SECOND_US
 from sim.faults.plan import plan_of
 
 Then = Callable[[House], Awaitable[None]]
 Check = Callable[[House], bool]
 Row = dict[str, Any]
 OPENED: Row = {"after": "position.opened"}
+
+
+class Step(NamedTuple):
+    """A message of a kind with these values."""
+
+    kind: type[Message]
+    fields: Row
+
+    def fits(self, message: Message) -> bool:
+        return isinstance(message, self.kind) and all(getattr(message, k) == v for k, v in self.fields.items())
+
+
+def told(kind: type[Message], /, **fields: Any) -> Step:
+    return Step(kind, fields)
 
 
 class Story(NamedTuple):
@@ -32,6 +61,10 @@ class Story(NamedTuple):
     holds: tuple[Check, ...] = ()
     codes: tuple[str, ...] = ()
     """Alerts that must have been raised."""
+    course: tuple[Step, ...] = ()
+    """What must have been said on the way, in this order."""
+    start_s: int = 0
+    """After midnight."""
 
 
 # --- what happens ----------------------------------------------------------------------------------------------
@@ -75,6 +108,11 @@ async def post_only(house: House) -> None:
 async def delist(house: House) -> None:
     """The contract ends: what is held is settled at a price nobody chose."""
     house.venue.delist(XBT)
+
+
+async def third(house: House) -> None:
+    """And another."""
+    house.signal("third")
 
 
 async def healed(house: House) -> None:
@@ -153,6 +191,66 @@ def found_by_reconciliation(kind: str) -> Check:
     return found
 
 
+def refused_for(*reasons: str) -> Check:
+    def refused_so(house: House) -> bool:
+        return [refusal.reasons for refusal in house.heard(SignalRefused)] == [reasons]
+
+    return refused_so
+
+
+def sent_only(*roles: str) -> Check:
+    """Orders of these roles in this order, and not one more request."""
+
+    def nothing_else(house: House) -> bool:
+        return [getattr(wish, "role", "cancel") for wish in house.sent] == list(roles)
+
+    return nothing_else
+
+
+def lease_lost(name: str, times: int) -> Check:
+    def so_often(house: House) -> bool:
+        return [is_open for _, what, is_open in house.gate_log if what == f"lease.{name}"].count(False) >= times
+
+    return so_often
+
+
+def filled_in_part(house: House) -> bool:
+    """The entry ended before all of it was filled, and what was filled is what is held."""
+    entry = next(wish for wish in house.sent if isinstance(wish, PlaceOrder) and wish.role == "entry")
+    return len(house.entry_fills) > 100 and house.position == sum(f.size for f in house.entry_fills) < entry.size
+
+
+def stop_follows(house: House) -> bool:
+    """No stop was ever asked for more than was filled by then, and the last one for all of it."""
+    filled, asked = Decimal(0), Decimal(0)
+    for _, message in house.said:
+        if isinstance(message, Filled) and message.fill.side == "buy":
+            filled += message.fill.size
+        elif isinstance(message, PlaceOrder | EditOrder) and message.role == "stop":
+            asked = message.size
+            if asked > filled:
+                return False
+    return asked == filled == house.position
+
+
+def funding_told(house: House) -> bool:
+    """A part of an hour was paid at the exit, and the account as it was told is the exchange's to the cent."""
+    account = house.heard(AccountChanged)[-1].account
+    return house.engine.books.funding > Decimal("0.3") and abs(
+        account.balance_usd - house.engine.books.balance
+    ) < Decimal("0.01")
+
+
+def left_within(seconds: float) -> Check:
+    """From the first exit order to the end of the trade."""
+
+    def soon(house: House) -> bool:
+        first = next(wish.at for wish in house.heard(PlaceOrder) if wish.role == "exit")
+        return house.heard(TradeClosed)[0].at - first <= seconds * SECOND_US
+
+    return soon
+
+
 HELD = (entered_once, protected, not_closed, not_latched, fills_told_once)
 """The position is as if nothing had been."""
 
@@ -162,7 +260,11 @@ STORIES: dict[int, Story] = {
     15: Story(({"fault": "rest.drop_request", "op": "send", "times": 1},), (wait(90), second), (protected,)),
     16: Story(({"fault": "rest.delay_request", "op": "send", "d_s": 30.0, "times": 1},), (wait(60),), (never_entered, flat)),
     17: Story(({"fault": "rest.http", "op": "send", "code": 502, "body": "html", "accepted": "yes", "times": 1},), holds=HELD),
-    18: Story(({"fault": "rest.limit", "budget": 2, "window_s": 5.0, "ban_s": 5.0, "for_s": 30.0, **OPENED},), holds=(not_latched,)),
+    18: Story(
+        ({"fault": "rest.limit", "budget": 2, "window_s": 5.0, "ban_s": 5.0, "for_s": 60.0, **OPENED},), (flip, wait(40)),
+        (flat, left_by("exit.choch"), left_within(10), not_latched), ("RATE_LIMITED",),
+        (told(Protected), told(Alert, code="RATE_LIMITED"), told(PlaceOrder, role="exit", reduce_only=True), told(TradeClosed)),
+    ),
     19: Story(
         ({"fault": "rest.reject", "op": "send", "status": "outsidePriceCollar", "times": 1, "after": "entry.accepted"},),
         (wait(20),), (flat, closed_once), ("ORDER_REJECTED",),
@@ -198,7 +300,8 @@ STORIES: dict[int, Story] = {
     ),
     30: Story(
         ({"fault": "md.flap", "feed": "futures", "period_s": 3.0, "for_s": 20.0}, {"fault": "ws.snapshot", "n_old": 50, "lag": 1, "for_s": 40.0}),
-        (wait(30),), (fills_told_once,),
+        (wait(30),), (*HELD, gate_open, lease_lost("futures_feed", 3), sent_only("entry", "stop", "target")), ("FEED_STALE",),
+        (told(Filled), told(Protected), told(Alert, code="FEED_STALE"), told(Alert, code="FEED_STALE"), told(Reconciled, clean=True)),
     ),
     31: Story(({"fault": "ws.reorder", "window_s": 1.5, "for_s": 60.0},), (wait(10), go(60_700)), (flat, closed_once, fills_told_once)),
     32: Story(
@@ -208,7 +311,12 @@ STORIES: dict[int, Story] = {
     33: Story((), (wait(5), go(60_700)), (flat, left_by("exit.target"))),
     34: Story(({"fault": "ws.stale", "feed": "open_positions", "for_s": 60.0},), (wait(60),), HELD),
     # D. the exchange
-    35: Story(({"fault": "ex.partial", "depth_usd": 700.0, "for_s": 30.0},), (wait(60),), (not_latched,)),
+    35: Story(
+        ({"fault": "ex.partial", "depth_usd": 20.0, "for_s": 30.0},), (wait(60),),
+        (*HELD, filled_in_part, stop_follows), (),
+        (told(TradeOpened), told(PlaceOrder, role="stop"), told(PlaceOrder, role="target"), told(EditOrder, role="stop"),
+         told(EditOrder, role="target"), told(Protected)),
+    ),
     36: Story(
         ({"fault": "ex.mode", "mode": "suspended", "sym": "PF_XBTUSD", "for_s": 40.0, "at_s": 10.0, **OPENED},), (flip, wait(60)),
         (flat, left_by("exit.choch")), ("VENUE_MODE",),
@@ -221,12 +329,31 @@ STORIES: dict[int, Story] = {
     40: Story(({"fault": "ex.kill_order", "role": "stop", "at_s": 5.0, **OPENED},), (wait(30),), HELD, ("STOP_LOST",)),
     41: Story(({"fault": "ex.liquidate", "fraction": 0.5, "at_s": 5.0, **OPENED},), (wait(30),), (flat, latched), ("LIQUIDATED",)),
     42: Story(({"fault": "ex.unwind", "fraction": 0.5, "at_s": 5.0, **OPENED},), (wait(30),), (flat, latched), ("DELEVERAGED",)),
-    43: Story(({"fault": "ex.funding", "rate_pct": 0.2, "for_s": 120.0},), (wait(5), second, wait(5)), (refused,)),
-    44: Story(({"fault": "ex.spec", "field": "tick", "factor": 10, "at_s": 5.0, **OPENED},), (wait(30),), HELD),
+    43: Story(
+        ({"fault": "ex.funding", "rate_pct": 0.2, "for_s": 300.0, **OPENED},), (wait(5), second, wait(90), flip, wait(10)),
+        (flat, left_by("exit.choch"), refused_for("position.held", "funding.adverse", "cost.max"), funding_told), ("FUNDING_SPIKE",),
+        (told(Protected), told(Alert, code="FUNDING_SPIKE"), told(SignalRefused), told(PlaceOrder, role="exit"), told(TradeClosed)),
+        start_s=3540,
+    ),
+    44: Story(
+        ({"fault": "ex.spec", "field": "tick", "factor": 10, "at_s": 5.0, **OPENED},), (flip, go(60_003), second, wait(40), third, wait(20)),
+        (protected, left_by("exit.choch", "flatten.stop_rejected"), not_latched, fills_told_once), ("ORDER_REJECTED", "INSTR_CHANGED"),
+        (
+            told(TradeClosed, reason="exit.choch"), told(PlaceOrder, role="stop"), told(OrderRejected, status="invalidPrice"),
+            told(RequestInstruments), told(Alert, code="ORDER_REJECTED", severity="critical"), told(PlaceOrder, role="flatten"),
+            told(TradeClosed), told(EnterPosition), told(Protected),
+        ),
+    ),
     45: Story((), (post_only, wait(20), delist, wait(20), second, wait(5)), (flat, latched, left_by("exit.settled"), refused),
         ("VENUE_MODE", "SETTLED", "INSTR_DELISTING")),
     46: Story(({"fault": "ex.hold", "ms": 100.0, "for_s": 60.0},), holds=HELD),
-    47: Story(({"fault": "ex.margin", "factor": 3.0, "for_s": 60.0, **OPENED},), (wait(30),), (entered_once,)),
+    47: Story(
+        ({"fault": "ex.margin", "factor": 3.0, "for_s": 60.0, **OPENED},), (wait(30),), HELD, ("RECON_DIFF", "INSTR_CHANGED"),
+        (
+            told(Protected), told(Drift, kind="margin_mismatch"), told(RequestInstruments), told(Reconciled, clean=False),
+            told(Alert, code="INSTR_CHANGED"), told(Reconciled, clean=True),
+        ),
+    ),
     48: Story((), (wait(5), flip, wait(10)), (flat, left_by("exit.choch"))),
     49: Story(({"fault": "op.manual", "what": "close", "at_s": 5.0, **OPENED},), (wait(30),), (flat, closed_once, entered_once)),
 }  # fmt: skip
@@ -244,7 +371,9 @@ def test_the_catalogue_is_told_completely() -> None:
 async def test_a_fault_of_the_catalogue(autojump_clock: MockClock, number: int) -> None:
     """The fault strikes, what must hold meanwhile and afterwards holds, and the person was told."""
     story = STORIES[number]
-    async with open_house(plan=plan_of({"seed": number, "faults": list(story.faults)})) as house:
+    async with open_house(
+        plan=plan_of({"seed": number, "faults": list(story.faults)}), start_us=START + story.start_s * SECOND_US
+    ) as house:
         house.signal()
         await house.settle(20)
         for happen in (*story.then, healed):
@@ -253,6 +382,9 @@ async def test_a_fault_of_the_catalogue(autojump_clock: MockClock, number: int) 
             assert holds(house), f"{number}: not {holds.__qualname__}; {state_of(house)}"
         assert house.position == 0 or house.protected, state_of(house)
         assert set(story.codes) <= {alert.code for alert in house.heard(Alert)}, state_of(house)
+        said = iter(message for _, message in house.said)
+        for step in story.course:
+            assert any(step.fits(message) for message in said), f"{number}: no {step} in its place; {state_of(house)}"
 
 
 def state_of(house: House) -> str:

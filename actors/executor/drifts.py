@@ -75,14 +75,13 @@ def drift_position(state: State, message: Drift) -> Answers:
 
 
 def drift_foreign(state: State, message: Drift) -> Answers:
-    """A position no entry of ours opened: reported and left alone, or taken over, as settings say."""
+    """A position no entry of ours opened: left alone, or taken over, as settings say. Who found it has told the person, once."""
     symbol = message.symbol
     if symbol in state.memory.trades:
         return state, NOTHING
     mark, instrument = state.marks.get(symbol), state.instruments.get(symbol)
     if message.policy not in ("adopt", "flatten") or mark is None or instrument is None:
-        text = f"{message.theirs} held and no trade of ours; not managed here"
-        return state, (alert(message, "FOREIGN_POSITION", "critical", symbol, text),)
+        return state, NOTHING
     trade = taken_over(message, Decimal(message.theirs), mark.mark, state.execution.adopt_stop_pct, instrument)
     said = follow(
         message,

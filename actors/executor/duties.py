@@ -115,7 +115,7 @@ def over(trade: Trade) -> bool:
         trade.opened_at is None
         and entry is not None
         and entry.state in {"cancelled", "rejected"}
-        and not trade.position
+        and (trade.position or ZERO) <= 0
     )
     return trade.flat or stillborn
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from actors.executor.orders import Order, fill
 from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of
-from actors.executor.trade import Trade, book_entry, book_exit, update
+from actors.executor.trade import ZERO, Trade, book_entry, book_exit, update
 from actors.executor.wishes import alert, leave
 from actors.memory import remember
 from protocol import ids
@@ -102,6 +102,11 @@ def book_foreign(state: State, message: Filled, trade: Trade) -> Answers:
     )
     if child is not None and not ids.is_ours(execution.client_order_id) and execution.fill_type not in FORCED_FILLS:
         return book_ours(state, message, trade, child)
+    if execution.size > trade.held:
+        # Turned round: only what closed ours is ours.
+        ours = max(trade.held, ZERO)
+        fee = None if execution.fee_usd is None else execution.fee_usd * ours / execution.size
+        execution = replace(execution, size=ours, fee_usd=fee)
     forced = execution.fill_type in FORCED_FILLS
     if ids.is_ours(execution.client_order_id) and not forced:
         # Ours and none of this trade's: the kill switch flattens with ids of its own. It has raised its own alert.
@@ -111,9 +116,8 @@ def book_foreign(state: State, message: Filled, trade: Trade) -> Answers:
     name = FORCED_FILLS.get(execution.fill_type, "FOREIGN_FILL")
     code = {"FOREIGN_FILL": "exit.external", "SETTLED": "exit.settled"}.get(name, "exit.liquidated")
     trade = book_exit(trade, execution, code, message.at, state.taker_fee_pct)
-    text = (
-        f"{execution.fill_type} {execution.side} {execution.size} at {execution.price} closed ours by no order of ours"
-    )
+    told = message.fill
+    text = f"{told.fill_type} {told.side} {told.size} at {told.price} closed ours by no order of ours"
     return carry_on(state, message, trade, (alert(message, name, "critical", execution.symbol, text),))
 
 

@@ -69,8 +69,8 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def flat(self) -> bool:
-        """Opened, and both the fills and the exchange say that nothing is left."""
-        return self.opened_at is not None and self.held <= 0 and self.position == 0
+        """Opened, and both the fills and the exchange say that nothing of it is left; what is held the other way round is not ours."""
+        return self.opened_at is not None and self.held <= 0 and self.position is not None and self.position <= 0
 
     @property
     def entry(self) -> Order | None:
@@ -137,7 +137,7 @@ def book_exit(trade: Trade, fill: Fill, code: str, at: int, taker_fee_pct: Decim
         last_exit=code,
         filled_at=at,
         # A flat word that came ahead of the fill it tells of stays true.
-        position_fresh=trade.position_fresh and trade.position == 0,
+        position_fresh=trade.position_fresh and trade.position is not None and trade.position <= 0,
     )
 
 

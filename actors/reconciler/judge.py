@@ -33,7 +33,7 @@ class Difference(NamedTuple):
 DIFFERENCES: Final[dict[DriftKind, Difference]] = {
     "ghost_position": Difference("RECON_DIFF", "warning", "flat is believed; what rests for it is cancelled", "kill"),
     "size_mismatch": Difference("RECON_DIFF", "warning", "the exchange's size is adopted, the stop follows it", "kill"),
-    "side_mismatch": Difference("RECON_DIFF", "critical", "the exchange's side is adopted, our trade is over", "kill"),
+    "side_mismatch": Difference("RECON_DIFF", "critical", "our trade is over, the other side is foreign", "kill"),
     "entry_mismatch": Difference("RECON_DIFF", "warning", "the exchange's entry price is adopted", "kill"),
     "foreign_position": Difference("FOREIGN_POSITION", "critical", "by `execution.foreign_positions`", "kill"),
     "missing_stop": Difference("NAKED_POSITION", "critical", "the executor places a stop or leaves", "kill"),

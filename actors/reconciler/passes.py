@@ -107,7 +107,7 @@ def _foreign(
 ) -> tuple[str, ...]:
     """Symbols whose position is not ours: until it is gone, or adopted, which its stop proves."""
     uncovered = {finding.symbol for finding in naked}
-    new = (finding.symbol for finding in differing if finding.kind == "foreign_position")
+    new = (finding.symbol for finding in differing if finding.kind in ("foreign_position", "side_mismatch"))
     adopts = state.execution.foreign_positions == "adopt"
     return tuple(
         symbol

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal as D
 
 import pytest
-from executor_room import NOW, Room, codes, entered, only, placed, protected
+from executor_room import ENTRY, NOW, STOP, TARGET, Room, codes, entered, only, placed, protected
 
 from actors.executor.foreign import taken_over
 from protocol.ids import is_ours
@@ -108,19 +108,17 @@ def test_a_flatten_that_fills_in_part_goes_on() -> None:
 
 @pytest.mark.parametrize("policy", ["report", "adopt", "flatten"])
 @pytest.mark.parametrize("known", ["neither", "only the rules"])
-def test_without_a_mark_and_rules_it_is_only_said(policy: str, known: str) -> None:
+def test_without_a_mark_and_rules_it_waits_for_the_next_pass(policy: str, known: str) -> None:
     """A stop cannot be placed at an unknown distance; the next pass tries again."""
     room = Room()
     if known == "only the rules":
         room.listed()
-    said = room.take(foreign("2", policy))
-    assert (codes(said), placed(said)) == (["FOREIGN_POSITION"], [])
+    assert room.take(foreign("2", policy)) == ()
 
 
 def test_a_reported_position_is_left_alone() -> None:
-    """The default: said, and nothing sent."""
-    said = looking().take(foreign("2", "report"))
-    assert (codes(said), placed(said)) == (["FOREIGN_POSITION"], [])
+    """The default: nothing sent, and nothing said at every pass: the reconciler says it once."""
+    assert looking().take(foreign("2", "report")) == ()
 
 
 @pytest.mark.parametrize(("policy", "cancelled"), [("flatten", ["x1"]), ("adopt", []), ("report", [])])
@@ -163,3 +161,40 @@ def test_a_changed_lot_leaves_nothing_over() -> None:
     room.hear(InstrumentsListed, instruments=(facts.instrument(lot=D("0.3"), max_position=D(100)),))
     room.hear(CloseRequested, request="r", symbol=XBT, by="me", reason="done", dry_run=False)
     assert placed(room.said) == [("exit", D("2.1"))]
+
+
+# --- a hand on a trade of ours ---------------------------------------------------------------------------------
+
+
+def test_a_position_turned_round_ends_the_trade_with_what_was_ours() -> None:
+    """A person sold twice what we held: our part is booked with its part of the fee, our orders go, the short is not ours."""
+    room = protected()
+    room.filled(None, "5", 49_500, fee_usd=D(20))
+    said = room.position("-3")
+    closed = room.ended()
+    assert (closed.size, closed.exit_price, closed.fees_usd, closed.reason) == (
+        D(2),
+        D(49_500),
+        D(10) + D(8),
+        "exit.external",
+    )
+    assert [m.client_order_id for m in only(CancelOrder, said)] == [STOP, TARGET]
+    assert placed(room.said) == []
+    assert XBT not in room.state.memory.trades
+
+
+def test_a_turn_told_by_the_position_first_ends_the_trade_with_its_fill() -> None:
+    """Either may come first."""
+    room = protected()
+    assert only(TradeClosed, room.position("-1")) == []
+    room.filled(None, "3", 49_500)
+    assert room.ended().size == 2
+
+
+def test_an_entry_refused_beside_a_strangers_position_is_over() -> None:
+    """A stranger's short neither keeps the stillborn trade alive nor is touched."""
+    room = entered()
+    room.position("-1")
+    room.rejected(ENTRY, "insufficientAvailableFunds")
+    assert XBT not in room.state.memory.trades
+    assert len(only(PlaceOrder, room.all)) == 1

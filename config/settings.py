@@ -152,6 +152,25 @@ class MarketSettings(Section):
     slippage_range_share: Decimal = Field(
         Decimal(0), ge=0, le=1, description="of the last closed candle's range, added to the slippage: volatile is dear"
     )
+    slippage_spread_share: Decimal = Field(
+        Decimal(0), ge=0, le=5, description="of the spread, added to the slippage: a wide market is dear"
+    )
+    slippage_size_pct: Decimal = Field(
+        Decimal(0),
+        ge=0,
+        le=5,
+        description="added for an order as large as the turnover of the last closed candle; smaller ones by the root of their share",
+    )
+    spread_range_share: Decimal = Field(
+        Decimal(0), ge=0, le=1, description="of the last closed candle's range, added to the spread"
+    )
+    fee_schedule: Literal["flat", "kraken"] = Field(
+        "flat",
+        description="flat: risk.taker_fee_pct and maker_fee_pct. kraken: tiers by the account's own 30-day volume",
+    )
+    latency_ms: int = Field(
+        0, ge=0, le=2000, description="from a decision to the exchange, in backtests; one order of a symbol at a time"
+    )
     depth_usd: Decimal | None = Field(
         None, gt=0, description="what the book holds at each price; a larger order fills in parts; none: endless"
     )

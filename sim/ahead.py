@@ -87,14 +87,15 @@ class Ahead:
 
     def _columns(self) -> scan.Prices:
         """All markets, from the first candle that is traded."""
-        half_spread = float(self.settings.market.spread_pct) / 200
+        tape = self.stage.tape
         columns = []
         for market in self._markets:
             track = market.track
             first = (self._start_us - track.start_us) // BAR_US
             bars, points = slice(first, first + self._bars), slice(first, first + self._bars + 1)
             low, high = track.reach
-            pad = 2.0 * float(track.instrument.tick) + high[bars] * half_spread
+            opens_us = self._start_us + np.arange(self._bars, dtype=np.int64) * BAR_US
+            pad = 2.0 * float(track.instrument.tick) + high[bars] * tape.half_spread(track, opens_us)
             columns.append((track.opening_marks[points], low[bars], high[bars], track.funding_paid[points], pad))
         return scan.Prices(*(np.stack(column) for column in zip(*columns, strict=True)))
 

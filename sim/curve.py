@@ -6,7 +6,7 @@ run need not stop at boundaries where nothing happens. float64: for pictures and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -56,8 +56,10 @@ class _Legs:
     maintenance_usd: Floats
 
 
-def draw(tape: Tape, fills: Sequence[Filled], start_usd: Decimal, *, taker_fee_pct: Decimal, look_us: int) -> Curve:
-    """The curve of a run over `tape` that began with `start_usd`. `look_us`: how long after a boundary it is looked at."""
+def draw(
+    tape: Tape, fills: Sequence[Filled], start_usd: Decimal, *, fees_usd: Mapping[str, Decimal], look_us: int
+) -> Curve:
+    """The curve of a run over `tape` that began with `start_usd`. `fees_usd`: fill id -> fee. `look_us`: how long after a boundary it is looked at."""
     at = np.arange(tape.start_us, tape.end_us + 1, BAR_US, dtype=np.int64)
     equity, notional = np.full(len(at), float(start_usd)), np.zeros(len(at))
     held: list[tuple[Floats, Floats]] = []
@@ -66,7 +68,7 @@ def draw(tape: Tape, fills: Sequence[Filled], start_usd: Decimal, *, taker_fee_p
         ours = [filled for filled in fills if filled.fill.symbol == track.instrument.symbol]
         if not ours:
             continue
-        legs = _legs(ours, track.instrument, taker_fee_pct)
+        legs = _legs(ours, track.instrument, fees_usd)
         leg = np.searchsorted(legs.at_us, at + look_us, side="right") - 1
         first = (tape.start_us - track.start_us) // BAR_US
         marks = track.opening_marks[first : first + len(at)]
@@ -83,14 +85,13 @@ def draw(tape: Tape, fills: Sequence[Filled], start_usd: Decimal, *, taker_fee_p
     return Curve(at, equity, notional, nearest)
 
 
-def _legs(fills: Sequence[Filled], instrument: Instrument, taker_fee_pct: Decimal) -> _Legs:
+def _legs(fills: Sequence[Filled], instrument: Instrument, fees_usd: Mapping[str, Decimal]) -> _Legs:
     size = cash = cost = Decimal(0)
     rows = [(-1, 0.0, 0.0, 0.0, 0.0)]
     for filled in fills:
         fill = filled.fill
         change = fill.size if fill.side == "buy" else -fill.size
-        fee = fill.fee_usd if fill.fee_usd is not None else sums.fee(fill.size * fill.price, taker_fee_pct)
-        cash -= change * fill.price + fee
+        cash -= change * fill.price + fees_usd[fill.fill_id]
         turned = size * (size + change) < 0
         if size == 0 or turned:
             cost = (size + change) * fill.price

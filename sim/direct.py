@@ -18,7 +18,7 @@ from protocol.messages.base import Message
 from protocol.messages.futures import InstrumentsSeen, SnapshotSeen
 from protocol.messages.spot import CandleSeen
 from protocol.ports import Command
-from protocol.units import Timeframe, seconds_us
+from protocol.units import MILLISECOND_US, Timeframe, seconds_us
 from sim.clock import SimulatedClock
 from sim.stage import Stage
 
@@ -31,6 +31,7 @@ class Direct:
     def __init__(self, stage: Stage, clock: SimulatedClock, settings: Settings) -> None:
         self.stage, self.clock = stage, clock
         self.spot, self.futures = DirectSpot(self), DirectFutures(self)
+        self.latency_us = settings.market.latency_ms * MILLISECOND_US
         self._heartbeat_us = seconds_us(min(settings.feeds.spot_idle_s, settings.feeds.futures_idle_s) / 2)
         self._streams: dict[str, list[Frames]] = {"spot": [], "futures": []}
         self._changed = trio.Event()
@@ -128,6 +129,10 @@ class DirectFutures:
         return self._world.stage.engine.snapshot(self._world.clock.now_us())
 
     async def send(self, command: Command) -> Sequence[Message]:
-        """Fills, the answer, and what the private streams say of it."""
-        await trio.lowlevel.checkpoint()
+        """Fills, the answer, and what the private streams say of it, after the time that the order takes."""
+        clock, latency_us = self._world.clock, self._world.latency_us
+        if latency_us:
+            await trio.sleep_until(clock.trio_time(clock.now_us() + latency_us))
+        else:
+            await trio.lowlevel.checkpoint()
         return self._world.send(command)

@@ -36,11 +36,13 @@ from protocol.messages.futures import (
     RequestSnapshot,
 )
 from protocol.messages.spot import RequestHistory
-from protocol.units import DAY_US, Timeframe, day_start_us
+from protocol.ports import Command
+from protocol.units import DAY_US, MILLISECOND_US, Timeframe, day_start_us
 from sim.ahead import DAY, LATE, RECONCILE, Ahead, Leap
 from sim.curve import Curve, draw
 from sim.engine import Engine
 from sim.engine.state import Books
+from sim.flights import Flights, Lane
 from sim.stage import Stage
 from sim.tape import Tape
 
@@ -71,6 +73,8 @@ class Result:
     equity_usd: Decimal = Decimal(0)
     """At the end, open positions at their marks."""
     curve: Curve = field(default_factory=lambda: Curve.of(()))
+    fees_usd: dict[str, Decimal] = field(default_factory=dict)
+    """Fill id -> its fee as the exchange booked it; the actors know an estimate when a fill is told first."""
     moments: int = 0
     """How many moments of the market were visited."""
 
@@ -79,14 +83,15 @@ class Result:
         if type(message) in KEPT:
             self.messages.append(message)
 
-    def close(self, stage: Stage, settings: Settings) -> None:
+    def close(self, stage: Stage) -> None:
         """The run is over: take in the exchange's books and draw the curve."""
         self.books, self.equity_usd = stage.engine.books, stage.engine.equity_usd
+        self.fees_usd = stage.fees_usd
         self.curve = draw(
             stage.tape,
             self.of(*FILLS),
             self.books.start,
-            taker_fee_pct=settings.risk.taker_fee_pct,
+            fees_usd=self.fees_usd,
             look_us=stage.look_us,
         )
 
@@ -125,13 +130,14 @@ def run(
     stage = Stage(tape, engine, settings)
     house = {part.name: part for part in parts}
     ahead = Ahead(house, stage, settings) if skip else None
-    loop = _Loop(house, routes, gate, door, stage, record, latch, result, ahead)
+    flights = Flights(settings.market.latency_ms * MILLISECOND_US)
+    loop = _Loop(house, routes, gate, door, stage, record, latch, result, flights, ahead)
     loop.begin([pair.spot for pair in settings.symbols])
     with ExitStack() as leases:
         for name in gate.leases():
             leases.enter_context(gate.lease(name))
         loop.play(progress)
-    result.close(stage, settings)
+    result.close(stage)
     return result
 
 
@@ -147,6 +153,7 @@ class _Loop:
     record: Record
     latch: Callable[[Latch], None]
     result: Result
+    flights: Flights
     ahead: Ahead | None = None
     now: int = 0
     queue: deque[tuple[str, str, Message]] = field(default_factory=deque)
@@ -174,9 +181,14 @@ class _Loop:
         day = start
         while True:
             moment = self.stage.next(self.now)
-            if self._ring(end if moment is None else moment.at):
+            until = end if moment is None else moment.at
+            landing = self.flights.next_at
+            if self._ring(until if landing is None else min(until, landing)):
                 if self.ahead is not None and self.stage.settled(self.now):
                     self._leap(self.ahead)
+                continue
+            if landing is not None and landing < until:
+                self._land()
                 continue
             if moment is None:
                 break
@@ -192,7 +204,7 @@ class _Loop:
 
     def _leap(self, ahead: Ahead) -> None:
         """Leave out what would change nothing."""
-        leap = ahead.look(self.now, self.due)
+        leap = None if self.flights else ahead.look(self.now, self.due)
         if leap is None:
             return
         ahead.pass_over(self.now, leap)
@@ -230,7 +242,7 @@ class _Loop:
             return False
         due, owner, key = heappop(self.alarms)
         del self.due[owner, key]
-        self._wake(owner, key, due, due if self.stage.busy() else horizon - 1)
+        self._wake(owner, key, due, due if self.flights or self.stage.busy() else horizon - 1)
         return True
 
     def _wake(self, owner: str, key: str, due: int, at: int) -> None:
@@ -269,7 +281,7 @@ class _Loop:
         while self.queue:
             sender, receiver, message = self.queue.popleft()
             if receiver in (EXCHANGE, SPOT_EXCHANGE):
-                for fact in self._carry_out(message):
+                for fact in self._carry_out(sender, message):
                     self._post(f"{sender}.hands", fact)
                 continue
             part = self.parts[receiver]
@@ -278,13 +290,16 @@ class _Loop:
             for answer in answers:
                 self._post(receiver, answer)
 
-    def _carry_out(self, wish: Message) -> Sequence[Message]:
+    def _carry_out(self, sender: str, wish: Message) -> Sequence[Message]:
         """What an actor's hands do in the world."""
         match wish:
             case RequestSnapshot():
                 return (self.stage.engine.snapshot(self.now),)
             case RequestInstruments():
                 return (self.stage.engine.instruments(self.now),)
+            case PlaceOrder() | EditOrder() | CancelOrder() if self.flights.latency_us:
+                lane = self.flights.enter(sender, wish)
+                return () if lane is None else self._depart(lane, wish)
             case PlaceOrder() | EditOrder() | CancelOrder():
                 admitted = self.door.pass_through(wish, self.now, self.record, self.result.watch)
                 if isinstance(admitted, EntryBlocked):
@@ -294,6 +309,27 @@ class _Loop:
                 return self._history(symbol, timeframe, since_ms)
             case _:
                 raise Unrouted(f"no hands for {type(wish).__name__}: see actors/tree.py")
+
+    def _depart(self, lane: Lane, wish: Command | None) -> list[Message]:
+        """Through the door and on the way to the exchange; what is blocked makes room for the next in its lane."""
+        blocked: list[Message] = []
+        while wish is not None:
+            admitted = self.door.pass_through(wish, self.now, self.record, self.result.watch)
+            if not isinstance(admitted, EntryBlocked):
+                self.flights.depart(lane, admitted, self.now)
+                break
+            blocked.append(admitted)
+            wish = self.flights.leave(lane)
+        return blocked
+
+    def _land(self) -> None:
+        """A wish arrives: the exchange answers at the prices of now, and the next in its lane leaves."""
+        flight = self.flights.land()
+        self.now = flight.at
+        facts = self.stage.send(flight.wish, self.now)
+        for fact in (*facts, *self._depart(flight.lane, self.flights.leave(flight.lane))):
+            self._post(f"{flight.lane[0]}.hands", fact)
+        self._drain()
 
     def _history(self, symbol: str, timeframe: Timeframe, since_ms: int | None) -> list[Message]:
         """Closed candles, then word that these are all."""

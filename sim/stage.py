@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
-from protocol.messages.futures import Account, AccountSeen, PositionsSeen
+from protocol.messages.futures import Account, AccountSeen, FillSeen, PositionsSeen
 from protocol.messages.spot import CandleSeen
 from protocol.ports import Command
 from protocol.units import HOUR_US, Timeframe
@@ -53,6 +54,8 @@ class Stage:
         self._ticked: dict[str, int] = {}
         self._script: deque[Moment] = deque()
         self._changed = True
+        self.fees_usd: dict[str, Decimal] = {}
+        """Fill id -> what the exchange booked; a fill is told before its fee is."""
 
     @property
     def look_us(self) -> int:
@@ -147,7 +150,7 @@ class Stage:
     def send(self, command: Command, at: int) -> list[Message]:
         """Carry out a wish at the prices of `at`: what the market did since the last visit comes first."""
         self._changed = True
-        return [*self._refresh(command.symbol, at), *self.engine.send(command, at)]
+        return [*self._refresh(command.symbol, at), *self._noted(self.engine.send(command, at))]
 
     def pass_hour(self, hour_us: int, *, last: bool) -> None:
         """A full hour begins while nobody looks: what is owed is paid, and its funding rate is fixed.
@@ -187,7 +190,13 @@ class Stage:
 
     def _tick(self, futures: str, at: int) -> list[Message]:
         self._ticked[futures] = at
-        return self.engine.move(self.tape.tick(futures, at))
+        return self._noted(self.engine.move(self.tape.tick(futures, at)))
+
+    def _noted(self, said: list[Message]) -> list[Message]:
+        for message in said if len(said) > 1 else ():
+            if isinstance(message, FillSeen) and message.fill.fee_usd is not None:
+                self.fees_usd[message.fill.fill_id] = message.fill.fee_usd
+        return said
 
 
 def _next(after: int, step: int, offset: int) -> int:

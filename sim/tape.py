@@ -58,6 +58,7 @@ LEG_US: Final = BAR_US // 3
 HISTORY_DAYS: Final = 450
 """Synthetic candles before the first moment of trading: the daily bias needs 400."""
 RATE_DIGITS: Final = 10
+ZERO: Final = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,8 @@ class Tape:
         self.tracks: dict[str, Track] = {track.spot_symbol: track for track in tracks}
         self.tick_us = settings.market.tick_s * SECOND_US
         self._half_spread = float(settings.market.spread_pct) / 200
-        self._range_share = settings.market.slippage_range_share
+        self._spread_share = float(settings.market.spread_range_share)
+        self._conditions = settings.market.slippage_range_share > 0 or settings.market.slippage_size_pct > 0
         self._contracts = {track.instrument.symbol: track for track in tracks}
         self._longer: dict[tuple[str, Timeframe], Candles] = {}
         self._natives: dict[tuple[str, Timeframe], Candles] = {}
@@ -357,16 +359,19 @@ class Tape:
         size, grid = float(step), self._grid(at_us)
         spot = track.spot(grid)
         mark = round(track.marked(spot, grid) / size)
+        half_spread = self._half_spread if not self._spread_share else float(self.half_spread(track, np.array(grid)))
+        range_pct, turnover_usd = self._condition(track, grid) if self._conditions else (ZERO, ZERO)
         return Tick(
             at=at_us,
             symbol=futures_symbol,
             mark=mark * step,
             index=round(spot / size) * step,
-            bid=int(np.floor(mark * (1.0 - self._half_spread))) * step,
-            ask=int(np.ceil(mark * (1.0 + self._half_spread))) * step,
+            bid=int(np.floor(mark * (1.0 - half_spread))) * step,
+            ask=int(np.ceil(mark * (1.0 + half_spread))) * step,
             last=mark * step,
             funding_rate=self._rate(track, at_us),
-            slippage_pct=self._stress_pct(track, grid),
+            range_pct=range_pct,
+            turnover_usd=turnover_usd,
         )
 
     def funding_terms(self, futures_symbol: str, at_us: int) -> tuple[Decimal, Decimal]:
@@ -423,8 +428,9 @@ class Tape:
         """Whether a price may come to `bound` (in ticks) within one leg of the path: cheap, and never wrongly no."""
         low, high = track.range(start_us, end_us)
         size = float(track.instrument.tick)
-        low = low / size * (1.0 - self._half_spread) - 2.0
-        return low <= bound <= high / size * (1.0 + self._half_spread) + 2.0
+        half_spread = float(self.half_spread(track, np.array((start_us, end_us))).max())
+        low = low / size * (1.0 - half_spread) - 2.0
+        return low <= bound <= high / size * (1.0 + half_spread) + 2.0
 
     def _scan(self, track: Track, after_us: int, within_us: tuple[int, int], bounds: Floats) -> int | None:
         """The first grid moment in (start, end] on another side of a bound than `after_us`."""
@@ -434,7 +440,8 @@ class Tape:
             return None
         moments = np.concatenate(([self._grid(after_us)], moments))
         mark = np.rint(track.marks(moments) / float(track.instrument.tick))
-        bid, ask = np.floor(mark * (1.0 - self._half_spread)), np.ceil(mark * (1.0 + self._half_spread))
+        half_spread = self.half_spread(track, moments)
+        bid, ask = np.floor(mark * (1.0 - half_spread)), np.ceil(mark * (1.0 + half_spread))
         side = np.sign(np.stack((mark, bid, ask))[:, :, None] - bounds)
         changed = (side[:, 1:] != side[:, :1]).any(axis=(0, 2))
         return int(moments[1 + int(np.argmax(changed))]) if changed.any() else None
@@ -444,13 +451,25 @@ class Tape:
     def _grid(self, at_us: int) -> int:
         return at_us - at_us % self.tick_us
 
-    def _stress_pct(self, track: Track, grid_us: int) -> Decimal:
-        """What volatility adds to slippage: a share of the range of the candle before, in percent of its close."""
-        bar = track.place(grid_us)[0] - 1
-        if not self._range_share or bar < 0:
-            return Decimal(0)
+    def half_spread(self, track: Track, at_us: Ints) -> Floats:
+        """Half of the spread, as a fraction of the mark, at each moment: wider after a candle of a wide range."""
+        if not self._spread_share:
+            return np.full(at_us.shape, self._half_spread)
+        bar = np.clip((at_us - track.start_us) // BAR_US, 0, len(track.candles) - 1) - 1
         c = track.candles
-        return round(decimal(float((c.high[bar] - c.low[bar]) / c.close[bar])) * 100 * self._range_share, RATE_DIGITS)
+        ranges = np.where(bar < 0, 0.0, (c.high[bar] - c.low[bar]) / c.close[bar])
+        wide: Floats = self._half_spread + ranges * self._spread_share / 2
+        return wide
+
+    @staticmethod
+    def _condition(track: Track, grid_us: int) -> tuple[Decimal, Decimal]:
+        """Range (percent of the close) and turnover (USD) of the last closed candle; 0 before there is one."""
+        bar = track.place(grid_us)[0] - 1
+        if bar < 0:
+            return ZERO, ZERO
+        c = track.candles
+        range_pct = decimal(float((c.high[bar] - c.low[bar]) / c.close[bar])) * 100
+        return round(range_pct, RATE_DIGITS), round(decimal(float(c.volume[bar] * c.close[bar])), 2)
 
     @staticmethod
     def _rate(track: Track, at_us: int) -> Decimal:

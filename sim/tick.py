@@ -10,7 +10,8 @@ import msgspec
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
     """Prices of one contract at `at` (microseconds UTC), already rounded to its tick. `index` follows spot.
 
-    `funding_rate` is the relative rate an hour that is in force; `slippage_pct` what the state of the market adds to slippage.
+    `funding_rate` is the relative rate an hour that is in force; `range_pct` and `turnover_usd` are those of the last
+    closed 15m candle: (high - low) / close, and volume x close; 0 where nobody asks for them.
     """
 
     at: int
@@ -21,4 +22,5 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     ask: Decimal
     last: Decimal
     funding_rate: Decimal
-    slippage_pct: Decimal = Decimal(0)
+    range_pct: Decimal = Decimal(0)
+    turnover_usd: Decimal = Decimal(0)

@@ -62,6 +62,14 @@ def backtest(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="The whole report as one file; works offline.")
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state",
+            metavar="DIR",
+            help="Keep the journal of every step here, for `explain --mode backtest --state DIR`.",
+        ),
+    ] = None,
     walk_forward: Annotated[
         str | None,
         typer.Option("--walk-forward", metavar="train=12mo,test=3mo", help="Fixed parameters on window after window."),
@@ -103,6 +111,8 @@ def backtest(
     from actors.modes.backtest import Sources, run_backtest
 
     sources = Sources(**files, history=files_by_series("history", history, settings), gap_policy=policy)
+    if state is not None and (walk_forward is not None or matrix is not None):
+        raise stop(Exit.BAD_INPUT, "error: --state keeps the journal of one backtest: run that one alone")
     beside = [kind for kind in ("perp", "funding", "path", "history") if getattr(sources, kind)]
     if beside and not sources.data and matrix is None:
         raise stop(Exit.BAD_INPUT, f"error: --{beside[0]} goes with --data: the synthetic market has its own")
@@ -128,6 +138,7 @@ def backtest(
             driver=driver,
             on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
             report=report,
+            state=state,
         )
     if json:
         typer.echo(json_text.dumps(result, default=str, allow_nan=False))

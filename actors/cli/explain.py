@@ -12,6 +12,7 @@ from rich.console import Console
 from actors.cli.console import line
 from actors.cli.errors import Exit, stop
 from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for, trading_mode
+from config.settings import StoreSettings
 from protocol.messages.base import Message
 from protocol.messages.futures import EntryBlocked, OrderAdmitted
 from protocol.units import moment
@@ -19,7 +20,9 @@ from protocol.units import moment
 
 def explain(
     name: Annotated[str, typer.Argument(metavar="ID", help="Of a signal, trade, order, fill or any message.")],
-    mode: Annotated[str, typer.Option("--mode", help="paper or live.")] = "paper",
+    mode: Annotated[
+        str, typer.Option("--mode", help="paper, live, or backtest (one that was run with --state).")
+    ] = "paper",
     env: Env = "dev",
     config: ConfigFile = None,
     state: StateDir = None,
@@ -29,9 +32,14 @@ def explain(
     from actors.ledger.journal import open_reader
     from actors.ledger.store import NoLedger, database_url
 
-    settings = settings_for(trading_mode(mode), env, config, state=state)
+    if mode == "backtest":
+        settings = settings_for("backtest", "paper", config, state=state)
+        store = StoreSettings(directory=settings.store.directory)  # always a file of its own
+    else:
+        settings = settings_for(trading_mode(mode), env, config, state=state)
+        store = settings.store
     try:
-        with open_reader(database_url(settings.store, settings.mode, settings.env)) as reader:
+        with open_reader(database_url(store, settings.mode, settings.env)) as reader:
             told = reader.explain(name)
     except NoLedger as error:
         raise stop(Exit.FAILED, f"error: {error}") from None

@@ -7,6 +7,8 @@ from typing import Final
 from config.settings import Settings
 from sim.contracts import INVERSE
 from sim.engine import Engine
+from sim.engine.fees import KRAKEN
+from sim.slippage import slippage_of
 from sim.tape import Tape
 
 SYNTHETIC_DAYS: Final = 365
@@ -21,7 +23,8 @@ def engine_for(settings: Settings, tape: Tape, *, inverse: bool = False) -> Engi
         settings.market.equity_usd,
         taker_fee_pct=settings.risk.taker_fee_pct,
         maker_fee_pct=settings.risk.maker_fee_pct,
-        slippage_pct=settings.market.slippage_pct,
+        schedule=KRAKEN if settings.market.fee_schedule == "kraken" else None,
+        slippage=slippage_of(settings.market),
         depth_usd=settings.market.depth_usd,
         limits_through=settings.market.limit_fills == "through",
         to_come=tape.to_come if settings.market.intrabar == "pessimistic" else None,

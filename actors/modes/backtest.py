@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -18,7 +21,7 @@ from actors.shell import World
 from actors.strategy import bulk
 from actors.supervisor import Supervisor
 from actors.tree import CHILDREN, LEASES, ROUTES
-from config.settings import Settings
+from config.settings import Settings, StoreSettings
 from protocol.messages.base import Message
 from protocol.messages.control import Latch
 from protocol.ports import LatchState
@@ -36,6 +39,7 @@ from sim.tape import Tape, Track
 Files = Mapping[str, Path]
 """Spot symbol -> file."""
 Progress = Callable[[int, int], None]
+Write = Callable[[str, Message, Sequence[Message]], None]
 
 RECONCILE_S = 30 * 86_400.0
 IDLE_S = 120.0
@@ -54,11 +58,14 @@ class MemoryBook:
     pages: list[bytes] = field(default_factory=list)
     steps: int = 0
     seal: str = NO_SEAL
+    copy: Write = lambda actor, message, answers: None
+    """Whoever else is to write each step down."""
     _records: list[Record] = field(default_factory=list)
 
     def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
         """Note one step."""
         self._records.append((actor, message, tuple(answers)))
+        self.copy(actor, message, answers)
         if len(self._records) == PAGE_STEPS:
             self.turn()
 
@@ -129,10 +136,12 @@ def run_backtest(
     driver: str,
     on_progress: Progress = lambda done, total: None,
     report: Path | None = None,
+    state: Path | None = None,
 ) -> dict[str, Any]:
-    """The result as plain data, and as an HTML file when `report` names one.
+    """The result as plain data, and as an HTML file when `report` names one. `state`: where to keep the journal, in place of
+    that of an earlier backtest; without it only its seal is known in the end.
 
-    Raises BadCandleFile, BadPeriod, and OSError when the report cannot be written.
+    Raises BadCandleFile, BadPeriod, and OSError when the report cannot be written; of the journal JournalFailed.
     """
     settings = for_history(settings, sources.data, sources.gap_policy)
     tape = (
@@ -153,14 +162,35 @@ def run_backtest(
     bulk.load(settings.strategy)
     scan.load()
     worked_s = work_meter()
-    result = DRIVERS[driver](settings, tape, on_progress)
+    with journal(settings, state) as copy:
+        book = MemoryBook(copy=copy)
+        result = DRIVERS[driver](settings, tape, on_progress, book)
     run_s = round(worked_s(), 3)
     found = find(settings, tape, result, told_sources(settings, tape, sources))
     if report is not None:
         from sim.report.html import report as page
 
         report.write_text(page(f"Backtest: {', '.join(tape.symbols)}", settings, tape, result, found), encoding="utf-8")
-    return found.document | {"run_s": run_s}
+    return found.document | {"audit": {"steps": book.steps, "seal": book.seal}, "run_s": run_s}
+
+
+@contextmanager
+def journal(settings: Settings, state: Path | None) -> Iterator[Write]:
+    """A journal as the daemon's, in the mode `backtest`: `explain` reads it."""
+    if state is None:
+        yield MemoryBook.copy
+        return
+    from actors.ledger.journal import open_ledger
+    from actors.ledger.store import database_url
+
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=state, prefix=".journal-") as beside:
+        url = database_url(StoreSettings(directory=beside), settings.mode, settings.env)
+        with open_ledger(url, settings=settings.model_dump_json()) as ledger:
+            yield ledger.record
+        (made,) = Path(beside).iterdir()
+        rmtree(state / made.name, ignore_errors=True)
+        made.replace(state / made.name)
 
 
 def told_sources(settings: Settings, tape: Tape, sources: Sources) -> dict[str, str]:
@@ -229,9 +259,11 @@ def for_history(settings: Settings, data: Files, gap_policy: GapPolicy = "fill")
     )
 
 
-def by_loop(settings: Settings, tape: Tape, progress: Progress, *, skip: bool = True) -> Result:
+def by_loop(
+    settings: Settings, tape: Tape, progress: Progress, book: MemoryBook | None = None, *, skip: bool = True
+) -> Result:
     """The fast driver: one plain loop. `skip`: what would change nothing is left out, where that can be known."""
-    book = MemoryBook()
+    book = book or MemoryBook()
     world = _world(settings, None, book)
     engine = engine_for(settings, tape)
     result = run(
@@ -251,21 +283,23 @@ def by_loop(settings: Settings, tape: Tape, progress: Progress, *, skip: bool = 
     return result
 
 
-def by_trio(settings: Settings, tape: Tape, progress: Progress) -> Result:
+def by_trio(settings: Settings, tape: Tape, progress: Progress, book: MemoryBook | None = None) -> Result:
     """The shell of live trading, under a clock that only jumps."""
+    book = book or MemoryBook()
     result = Result(tape.start_us, tape.end_us)
     stage = Stage(tape, engine_for(settings, tape), settings)
 
     async def main() -> None:
         direct = Direct(stage, SimulatedClock(tape.start_us), settings)
-        world = _world(settings, direct, MemoryBook(), result.watch)
+        world = _world(settings, direct, book, result.watch)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Supervisor(CHILDREN, world).run)
             await direct.play()
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=PacedClock())
-    result.close(stage, settings)
+    book.turn()
+    result.close(stage)
     progress(1, 1)
     return result
 

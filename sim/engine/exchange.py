@@ -34,7 +34,8 @@ from protocol.messages.futures import (
 from protocol.ports import Command
 from protocol.units import MILLISECOND_US, SECOND_US, round_down
 from sim.engine import margin, sums
-from sim.engine.matching import Matching, ToCome
+from sim.engine.fees import Schedule, flat
+from sim.engine.matching import Matching, Slippage, ToCome
 from sim.engine.state import Books, State, Working, from_bytes, to_bytes
 from sim.engine.sums import ZERO
 from sim.engine.terms import USUAL, Terms
@@ -63,7 +64,8 @@ class Answer(NamedTuple):
 class Engine:
     """One account on one exchange.
 
-    `equity_usd` is what the account starts with, and `equity_coin` what that of each inverse contract starts with; fees and slippage are percent. `depth_usd` is what the book holds at each price
+    `equity_usd` is what the account starts with, and `equity_coin` what that of each inverse contract starts with; fees and slippage are percent.
+    `schedule`: fee tiers by volume, in place of the two flat fees; `slippage`: percent by tick and value of the order, in place of the fixed one. `depth_usd` is what the book holds at each price
     and to each new order and tick: a larger order is filled in parts, and perhaps not whole. None: it is endlessly deep.
     `to_come`: the marks (least, greatest) still to come in the candle that a moment lies in; with it a target is not given while the stop
     of the same position would be reached before that candle ends, whatever the path says of the order.
@@ -83,6 +85,8 @@ class Engine:
         taker_fee_pct: Decimal = Decimal("0.05"),
         maker_fee_pct: Decimal = Decimal("0.02"),
         slippage_pct: Decimal = Decimal("0.01"),
+        schedule: Schedule | None = None,
+        slippage: Slippage | None = None,
         depth_usd: Decimal | None = None,
         limits_through: bool = False,
         to_come: ToCome | None = None,
@@ -94,9 +98,8 @@ class Engine:
         self.matching = Matching(
             State(books=Books(start=equity_usd), coins=self._coin_accounts()),
             self.rules,
-            taker_fee_pct=taker_fee_pct,
-            maker_fee_pct=maker_fee_pct,
-            slippage_pct=slippage_pct,
+            schedule=schedule or flat(maker_fee_pct, taker_fee_pct),
+            slippage=slippage or (lambda _tick, _usd: slippage_pct),
             depth_usd=depth_usd,
             limits_through=limits_through,
             to_come=to_come,

@@ -25,8 +25,9 @@ from protocol.messages.futures import (
     Outcome,
     PlaceOrder,
 )
-from protocol.units import HOUR_US, MILLISECOND_US
+from protocol.units import DAY_US, HOUR_US, MILLISECOND_US
 from sim.engine import checks, margin, rules, sums
+from sim.engine.fees import WINDOW_DAYS, Schedule, Tier, tier
 from sim.engine.state import Books, Ended, FundingRate, Holding, LogEntry, State, Trail, Working
 from sim.engine.sums import ZERO
 from sim.engine.terms import Terms
@@ -38,6 +39,8 @@ ENDED_KEPT: Final = 200
 IMMEDIATE_FAILED: Final = "ioc_order_failed_because_it_would_not_be_executed"
 Verdict = tuple[Outcome, str, str | None]
 """Outcome, the exchange's word, order id."""
+Slippage = Callable[[Tick, Decimal], Decimal]
+"""(tick, value of an order in USD) -> percent beyond the touch."""
 ToCome = Callable[[str, int], tuple[Decimal, Decimal] | None]
 """(symbol, moment) -> least and greatest mark until the candle ends; None: not known, or none to come."""
 
@@ -50,21 +53,24 @@ class Matching:
         state: State,
         instruments: Mapping[str, Instrument],
         *,
-        taker_fee_pct: Decimal,
-        maker_fee_pct: Decimal,
-        slippage_pct: Decimal,
+        schedule: Schedule,
+        slippage: Slippage,
         depth_usd: Decimal | None,
         limits_through: bool = False,
         to_come: ToCome | None = None,
     ) -> None:
         self.state = state
         self.instruments = instruments
-        self.taker_fee_pct = taker_fee_pct
-        self.maker_fee_pct = maker_fee_pct
-        self.slippage_pct = slippage_pct
+        self.schedule = schedule
+        self.slippage = slippage
         self.depth_usd = depth_usd
         self.limits_through = limits_through
         self.to_come = to_come
+
+    @property
+    def fees(self) -> Tier:
+        """What an execution costs today."""
+        return tier(self.schedule, self.state.traded_usd, self.state.now // DAY_US)
 
     # --- wishes ---------------------------------------------------------------------------------------------
 
@@ -87,7 +93,7 @@ class Matching:
         trail = terms.trail if wish.order_type == "trailing_stop" else None
         order = self._trailing(order, trail)
         late = wish.process_before is not None and state.now > wish.process_before
-        refusal = checks.refusal(state, self.instruments, order, late=late, taker_fee_pct=self.taker_fee_pct)
+        refusal = checks.refusal(state, self.instruments, order, late=late, taker_fee_pct=self.fees.taker_pct)
         if refusal is not None:
             # An id that exists proves that an earlier request arrived, not how it ended.
             return "unknown" if refusal == "clientOrderIdAlreadyExist" else "rejected", refusal, None
@@ -136,7 +142,7 @@ class Matching:
         trail = terms.trail if working.trail is not None and terms.trail is not None else working.trail
         if trail is not working.trail:
             new = self._trailing(replace(new, stop_price=None), trail)
-        refusal = checks.unfit(self.state, self.instruments, new, self.taker_fee_pct)
+        refusal = checks.unfit(self.state, self.instruments, new, self.fees.taker_pct)
         if refusal is not None:
             return "rejected", refusal, old.order_id
         tick = self.state.ticks[new.symbol]
@@ -219,7 +225,7 @@ class Matching:
             return
         price = rules.touch(order.side, self.state.ticks[order.symbol])
         if not order.reduce_only and margin.unaffordable(
-            self.state, self.instruments, order, price, self.taker_fee_pct
+            self.state, self.instruments, order, price, self.fees.taker_pct
         ):
             self._end(working, "not_enough_margin", out)
             return
@@ -255,10 +261,10 @@ class Matching:
         limit = order.limit_price
         if limit is None:
             limit = rules.protected(order.side, tick, instrument)
-        price = rules.taker_price(order.side, limit, tick, instrument, self.slippage_pct + tick.slippage_pct)
-        return rules.sweep(
-            order.side, self._executable(order), price, limit, instrument=instrument, depth_usd=self.depth_usd
-        )
+        size = self._executable(order)
+        usd = size if instrument.inverse else size * tick.mark
+        price = rules.taker_price(order.side, limit, tick, instrument, self.slippage(tick, usd))
+        return rules.sweep(order.side, size, price, limit, instrument=instrument, depth_usd=self.depth_usd)
 
     def _make(self, working: Working, out: list[Message]) -> None:
         """The market came to a resting limit: it is filled at its own price, as far as this tick's depth goes."""
@@ -304,7 +310,8 @@ class Matching:
         inverse = self.instruments[symbol].inverse
         self.realise_funding(symbol, state.now)
         worth = sums.value(size, price, inverse=inverse)
-        fee = sums.fee(worth, self.maker_fee_pct if fill_type == "maker" else self.taker_fee_pct)
+        fee = sums.fee(worth, self.fees.maker_pct if fill_type == "maker" else self.fees.taker_pct)
+        self._count(size if inverse else size * price)
         before = state.holdings.get(symbol)
         holding, realised = sums.traded(
             before, symbol, size * rules.SIGNED[order.side], price, state.now, inverse=inverse
@@ -341,6 +348,13 @@ class Matching:
             fill_id=fill.fill_id,
         )
         return from_edge(FillSeen, state.now, fill.fill_id, "stream", state.now, fill=fill, source="stream")
+
+    def _count(self, usd: Decimal) -> None:
+        """Add an execution to today's volume; days that no tier asks for are forgotten."""
+        if len(self.schedule) > 1:
+            day, traded = self.state.now // DAY_US, dict(self.state.traded_usd)
+            traded[day] = traded.get(day, ZERO) + usd
+            self.state.traded_usd = [(known, worth) for known, worth in traded.items() if known >= day - WINDOW_DAYS]
 
     def _keep(self, name: str, books: Books) -> None:
         if name:

@@ -135,6 +135,8 @@ class State(msgspec.Struct, kw_only=True):
     orders_taken: int = 0
     frames: int = 0
     revalued: int = 0
+    traded_usd: list[tuple[int, Decimal]] = []
+    """(day since 1970, value of what was executed on it), oldest first, for the fee tiers."""
 
 
 _encoder = msgspec.json.Encoder(decimal_format="string", order="deterministic")

@@ -6,7 +6,7 @@ net = gross - slippage - fees - funding. Pure; knows no page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from protocol.messages.base import Message
-from protocol.messages.futures import EnterPosition, Fill, Filled, Protected, TradeClosed
+from protocol.messages.futures import EnterPosition, Filled, Protected, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import HOUR_US, SIGN, Side
 from sim.stage import FIRST_SLOT_US
@@ -73,11 +73,11 @@ class TradeAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def accounts(
-    messages: Iterable[Message], tape: Tape, spot_of: dict[str, str], taker_fee_pct: Decimal
+    messages: Iterable[Message], tape: Tape, spot_of: dict[str, str], fees_usd: Mapping[str, Decimal]
 ) -> list[TradeAccount]:
     """All trades in the order in which they closed, those still open last. `spot_of`: futures symbol -> spot symbol.
 
-    `taker_fee_pct` stands for a fee that was not told with a fill of a trade that is still open.
+    `fees_usd`: fill id -> fee as the exchange booked it; what the trades were told with may be an estimate.
     """
     signals: dict[str, Signal] = {}
     entries: dict[str, EnterPosition] = {}
@@ -98,12 +98,12 @@ def accounts(
                 told = _Told(
                     entries[message.symbol], signals[message.trade_id], protections.get(message.trade_id), message
                 )
-                found.append(_account(told, fills.pop(message.symbol, []), tape, spot_of, taker_fee_pct))
+                found.append(_account(told, fills.pop(message.symbol, []), tape, spot_of, fees_usd))
     for symbol, open_fills in fills.items():
         entry = entries[symbol]
         if entry.signal_id in signals:
             told = _Told(entry, signals[entry.signal_id], protections.get(entry.signal_id), None)
-            found.append(_account(told, open_fills, tape, spot_of, taker_fee_pct))
+            found.append(_account(told, open_fills, tape, spot_of, fees_usd))
     return found
 
 
@@ -117,7 +117,11 @@ class _Told(msgspec.Struct, frozen=True):
 
 
 def _account(
-    told: _Told, fills: Sequence[tuple[int, Filled]], tape: Tape, spot_of: dict[str, str], taker_fee_pct: Decimal
+    told: _Told,
+    fills: Sequence[tuple[int, Filled]],
+    tape: Tape,
+    spot_of: dict[str, str],
+    fees_usd: Mapping[str, Decimal],
 ) -> TradeAccount:
     entry, closed, protected = told.entry, told.closed, told.protected
     symbol, d = entry.symbol, SIGN[entry.side]
@@ -136,10 +140,10 @@ def _account(
     end = tape.end_us if closed is None else closed.at
     opened_at = done[0].at if done else end
     last_mark = tape.tick(symbol, end).mark
+    fees = sum((fees_usd[said.fill.fill_id] for _, said in fills), ZERO)
     if closed is not None:
-        fees, pnl = closed.fees_usd, closed.pnl_usd
+        pnl = closed.pnl_usd + closed.fees_usd - fees
     else:
-        fees = sum((_fee(said.fill, taker_fee_pct) for _, said in fills), ZERO)
         held = sum((one.size for one in done), ZERO)
         pnl = held * last_mark - sum((one.size * one.price for one in done), ZERO) - fees
     slippage = sum((one.slippage_usd for one in done), ZERO)
@@ -176,10 +180,6 @@ def _account(
         mfe_r=None if distance is None else (best - float(entry_price)) * d / distance,
         fills=done,
     )
-
-
-def _fee(fill: Fill, taker_fee_pct: Decimal) -> Decimal:
-    return fill.size * fill.price * taker_fee_pct / 100 if fill.fee_usd is None else fill.fee_usd
 
 
 def _funding(symbol: str, fills: Sequence[Execution], end: int, tape: Tape) -> Decimal:

@@ -11,12 +11,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from config.settings import Settings
 from protocol.messages.futures import EnterPosition, EntryBlocked, Instrument, SignalRefused, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import DAY_US, TIMEFRAME_MS
+from sim import slippage
 from sim.curve import Floats
+from sim.engine.fees import KRAKEN
 from sim.loop import Result
 from sim.report.account import TradeAccount, accounts
 from sim.report.bootstrap import BLOCK_DAYS, LEVEL_PCT, RESAMPLES, SEED, intervals
@@ -34,9 +37,9 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
 def find(settings: Settings, tape: Tape, result: Result, sources: Mapping[str, str]) -> Findings:
     """Everything that can be said of a run. `sources`: where basis and funding come from, in words."""
-    told: list[TradeClosed] = result.of(TradeClosed)
-    trades = accounts(result.messages, tape, settings.spot_of, settings.risk.taker_fee_pct)
+    trades = accounts(result.messages, tape, settings.spot_of, result.fees_usd)
     closed = [trade for trade in trades if trade.closed_at is not None]
+    told = [_booked(one, trade) for one, trade in zip(result.of(TradeClosed), closed, strict=True)]
     still_open = [trade for trade in trades if trade.closed_at is None]
     metrics = measure(
         told,
@@ -86,6 +89,15 @@ def find(settings: Settings, tape: Tape, result: Result, sources: Mapping[str, s
     return Findings(document=document, trades=tuple(trades))
 
 
+def _booked(told: TradeClosed, trade: TradeAccount) -> TradeClosed:
+    """A trade with the fees that the exchange booked, where those it was told with were an estimate that missed."""
+    if told.fees_usd == trade.fees_usd:
+        return told
+    pnl = told.pnl_usd + told.fees_usd - trade.fees_usd
+    multiple = told.r_multiple * pnl / told.pnl_usd if told.pnl_usd else told.r_multiple
+    return replace(told, fees_usd=trade.fees_usd, pnl_usd=pnl, r_multiple=multiple)
+
+
 def _most(values: Floats) -> float | None:
     return float(values.max()) if len(values) else None
 
@@ -122,10 +134,11 @@ def assumptions(settings: Settings, tape: Tape) -> dict[str, str]:
     """What the run took for granted, by name."""
     market = settings.market
     return {
-        "taker_fee_pct": str(settings.risk.taker_fee_pct),
-        "slippage_pct": str(market.slippage_pct),
-        "spread_pct": str(market.spread_pct),
-        "slippage_range_share": str(market.slippage_range_share),
+        "fees": _fees(settings),
+        "slippage": slippage.told(market),
+        "spread": f"{market.spread_pct} %"
+        + (f" and {market.spread_range_share} of the last closed candle's range" if market.spread_range_share else ""),
+        "latency_ms": str(market.latency_ms),
         "depth_usd": "endless" if market.depth_usd is None else str(market.depth_usd),
         "limit_fills": market.limit_fills,
         "intrabar": market.intrabar,
@@ -134,6 +147,14 @@ def assumptions(settings: Settings, tape: Tape) -> dict[str, str]:
         "triggers": "stops and targets rest on the exchange and act on the mark price",
         "margin": "; ".join(f"{one.symbol} {_levels(one)}" for one in tape.instruments),
     }
+
+
+def _fees(settings: Settings) -> str:
+    """Maker and taker fees, with their tiers."""
+    if settings.market.fee_schedule == "flat":
+        return f"{settings.risk.maker_fee_pct} % as maker, {settings.risk.taker_fee_pct} % as taker"
+    rows = (f"{one.maker_pct} / {one.taker_pct} % from {one.from_usd:,} USD" for one in KRAKEN)
+    return f"Kraken's tiers of maker / taker by the volume of the 30 days before, {', '.join(rows)}"
 
 
 def _levels(instrument: Instrument) -> str:

@@ -38,8 +38,8 @@ def assumed_text(document: Mapping[str, Any]) -> str:
     a, filled = document["assumed"], document["filled"]
     gaps = [f"{symbol} {span}" for symbol, spans in filled.items() for span in spans]
     said = [
-        f"Entries and exits are market orders: every fill pays {a['taker_fee_pct']} % of its value as taker, half of a spread of "
-        f"{a['spread_pct']} % and {a['slippage_pct']} % slippage against the mark.",
+        f"Entries and exits are market orders: every fill pays half of a spread of {a['spread']} and slippage beyond it ({a['slippage']}). "
+        f"Fees are {a['fees']} of the value.",
         f"Within a 15m candle the price goes {a['path']}. {INTRABAR[a['intrabar']]}",
         f"A candle is acted on {int(a['settle_ms']):,} ms after its end. {a['triggers'].capitalize()}; a price that opens beyond one fills there.",
         f"Basis between futures and spot: {a['basis']}. Funding: {a['funding']}.",
@@ -47,7 +47,7 @@ def assumed_text(document: Mapping[str, Any]) -> str:
         f"{GAPS[a['gap_policy']]}: " + ("; ".join(gaps) if gaps else "there were none") + ".",
         f"The account is cross-margined and liquidated on the mark below its maintenance margin; initial and maintenance by notional: {a['margin']}.",
         f"Gross is what trades made at the marks of their fills; intervals resample trades, or days in blocks of {BLOCK_DAYS}.",
-        "Orders reach the exchange at once, its books are deep enough for them, and the exchange never fails.",
+        f"Orders reach the exchange {a['latency_ms']} ms after they were decided on, and the exchange never fails.",
     ]
     return " ".join(said)
 
@@ -62,6 +62,6 @@ GAPS: Final = {
     "halt": "A source that lacks candles is refused",
 }
 NAMED: Final = (
-    "taker_fee_pct", "spread_pct", "slippage_pct", "path", "basis", "funding", "intrabar", "gap_policy", "settle_ms", "triggers", "margin",
+    "fees", "spread", "slippage", "latency_ms", "path", "basis", "funding", "intrabar", "gap_policy", "settle_ms", "triggers", "margin",
 )  # fmt: skip
 """Assumptions that the paragraph has words of its own for."""

@@ -13,6 +13,7 @@ from protocol.kraken.wire import MalformedPayload, Refused, parse_iso_us, us_ms
 from protocol.messages.futures import TickerSeen
 from protocol.units import HOUR_US, SECOND_US
 from sim.engine import Engine
+from sim.engine.fees import KRAKEN
 from sim.venue.account import SCHEDULE_UID
 from sim.venue.asking import Ask, Body, Call
 from sim.venue.marketdata import RESOLUTION_S, MarketData
@@ -22,19 +23,8 @@ FUNDING_ROWS: Final = 24 * 30
 TRADES_A_PAGE: Final = 100
 EXECUTIONS_MOST: Final = 1000
 TICK_TYPES: Final = ("spot", "mark", "trade")
-FEE_TIERS: Final = tuple(
-    markets.FeeTier(from_volume_usd=Decimal(volume), maker_pct=Decimal(maker), taker_pct=Decimal(taker))
-    for volume, maker, taker in (
-        (100_000, "0.015", "0.04"),
-        (1_000_000, "0.0125", "0.03"),
-        (5_000_000, "0.01", "0.025"),
-        (10_000_000, "0.0075", "0.02"),
-        (20_000_000, "0.005", "0.015"),
-        (50_000_000, "0.0025", "0.0125"),
-        (100_000_000, "0", "0.01"),
-    )
-)
-"""Told, not applied: the first tier, which is what the exchange charges, comes before them."""
+FEE_TIERS: Final = KRAKEN[1:]
+"""Told, and applied where the engine has tiers; else its one flat tier comes before them."""
 
 
 class Shop(Protocol):
@@ -95,9 +85,13 @@ class PublicCalls:
         return markets.write_instruments_status([_calm(self._contract(ask))], ask.at, single=True)
 
     def _fees(self, ask: Ask) -> Body:
-        fees = self.venue.engine.matching
-        first = markets.FeeTier(from_volume_usd=Decimal(0), maker_pct=fees.maker_fee_pct, taker_pct=fees.taker_fee_pct)
-        schedule = markets.FeeSchedule(uid=SCHEDULE_UID, name="mainfees", tiers=(first, *FEE_TIERS))
+        charged = self.venue.engine.matching.schedule
+        told = charged if len(charged) > 1 else (*charged, *FEE_TIERS)
+        tiers = tuple(
+            markets.FeeTier(from_volume_usd=one.from_usd, maker_pct=one.maker_pct, taker_pct=one.taker_pct)
+            for one in told
+        )
+        schedule = markets.FeeSchedule(uid=SCHEDULE_UID, name="mainfees", tiers=tiers)
         return markets.write_fee_schedules([schedule], ask.at)
 
     # --- prices -------------------------------------------------------------------------------------------------

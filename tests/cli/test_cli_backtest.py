@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from sqlite3 import connect
 from typing import Any
 
 import pytest
@@ -58,6 +60,25 @@ def test_driver_and_hash_seed(by_loop: dict[str, Any], fast_config: Path) -> Non
     """The shell of live trading decides, orders, fills and earns exactly what the plain loop does, under another hash seed."""
     by_trio = backtest(fast_config, *DAYS, "--driver", "trio", hash_seed="4711")
     assert by_trio | {"run_s": 0} == by_loop | {"run_s": 0}
+
+
+def test_journal(by_loop: dict[str, Any], fast_config: Path, tmp_path: Path) -> None:
+    """With --state the journal is written, the run is the same, and `explain` tells a trade from its signal to its exit."""
+    state = tmp_path / "kept"
+    for _ in range(2):  # an earlier journal makes room
+        kept = backtest(fast_config, *DAYS, "--state", str(state))
+    assert kept | {"run_s": 0} == by_loop | {"run_s": 0}
+    assert [found.name for found in state.iterdir()] == ["backtest-paper"]
+    trade = kept["trades"][0]
+    command = ["explain", trade["trade_id"], "--mode", "backtest", "--state", str(state), "--json"]
+    told = subprocess.run(
+        [sys.executable, "-m", "actors", *command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    kinds = [message["type"] for message in json.loads(told.stdout)]
+    assert kinds.index("Signal") < kinds.index("OrderAdmitted") < kinds.index("Filled") < kinds.index("TradeClosed")
+    with closing(connect(state / "backtest-paper" / "ledger.sqlite")) as ledger:
+        (steps,) = ledger.execute("select max(last_seq) from journal").fetchone()
+    assert steps == kept["audit"]["steps"]
 
 
 def test_recorded(fast_config: Path, tmp_path: Path) -> None:

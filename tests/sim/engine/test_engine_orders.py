@@ -286,8 +286,8 @@ def test_a_limit_may_wait_until_the_market_trades_through_it() -> None:
 
 def test_a_restless_market_adds_to_slippage() -> None:
     """What the tick says of volatility is paid on top of the fixed slippage."""
-    exchange = engine(slippage_pct=Decimal("0.01"))
-    exchange.move(msgspec.structs.replace(tick(60_000), slippage_pct=Decimal("0.04")))
+    exchange = engine(slippage=lambda tick, _usd: Decimal("0.01") + tick.range_pct)
+    exchange.move(msgspec.structs.replace(tick(60_000), range_pct=Decimal("0.04")))
     said = exchange.send(place("in", "buy", "1"), START)
     assert next(m.fill.price for m in said if isinstance(m, FillSeen)) == Decimal(60_032)
 

@@ -130,7 +130,7 @@ def run_trio(tape: Tape) -> Result:
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=PacedClock())
-    result.close(played, SETTINGS)
+    result.close(played)
     return result
 
 

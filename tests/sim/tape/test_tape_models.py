@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from config.settings import Settings
 from protocol.units import DAY_US
 from sim.files import Candles
 from sim.market import generate
+from sim.slippage import slippage_of
 from sim.tape import BAR_US, Tape, aggregate
 
 BTC, XBT = "BTC/USD", "PF_XBTUSD"
@@ -62,10 +64,13 @@ def test_slippage_grows_with_the_range_of_the_candle_before(tmp_path: Path, mark
     range_pct = (market.high[9] - market.low[9]) / market.close[9] * 100
     for into_s in (0, 3, 899):
         tick = tape.tick(XBT, tape.start_us + 10 * BAR_US + into_s * 1_000_000)
-        assert float(tick.slippage_pct) == pytest.approx(range_pct / 10)
+        assert float(tick.range_pct) == pytest.approx(range_pct)
+        assert (
+            slippage_of(settings(slippage_range_share="0.1", slippage_pct=0).market)(tick, Decimal(9))
+            == tick.range_pct / 10
+        )
     assert (
-        Tape.recorded(settings(), {BTC: written(tmp_path, "s.parquet", market)}).tick(XBT, tape.start_us).slippage_pct
-        == 0
+        Tape.recorded(settings(), {BTC: written(tmp_path, "s.parquet", market)}).tick(XBT, tape.start_us).range_pct == 0
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from typer.testing import CliRunner
 
 from actors.cli.app import app
 from sim.report.document import Findings, find
-from sim.report.html import TRADE_COLUMNS, report
+from sim.report.html import CARDS, SHOWN_CUTS, TRADE_COLUMNS, report
+from sim.report.prose import DEFINITIONS
 from tests.fakes.backtests import busy_backtest
 
 pytestmark = pytest.mark.slow
@@ -41,36 +43,57 @@ def number(text: str) -> Decimal:
     return Decimal(text.replace(",", "").replace("−", "-"))
 
 
+def close_to(shown: str, value: Any) -> bool:
+    """Whether a text shows a value as far as its digits go; what cannot be known is `none`."""
+    if value is None:
+        return shown == "none"
+    digits = len(shown.partition(".")[2])
+    return abs(number(shown) - Decimal(str(value))) <= Decimal("0.6") * Decimal(10) ** -digits
+
+
 def assert_shows(page: Any) -> dict[str, Any]:
-    """Cards, metrics, cuts and the trade table show the document's figures; returns the document."""
+    """All cards, metrics, cuts and trades show the document's figures; returns the document."""
     document: dict[str, Any] = json.loads(page.locator("#document").text_content())
-    for name in ("net_usd", "return_pct", "max_drawdown_pct", "trade_count", "expectancy_r", "leverage_max_x"):
-        shown = page.locator(f"#card-{name}").text_content()
-        assert abs(number(shown) - Decimal(str(document[name]))) <= Decimal("0.006")
-    for name in (
-        "start_equity_usd",
-        "win_rate_pct",
-        "sharpe",
-        "max_drawdown_usd",
-        "fees_usd",
-        "liquidation_distance_min_pct",
-    ):
-        shown = page.locator(f"#metric-{name}").text_content()
-        assert abs(number(shown) - Decimal(str(document[name]))) <= Decimal("0.006")
-    rows = page.locator("#trades tbody tr")
-    assert rows.count() == document["trade_count"] + len(document["open_trades"])
-    cells = page.evaluate(
-        "[...document.querySelectorAll('#trades tbody tr')].map(r => [...r.cells].map(c => c.textContent))"
-    )
-    at = {name: place for place, name in enumerate(TRADE_COLUMNS)}
-    for cell, trade in zip(cells, document["trades"], strict=False):
-        assert cell[at["symbol"]] == trade["symbol"]
-        assert cell[at["why"]] == trade["reason"]
-        for name in ("gross", "slippage", "fees", "funding", "net"):
-            assert abs(number(cell[at[name]]) - Decimal(trade[f"{name}_usd"])) <= Decimal("0.006")
-    cuts = page.locator("#cuts tbody tr").all_inner_texts()
-    assert any(line.startswith("long") and str(document["by"]["side"]["long"]["trades"]) in line for line in cuts)
+    for name, *_ in CARDS:
+        assert close_to(page.locator(f"#card-{name}").text_content(), document[name]), name
+    for name in DEFINITIONS:
+        assert close_to(page.locator(f"#metric-{name}").text_content(), document[name]), name
+    assert page.locator("[id^=metric-]").count() == len(DEFINITIONS)
+    rows = "[...document.querySelectorAll('#{} tbody tr')].map(r => [...r.cells].map(c => c.textContent))"
+    cells = page.evaluate(rows.format("trades"))
+    trades = [*document["trades"], *document["open_trades"]]
+    assert len(cells) == len(trades)
+    for cell, trade in zip(cells, trades, strict=True):
+        shown = dict(zip(TRADE_COLUMNS, cell, strict=True))
+        for column, name in WORDS.items():
+            assert shown[column] == trade[name]
+        for column, name in NUMBERS.items():
+            assert close_to(shown[column], trade[name]), (column, trade["trade_id"])
+        assert shown["opened"] == moment(trade["opened_at"])
+        assert shown["closed"] == ("open" if trade["closed_at"] is None else moment(trade["closed_at"]))
+    assert WORDS.keys() | NUMBERS.keys() | {"opened", "closed"} == set(TRADE_COLUMNS)
+    cuts = [(name, one) for by in SHOWN_CUTS for name, one in document["by"][by].items()]
+    shown_cuts = [cell for cell in page.evaluate(rows.format("cuts")) if len(cell) > 1]
+    assert len(shown_cuts) == len(cuts)
+    for cell, (name, one) in zip(shown_cuts, cuts, strict=True):
+        assert cell[0] == name
+        fields = ("trades", *(f"{column}_usd" for column in MONEY), "win_rate_pct", "profit_factor", "expectancy_r")
+        assert all(close_to(text, one[field]) for text, field in zip(cell[1:], fields, strict=True)), name
     return document
+
+
+MONEY = ("gross", "slippage", "fees", "funding", "net")
+WORDS = {"symbol": "symbol", "side": "side", "tf": "timeframe", "why": "reason", "size": "size"}
+NUMBERS = {
+    "entry": "entry_price", "exit": "exit_price", "R": "net_r", "MAE, R": "mae_r", "MFE, R": "mfe_r", "leverage": "leverage_x",
+    **{name: f"{name}_usd" for name in MONEY},
+}  # fmt: skip
+"""Column of the trade table -> field of a trade."""
+
+
+def moment(at_us: int) -> str:
+    """A minute as the table tells it."""
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def test_figures(file: Path, pages: Any) -> None:

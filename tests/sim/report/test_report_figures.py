@@ -114,9 +114,7 @@ class Trade:
         paid = ZERO
         legs = [leg for leg in self.legs if leg[0] <= until]
         stops = [*(at for at, *_ in legs), min(until, self.end)]
-        for (since, *_), stop, held in zip(
-            legs, stops[1:], accumulate(size for _, size, _, _ in legs), strict=True
-        ):
+        for (since, *_), stop, held in zip(legs, stops[1:], accumulate(size for _, size, _, _ in legs), strict=True):
             hour = (since - 1) // HOUR_US * HOUR_US
             while held and hour < stop:
                 rate, index = self.ran.tape.funding_terms(self.entry.symbol, hour + 1)

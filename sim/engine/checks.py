@@ -34,6 +34,10 @@ def _barred(state: State, instruments: Rules, order: OpenOrder) -> str | None:
         return "marketInactive"
     if state.closed_markets.get(order.symbol) == "post_only" and order.order_type != "post":
         return "marketIsPostOnly"
+    if state.closed_markets.get(order.symbol) == "limit_only" and order.order_type not in ("lmt", "post"):
+        return "marketSuspended"
+    if state.closed_markets.get(order.symbol) == "reduce_only" and not order.reduce_only:
+        return "marketSuspended"
     return frozen(state, order.symbol)
 
 

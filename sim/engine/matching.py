@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from msgspec.structs import replace
 
@@ -37,6 +37,7 @@ FILLS_KEPT: Final = 500
 LOG_KEPT: Final = 1000
 ENDED_KEPT: Final = 200
 IMMEDIATE_FAILED: Final = "ioc_order_failed_because_it_would_not_be_executed"
+Stacking = Literal["allow", "refuse", "autocancel"]
 Verdict = tuple[Outcome, str, str | None]
 """Outcome, the exchange's word, order id."""
 Slippage = Callable[[Tick, Decimal], Decimal]
@@ -66,6 +67,11 @@ class Matching:
         self.depth_usd = depth_usd
         self.limits_through = limits_through
         self.to_come = to_come
+        self.protection_pct = rules.PROTECTION_PCT
+        self.stops_fill = True
+        """Whether a triggered stop finds anybody to trade with."""
+        self.stacking: Stacking = "allow"
+        """What becomes of a second resting reduce-only order of a contract."""
 
     @property
     def fees(self) -> Tier:
@@ -97,6 +103,12 @@ class Matching:
         if refusal is not None:
             # An id that exists proves that an earlier request arrived, not how it ended.
             return "unknown" if refusal == "clientOrderIdAlreadyExist" else "rejected", refusal, None
+        if order.reduce_only and order.stop_price is not None and self.stacking != "allow":
+            beside = [w for w in state.working.values() if w.order.symbol == order.symbol and w.order.reduce_only]
+            if beside and self.stacking == "refuse":
+                return "rejected", "wouldNotReducePosition", None
+            for other in beside:
+                self._end(other, "cancelled_by_admin", out)
         if order.order_type == "fok" and sum((size for size, _ in self._slices(order)), ZERO) < order.size:
             return "rejected", "iocWouldNotExecute", None  # all of it or nothing
         state.orders_taken += 1
@@ -231,6 +243,9 @@ class Matching:
             return
         working = self._end(working, "stop_order_triggered", out)
         tick = self.state.ticks[order.symbol]
+        if order.order_type == "stp" and not self.stops_fill:
+            self._execute(working, [], "taker", out, told=True)
+            return
         if order.limit_price is None or _crosses(order, tick):
             self._take(working, "taker", out, told=True)
             return
@@ -260,7 +275,7 @@ class Matching:
         instrument, tick = self.instruments[order.symbol], self.state.ticks[order.symbol]
         limit = order.limit_price
         if limit is None:
-            limit = rules.protected(order.side, tick, instrument)
+            limit = rules.protected(order.side, tick, instrument, self.protection_pct)
         size = self._executable(order)
         usd = size if instrument.inverse else size * tick.mark
         price = rules.taker_price(order.side, limit, tick, instrument, self.slippage(tick, usd))

@@ -83,9 +83,9 @@ def crosses(side: OrderSide, limit: Decimal, tick: Tick) -> bool:
     return tick.ask <= limit if side == "buy" else tick.bid >= limit
 
 
-def protected(side: OrderSide, tick: Tick, instrument: Instrument) -> Decimal:
+def protected(side: OrderSide, tick: Tick, instrument: Instrument, within_pct: Decimal = PROTECTION_PCT) -> Decimal:
     """The limit a market order is given."""
-    price = touch(side, tick) * (1 + SIGNED[side] * PROTECTION_PCT / 100)
+    price = touch(side, tick) * (1 + SIGNED[side] * within_pct / 100)
     return round_floor(price, instrument.tick) if side == "buy" else round_ceiling(price, instrument.tick)
 
 

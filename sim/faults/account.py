@@ -9,17 +9,22 @@ from collections.abc import Callable, Sequence
 from decimal import ROUND_DOWN, Decimal
 from typing import Final, Protocol
 
+import trio
 from msgspec.structs import replace
 
 from protocol.messages.base import Message, from_edge
 from protocol.messages.futures import CancelOrder, OpenOrder, PlaceOrder
 from protocol.ports import Command
-from protocol.units import OrderSide
+from protocol.units import SECOND_US, OrderSide
 from sim.engine import Answer, Engine
+from sim.faults.plan import Fault
 from sim.faults.timeline import Active, Faults
 
 OTHER_SIDE: Final[dict[OrderSide, OrderSide]] = {"buy": "sell", "sell": "buy"}
 ROLE_TYPES: Final = {"stop": ("stp",), "target": ("take_profit",), "all": ("stp", "take_profit", "lmt", "post")}
+
+GAP_S: Final = 60.0
+"""A market that opens elsewhere is back where spot is after so long."""
 
 
 class Exchange(Protocol):
@@ -43,6 +48,7 @@ class Account:
     def __init__(self, exchange: Exchange, faults: Faults) -> None:
         self._exchange = exchange
         self._engine = exchange.engine
+        self._faults = faults
         table: dict[str, tuple[Callable[[Active], None], Callable[[Active], None] | None]] = {
             "ex.mode": (self._close, self._open),
             "ex.maint": (self._shut, self._reopen),
@@ -54,6 +60,12 @@ class Account:
             "ex.partial": (self._thin, self._deep),
             "ex.margin": (self._demand_more, self._demand_as_before),
             "ex.spec": (self._change_rules, None),
+            "ex.mkt_protect": (self._protect_closely, self._protect_as_before),
+            "ex.stop_gap": (self._leap_over_stops, None),
+            "ex.stop_unfilled": (lambda active: self._stops_fill(False), lambda active: self._stops_fill(True)),
+            "ex.ro_stack": (lambda active: self._stack(active.text("mode")), lambda active: self._stack("allow")),
+            "proc.twin": (self._twin, None),
+            "op.flood": (self._flood, None),
         }
         for kind, (begin, end) in table.items():
             faults.on(kind, begin, end)
@@ -79,6 +91,8 @@ class Account:
     def _reopen(self, active: Active) -> None:
         for symbol in self._exchange.contracts:
             self._engine.close_market(symbol, None)
+        if not self._faults.healed:
+            self._leap(float(active.number("reopen_gap_pct")), "any", GAP_S)
 
     def _thin(self, active: Active) -> None:
         active.memory["before"] = self._engine.matching.depth_usd
@@ -87,6 +101,37 @@ class Account:
     def _deep(self, active: Active) -> None:
         before = active.memory["before"]
         self._engine.matching.depth_usd = before if isinstance(before, Decimal) else None
+
+    def _protect_closely(self, active: Active) -> None:
+        self._thin(active)
+        active.memory["protection"] = self._engine.matching.protection_pct
+        self._engine.matching.protection_pct = Decimal(str(active.number("pct")))
+
+    def _protect_as_before(self, active: Active) -> None:
+        self._deep(active)
+        before = active.memory["protection"]
+        assert isinstance(before, Decimal)
+        self._engine.matching.protection_pct = before
+
+    def _leap_over_stops(self, active: Active) -> None:
+        """The mark of each contract that a stop rests on is from one tick to the next so far beyond the stop."""
+        for stop in self._resting(ROLE_TYPES["stop"]):
+            mark = self._engine.state.ticks[stop.symbol].mark
+            if stop.stop_price is None:
+                continue
+            away_pct = float((stop.stop_price / mark - 1) * 100)
+            beyond_pct = active.number("pct") * (1 if stop.side == "buy" else -1)
+            self._leap(away_pct + beyond_pct, stop.symbol, (active.until_us - active.began_us) / SECOND_US)
+
+    def _leap(self, pct: float, symbol: str, for_s: float) -> None:
+        """Prices of the perpetuals are elsewhere for a while."""
+        self._faults.add(Fault(fault="px.basis", for_s=for_s, params={"bps": pct * 100, "sym": symbol}))
+
+    def _stops_fill(self, fill: bool) -> None:
+        self._engine.matching.stops_fill = fill
+
+    def _stack(self, mode: str) -> None:
+        self._engine.matching.stacking = "refuse" if mode == "refuse" else "autocancel" if mode == "autocancel" else "allow"
 
     # --- rules --------------------------------------------------------------------------------------------------
 
@@ -158,7 +203,9 @@ class Account:
                 active, position.symbol, "sell" if position.size > 0 else "buy", abs(position.size) * factor, None
             )
 
-    def _hand(self, active: Active, symbol: str, side: OrderSide, size: Decimal, price: Decimal | None) -> None:
+    def _hand(
+        self, active: Active, symbol: str, side: OrderSide, size: Decimal, price: Decimal | None, name: str = ""
+    ) -> None:
         at = self._exchange.now_us()
         self._exchange.carry_out(
             from_edge(
@@ -167,7 +214,8 @@ class Account:
                 "by hand",
                 active.place,
                 symbol,
-                client_order_id="",
+                name,
+                client_order_id=name,
                 signal_id="",
                 role="entry",
                 symbol=symbol,
@@ -177,6 +225,29 @@ class Account:
                 limit_price=price,
             )
         )
+
+    def _twin(self, active: Active) -> None:
+        """Another daemon, which knows nothing of ours: while it runs it enters with a stop of its own, and leaves again."""
+        if self._faults.nursery is not None:
+            self._faults.nursery.start_soon(self._trade_beside, active)
+
+    async def _trade_beside(self, active: Active) -> None:
+        symbol, rounds = self._exchange.contracts[-1], 0
+        while active in self._faults.in_force():
+            tick, lot = self._engine.state.ticks.get(symbol), self._engine.rules[symbol].lot
+            if tick is not None:
+                side: OrderSide = "buy" if rounds % 2 == 0 else "sell"
+                self._hand(active, symbol, side, lot * 10, None, f"twin-{active.place}-{rounds}")
+                rounds += 1
+            await trio.sleep(active.number("every_s"))
+
+    def _flood(self, active: Active) -> None:
+        """So many orders that nobody here placed."""
+        symbol = self._exchange.contracts[0]
+        tick, rule = self._engine.state.ticks.get(symbol), self._engine.rules[symbol]
+        for count in range(int(active.number("n")) if tick is not None else 0):
+            price = tick.mark * (Decimal("0.95") - Decimal(count) / 1000) // rule.tick * rule.tick
+            self._hand(active, symbol, "buy", rule.lot, price, f"flood-{active.place}-{count}")
 
     def _lots(self, symbol: str, size: Decimal) -> Decimal:
         lot = self._engine.rules[symbol].lot

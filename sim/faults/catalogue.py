@@ -46,12 +46,14 @@ class Between(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """A whole number, both ends included."""
+    """A whole number, both ends included; drawn as `Between` is."""
 
     low: int
     high: int
 
     def draw(self, rng: Rng) -> Value:
+        if self.low > 0 and self.high / self.low > 20:
+            return int(np.exp(rng.uniform(np.log(self.low), np.log(self.high + 1))))
         return int(rng.integers(self.low, self.high + 1))
 
     def fault(self, value: object) -> str | None:
@@ -82,6 +84,9 @@ READ: Final = OneOf(("orders", "positions", "fills", "accounts"))
 CHANCE: Final = Between(0.1, 1)
 SHORT: Final = Between(10, 120)
 LONG: Final = Between(30, 900)
+CHILDREN: Final = OneOf(("kill_switch", "executor", "risk", "reconciler", "futures_feed", "strategy", "spot_feed"))
+MUTABLE: Final = ("risk.risk_pct", "risk.leverage_cap", "risk.mark_age_max_s", "execution.protect_within_s")
+"""Settings with a ceiling: a wrong unit shows."""
 REFUSALS: Final = (
     "outsidePriceCollar", "insufficientAvailableFunds", "tooManySmallOrders", "marketSuspended", "maxPositionViolation",
     "wouldNotReducePosition",
@@ -118,6 +123,8 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
                       {"feed": FEED, "kind": OneOf(("nan", "zero", "negative", "string", "alias", "missing", "junk"))}),
     "md.burst": Spec((13,), "stream", "many times the usual frames", Between(5, 30), None,
                      {"feed": FEED, "x": Whole(10, 100)}),
+    "sched.slow": Spec((13,), "process", "an actor takes its messages one by one, each after a while", SHORT, None,
+                       {"who": CHILDREN, "d_s": Between(0.01, 0.5)}),
     # B. REST
     "rest.drop_reply": Spec((14,), "rest", "the wish is carried out and the reply is lost", LONG, CHANCE, {"op": WISH}),
     "rest.drop_request": Spec((15,), "rest", "the request is lost on its way", LONG, CHANCE, {"op": WISH}),
@@ -134,9 +141,11 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
                         {"op": WISH, "status": OneOf(REFUSALS)}),
     "rest.stale": Spec((20,), "rest", "reads show the past", Between(5, 30), None, {"endpoint": READ}),
     "rest.forget": Spec((20,), "rest", "lists leave rows out", SHORT, CHANCE, {"endpoint": OneOf(("orders",))}),
+    "ex.fast_fill": Spec((21,), "rest", "an order is gone before the reply, which tells no execution", LONG, CHANCE,
+                         {"d_ms": Between(1, 200)}),
     "rest.misreport": Spec((22,), "rest", "an executed order is called cancelled with nothing filled", LONG, CHANCE),
-    "rest.cancel_all": Spec((23,), "rest", "cancel-all lies about what it did", LONG, None,
-                            {"mode": OneOf(("nothing", "survivor"))}),
+    "rest.cancel_all": Spec((23,), "rest", "a cancellation lies about what it did", SHORT, CHANCE,
+                            {"mode": OneOf(("nothing", "survivor", "first"))}),
     "rest.schema": Spec((24,), "rest", "one row has an unknown word or lacks a field", SHORT, CHANCE,
                         {"endpoint": READ, "kind": OneOf(("unknown", "missing"))}),
     "rest.page": Spec((25,), "rest", "the list of fills is cut short", LONG, None, {"limit": Whole(0, 3)}),
@@ -152,13 +161,20 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
                        {"window_s": Between(0.01, 2)}),
     "ws.auth": Spec((32,), "stream", "public data flow and the private side stays shut", SHORT, None,
                     {"mode": OneOf(("hang", "refuse"))}),
+    "ws.fill_cancel": Spec((33,), "stream", "a filled order is told as a cancellation: always, Kraken does so"),
     "ws.stale": Spec((34,), "stream", "an older frame comes after a newer one", LONG, CHANCE,
                      {"feed": OneOf(("balances", "open_positions"))}),
     # D. the exchange
     "ex.partial": Spec((35,), "account", "orders fill in small parts", LONG, None, {"depth_usd": Between(50, 1000)}),
     "ex.mode": Spec((36,), "account", "a market is closed or half closed", LONG, None,
-                    {"mode": OneOf(("suspended", "post_only", "cancel_only")), "sym": SYMBOL}),
-    "ex.maint": Spec((37,), "account", "everything is down, then open again", Between(30, 600), None, {}),
+                    {"mode": OneOf(("suspended", "post_only", "cancel_only", "limit_only", "reduce_only")), "sym": SYMBOL}),
+    "ex.maint": Spec((37,), "account", "everything is down, then open again at another price", Between(30, 600), None,
+                     {"reopen_gap_pct": Between(-1, 1)}),
+    "ex.mkt_protect": Spec((38,), "account", "market orders are protected so closely that they fill in part", LONG, None,
+                           {"pct": Between(0.01, 0.1), "depth_usd": Between(50, 500)}),
+    "ex.stop_gap": Spec((39,), "account", "the market leaps over the stop", Between(10, 60), None,
+                        {"pct": Between(0.1, 2)}),
+    "ex.stop_unfilled": Spec((39,), "account", "a stop triggers and does not fill", LONG),
     "ex.kill_order": Spec((40,), "account", "an order disappears", None, None,
                           {"role": OneOf(("stop", "target", "all"))}),
     "ex.liquidate": Spec((41,), "account", "the exchange liquidates", None, None, {"fraction": Between(0.3, 1)}),
@@ -169,30 +185,52 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
     "ex.margin": Spec((47,), "account", "more margin is demanded", LONG, None, {"factor": Between(1.5, 5)}),
     "ex.spec": Spec((44,), "account", "a contract's rules change", None, None,
                     {"field": OneOf(("tick", "lot")), "factor": Whole(2, 10)}),
+    "ex.ro_stack": Spec((48,), "account", "a second reduce-only order is refused, or takes the first one away", LONG, None,
+                        {"mode": OneOf(("refuse", "autocancel"))}),
     "ex.hold": Spec((46,), "rest", "taking orders are held back", LONG, None, {"ms": Between(20, 100)}),
     "op.manual": Spec((49,), "account", "a person trades by hand", None, None,
                       {"what": OneOf(("order", "close", "flip"))}),
     # E. process and host
-    "proc.crash": Spec((50,), "process", "the process is killed", None, None,
-                       {"hook": OneOf(("now", "request", "reply", "append", "flush", "flushed")), "nth": Whole(1, 40)}),
-    "actor.raise": Spec((51,), "process", "a child dies", None, None,
-                        {"who": OneOf(("kill_switch", "executor", "risk", "reconciler", "futures_feed", "strategy",
-                                       "spot_feed"))}),
+    "proc.crash": Spec((50,), "process", "the process is killed: at its n-th task step, journal append, request ..", None, None,
+                       {"hook": OneOf(("step", "step", "append", "append", "flush", "flushed", "request", "reply", "now")),
+                        "nth": Whole(1, 400)}),
+    "actor.raise": Spec((51,), "process", "a child dies, and again as soon as it is back", None, None,
+                        {"who": CHILDREN, "n": Whole(1, 3)}),
+    "actor.hang": Spec((52,), "process", "a child takes no message any more", Between(1, 20), None, {"who": CHILDREN}),
     "sched.block": Spec((52,), "process", "the event loop stands still", Between(1, 60)),
     "host.suspend": Spec((53,), "process", "the host sleeps", Between(30, 900)),
+    "host.exhaust": Spec((54,), "process", "no file can be opened any more, or no memory be had", SHORT, None,
+                         {"what": OneOf(("fd", "mem"))}),
     "proc.term": Spec((55,), "process", "the process is asked to stop", None),
+    "proc.twin": Spec((56,), "account", "another daemon trades with the same key from another host", SHORT, None,
+                      {"every_s": Between(5, 30)}),
     "net.part": Spec((57,), "rest", "part of the network is gone", LONG, None,
                      {"set": OneOf(("rest", "streams", "all")), "how": OneOf(("refused", "silent"))}),
     # F. storage
     "disk.full": Spec((58,), "disk", "nothing can be written any more", SHORT),
     "disk.fsync": Spec((59,), "disk", "making durable fails once", None),
     "disk.torn": Spec((60,), "disk", "the last record is half written when the process dies", None),
-    # G. the operator
+    "disk.flip": Spec((61, 67), "disk", "bytes of what actors remember are turned, and the process starts anew", None, None,
+                      {"n": Whole(1, 8)}),
+    "disk.misdirect": Spec((61,), "disk", "what two actors remember lies in the other's place, and the process starts anew"),
+    "disk.rollback": Spec((62,), "disk", "the journal is an old copy, and the process starts anew on it", None, None,
+                          {"age_s": Between(5, 1800)}),
+    # G. configuration and the operator
+    "cfg.mutate": Spec((63, 67), "person", "the process starts anew under a setting that cannot be meant", None, None,
+                       {"field": OneOf(MUTABLE), "kind": OneOf(("times_100", "times_1000", "negative", "word", "tag", "renamed"))}),
     "op.act": Spec((64,), "person", "a person pulls the kill switch, then acknowledges it", None, None,
-                   {"seq": OneOf(("kill", "kill,kill", "kill,ack"))}),
+                   {"seq": OneOf(("kill", "kill,kill", "kill,ack", "ack,kill"))}),
+    "op.sink": Spec((65,), "person", "nobody hears what the daemon says, or only much later", LONG, None,
+                    {"mode": OneOf(("down", "slow"))}),
+    "op.flood": Spec((65,), "account", "many things happen at once that a person must hear of", None, None, {"n": Whole(5, 60)}),
     # H. time
     "clock.skew": Spec((66,), "clock", "the host's clock is wrong", LONG, None, {"d_s": Between(-30, 30)}),
     "clock.drift": Spec((66,), "clock", "the host's clock runs fast or slow", LONG, None, {"ppm": Between(-5000, 5000)}),
     "venue.ts": Spec((66,), "stream", "the exchange's timestamps are missing or wrong", SHORT, None,
                      {"mode": OneOf(("missing", "future", "past"))}),
+    "clock.step": Spec((66,), "clock", "the host's clock leaps ahead and stays there", None, None, {"d_s": Between(0.5, 30)}),
+    # I. security; d and f are cfg.mutate and disk.flip
+    "sec.a": Spec((67,), "rest", "the exchange's error shows the key back to us", SHORT, CHANCE),
+    "sec.e": Spec((67,), "rest", "the exchange's certificate is wrong", SHORT, CHANCE),
+    "sec.h": Spec((67,), "rest", "the exchange's words hold control characters and markup", SHORT, CHANCE, {"op": WISH}),
 })  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from ssl import SSLCertVerificationError
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -42,6 +43,7 @@ OPS: Final[Mapping[str, str]] = {
 WISHES: Final = frozenset({"send", "edit", "cancel", "cancel_all"})
 ROWS: Final = {"orders": "openOrders", "positions": "openPositions", "fills": "fills"}
 STATUS_MEMBER: Final = {"send": "sendStatus", "edit": "editStatus", "cancel": "cancelStatus"}
+STRANGE: Final = "placed\x1b[2J\r\n<script>alert(1)</script>\x00"
 HTML: Final = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 
@@ -94,7 +96,7 @@ def made(body: Mapping[str, object] | bytes, status: int = 200) -> Reply:
 
 
 Carry = Callable[[], Awaitable[Reply]]
-RequestRule = Callable[["Edge", Active, Request, Carry], Awaitable[Reply]]
+RequestRule = Callable[["Edge", Active, "Arrived", Carry], Awaitable[Reply]]
 ReplyRule = Callable[[Active, Request, Reply], Reply]
 
 
@@ -133,9 +135,9 @@ class Edge:
                 break
         path = scope["path"]
         text = scope["query_string"].decode() + body.decode("latin-1")
-        signed = any(name.lower() == b"authent" for name, _ in scope["headers"])
+        shown = tuple(value.decode() for name, value in scope["headers"] if name.lower() in (b"authent", b"apikey"))
         form = dict(parse_qsl(text, keep_blank_values=True))
-        return Arrived(self.faults.now_us(), OPS.get(path, "other"), path, form, signed, raw=body)
+        return Arrived(self.faults.now_us(), OPS.get(path, "other"), path, form, bool(shown), raw=body, shown=shown)
 
     async def _consult(self, request: Arrived, carry: Carry) -> Reply:
         for active in self.faults.active("rest"):
@@ -185,9 +187,10 @@ class Edge:
 
 @dataclass(frozen=True)
 class Arrived(Request):
-    """A request with its bytes."""
+    """A request with its bytes. `shown`: the headers that prove who asks."""
 
     raw: bytes = b""
+    shown: tuple[str, ...] = ()
 
 
 def _concerns(active: Active, request: Request) -> bool:
@@ -205,47 +208,48 @@ ONLY: Final[Mapping[str, tuple[str, ...]]] = {
     "ex.hold": ("send",),
     "rest.page": ("fills",),
     "rest.misreport": ("status",),
-    "rest.cancel_all": ("cancel_all",),
+    "rest.cancel_all": ("cancel_all", "cancel"),
+    "ex.fast_fill": ("send",),
     "md.partial_last": ("ohlc",),
 }
-SIGNED: Final = frozenset({"rest.limit", "rest.auth"})
+SIGNED: Final = frozenset({"rest.limit", "rest.auth", "sec.a"})
 """Kinds that never strike public requests."""
 
 
 # --- on the request ------------------------------------------------------------------------------------------------
 
 
-async def _lose_reply(edge: Edge, active: Active, request: Request, carry: Carry) -> Reply:
+async def _lose_reply(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
     await edge.apart(carry, 0)
     return await never()
 
 
-async def _lose_request(edge: Edge, active: Active, request: Request, carry: Carry) -> Reply:
+async def _lose_request(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
     return await never()
 
 
-async def _arrive_late(edge: Edge, active: Active, request: Request, carry: Carry) -> Reply:
+async def _arrive_late(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
     return await edge.apart(carry, active.number("d_s"))
 
 
-async def _hold(edge: Edge, active: Active, request: Request, carry: Carry) -> Reply:
+async def _hold(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
     takes = request.form.get("orderType") in ("mkt", "ioc", "lmt")
     return await (edge.apart(carry, active.number("ms") / 1000) if takes else carry())
 
 
-async def _reply_late(edge: Edge, active: Active, request: Request, carry: Carry) -> Reply:
+async def _reply_late(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
     reply = await edge.apart(carry, 0)
     await trio.sleep(active.number("d_s"))
     return reply
 
 
-async def _twice(edge: Edge, active: Active, request: Request, carry: Carry) -> Reply:
+async def _twice(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
     reply = await carry()
     await carry()
     return reply
 
 
-async def _http(edge: Edge, active: Active, request: Request, carry: Carry) -> Reply:
+async def _http(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
     if active.text("accepted") == "yes":
         await carry()
     body = {
@@ -257,7 +261,7 @@ async def _http(edge: Edge, active: Active, request: Request, carry: Carry) -> R
     return made(body, int(active.number("code")))
 
 
-async def _limit(edge: Edge, active: Active, request: Request, carry: Carry) -> Reply:
+async def _limit(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
     """So many requests in a window, then nothing but refusals for the length of the ban."""
     now = request.at
     if now < int(str(active.memory.get("banned_until", 0))):
@@ -271,23 +275,47 @@ async def _limit(edge: Edge, active: Active, request: Request, carry: Carry) -> 
     return made(write_error("apiLimitExceeded", now))
 
 
-async def _reject(edge: Edge, active: Active, request: Request, carry: Carry) -> Reply:
+async def _reject(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
     status = {"status": active.text("status"), "receivedTime": write_iso_ms(request.at), "orderEvents": []}
     if "cliOrdId" in request.form:
         status["cliOrdId"] = request.form["cliOrdId"]
     return made(write_success(request.at, **{STATUS_MEMBER[request.op]: status}))
 
 
-async def _refuse_key(edge: Edge, active: Active, request: Request, carry: Carry) -> Reply:
+async def _refuse_key(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
     if active.text("scope") == "trade" and request.op not in WISHES:
         return await carry()
     return made(write_error("authenticationError", request.at))
 
 
-async def _part(edge: Edge, active: Active, request: Request, carry: Carry) -> Reply:
+async def _part(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
     if active.text("how") == "silent":
         return await never()
     raise OSError("no route to host")
+
+
+async def _bad_certificate(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
+    raise SSLCertVerificationError("certificate verify failed: Hostname mismatch")
+
+
+async def _show_key(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
+    return made(write_error(f"Server Error: {' '.join(request.shown)}", request.at))
+
+
+async def _survivor(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
+    """Called done, and nothing was."""
+    if active.text("mode") != "survivor":
+        return _cancel_all(active, request, await carry())
+    status = {"status": "cancelled", "receivedTime": write_iso_ms(request.at), "orderEvents": []}
+    status |= {key: request.form[key] for key in ("order_id", "cliOrdId") if key in request.form}
+    return made(write_success(request.at, cancelStatus=status | ({"cancelledOrders": []} if request.op != "cancel" else {})))
+
+
+async def _fast_fill(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
+    """What executed on arrival is told by nobody but the streams, and they are first."""
+    reply = await edge.apart(carry, 0)
+    await trio.sleep(active.number("d_ms") / 1000)
+    return _member_changed(request, reply, lambda status: {**status, "orderEvents": []})
 
 
 async def never() -> Reply:
@@ -307,7 +335,11 @@ REQUEST_RULES: Final[Mapping[str, RequestRule]] = {
     "rest.limit": _limit,
     "rest.reject": _reject,
     "rest.auth": _refuse_key,
+    "rest.cancel_all": _survivor,
     "ex.hold": _hold,
+    "ex.fast_fill": _fast_fill,
+    "sec.a": _show_key,
+    "sec.e": _bad_certificate,
 }
 
 
@@ -367,11 +399,29 @@ def _misreport(active: Active, request: Request, reply: Reply) -> Reply:
 
 
 def _cancel_all(active: Active, request: Request, reply: Reply) -> Reply:
-    if active.text("mode") != "nothing":
+    """`nothing`: it says that there was nothing to cancel. `first`: it names the first order as often as there were orders."""
+
+    def lie(status: dict[str, Any]) -> dict[str, Any]:
+        if active.text("mode") == "first":
+            gone = status.get("cancelledOrders", [])
+            return {**status, "cancelledOrders": gone[:1] * len(gone)}
+        return {**status, "status": "notFound", "orderEvents": []} if request.op == "cancel" else {
+            **status, "status": "noOrdersToCancel", "cancelledOrders": [], "orderEvents": []}  # fmt: skip
+
+    return _member_changed(request, reply, lie)
+
+
+def _strange_words(active: Active, request: Request, reply: Reply) -> Reply:
+    return _member_changed(request, reply, lambda status: {**status, "status": STRANGE})
+
+
+def _member_changed(request: Request, reply: Reply, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Reply:
+    """A reply to a wish with its status changed; a reply of another kind as it is."""
+    member = "cancelStatus" if request.op == "cancel_all" else STATUS_MEMBER[request.op]
+    body = msgspec.json.decode(reply.body) if reply.status == 200 else {}
+    if not isinstance(body.get(member), dict):
         return reply
-    body = msgspec.json.decode(reply.body)
-    body["cancelStatus"] = {**body.get("cancelStatus", {}), "status": "noOrdersToCancel", "cancelledOrders": []}
-    return reply.with_body(encode(body))
+    return reply.with_body(encode({**body, member: change(body[member])}))
 
 
 REPLY_RULES: Final[Mapping[str, ReplyRule]] = {
@@ -380,6 +430,6 @@ REPLY_RULES: Final[Mapping[str, ReplyRule]] = {
     "rest.page": _page,
     "rest.schema": _schema,
     "rest.misreport": _misreport,
-    "rest.cancel_all": _cancel_all,
+    "sec.h": _strange_words,
     "md.partial_last": _partial_last,
 }

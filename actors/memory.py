@@ -6,14 +6,42 @@ shell keeps it then, before the wishes that follow from it leave. Knows no actor
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from hashlib import blake2b
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from protocol import codec
+from protocol.ports import JournalFailed
+
+SEAL_BYTES: Final = 16
+SEAL_CHARS: Final = 2 * SEAL_BYTES
 
 M = TypeVar("M", bound=msgspec.Struct)
 S = TypeVar("S", bound=msgspec.Struct)
+
+
+class MemoryCorrupt(JournalFailed):
+    """What was kept is not what was written: the store was damaged, or edited."""
+
+
+def sealed(actor: str, memory: bytes) -> bytes:
+    """A memory as it is kept: a hash over it and whose it is, then the memory."""
+    return _seal(actor, memory) + memory
+
+
+def unsealed(actor: str, kept: bytes | None) -> bytes | None:
+    """The memory in what was kept. Raises MemoryCorrupt when a byte has changed or it is another actor's."""
+    if kept is None or kept.startswith(b"{"):
+        return kept  # as versions before the seal kept it
+    seal, memory = kept[:SEAL_CHARS], kept[SEAL_CHARS:]
+    if seal != _seal(actor, memory):
+        raise MemoryCorrupt(f"what {actor} remembers is damaged in the store")
+    return memory
+
+
+def _seal(actor: str, memory: bytes) -> bytes:
+    return blake2b(memory, digest_size=SEAL_BYTES, key=actor.encode()).hexdigest().encode()
 
 
 def recalled(kind: type[M], kept: bytes | None) -> M:

@@ -89,7 +89,7 @@ class World:
     lives: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.journal = StandIn(self.journal, self.journal_failed)
+        self.journal = StandIn(self.journal, self.journal_failed, self.memory_damaged)
 
     def alert(self, sender: str, code: str, severity: Severity, text: str) -> None:
         """Journal and show something that arose outside every step: at an edge, in the supervisor, at the gate."""
@@ -106,6 +106,16 @@ class World:
         self.watch(
             "journal", from_edge(Alert, now, "journal", now, code="JOURNAL_WRITE", severity="critical", text=text)
         )
+        self._ask_to_kill(text, now)
+
+    def memory_damaged(self, why: str) -> None:
+        """An actor begins without what it knew: nothing is entered on half a memory, what is open is closed."""
+        text = f"{why}: it starts without; look at the store before you acknowledge"
+        self.gate.halt("journal", text)
+        self.alert("journal", "JOURNAL_CORRUPT", "critical", text)
+        self._ask_to_kill(text, self.clock.now_us())
+
+    def _ask_to_kill(self, text: str, now: int) -> None:
         if "kill_switch" in self.mailboxes:
             request = from_edge(KillRequested, now, "journal", now, reason=text, by="journal")
             self.mailboxes["kill_switch"].put(request)

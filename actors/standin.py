@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from actors.memory import MemoryCorrupt, sealed, unsealed
 from protocol.messages.base import Message
 from protocol.ports import Journal, JournalFailed
 
 
 class StandIn:
-    """A `protocol.ports.Journal` over another one; `failure` is empty while that one works."""
+    """A `protocol.ports.Journal` over another one; `failure` is empty while that one works. Memories are kept sealed."""
 
-    def __init__(self, journal: Journal, on_failure: Callable[[str], None]) -> None:
+    def __init__(
+        self, journal: Journal, on_failure: Callable[[str], None], on_damage: Callable[[str], None] = lambda text: None
+    ) -> None:
         self._journal = journal
         self._on_failure = on_failure
+        self._on_damage = on_damage
         self._memories: dict[str, bytes] = {}
         self.failure = ""
 
@@ -33,15 +37,21 @@ class StandIn:
     def keep(self, actor: str, memory: bytes) -> None:
         """Replace what `actor` remembers, if need be in this process only."""
         self._memories[actor] = memory
-        self._try(lambda: self._journal.keep(actor, memory))
+        self._try(lambda: self._journal.keep(actor, sealed(actor, memory)))
 
     def flush(self) -> None:
         """Make durable what was noted. When this fails entries are halted before it returns."""
         self._try(self._journal.flush)
 
     def memory(self, actor: str) -> bytes | None:
-        """What `actor` last asked to keep. Raises JournalFailed when that cannot be read."""
-        return self._memories[actor] if actor in self._memories else self._journal.memory(actor)
+        """What `actor` last asked to keep; None when nothing, or nothing whole. Raises JournalFailed when it cannot be read."""
+        if actor in self._memories:
+            return self._memories[actor]
+        try:
+            return unsealed(actor, self._journal.memory(actor))
+        except MemoryCorrupt as damage:
+            self._on_damage(str(damage))
+            return None
 
     def _try(self, write: Callable[[], None]) -> None:
         if self.failure:

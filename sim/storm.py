@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import numpy as np
 import trio
+from pydantic import ValidationError
 
 from config.settings import Settings
 from protocol.messages.base import Message
@@ -26,8 +27,8 @@ from sim.clock import SimulatedClock, stopwatch
 from sim.engine import Engine
 from sim.faults import Plan, draw
 from sim.faults.host import Book, Disk, HostClock, Killed, LeapingClock, Process
+from sim.faults.hosting import LIFE, Hosting
 from sim.faults.network import Reply, Request
-from sim.faults.timeline import Active
 from sim.faults.wiring import faulty_venue
 from sim.scene import SETTINGS, scene_of
 from sim.venue import Venue
@@ -61,6 +62,10 @@ class Host(Protocol):
     def kill_requested(self) -> str | None: ...
 
     def watch(self, sender: str, message: Message) -> None: ...
+
+    async def pause(self, child: str) -> None:
+        """A child waits here before it takes its next message."""
+        ...
 
     def gate_changed(self, what: str, is_open: bool) -> None: ...
 
@@ -176,7 +181,7 @@ class Storm:
             tuple(self.settings.futures_of.values()), lambda: self.disk.state.latched, lambda: bool(self.book.failed),
         )  # fmt: skip
         self.watchers = Watchers(self.evidence)
-        self._register()
+        self.hosting = Hosting(self)
         async with trio.open_nursery() as nursery:
             self._scope = nursery.cancel_scope
             await nursery.start(self.faults.run)
@@ -241,7 +246,12 @@ class Storm:
 
     def watch(self, sender: str, message: Message) -> None:
         """What an actor says."""
-        detail = f"{message.code} {message.text}" if isinstance(message, Alert) else message.id
+        detail = message.id
+        if isinstance(message, Alert):
+            detail = f"{message.code} {message.text}"
+            for active in self.faults.active("person"):
+                if active.kind == "op.sink":
+                    self.faults.strikes(active)  # nobody hears it now: it must be in the journal
         self._note(type(message).__name__, sender, detail)
         if isinstance(message, TradeClosed):
             self.exits[message.reason] += 1
@@ -256,6 +266,7 @@ class Storm:
         self.evidence.gate_log.append((self.true_clock.now_us(), what, is_open))
         if what == "latch" and not is_open:
             self.evidence.latched_reach = self.evidence.reach_us
+            self.evidence.once("latched")
         self._note("open" if is_open else "closed", "gate", what)
 
     def _second(self) -> None:
@@ -268,13 +279,28 @@ class Storm:
     async def _host(self) -> None:
         """One process after another, as a service manager has it."""
         while True:
-            await self._one_life()
-            self._note("dead", "host", str(self.lives))
+            self._down_s = float(self._rng.uniform(0.5, 20))
+            if self._may_start():
+                await self._one_life()
+                self._note("dead", "host", str(self.lives))
             await trio.sleep(self._down_s)
+
+    def _may_start(self) -> bool:
+        """Whether the settings are such that a daemon begins at all."""
+        settings = self.hosting.mutated()
+        if settings is None:
+            return True
+        try:
+            Settings.model_validate(settings)
+        except ValidationError as refusal:
+            self._note("refuses to start", "host", str(refusal).splitlines()[1])
+            self.evidence.once("bad setting refused at the start")
+            return False
+        raise AssertionError(f"the daemon would start under {settings}")
 
     async def _one_life(self) -> None:
         self.lives += 1
-        self._down_s = float(self._rng.uniform(0.5, 20))
+        LIFE.set(self.lives)
         self.process = Process(self.lives, self.faults)
         self.clock = HostClock(self.true_clock, self.faults)
         self.book = Book(self.disk, self.process, self.faults, self.evidence.wrote)
@@ -325,41 +351,63 @@ class Storm:
         """The file that a person leaves in the state directory."""
         return self.asked_to_kill
 
+    async def pause(self, child: str) -> None:
+        """What a child waits for before it takes its next message."""
+        if self.faults.active("process"):
+            await self.hosting.pause(child)
+
     def supervised(self, crash: Callable[[str, Exception], None], closed_by: Callable[[], tuple[str, ...]]) -> None:
         """How a child is let die, and what keeps entries in."""
         self._crash, self.closed_by = crash, closed_by
 
     # --- faults of the host, and a person -----------------------------------------------------------------------
 
-    def _register(self) -> None:
-        on = self.faults.on
-        on("actor.raise", self._child_dies)
-        on("sched.block", self._leap)
-        on("host.suspend", self._leap)
-        on("proc.crash", self._crash_now)
-        on("proc.term", lambda active: self._process_scope.cancel())
-        on("op.act", self._person_acts)
+    @property
+    def alive(self) -> bool:
+        """Whether a process lives."""
+        return self.evidence.life > 0 and not self.process.dead
 
-    def _child_dies(self, active: Active) -> None:
-        if self.evidence.life and not self.process.dead:
+    def crash_child(self, name: str, error: Exception) -> None:
+        """A child dies, if it has started."""
+        if self.alive:
             try:
-                self._crash(active.text("who"), RuntimeError("storm"))
+                self._crash(name, error)
             except KeyError:
                 return  # it has not started yet
 
-    def _leap(self, active: Active) -> None:
-        seconds = (active.until_us - active.began_us) / SECOND_US
-        self._note("leap", "host", f"{seconds:g}s")
-        self.trio_clock.leap(seconds)
-
-    def _crash_now(self, active: Active) -> None:
-        if active.text("hook") == "now" and self.evidence.life:
+    def end_process(self, *, killed: bool) -> None:
+        """The process ends: at once and wherever it is, or asked to."""
+        if not self.alive:
+            return
+        if killed:
             self.process.dead = True
             self._died()
-            self._process_scope.cancel()
+        self._process_scope.cancel()
 
-    def _person_acts(self, active: Active) -> None:
-        self.asked_to_kill = "a person asked for it"
+    def roll_back(self, to_us: int) -> None:
+        """The disk is an old copy."""
+        self.disk.roll_back(to_us)
+        self.evidence.rolled_back(to_us)
+
+    def forget(self) -> None:
+        """What was written down until now will not be read again."""
+        self.evidence.rolled_back(0)
+
+    def acknowledge(self) -> None:
+        """A person acknowledges the latch: refused while anything is open, or the daemon runs and does not know of it."""
+        e = self.evidence
+        if not self.disk.state.latched or e.positions or e.engine.state.working:
+            e.once("acknowledgement refused")
+            return
+        self.asked_to_kill = None
+        self.disk.acknowledge("person", "storm", self.true_clock.now_us())
+        e.latched_reach = None
+        self._note("acknowledges", "person", "")
+        self._process_scope.cancel()
+
+    def note(self, what: str, who: str, detail: str) -> None:
+        """For the trace."""
+        self._note(what, who, detail)
 
     async def _person(self) -> None:
         """Acknowledges a latch once all is flat, and restarts a daemon that waits for a person."""
@@ -370,11 +418,7 @@ class Storm:
             if self.disk.state.latched:
                 flat = not e.positions and not e.engine.state.working
                 if flat and now - self.disk.state.at > ACKNOWLEDGE_S * SECOND_US and not self.faults.healed:
-                    self.asked_to_kill = None
-                    self.disk.acknowledge("person", "storm", now)
-                    e.latched_reach = None
-                    self._note("acknowledges", "person", "")
-                    self._process_scope.cancel()
+                    self.acknowledge()
                 continue
             if not any(reason.startswith("gate.halt") for reason in self.closed_by()):
                 halted_since = None

@@ -12,6 +12,7 @@ from actors.connection import keep_connected
 from actors.futures_feed import decide
 from actors.futures_feed.market import DAILY
 from actors.futures_feed.state import State
+from actors.memory import unsealed
 from actors.part import Part
 from actors.shell import World
 from protocol.messages.base import Message, from_edge
@@ -36,7 +37,7 @@ def booked_until(journal: Journal) -> Callable[[], int | None]:
     def ask() -> int | None:
         nonlocal until
         with suppress(JournalFailed):  # whoever writes says so; the exchange must be read all the same
-            until = decide.fills_until(journal.memory(NAME))
+            until = decide.fills_until(unsealed(NAME, journal.memory(NAME)))
         return until
 
     return ask

@@ -21,7 +21,7 @@ from actors.hands import payload
 from actors.kill_switch.plan import plan
 from actors.ledger.journal import Ledger, open_ledger
 from actors.ledger.store import database_url
-from actors.memory import durable
+from actors.memory import durable, sealed, unsealed
 from actors.modes.sites import OpenSite, Refused, Site, pace_of, site_of
 from actors.person import decide as person
 from actors.state import StateDirectory
@@ -104,9 +104,9 @@ async def _directly(
         asked = from_edge(PersonAsked, now, name, request=name, **cast(dict[str, Any], request))
         if asked.ask == "close":
             return await _close(site, ledger, asked)
-    remembering, said = person.step(person.initial(settings, ledger.memory("person")), asked)
+    remembering, said = person.step(person.initial(settings, unsealed("person", ledger.memory("person"))), asked)
     ledger.record("person", asked, said)
-    ledger.keep("person", durable(remembering))
+    ledger.keep("person", sealed("person", durable(remembering)))
     answer = next(message for message in said if isinstance(message, PersonAnswered))
     return Answer(answer.done, f"{answer.text} (no daemon is running: it holds from the next start on)")
 

@@ -19,10 +19,12 @@ from actors.gate import Gate
 from actors.gateway.futures import FuturesGateway
 from actors.gateway.secret import Secret
 from actors.gateway.spot import SpotGateway
+from actors.mailbox import Mailbox
 from actors.shell import World
 from actors.supervisor import Supervisor
 from actors.tree import CHILDREN, LEASES, ROUTES
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
+from protocol.messages.base import Message
 from sim.storm import Host, Verdict, case_of, run_case
 
 CLUSTER_WAIT_S = 10
@@ -52,12 +54,32 @@ async def live(host: Host) -> None:
             jitter=np.random.default_rng(7).random,
             kill_requested=host.kill_requested,
             watch=host.watch,
+            mailboxes=Boxes(host),
         )
         supervisor = Supervisor(CHILDREN, world)
         host.supervised(supervisor.crash, gate.closed_by)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_keep_house, world)
             await supervisor.run()
+
+
+class Boxes(dict[str, Mailbox]):
+    """Mailboxes whose owner may be held up: a child's step waits for nothing, so this is where it can be slow or hang."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self._host = host
+
+    def __setitem__(self, name: str, mailbox: Mailbox) -> None:
+        take = mailbox.get
+
+        async def get() -> Message:
+            message = await take()
+            await self._host.pause(name)
+            return message
+
+        mailbox.get = get  # type: ignore[method-assign]
+        super().__setitem__(name, mailbox)
 
 
 async def _keep_house(world: World) -> None:

@@ -78,7 +78,8 @@ class Sent:
         return self.op == "send" and not self.reduce_only
 
 
-ACCOUNT_DOWN: Final = frozenset({"ex.mode", "ex.maint", "ex.partial"})
+ACCOUNT_DOWN: Final = frozenset({"ex.mode", "ex.maint", "ex.partial", "ex.mkt_protect", "ex.stop_unfilled"})
+CHILD_DOWN: Final = frozenset({"actor.hang", "sched.slow"})
 FEED_FAULTS: Final = frozenset({"md.stall", "md.mute", "md.flap", "md.lag", "md.garble", "md.reorder", "md.burst", "ws.delay",
                                 "ws.drop", "ws.snapshot", "ws.reorder", "ws.auth", "ws.stale", "venue.ts"})  # fmt: skip
 
@@ -120,7 +121,8 @@ class Evidence:
     sometimes: dict[str, int] = field(default_factory=dict)
     latched_reach: int | None = None
     _last: int = 0
-    _durable: set[str] = field(default_factory=set)
+    _durable: dict[str, int] = field(default_factory=dict)
+    """Fills that are told in the journal, and since when."""
 
     @property
     def now(self) -> int:
@@ -162,6 +164,7 @@ class Evidence:
             self.life > 0
             and not self.faults.active("rest")
             and not any(active.kind in ACCOUNT_DOWN for active in self.faults.active("account"))
+            and not any(active.kind in CHILD_DOWN for active in self.faults.active("process"))
         )
 
     def disturbed(self) -> bool:
@@ -180,7 +183,7 @@ class Evidence:
         self.lives.append(self.now)
         self.disturbed_at = self.now
         self.heard.clear()
-        self.booked |= self._durable
+        self.booked |= self._durable.keys()
 
     def ended(self) -> None:
         """The process is gone."""
@@ -239,7 +242,7 @@ class Evidence:
         """Records became durable."""
         for actor, received, answers in records:
             if actor == "futures_feed":
-                self._durable.update(m.fill.fill_id for m in answers if isinstance(m, Filled))
+                self._durable |= {m.fill.fill_id: self.now for m in answers if isinstance(m, Filled)}
             for message in (received, *answers):
                 if isinstance(message, PlaceOrder):
                     self.intents.setdefault(message.client_order_id, message)
@@ -247,6 +250,11 @@ class Evidence:
                     self.approved.setdefault(message.signal_id, message)
                 elif isinstance(message, Signal):
                     self.signals.setdefault(message.id, message)
+
+    def rolled_back(self, to_us: int) -> None:
+        """The journal is as it was at `to_us`: what was booked since will be told again."""
+        self._durable = {name: at for name, at in self._durable.items() if at <= to_us}
+        self.booked &= self._durable.keys()
 
     def said(self, sender: str, message: Message) -> None:
         """Somebody said something inside the daemon."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import ROUND_DOWN, Decimal
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import trio
 from msgspec.structs import replace
@@ -131,7 +131,9 @@ class Account:
         self._engine.matching.stops_fill = fill
 
     def _stack(self, mode: str) -> None:
-        self._engine.matching.stacking = "refuse" if mode == "refuse" else "autocancel" if mode == "autocancel" else "allow"
+        self._engine.matching.stacking = (
+            "refuse" if mode == "refuse" else "autocancel" if mode == "autocancel" else "allow"
+        )
 
     # --- rules --------------------------------------------------------------------------------------------------
 
@@ -204,8 +206,18 @@ class Account:
             )
 
     def _hand(
-        self, active: Active, symbol: str, side: OrderSide, size: Decimal, price: Decimal | None, name: str = ""
+        self,
+        active: Active,
+        symbol: str,
+        side: OrderSide,
+        size: Decimal,
+        price: Decimal | None = None,
+        name: str = "",
+        order_type: Literal["mkt", "lmt", "stp"] | None = None,
+        stop_price: Decimal | None = None,
+        reduce_only: bool = False,
     ) -> None:
+        """An order of somebody else's."""
         at = self._exchange.now_us()
         self._exchange.carry_out(
             from_edge(
@@ -220,9 +232,11 @@ class Account:
                 role="entry",
                 symbol=symbol,
                 side=side,
-                order_type="mkt" if price is None else "lmt",
+                order_type=order_type or ("mkt" if price is None else "lmt"),
                 size=size,
                 limit_price=price,
+                stop_price=stop_price,
+                reduce_only=reduce_only or order_type == "stp",
             )
         )
 
@@ -233,19 +247,34 @@ class Account:
 
     async def _trade_beside(self, active: Active) -> None:
         symbol, rounds = self._exchange.contracts[-1], 0
+        rule = self._engine.rules[symbol]
         while active in self._faults.in_force():
-            tick, lot = self._engine.state.ticks.get(symbol), self._engine.rules[symbol].lot
-            if tick is not None:
-                side: OrderSide = "buy" if rounds % 2 == 0 else "sell"
-                self._hand(active, symbol, side, lot * 10, None, f"twin-{active.place}-{rounds}")
+            tick, name = self._engine.state.ticks.get(symbol), f"twin-{active.place}-{rounds}"
+            if tick is not None and self._engine.held(symbol) == 0:
+                stop = tick.mark * Decimal("0.98") // rule.tick * rule.tick
+                self._hand(active, symbol, "buy", rule.lot * 10, name=name)
+                self._hand(
+                    active, symbol, "sell", rule.lot * 10, name=f"{name}-stop", order_type="stp", stop_price=stop
+                )
                 rounds += 1
             await trio.sleep(active.number("every_s"))
+            self._leave_beside(active, symbol, name)
+
+    def _leave_beside(self, active: Active, symbol: str, name: str) -> None:
+        at = self._exchange.now_us()
+        for order in self._resting(ROLE_TYPES["stop"]):
+            if order.client_order_id == f"{name}-stop":
+                self._hand(active, symbol, "sell", order.size, name=f"{name}-exit", reduce_only=True)
+                wish = from_edge(CancelOrder, at, "twin", name, symbol=symbol, order_id=order.order_id)
+                self._exchange.carry_out(wish)
 
     def _flood(self, active: Active) -> None:
         """So many orders that nobody here placed."""
         symbol = self._exchange.contracts[0]
         tick, rule = self._engine.state.ticks.get(symbol), self._engine.rules[symbol]
-        for count in range(int(active.number("n")) if tick is not None else 0):
+        if tick is None:
+            return
+        for count in range(int(active.number("n"))):
             price = tick.mark * (Decimal("0.95") - Decimal(count) / 1000) // rule.tick * rule.tick
             self._hand(active, symbol, "buy", rule.lot, price, f"flood-{active.place}-{count}")
 

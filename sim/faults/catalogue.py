@@ -222,7 +222,7 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
                    {"seq": OneOf(("kill", "kill,kill", "kill,ack", "ack,kill"))}),
     "op.sink": Spec((65,), "person", "nobody hears what the daemon says, or only much later", LONG, None,
                     {"mode": OneOf(("down", "slow"))}),
-    "op.flood": Spec((65,), "account", "many things happen at once that a person must hear of", None, None, {"n": Whole(5, 60)}),
+    "op.flood": Spec((65,), "person", "many things happen at once that a person must hear of", None, None, {"n": Whole(5, 25)}),
     # H. time
     "clock.skew": Spec((66,), "clock", "the host's clock is wrong", LONG, None, {"d_s": Between(-30, 30)}),
     "clock.drift": Spec((66,), "clock", "the host's clock runs fast or slow", LONG, None, {"ppm": Between(-5000, 5000)}),

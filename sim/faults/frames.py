@@ -93,6 +93,8 @@ class Wire:
         return True
 
     async def _deliver(self, text: str) -> None:
+        if '"full_fill"' in text and '"is_cancel":true' in text:
+            self._faults.injected["ws.fill_cancel"] += 1
         if self._watch is not None:
             self._watch(self.feed, text)
         await self._socket.send(text)
@@ -183,7 +185,12 @@ def refused(faults: Faults, path: str) -> bool:
     for active in faults.active("connect"):
         if active.kind == "md.refuse" and active.text("feed") == feed and faults.strikes(active):
             return True
+    for active in faults.active("process"):
+        if active.kind == "host.exhaust" and active.text("what") == "fd":
+            return faults.strikes(active)
     for active in faults.active("rest"):
+        if active.kind == "sec.e" and faults.strikes(active):
+            return True
         if active.kind == "net.part" and active.text("set") != "rest" and active.text("how") == "refused":
             return faults.strikes(active)
     return False

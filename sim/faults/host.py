@@ -38,6 +38,13 @@ class Disk:
     state: LatchState = field(default_factory=lambda: LatchState(latched=False))
     lost: int = 0
     """Records that died with their process."""
+    copies: list[tuple[int, dict[str, bytes]]] = field(default_factory=list)
+    """(microseconds UTC, what actors remembered from then on)."""
+
+    def roll_back(self, to_us: int) -> None:
+        """What actors remember is what it was at `to_us`. The latch stays: it is looked at by other hands too."""
+        self.copies = [copy for copy in self.copies if copy[0] <= to_us]
+        self.memories = dict(self.copies[-1][1]) if self.copies else {}
 
     # protocol.ports.LatchStore: durable before each call returns.
 
@@ -124,8 +131,10 @@ class Book:
         self._must_be_well()
         records, self._records = self._records, []
         self._disk.records += [(self._process.life, record) for record in records]
-        self._disk.memories |= self._memories
-        self._memories = {}
+        if self._memories:
+            self._disk.memories |= self._memories
+            self._disk.copies.append((self._faults.now_us(), dict(self._disk.memories)))
+            self._memories = {}
         self._wrote(records)
         self._process.at("flushed")
 
@@ -168,7 +177,7 @@ class HostClock:
         """Microseconds UTC as the host believes them."""
         now = self._true.now_us()
         for active in self._faults.active("clock"):
-            if active.kind == "clock.skew":
+            if active.kind in ("clock.skew", "clock.step"):
                 now += round(active.number("d_s") * SECOND_US)
             elif active.kind == "clock.drift":
                 now += round((now - active.began_us) * active.number("ppm") / 1_000_000)

@@ -308,7 +308,9 @@ async def _survivor(edge: Edge, active: Active, request: Arrived, carry: Carry) 
         return _cancel_all(active, request, await carry())
     status = {"status": "cancelled", "receivedTime": write_iso_ms(request.at), "orderEvents": []}
     status |= {key: request.form[key] for key in ("order_id", "cliOrdId") if key in request.form}
-    return made(write_success(request.at, cancelStatus=status | ({"cancelledOrders": []} if request.op != "cancel" else {})))
+    return made(
+        write_success(request.at, cancelStatus=status | ({"cancelledOrders": []} if request.op != "cancel" else {}))
+    )
 
 
 async def _fast_fill(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from actors.standin import StandIn
@@ -35,7 +37,27 @@ def test_a_journal_that_works_is_used_as_it_is() -> None:
     stand_in.record("risk", START, ())
     stand_in.keep("risk", b"1")
     stand_in.flush()
-    assert (journal.flushed, journal.memory("risk"), stand_in.memory("risk"), told) == (1, b"1", b"1", [])
+    assert (journal.flushed, stand_in.memory("risk"), told) == (1, b"1", [])
+    assert StandIn(journal, told.append).memory("risk") == b"1"
+
+
+@pytest.mark.parametrize("damage", [lambda kept: kept[:-1] + b"0", lambda kept: b"0" + kept[1:], lambda kept: kept[:5]])
+def test_a_damaged_memory_is_told_and_not_used(damage: Callable[[bytes], bytes]) -> None:
+    """A byte that turned, in the memory or in its seal, or a cut: the actor starts without, and a person hears of it."""
+    journal, told = FakeJournal(), list[str]()
+    StandIn(journal, told.append).keep("risk", b'{"streak":1}')
+    journal.memories["risk"] = damage(journal.memories["risk"])
+    assert StandIn(journal, lambda text: None, told.append).memory("risk") is None
+    assert told == ["what risk remembers is damaged in the store"]
+
+
+def test_a_memory_in_anothers_place_is_damage() -> None:
+    """What one actor remembers is never taken for another's."""
+    journal, told = FakeJournal(), list[str]()
+    StandIn(journal, told.append).keep("risk", b"{}")
+    journal.memories["executor"] = journal.memories["risk"]
+    assert StandIn(journal, lambda text: None, told.append).memory("executor") is None
+    assert len(told) == 1
 
 
 def test_the_first_failure_is_told_once_and_nothing_raises() -> None:

@@ -12,7 +12,7 @@ from sim.faults.plan import plan_of
 ELSEWHERE = frozenset({"process", "disk", "clock", "person"})
 """Seams of the storm itself."""
 NEEDS_MORE = frozenset({
-    "rest.misreport", "rest.cancel_all", "md.partial_last", "md.refuse", "ws.snapshot", "ws.auth", "md.revise", "ws.stale",
+    "rest.misreport", "rest.cancel_all", "md.partial_last", "md.refuse", "ws.snapshot", "ws.auth", "md.revise", "ws.stale", "sec.h",
 })  # fmt: skip
 """Kinds that strike only when something else happens: a reconnection, a history, the end of a candle."""
 KINDS = [kind for kind, spec in CATALOGUE.items() if spec.seam not in ELSEWHERE]

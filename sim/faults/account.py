@@ -37,6 +37,10 @@ class Exchange(Protocol):
 
     def carry_out(self, command: Command) -> Answer: ...
 
+    def delist(self, symbol: str) -> None:
+        """End a contract now."""
+        ...
+
     def tell(self, messages: Sequence[Message]) -> None:
         """Reports that no wish caused, to the streams."""
         ...
@@ -64,6 +68,7 @@ class Account:
             "ex.stop_gap": (self._leap_over_stops, None),
             "ex.stop_unfilled": (lambda active: self._stops_fill(False), lambda active: self._stops_fill(True)),
             "ex.ro_stack": (lambda active: self._stack(active.text("mode")), lambda active: self._stack("allow")),
+            "ex.delist": (self._delist, None),
             "proc.twin": (self._twin, None),
             "op.flood": (self._flood, None),
         }
@@ -93,6 +98,17 @@ class Account:
             self._engine.close_market(symbol, None)
         if not self._faults.healed:
             self._leap(float(active.number("reopen_gap_pct")), "any", GAP_S)
+
+    def _delist(self, active: Active) -> None:
+        wanted, contracts = active.text("sym"), self._exchange.contracts
+        symbol = contracts[0] if wanted == "first" else contracts[-1] if wanted == "last" else wanted
+        self._engine.close_market(symbol, "post_only")
+        if self._faults.nursery is not None:
+            self._faults.nursery.start_soon(self._settle, symbol, active.number("notice_s"))
+
+    async def _settle(self, symbol: str, notice_s: float) -> None:
+        await trio.sleep(notice_s)
+        self._exchange.delist(symbol)
 
     def _thin(self, active: Active) -> None:
         active.memory["before"] = self._engine.matching.depth_usd

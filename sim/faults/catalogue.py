@@ -185,6 +185,8 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
     "ex.margin": Spec((47,), "account", "more margin is demanded", LONG, None, {"factor": Between(1.5, 5)}),
     "ex.spec": Spec((44,), "account", "a contract's rules change", None, None,
                     {"field": OneOf(("tick", "lot")), "factor": Whole(2, 10)}),
+    "ex.delist": Spec((45,), "account", "a contract takes resting orders only, then is settled and gone", None, None,
+                      {"notice_s": Between(0, 300), "sym": OneOf(("first", "last"))}),
     "ex.ro_stack": Spec((48,), "account", "a second reduce-only order is refused, or takes the first one away", LONG, None,
                         {"mode": OneOf(("refuse", "autocancel"))}),
     "ex.hold": Spec((46,), "rest", "taking orders are held back", LONG, None, {"ms": Between(20, 100)}),

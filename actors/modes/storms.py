@@ -53,13 +53,14 @@ async def live(host: Host) -> None:
             routes=ROUTES,
             jitter=np.random.default_rng(7).random,
             kill_requested=host.kill_requested,
+            kill_hint=partial(host.sleep, 1),
             watch=host.watch,
             mailboxes=Boxes(host),
         )
         supervisor = Supervisor(CHILDREN, world)
         host.supervised(supervisor.crash, gate.closed_by)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_keep_house, world)
+            nursery.start_soon(_keep_house, world, host)
             await supervisor.run()
 
 
@@ -82,10 +83,10 @@ class Boxes(dict[str, Mailbox]):
         super().__setitem__(name, mailbox)
 
 
-async def _keep_house(world: World) -> None:
+async def _keep_house(world: World, host: Host) -> None:
     """The journal is flushed once a second, as `modes.daemon` does it."""
     while True:
-        await trio.sleep(1)
+        await host.sleep(1)
         world.journal.flush()
 
 

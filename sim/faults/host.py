@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from math import inf
 
 import trio
@@ -188,11 +189,14 @@ class HostClock:
 class LeapingClock(trio.abc.Clock):
     """The clock of a simulation: time goes straight to the next deadline once every task waits, and it may leap.
 
-    A `PacedClock` without a pace: nothing here ever waits for a real file or socket, so there is nothing to measure.
+    A `PacedClock` without a pace: nothing here ever waits for a real file or socket, so there is nothing to measure. What wakes every
+    second waits by `sleep_until`: a fifth of what `trio.sleep` costs, which ends by being cancelled.
     """
 
     def __init__(self) -> None:
         self._now = 0.0
+        self._alarms: list[tuple[float, int, trio.lowlevel.Task]] = []
+        self._count = 0
 
     def start_clock(self) -> None:
         """Called once by trio when the run begins."""
@@ -202,11 +206,35 @@ class LeapingClock(trio.abc.Clock):
         return self._now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        """Called by trio when nothing is runnable: then it is `deadline`."""
-        if deadline == inf:
+        """Called by trio when nothing is runnable: then it is `deadline`, or the first alarm."""
+        alarms = self._alarms
+        due = min(deadline, alarms[0][0]) if alarms else deadline
+        if due == inf:
             return inf
-        self._now = max(self._now, deadline)
+        self._now = max(self._now, due)
+        while alarms and alarms[0][0] <= self._now:
+            trio.lowlevel.reschedule(heappop(alarms)[2])
         return 0.0
+
+    async def sleep_until(self, at: float) -> None:
+        """Wait until it is `at`. Only once nothing else can run is a waiting task woken."""
+        if at <= self._now:
+            await trio.lowlevel.checkpoint()
+            return
+        self._count += 1
+        alarm = at, self._count, trio.lowlevel.current_task()
+        heappush(self._alarms, alarm)
+
+        def give_up(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._alarms.remove(alarm)
+            heapify(self._alarms)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(give_up)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for so long."""
+        await self.sleep_until(self._now + seconds)
 
     def leap(self, seconds: float) -> None:
         """Time passes in which no task runs."""

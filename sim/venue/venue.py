@@ -6,9 +6,10 @@ Knows Kraken's paths and nothing of who trades.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
 import httpx
@@ -78,7 +79,7 @@ class Venue:
     Inverse contracts that the engine lists are priced after their linear twins.
 
     `persist` gets the saved engine after every change of orders, positions or fills; it must be durable when it returns.
-    `network` stands between it and its clients. `own_market` False: nothing moves by itself, and whoever runs the venue calls `move` and `settle_funding`.
+    `network` stands between it and its clients; `wait` sleeps until the clock says so (microseconds UTC). `own_market` False: nothing moves by itself, and whoever runs the venue calls `move` and `settle_funding`.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Venue:
         persist: Callable[[bytes], None] | None = None,
         own_market: bool = True,
         network: Network | None = None,
+        wait: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
         self.engine = engine
         self.clock = clock
@@ -111,6 +113,7 @@ class Venue:
         self.spot_data = SpotData(self.market, self.step_us)
         self.reports = Reports(self)
         self._network = network
+        self._wait = wait or partial(wait_until, self.now_us)
         self.app = self._app() if network is None else network.rest(self._app())
         self._persist = persist
         self._own_market = own_market
@@ -158,7 +161,7 @@ class Venue:
         while True:
             moves = self._own_market and second % self.step_us == 0 and second <= self.market.end_us
             for moments in schedule.moments(second, spots, contracts, moves=moves):
-                await wait_until(self.now_us, moments[-1].at)
+                await self._wait(moments[-1].at)
                 for moment in moments:
                     self._pass(moment, second)
             if self._network is not None:
@@ -235,7 +238,7 @@ class Venue:
         return due
 
     async def _fire(self, due: int) -> None:
-        await wait_until(self.now_us, due)
+        await self._wait(due)
         if self._dead_man_us == due:
             self._dead_man_us = None
             self.cancel_all(None, "dead_man_switch")

@@ -15,7 +15,7 @@ import msgspec
 from actors.memory import remember
 from actors.risk.approval import on_signal, retry
 from actors.risk.entries import on_filled, on_gone, on_refused, on_unknown, settle
-from actors.risk.figures import daily_loss_pct, with_rate
+from actors.risk.figures import daily_loss_pct, held_size, with_rate
 from actors.risk.state import NONE, ZERO, Answers, Held, State, roll_day, told_account
 from actors.risk.watch import kill_near_liquidation, watch_account, watch_symbol
 from protocol.messages.base import Message, follow
@@ -91,8 +91,8 @@ def on_mark(state: State, message: MarkPrice) -> Answers:
     if state.memory.delayed:
         state, more = retry(state, message, message.symbol)
         said = (*said, *more)
-    if message.symbol not in state.positions or state.account is None:
-        return state, said
+    if state.account is None or not held_size(state, message.symbol):
+        return state, said  # the mark of what is not held moves no figure of the account
     state, more = watch_account(state, message)
     return state, (*said, *more)
 

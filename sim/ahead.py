@@ -245,8 +245,8 @@ class Ahead:
         engine, here, there = self.stage.engine, self._bar(now), self._bar(to)
         hours = range(now - now % HOUR_US + HOUR_US, to, HOUR_US)
         if leap.flat:
-            for hour_us in hours[-1:] if to % HOUR_US else ():
-                self.stage.pass_hour(hour_us, last=True)
+            if hours and to % HOUR_US:
+                self.stage.pass_hours(hours[-1:])
         else:
             self._pass_held(hours, leap.looks)
             engine.pass_reports(there - here - 1 + len(hours))
@@ -259,15 +259,15 @@ class Ahead:
 
     def _pass_held(self, hours: range, looks: Sequence[int]) -> None:
         """Pay for each hour; risk takes in the accounts it would remember, and the midnights between."""
-        part, passed = self.parts["risk"], 0
-        for look in (*looks, None):
-            until = hours[passed:] if look is None else range(hours.start, look + 1, HOUR_US)[passed:]
-            for hour_us in until:
-                self.stage.pass_hour(hour_us, last=hour_us == hours[-1])
-                part.state = risk.day_begins(part.state, hour_us)
-            passed += len(until)
-            if look is not None:
-                part.state = risk.account_told(part.state, look, self.stage.account_at(look))
+        part = self.parts["risk"]
+        for look in looks:
+            before, hours = _split(hours, look)
+            if before:
+                self.stage.pass_hours(before)
+            part.state = risk.account_told(part.state, look, self.stage.account_at(look))
+        if hours:
+            self.stage.pass_hours(hours)
+            part.state = risk.day_begins(part.state, hours[-1])
 
     def _pass_spot(self, there: int) -> None:
         """The feed has told all but the newest candle, which is shown whole at its end."""
@@ -296,3 +296,9 @@ class Ahead:
 
     def _ms(self, bar: int) -> int:
         return (self._start_us + bar * BAR_US) // 1000
+
+
+def _split(hours: range, at_us: int) -> tuple[range, range]:
+    """Those up to a moment, and the others."""
+    count = max(0, (at_us - hours.start) // HOUR_US + 1)
+    return hours[:count], hours[count:]

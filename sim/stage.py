@@ -152,17 +152,13 @@ class Stage:
         self._changed = True
         return [*self._refresh(command.symbol, at), *self._noted(self.engine.send(command, at))]
 
-    def pass_hour(self, hour_us: int, *, last: bool) -> None:
-        """A full hour begins while nobody looks: what is owed is paid, and its funding rate is fixed.
-
-        `last`: of all contracts, as somebody will look before the next hour; else of those held.
-        """
-        rates = [
-            (futures, *self.tape.funding_terms(futures, hour_us + len(SLOTS) * place + TICK_US))
-            for place, (_, futures) in enumerate(self._pairs)
-            if last or self.engine.held(futures)
-        ]
-        self.engine.pass_hour(hour_us + FIRST_SLOT_US + SLOTS.index("funding"), hour_us, rates)
+    def pass_hours(self, hours: range) -> None:
+        """Full hours begin while nobody looks: what is owed is paid, and the funding rates are fixed."""
+        terms = {
+            futures: self.tape.hourly_terms(futures, hours if self.engine.held(futures) else hours[-1:])
+            for _, futures in self._pairs
+        }
+        self.engine.pass_hours(hours, FIRST_SLOT_US + SLOTS.index("funding"), terms)
 
     def account_at(self, boundary: int) -> Account:
         """What the account would be told at a boundary that nobody plays: held contracts show their marks of it."""

@@ -55,6 +55,7 @@ BAR_US: Final = BAR_MS * 1000
 LEG_US: Final = BAR_US // 3
 """Time between two turns of the path inside a 15m candle of which nothing finer is known."""
 
+HOUR_BARS: Final = HOUR_US // BAR_US
 HISTORY_DAYS: Final = 450
 """Synthetic candles before the first moment of trading: the daily bias needs 400."""
 RATE_DIGITS: Final = 10
@@ -379,6 +380,17 @@ class Tape:
         track = self._contracts[futures_symbol]
         step = track.instrument.tick
         return self._rate(track, at_us), round(track.spot(self._grid(at_us)) / float(step)) * step
+
+    def hourly_terms(self, futures_symbol: str, hours: range) -> list[tuple[Decimal, Decimal]]:
+        """`funding_terms` at the first tick of each of these full hours (microseconds), which lie before the end."""
+        track = self._contracts[futures_symbol]
+        step = track.instrument.tick
+        first = (hours.start - track.start_us) // BAR_US
+        opened = track.candles.open[first : first + len(hours) * HOUR_BARS : HOUR_BARS].tolist()
+        size = float(step)
+        return [
+            (self._rate(track, hour + 1), round(price / size) * step) for hour, price in zip(hours, opened, strict=True)
+        ]
 
     def funding_rate(self, futures_symbol: str, at_us: int) -> Decimal:
         """The relative rate an hour in force at `at_us`, paid by longs when above zero; 0 when none is simulated."""

@@ -6,7 +6,7 @@ and `sums`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -182,16 +182,18 @@ class Engine:
             self.matching.realise_funding(symbol, at)
         return [*self.standing(at)] if self.state.holdings else []
 
-    def pass_hour(self, at: int, hour: int, terms: Sequence[tuple[str, Decimal, Decimal]]) -> None:
-        """`settle_funding` at `at`, then each contract's first tick of `hour` for money only: (symbol, relative rate, index).
+    def pass_hours(self, hours: range, lag_us: int, terms: Mapping[str, Sequence[tuple[Decimal, Decimal]]]) -> None:
+        """Full hours as `settle_funding`, `lag_us` into each, and each contract's first tick after it have them, for money only.
 
-        Nothing is reported and no price is seen: for whoever knows that no level is reached.
+        `terms`: of each contract the relative rate and the index of every hour; one not held needs only those of the last. Nothing
+        is reported or logged and no price is seen: for whoever knows that no level is reached.
         """
-        self.state.now = at
-        for symbol in tuple(self.state.holdings):
-            self.matching.realise_funding(symbol, at)
-        for symbol, rate, index in terms:
-            self.matching.fix_hour(symbol, hour, rate, index)
+        self.state.now = hours[-1] + lag_us
+        for symbol, of_hours in terms.items():
+            if symbol in self.state.holdings:
+                self.matching.pass_hours(symbol, hours, lag_us, of_hours)
+            else:
+                self.matching.fix_hour(symbol, hours[-1], *of_hours[-1])
 
     def see(self, tick: Tick) -> None:
         """A tick that crosses no level, and of which nothing is to be told."""

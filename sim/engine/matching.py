@@ -509,11 +509,30 @@ class Matching:
         if holding is not None:
             due = margin.funding_due(self.state, holding, hour)
             self.state.holdings[symbol] = replace(holding, funding=due, since=max(hour, holding.since))
+        self.state.rates[symbol] = FundingRate(hour=hour, absolute=self._absolute(symbol, funding_rate, index))
+
+    def _absolute(self, symbol: str, funding_rate: Decimal, index: Decimal) -> Decimal:
+        """What one contract pays an hour: the relative rate within its cap, times index."""
         instrument = self.instruments[symbol]
         cap = instrument.max_relative_funding_rate
         relative = max(-cap, min(cap, funding_rate))
-        absolute = relative / index if instrument.inverse else relative * index
-        self.state.rates[symbol] = FundingRate(hour=hour, absolute=absolute)
+        return relative / index if instrument.inverse else relative * index
+
+    def pass_hours(self, symbol: str, hours: range, lag_us: int, terms: Sequence[tuple[Decimal, Decimal]]) -> None:
+        """`realise_funding` and `fix_hour` of a held contract, hour after hour, without the log."""
+        holding, absolute = self.state.holdings[symbol], self.state.rates[symbol].absolute
+        size, grain = holding.size, sums.COIN_GRAIN if holding.inverse else sums.GRAIN
+        since, paid = holding.since, holding.funding
+        for hour, (rate, index) in zip(hours, terms, strict=True):
+            at = hour + lag_us
+            paid += (size * absolute * (at - since) / HOUR_US).quantize(grain)
+            absolute, since = self._absolute(symbol, rate, index), at
+        self.state.holdings[symbol] = replace(holding, funding=ZERO, since=since)
+        self.state.rates[symbol] = FundingRate(hour=hours[-1], absolute=absolute)
+        if paid:
+            name = symbol if holding.inverse else margin.DOLLARS
+            books = margin.books(self.state, name)
+            self._keep(name, replace(books, funding=books.funding + paid))
 
     def realise_funding(self, symbol: str, at: int) -> None:
         holding = self.state.holdings.get(symbol)

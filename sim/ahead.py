@@ -152,15 +152,17 @@ class Ahead:
         held = bool(engine.holdings)
         if here + 1 >= self._bars or (engine.working and not held) or self._loud[here]:
             return None
-        limits = risk.limits(self.parts["risk"].state)
-        if limits is None or not self._settled():
-            return None
         stop = int(self._stops[np.searchsorted(self._stops, here + 1)])
         for timer, moment in due.items():
             if timer != DAY and not timer[1].startswith(LATE) and (held or timer != RECONCILE):
                 stop = min(stop, self._bar(moment - 1))
+        if stop <= here + (not held):
+            return None
+        limits = risk.limits(self.parts["risk"].state)
+        if limits is None or not self._settled():
+            return None
         if not held:
-            return Leap(self._start_us + stop * BAR_US, flat=True) if stop > here + 1 else None
+            return Leap(self._opens_us(stop), flat=True)
         if limits.day_share is None:
             stop = min(stop, self._bar(due[DAY] - 1) + 1)
         found, looks = self._held_until(now, here, stop, limits)
@@ -220,7 +222,7 @@ class Ahead:
         on, at, below = zip(*levels, strict=True) if levels else ((), (), ())
         bounds = scan.Bounds(
             balance=float(engine.books.balance),
-            maintenance=float(engine.account().maintenance_margin_usd),
+            maintenance=float(engine.maintenance_usd),
             equity=limits.equity_usd,
             peak=limits.peak_usd,
             fall_share=limits.fall_share,

@@ -151,6 +151,14 @@ class Track:
             self.candles.high * (1.0 + np.maximum(before, after)),
         )
 
+    def bounds(self, start_us: int, end_us: int) -> tuple[float, float]:
+        """Bounds of the unrounded mark from `start_us` to `end_us`: those of the candles they lie in."""
+        first, last = self.place(start_us)[0], self.place(end_us)[0]
+        low, high = self.reach
+        if first == last:
+            return low.item(first), high.item(first)
+        return low[first : last + 1].min().item(), high[first : last + 1].max().item()
+
     @cached_property
     def basis_reach(self) -> Floats:
         """Bounds of |mark / spot - 1| at and inside each candle, as two looks at one moment may find it.
@@ -426,8 +434,11 @@ class Tape:
         other side of, one of `levels`, as against `after_us`. None: not in this time.
         """
         track = self._contracts[futures_symbol]
-        bounds = [float(level / track.instrument.tick) for level in levels]
         until_us = min(until_us, self.end_us)
+        low, high = self._in_ticks(track, *track.bounds(after_us, until_us), after_us, until_us)
+        bounds = [bound for level in levels if low <= (bound := float(level / track.instrument.tick)) <= high]
+        if not bounds:
+            return None
         turns = self.vertices(futures_symbol, after_us, until_us)
         for start, end in pairwise(dict.fromkeys((self._grid(after_us), *turns, until_us))):
             if any(self._may_reach(track, start, end, bound) for bound in bounds):
@@ -438,11 +449,16 @@ class Tape:
 
     def _may_reach(self, track: Track, start_us: int, end_us: int, bound: float) -> bool:
         """Whether a price may come to `bound` (in ticks) within one leg of the path: cheap, and never wrongly no."""
-        low, high = track.range(start_us, end_us)
-        size = float(track.instrument.tick)
-        half_spread = float(self.half_spread(track, np.array((start_us, end_us))).max())
-        low = low / size * (1.0 - half_spread) - 2.0
-        return low <= bound <= high / size * (1.0 + half_spread) + 2.0
+        low, high = self._in_ticks(track, *track.range(start_us, end_us), start_us, end_us)
+        return low <= bound <= high
+
+    def _in_ticks(self, track: Track, low: float, high: float, start_us: int, end_us: int) -> tuple[float, float]:
+        """Bounds of bid and ask, in ticks, where the unrounded mark stays between `low` and `high`."""
+        size, half_spread = float(track.instrument.tick), self._half_spread
+        if self._spread_share:
+            candles = np.arange(start_us, end_us + BAR_US, BAR_US, dtype=np.int64)
+            half_spread = float(self.half_spread(track, candles).max())
+        return low / size * (1.0 - half_spread) - 2.0, high / size * (1.0 + half_spread) + 2.0
 
     def _scan(self, track: Track, after_us: int, within_us: tuple[int, int], bounds: Floats) -> int | None:
         """The first grid moment in (start, end] on another side of a bound than `after_us`."""

@@ -331,6 +331,11 @@ class Engine:
         return margin.equity(self.state)
 
     @property
+    def maintenance_usd(self) -> Decimal:
+        """Maintenance margin of all positions."""
+        return margin.maintenance(self.state, self.rules)
+
+    @property
     def unrealised_usd(self) -> Decimal:
         """Profit of all positions at their marks."""
         return margin.unrealised(self.state)

@@ -85,11 +85,15 @@ def account(state: State, instruments: Rules, name: str = DOLLARS) -> Account:
         balance_usd=books(state, name).balance,
         available_margin_usd=worth - initial_margin_with_orders(state, instruments, name),
         initial_margin_usd=sum((sums.initial_margin(instruments[h.symbol], h.size, h.cost) for h in holdings), ZERO),
-        maintenance_margin_usd=sum(
-            (sums.maintenance_margin(instruments[h.symbol], h.size, h.cost) for h in holdings), ZERO
-        ),
+        maintenance_margin_usd=maintenance(state, instruments, name),
         unrealized_funding_usd=-total_funding_due(state, name),
     )
+
+
+def maintenance(state: State, instruments: Rules, name: str = DOLLARS) -> Decimal:
+    """Maintenance margin of all positions of an account."""
+    rows = held_in(state, name)
+    return sum((sums.maintenance_margin(instruments[h.symbol], h.size, h.cost) for h in rows), ZERO)
 
 
 def reducible(state: State, symbol: str, side: OrderSide) -> Decimal:

@@ -24,7 +24,7 @@ from actors.strategy import bulk, replay
 from config.settings import Settings
 from protocol.units import DAY_US, HOUR_US, seconds_us
 from sim import scan
-from sim.stage import Stage
+from sim.stage import Moment, Stage
 from sim.tape import BAR_US, Tape, Track
 
 Ints = NDArray[np.int64]
@@ -71,7 +71,6 @@ class Ahead:
     def __init__(self, parts: Mapping[str, Part[Any]], stage: Stage, settings: Settings) -> None:
         self.parts, self.stage, self.settings = parts, stage, settings
         self.reconcile_us = seconds_us(settings.execution.reconcile_s)
-        self.last_symbol = settings.symbols[-1].spot
         tape = stage.tape
         self._start_us, self._bars = tape.start_us, (tape.end_us - tape.start_us) // BAR_US
         self._markets = tuple(
@@ -84,6 +83,8 @@ class Ahead:
         self._tables: replay.Tables = {}
         self._loud: Bools = np.zeros(0, np.bool_)
         self._stops: Ints = np.zeros(0, np.int64)
+        """Candles that are played whatever prices do, and those of one contract's own."""
+        self._own_stops: dict[str, Ints] = {}
 
     def _columns(self) -> scan.Prices:
         """All markets, from the first candle that is traded."""
@@ -108,13 +109,13 @@ class Ahead:
             self._tables[market.spot] = bulk.tabulate(part.state, market.spot, self._to_come(market))
         part.state, part.step = self._tables, replay.step
         self._loud = np.zeros(self._bars + 1, np.bool_)
-        stops = [self._bars]
         for market in self._markets:
-            self._loud |= self._restless(market)
+            restless = self._restless(market)
+            self._loud |= restless
             signals = np.array([close_ms for close_ms, _ in self._tables[market.spot].signals], np.int64)
-            stops += self._bar_at(signals * 1000).tolist()
-        stops += np.flatnonzero(self._loud).tolist()
-        self._stops = np.unique(np.array(stops, np.int64))
+            stops = (self._bar_at(signals * 1000), np.flatnonzero(restless), np.array([self._bars]))
+            self._own_stops[market.futures] = np.unique(np.concatenate(stops))
+        self._stops = np.unique(np.concatenate(list(self._own_stops.values())))
 
     def _to_come(self, market: _Market) -> replay.History:
         """The closed candles that the spot feed has not told yet, missing ones filled."""
@@ -257,7 +258,17 @@ class Ahead:
                 reads = self._reads(futures, trade.plan.timeframe)
                 rows = reads.between(self._ms(here), self._ms(there) - 1)
                 part.state = executor.passed(part.state, futures, reads, rows)
-        self._pass_spot(there)
+        for market in self._markets:
+            stops = self._own_stops[market.futures]
+            wake = int(stops[np.searchsorted(stops, there)])
+            if wake > there and not engine.busy(market.futures):
+                self.stage.sleep(market.futures, self._opens_us(wake))
+            else:
+                self._pass_spot(market, there)
+
+    def wake(self, moment: Moment) -> None:
+        """Somebody looks at a contract again: bring its spot feed to where playing would have brought it."""
+        self._pass_spot(self._market_of[moment.futures], self._bar(moment.grid))
 
     def _pass_held(self, hours: range, looks: Sequence[int]) -> None:
         """Pay for each hour; risk takes in the accounts it would remember, and the midnights between."""
@@ -271,14 +282,13 @@ class Ahead:
             self.stage.pass_hours(hours)
             part.state = risk.day_begins(part.state, hours[-1])
 
-    def _pass_spot(self, there: int) -> None:
+    def _pass_spot(self, market: _Market, there: int) -> None:
         """The feed has told all but the newest candle, which is shown whole at its end."""
         part = self.parts["spot_feed"]
-        for market in self._markets:
-            told_us = self._start_us + (there - 1) * BAR_US
-            newest = self.stage.tape.closed(market.spot, told_us, told_us + self.stage.settle_us)
-            if newest is not None and newest.open_time_ms > part.state.series[market.spot].newest.open_time_ms:
-                part.state = spot_feed.passed(part.state, newest, newest.at)
+        told_us = self._opens_us(there - 1)
+        newest = self.stage.tape.closed(market.spot, told_us, told_us + self.stage.settle_us)
+        if newest is not None and newest.open_time_ms > part.state.series[market.spot].newest.open_time_ms:
+            part.state = spot_feed.passed(part.state, newest, newest.at)
 
     # --- inside -----------------------------------------------------------------------------------------------
 

@@ -183,7 +183,8 @@ class _Loop:
             moment = self.stage.next(self.now)
             until = end if moment is None else moment.at
             landing = self.flights.next_at
-            if self._ring(until if landing is None else min(until, landing)):
+            rings = until if moment is None or self.stage.busy() else self.stage.horizon(self.now, moment)
+            if self._ring(rings if landing is None else min(rings, landing)):
                 if self.ahead is not None and self.stage.settled(self.now):
                     self._leap(self.ahead)
                 continue
@@ -194,8 +195,10 @@ class _Loop:
                 break
             self.now = moment.at
             self.result.moments += 1
+            if self.ahead is not None and self.stage.wakes(moment):
+                self.ahead.wake(moment)
             self._bring("market", self.stage.happen(moment))
-            if self.ahead is not None and moment.kind == "closed" and moment.spot == self.ahead.last_symbol:
+            if self.ahead is not None and moment.kind == "closed" and self.stage.is_last(moment):
                 self._leap(self.ahead)
             if DAY_US <= self.now - day < end - day:
                 day = self.now

@@ -54,6 +54,8 @@ class Stage:
         self._ticked: dict[str, int] = {}
         self._script: deque[Moment] = deque()
         self._changed = True
+        self._asleep: dict[str, int] = {}
+        """Contracts that nobody looks at, and the boundary at which somebody will."""
         self.fees_usd: dict[str, Decimal] = {}
         """Fill id -> what the exchange booked; a fill is told before its fee is."""
 
@@ -86,6 +88,8 @@ class Stage:
                 for moment in self._visit(grid, place, *pair)
                 if moment.at > after
             ]
+            if moments and grid % HOUR_US == 0 and after <= grid and moments[0].kind != "funding":
+                moments.insert(0, Moment(grid + FIRST_SLOT_US, grid, "funding", *self._pairs[0]))
             if moments:
                 return moments
 
@@ -99,8 +103,31 @@ class Stage:
         self._changed = True
 
     def before_next(self, after: int) -> int:
-        """The last microsecond before anything happens after `after`."""
-        return next((moment.at - 1 for moment in self._upcoming(after)), after)
+        """The last microsecond before anything would happen after `after` if nobody slept."""
+        asleep, self._asleep = self._asleep, {}
+        found = next((moment.at - 1 for moment in self._upcoming(after)), after)
+        self._asleep = asleep
+        return found
+
+    def horizon(self, now: int, moment: Moment) -> int:
+        """When the first thing of `moment`'s grid moment would happen if nobody slept, seen from `now`; all is flat."""
+        if now >= moment.grid:
+            return moment.at
+        return moment.grid + FIRST_SLOT_US + SLOTS.index("tick" if moment.grid % HOUR_US else "funding")
+
+    def sleep(self, futures: str, until: int) -> None:
+        """Leave a contract out until a boundary: nothing is held of it, and nobody would say anything of it before."""
+        self._asleep[futures] = until
+        self._changed = True
+
+    def wakes(self, moment: Moment) -> bool:
+        """Whether this is the first moment of a contract after it was left out; from then on it is not."""
+        return moment.kind != "funding" and self._asleep.pop(moment.futures, None) is not None
+
+    def is_last(self, moment: Moment) -> bool:
+        """Whether nothing more comes of the boundary that this `closed` belongs to."""
+        later = [futures for _, futures in self._pairs]
+        return all(futures in self._asleep for futures in later[later.index(moment.futures) + 1 :])
 
     def busy(self) -> bool:
         """Whether any position or order is open."""
@@ -108,6 +135,9 @@ class Stage:
 
     def _due(self, futures: str, after: int) -> int:
         """The first grid moment after `after` at which this contract must be visited."""
+        wake = self._asleep.get(futures)
+        if wake is not None and after < wake:
+            return wake
         due = min(_next(after, BAR_US, 0), _next(after, BAR_US, self.settle_us))
         if self.engine.busy(futures):
             due = min(due, _next(after, LEG_US, 0))
@@ -135,6 +165,8 @@ class Stage:
         match moment.kind:
             case "funding":
                 self.engine.settle_funding(moment.at)
+                first = moment.grid + TICK_US
+                self.engine.fix_hour(moment.grid, {name: self.tape.funding_terms(name, first) for name in self._asleep})
                 return []  # told microseconds later, with the first mark of the hour
             case "tick":
                 said = self._tick(moment.futures, moment.at)

@@ -195,6 +195,11 @@ class Engine:
             else:
                 self.matching.fix_hour(symbol, hours[-1], *of_hours[-1])
 
+    def fix_hour(self, hour: int, terms: Mapping[str, tuple[Decimal, Decimal]]) -> None:
+        """Relative rate and index, by contract, of the first tick of `hour` where no tick will be shown."""
+        for symbol, (rate, index) in terms.items():
+            self.matching.fix_hour(symbol, hour, rate, index)
+
     def see(self, tick: Tick) -> None:
         """A tick that crosses no level, and of which nothing is to be told."""
         self.state.now = tick.at

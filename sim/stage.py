@@ -56,6 +56,8 @@ class Stage:
         self._changed = True
         self._asleep: dict[str, int] = {}
         """Contracts that nobody looks at, and the boundary at which somebody will."""
+        self._crossings: dict[str, tuple[int, int | None, int, tuple[float, ...]]] = {}
+        """What was looked for last, by contract: from when, what was found, up to when, at which levels in ticks."""
         self.fees_usd: dict[str, Decimal] = {}
         """Fill id -> what the exchange booked; a fill is told before its fee is."""
 
@@ -141,11 +143,27 @@ class Stage:
         due = min(_next(after, BAR_US, 0), _next(after, BAR_US, self.settle_us))
         if self.engine.busy(futures):
             due = min(due, _next(after, LEG_US, 0))
-            crossing = self.tape.first_crossing(
-                futures, max(after, self.tape.start_us), due, self.engine.levels(futures)
-            )
-            due = due if crossing is None else crossing
+            crossing = self._crossing(futures, max(after, self.tape.start_us))
+            due = due if crossing is None else min(due, crossing)
         return due
+
+    def _crossing(self, futures: str, after: int) -> int | None:
+        """The first moment after `after`, up to the next boundary, at which a level of the exchange is crossed.
+
+        What was found once holds until then, whatever is asked in between.
+        """
+        until = _next(after, BAR_US, 0)
+        bounds = self.tape.reachable(futures, after, until, self.engine.levels(futures))
+        if not bounds:
+            return None
+        known = self._crossings.get(futures)
+        if known is not None:
+            since, found, *terms = known
+            if terms == [until, bounds] and since <= after and (found is None or after < found):
+                return found
+        found = self.tape.first_met(futures, after, until, bounds)
+        self._crossings[futures] = (after, found, until, bounds)
+        return found
 
     def _visit(self, grid: int, place: int, spot: str, futures: str) -> list[Moment]:
         """What happens to one symbol on one grid moment."""

@@ -157,6 +157,8 @@ class Track:
         low, high = self.reach
         if first == last:
             return low.item(first), high.item(first)
+        if first + 1 == last:
+            return min(low.item(first), low.item(last)), max(high.item(first), high.item(last))
         return low[first : last + 1].min().item(), high[first : last + 1].max().item()
 
     @cached_property
@@ -433,12 +435,22 @@ class Tape:
         """The first moment on the tick grid in (`after_us`, `until_us`] at which mark, bid or ask has come to, or to the
         other side of, one of `levels`, as against `after_us`. None: not in this time.
         """
+        bounds = self.reachable(futures_symbol, after_us, until_us, levels)
+        return self.first_met(futures_symbol, after_us, until_us, bounds) if bounds else None
+
+    def reachable(
+        self, futures_symbol: str, after_us: int, until_us: int, levels: Iterable[Decimal]
+    ) -> tuple[float, ...]:
+        """Those of `levels`, in ticks, that may be crossed in (`after_us`, `until_us`]: cheap, and never wrongly left out."""
         track = self._contracts[futures_symbol]
         until_us = min(until_us, self.end_us)
         low, high = self._in_ticks(track, *track.bounds(after_us, until_us), after_us, until_us)
-        bounds = [bound for level in levels if low <= (bound := float(level / track.instrument.tick)) <= high]
-        if not bounds:
-            return None
+        return tuple(bound for level in levels if low <= (bound := float(level / track.instrument.tick)) <= high)
+
+    def first_met(self, futures_symbol: str, after_us: int, until_us: int, bounds: Sequence[float]) -> int | None:
+        """`first_crossing` of levels in ticks."""
+        track = self._contracts[futures_symbol]
+        until_us = min(until_us, self.end_us)
         turns = self.vertices(futures_symbol, after_us, until_us)
         for start, end in pairwise(dict.fromkeys((self._grid(after_us), *turns, until_us))):
             if any(self._may_reach(track, start, end, bound) for bound in bounds):

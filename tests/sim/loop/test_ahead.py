@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
+from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from config.settings import Settings
 from protocol.messages.control import Alert
 from protocol.messages.futures import EditOrder, SignalRefused, TradeClosed
 from protocol.messages.signal import Signal
+from protocol.units import SECOND_US, day_start_us
 from sim.files import Candles, close_gaps
 from sim.loop import Result
 from sim.tape import BAR_US, Tape
@@ -85,6 +89,24 @@ def test_limits_that_are_reached_are_reached_alike() -> None:
     }
     skipped, visited = both(hasty(0, {}, tight))
     assert {alert.code for alert in visited.of(Alert)} >= {"DAILY_LOSS", "DRAWDOWN", "LEVERAGE_NEAR"}
+    assert_same(skipped, visited)
+
+
+def test_a_new_day_begins_alike_with_a_position_open() -> None:
+    """The limit was reached in the evening; at 00:00 UTC it counts anew from the equity of then, held over midnight or not."""
+    tight = {"daily_loss_max_pct": "0.1", "risk_pct": "1"}
+    skipped, visited = both(hasty(2, {"exit_on_choch": "off", "exec_tfs": ["15m"]}, tight))
+    reached = [alert for alert in visited.of(Alert) if alert.code == "DAILY_LOSS"]
+    (over,) = [
+        (evening, morning, trade)
+        for trade in visited.of(TradeClosed)
+        for evening, morning in pairwise(reached)
+        if trade.opened_at <= evening.at < day_start_us(morning.at) == day_start_us(trade.at) <= morning.at <= trade.at
+    ]
+    evening, morning = over[:2]
+    assert morning.at - day_start_us(morning.at) < 3600 * SECOND_US
+    lost = [Decimal(re.findall(r"lost (.+?) %", alert.text)[0]) for alert in (evening, morning)]
+    assert lost[0] > lost[1] >= Decimal("0.1"), "each against the first equity of its own day"
     assert_same(skipped, visited)
 
 

@@ -29,15 +29,15 @@ def stop(code: Exit, text: str) -> typer.Exit:
 
 @contextmanager
 def no_site() -> Iterator[None]:
-    """Turn what stands between a command and its exchange into an exit: a gate 3, a key pair 2, a world that is not there 1."""
+    """Turn what stands between a command and its exchange into an exit: a gate 3, a key pair or a saved state 2, a world that is not there 1."""
     from actors.gateway.credentials import BadCredentials
-    from actors.modes.sites import Refused, Unready
+    from actors.modes.sites import Refused, StaleState, Unready
 
     try:
         yield
     except Refused as error:
         raise stop(Exit.REFUSED, f"refused: {error}") from None
-    except BadCredentials as error:
+    except (BadCredentials, StaleState) as error:
         raise stop(Exit.BAD_INPUT, f"error: {error}") from None
     except Unready as error:
         raise stop(Exit.FAILED, f"error: {error}") from None

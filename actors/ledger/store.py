@@ -18,6 +18,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError
 
@@ -193,8 +194,11 @@ def _migrations() -> ScriptDirectory:
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the schema to this program's version, from nothing or from any older one, in one transaction."""
+    """Bring the schema to this program's version, from nothing or from any older one, in one transaction. Raises NoLedger for a newer one."""
     configuration = _configuration()
     configuration.attributes["connection"] = connection
     with connection.begin():
-        command.upgrade(configuration, "head")
+        try:
+            command.upgrade(configuration, "head")
+        except CommandError as error:
+            raise NoLedger(f"its schema is not of this program or an older one: {error}") from None

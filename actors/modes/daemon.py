@@ -16,9 +16,9 @@ from actors.door import Door
 from actors.futures_feed.actor import booked_until
 from actors.gate import Gate
 from actors.halts import release_of
-from actors.ledger.journal import Ledger, open_ledger
-from actors.ledger.store import database_url
+from actors.ledger.journal import Ledger
 from actors.modes.manual import hand_out, requests_in
+from actors.modes.memories import ledger_of
 from actors.modes.sites import OpenSite, pace_of, site_of
 from actors.monitor.status import StatusPage
 from actors.shell import World
@@ -57,10 +57,12 @@ def run_daemon(
     trades: int | None = None,
     dry_run: bool = False,
 ) -> End:
-    """Run the tree until a signal, `seconds` of market time, or so many closed `trades`. `state` is owned. Raises Refused."""
+    """Run the tree until a signal, `seconds` of market time, or so many closed `trades`. `state` is owned.
+
+    Raises Refused, StaleState.
+    """
     open_site = site_of(settings)
-    url = database_url(settings.store, settings.mode, settings.env)
-    with open_ledger(url, settings=settings.model_dump_json()) as ledger:
+    with ledger_of(settings, run_settings=settings.model_dump_json()) as ledger:
         daemon = Daemon(settings, state, ledger, watch, gate_changed, seconds, trades, dry_run)
         return trio.run(daemon.run, open_site, clock=PacedClock(pace_of(settings)))
 

@@ -19,9 +19,9 @@ from actors.door import Door
 from actors.gate import Gate
 from actors.hands import payload
 from actors.kill_switch.plan import plan
-from actors.ledger.journal import Ledger, open_ledger
-from actors.ledger.store import database_url
+from actors.ledger.journal import Ledger
 from actors.memory import durable, sealed, unsealed
+from actors.modes.memories import ledger_of
 from actors.modes.sites import OpenSite, Refused, Site, pace_of, site_of
 from actors.person import decide as person
 from actors.state import StateDirectory
@@ -74,7 +74,7 @@ def ask(settings: Settings, request: Mapping[str, object]) -> Answer:
         return trio.run(_by_daemon, state, request)
     state.own()
     try:
-        with open_ledger(database_url(settings.store, settings.mode, settings.env)) as ledger:
+        with ledger_of(settings) as ledger:
             clock = PacedClock(pace_of(settings, unhurried=False))
             return trio.run(_directly, settings, state, ledger, open_site, request, clock=clock)
     finally:

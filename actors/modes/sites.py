@@ -27,6 +27,7 @@ from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from protocol.ports import Clock, FeedLost, FuturesExchange, SpotMarket
 from protocol.units import SECOND_US
 from sim.clock import ExchangeClock, SimulatedClock, stopwatch
+from sim.engine import Engine
 from sim.tape import Tape
 from sim.venue import Venue
 
@@ -47,6 +48,10 @@ class Refused(Exception):
 
 class Unready(Exception):
     """The world is not as the settings say; the text says what was found and what to do."""
+
+
+class StaleState(Exception):
+    """Something saved cannot be taken up: the text names the file and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,17 @@ def pace_of(settings: Settings, unhurried: bool = True) -> float:
     return settings.market.speed if unhurried or settings.mode == "live" else inf
 
 
+def take_up(engine: Engine, state: StateDirectory) -> None:
+    """Restore the paper account. Raises StaleState when what was saved is not this version's or of other markets."""
+    try:
+        engine.restore(state.venue_file.read_bytes())
+    except ValueError as error:
+        raise StaleState(
+            f"{state.venue_file}: this paper account was saved by another version or for other `symbols` ({error}). Start with those; or "
+            f"move {state.path} away and begin with a new one"
+        ) from None
+
+
 @asynccontextmanager
 async def simulated_venue(
     settings: Settings, state: StateDirectory, fills_until: Callable[[], int | None] = lambda: None
@@ -100,7 +116,7 @@ async def simulated_venue(
     tape = Tape.synthetic(settings, days=SYNTHETIC_DAYS)
     engine = engine_for(settings, tape)
     if state.venue_file.exists():
-        engine.restore(state.venue_file.read_bytes())
+        take_up(engine, state)
     clock = SimulatedClock(max(engine.state.now, tape.start_us))
     persist = partial(state.replace, state.venue_file)
     venue = Venue(

@@ -1,0 +1,62 @@
+"""What earlier lives left behind, looked at before a new one begins: unreadable memory is a line for a person, and no trading.
+
+A daemon that started without it would take its own positions for a stranger's; one that died of it, again and again, would ask for
+the kill switch. Whatever is protected on the exchange stays so meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+import msgspec
+
+from actors.executor import state as executor
+from actors.futures_feed import decide as futures_feed
+from actors.ledger.journal import Ledger, open_ledger
+from actors.ledger.store import NoLedger, SecondInstance, database_url, hidden
+from actors.modes.sites import Refused, StaleState
+from actors.person import decide as person
+from actors.reconciler import view as reconciler
+from actors.risk import state as risk
+from config.settings import Settings
+from protocol.ports import Journal, JournalFailed
+
+REMEMBERING: Final[dict[str, Callable[[Settings, bytes | None], object]]] = {
+    "executor": executor.initial,
+    "risk": risk.initial,
+    "reconciler": reconciler.initial,
+    "futures_feed": futures_feed.initial,
+    "person": person.initial,
+}
+"""Every actor that keeps something across lives, and what takes it up."""
+
+
+@contextmanager
+def ledger_of(settings: Settings, run_settings: str = "") -> Iterator[Ledger]:
+    """The ledger of these settings, readable from end to end. `run_settings`: JSON, noted with the run. Raises StaleState, Refused."""
+    url = database_url(settings.store, settings.mode, settings.env)
+    place = hidden(url).removeprefix("sqlite:///")
+    with ExitStack() as stack:
+        try:
+            ledger = stack.enter_context(open_ledger(url, settings=run_settings))
+        except SecondInstance as error:
+            raise Refused(str(error)) from None
+        except (NoLedger, JournalFailed) as error:
+            advice = "start the version that wrote it, or restore a copy; move it away only when nothing is open"
+            raise StaleState(f"{place}: the ledger cannot be opened ({error}): {advice}") from None
+        must_be_readable(settings, ledger, place)
+        yield ledger
+
+
+def must_be_readable(settings: Settings, journal: Journal, place: str) -> None:
+    """Raises StaleState when an actor would not understand what `journal` (at `place`) kept for it."""
+    for name, initial in REMEMBERING.items():
+        try:
+            initial(settings, journal.memory(name))
+        except msgspec.MsgspecError as error:
+            raise StaleState(
+                f"{place}: what {name} remembers was written by another version ({error}). Start that version, close what is open and "
+                f"stop it; then move {place} away and start this one"
+            ) from None

@@ -31,6 +31,7 @@ FILE: Final = Path(__file__).with_name("scenes.json")
 
 SETTINGS: Final = Settings.model_validate({
     "profile": "storm",
+    "execution": {"foreign_positions": "adopt"},  # a position turned round by hand must be protected, whoever holds it
     "strategy": {
         "exec_tfs": ["15m"], "adx_min": 0, "bias_mode": "ema", "bias_combine": "primary_only", "rr_min": 0.5,
         "cooldown_bars": 0, "confirm_mode": "touch", "setup_max_age": 500, "atr_pct_min": 0, "tp_min_count": 5,

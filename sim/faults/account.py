@@ -169,7 +169,9 @@ class Account:
             self._engine.rules[symbol] = replace(rule, margin_levels=before.margin_levels)  # type: ignore[attr-defined]
 
     def _change_rules(self, active: Active) -> None:
-        field, factor = active.text("field"), int(active.number("factor"))
+        field = active.text("field")
+        # The contract list tells a lot by its decimals: it is a power of ten.
+        factor = 10 if field == "lot" else int(active.number("factor"))
         for symbol, rule in self._engine.rules.items():
             self._engine.rules[symbol] = replace(rule, **{field: getattr(rule, field) * factor})
 

@@ -16,6 +16,7 @@ from actors.executor import state as executor
 from actors.futures_feed import decide as futures_feed
 from actors.ledger.journal import Ledger, open_ledger
 from actors.ledger.store import NoLedger, SecondInstance, database_url, hidden
+from actors.memory import MemoryCorrupt, unsealed
 from actors.modes.sites import Refused, StaleState
 from actors.person import decide as person
 from actors.reconciler import view as reconciler
@@ -51,10 +52,15 @@ def ledger_of(settings: Settings, run_settings: str = "") -> Iterator[Ledger]:
 
 
 def must_be_readable(settings: Settings, journal: Journal, place: str) -> None:
-    """Raises StaleState when an actor would not understand what `journal` (at `place`) kept for it."""
+    """Raises StaleState when an actor would not understand what `journal` (at `place`) kept for it.
+
+    What was damaged is no other version's: it is told, and closes everything, when its actor asks for it.
+    """
     for name, initial in REMEMBERING.items():
         try:
-            initial(settings, journal.memory(name))
+            initial(settings, unsealed(name, journal.memory(name)))
+        except MemoryCorrupt:
+            continue
         except msgspec.MsgspecError as error:
             raise StaleState(
                 f"{place}: what {name} remembers was written by another version ({error}). Start that version, close what is open and "

@@ -10,6 +10,7 @@ import pytest
 from homes import Home
 
 from actors.ledger.journal import open_ledger, open_reader
+from actors.memory import sealed
 from actors.modes.memories import REMEMBERING
 from actors.part import nothing
 from actors.tree import CHILDREN
@@ -33,7 +34,7 @@ def other_memory(home: Home) -> Path:
 def no_memory_at_all(home: Home) -> Path:
     """Bytes that are no memory."""
     with open_ledger(f"sqlite:///{ledger_of(home)}") as ledger:
-        ledger.keep("futures_feed", b"\x00\x01")
+        ledger.keep("futures_feed", sealed("futures_feed", b"no memory"))
         ledger.flush()
     return ledger_of(home)
 

@@ -30,7 +30,7 @@ from sim.faults.host import Book, Disk, HostClock, Killed, LeapingClock, Process
 from sim.faults.hosting import LIFE, Hosting
 from sim.faults.network import Reply, Request
 from sim.faults.wiring import faulty_venue
-from sim.scene import SETTINGS, scene_of
+from sim.scene import SETTINGS, Scene, scene_of
 from sim.venue import Venue
 
 SAFETY_S: Final = 7200.0
@@ -119,12 +119,12 @@ def case_of(seed: int, profile: str = "full", safety_s: float = SAFETY_S) -> Cas
     return Case(seed=seed, plan=draw(seed, profile, safety_s), safety_s=safety_s)
 
 
-def run_case(case: Case, live: Live, trace: Callable[[str], None] | None = None) -> Verdict:
-    """One storm, start to end. `trace` gets each event as a line."""
+def run_case(case: Case, live: Live, trace: Callable[[str], None] | None = None, scene: Scene | None = None) -> Verdict:
+    """One storm, start to end. `trace` gets each event as a line; `scene`: there, and not where the seed has it."""
     _seed_scheduler(case.seed * 1_000_003 + case.schedule)
     clock = LeapingClock()
     watch = stopwatch()
-    storm = Storm(case, live, clock, trace)
+    storm = Storm(case, live, clock, trace, scene)
     try:
         trio.run(storm.run, clock=clock)
     except Exception as error:
@@ -156,6 +156,7 @@ class Storm:
     live: Live
     trio_clock: LeapingClock
     trace: Callable[[str], None] | None = None
+    scene: Scene | None = None
     settings: Settings = SETTINGS
     disk: Disk = field(default_factory=Disk)
     opened: int = 0
@@ -167,7 +168,7 @@ class Storm:
     async def run(self) -> None:
         """The whole storm."""
         rng = np.random.default_rng([self.case.seed, 0])
-        scene = scene_of(rng)
+        scene = self.scene or scene_of(rng)
         tape, start = scene.tape, scene.start_us
         self.start_us = start
         self._hash, self._decided = blake2b(digest_size=16), blake2b(digest_size=16)

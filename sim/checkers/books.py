@@ -19,6 +19,7 @@ class FillsOnce(Invariant):
     """12: every execution is told once, and soon."""
 
     number, name = 12, "fills exactly once"
+    hears = (Filled,)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
@@ -93,6 +94,7 @@ class EvidenceBeforeDeath(Invariant):
     """15: no order is called dead that is alive."""
 
     number, name = 15, "evidence before death"
+    hears = (OrderUnknown, OrderGone, OrderRejected, Filled, Drift)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)

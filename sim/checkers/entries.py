@@ -129,6 +129,8 @@ class FreshData(Invariant):
             "futures_feed": ("futures", round(feeds.futures_idle_s * SECOND_US)),
         }
         self._leased: dict[str, int] = {}
+        self._held = dict.fromkeys(self._idle_us, 0)
+        self._read = 0
 
     def sent(self, sent: Sent) -> None:
         if not sent.is_entry:
@@ -144,14 +146,17 @@ class FreshData(Invariant):
 
     def began(self) -> None:
         self._leased.clear()
+        self._held = dict.fromkeys(self._idle_us, 0)
+        self._read = len(self.e.gate_log)
 
     def second(self) -> None:
-        held = dict.fromkeys(self._idle_us, 0)
-        since = self.e.lives[-1] if self.e.lives else 0
-        for at, what, is_open in self.e.gate_log:
+        held = self._held
+        for _, what, is_open in self.e.gate_log[self._read :]:
             name = what.removeprefix("lease.")
-            if at >= since and name in held:
+            if name in held:
                 held[name] += 1 if is_open else -1
+        self._read = len(self.e.gate_log)
+        since = self.e.lives[-1] if self.e.lives else 0
         for lease, (feed, idle_us) in self._idle_us.items():
             age = self.e.now - self.e.heard.get(feed, since)
             if not (held[lease] > 0 and age > idle_us + 2 * Bounds.HALT and self.e.life):
@@ -175,6 +180,7 @@ class ModeAndRefusal(Invariant):
     """22: no entry into a market that was told to be closed; nothing is sent again after a definitive refusal."""
 
     number, name = 22, "mode and refusal"
+    hears = (MarkPrice,)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)

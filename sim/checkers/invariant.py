@@ -9,10 +9,11 @@ from sim.faults.network import Reply, Request
 
 
 class Invariant:
-    """`number` and `name` as in section 4 of the catalogue. Overrides what it needs to hear."""
+    """`number` and `name` as in section 4 of the catalogue. Overrides what it needs to hear; `hears`: what `said` is told of."""
 
     number: int
     name: str
+    hears: tuple[type[Message], ...] = (Message,)
 
     def __init__(self, evidence: Evidence) -> None:
         self.e = evidence

@@ -46,7 +46,7 @@ INVARIANTS: Final[tuple[type[Invariant], ...]] = (
     system.ModePurity,
     system.UnknownIsNotZero,
 )
-HOOKS: Final = ("sent", "answered", "filled", "said", "changed", "second", "began", "converged")
+HOOKS: Final = ("sent", "answered", "filled", "changed", "second", "began", "converged")
 ROUTINE: Final = frozenset({"MarkPrice", "SpotPrice", "WakeAt", "Held", "AccountChanged", "StructureRead"})
 
 
@@ -60,6 +60,8 @@ class Watchers:
             hook: [getattr(i, hook) for i in invariants if getattr(type(i), hook) is not getattr(Invariant, hook)]
             for hook in HOOKS
         }
+        self._ears = [(i.hears, i.said) for i in invariants if type(i).said is not Invariant.said]
+        self._said: dict[type[Message], list[Callable[..., Any]]] = {}
 
     def _tell(self, hook: str, *what: object) -> None:
         for hear in self._hear[hook]:
@@ -94,7 +96,11 @@ class Watchers:
     def said(self, sender: str, message: Message) -> None:
         """Somebody said something inside the daemon."""
         self.e.said(sender, message)
-        self._tell("said", sender, message)
+        kind = type(message)
+        if kind not in self._said:
+            self._said[kind] = [hear for hears, hear in self._ears if issubclass(kind, hears)]
+        for hear in self._said[kind]:
+            hear(sender, message)
 
     def second(self) -> None:
         """Another second has passed."""

@@ -32,9 +32,8 @@ class DiskFailed(JournalFailed):
 
 @dataclass
 class Disk:
-    """What is durable, over all lives. `records` in order, each with the life that wrote it."""
+    """What is durable, over all lives. The records themselves go to whoever listens: a storm may last for weeks."""
 
-    records: list[tuple[int, Record]] = field(default_factory=list)
     memories: dict[str, bytes] = field(default_factory=dict)
     state: LatchState = field(default_factory=lambda: LatchState(latched=False))
     lost: int = 0
@@ -131,7 +130,6 @@ class Book:
                 self.failed = f"{active.kind}: no space left on device"
         self._must_be_well()
         records, self._records = self._records, []
-        self._disk.records += [(self._process.life, record) for record in records]
         if self._memories:
             self._disk.memories |= self._memories
             self._disk.copies.append((self._faults.now_us(), dict(self._disk.memories)))

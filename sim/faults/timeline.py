@@ -61,7 +61,6 @@ class Faults:
         self.now_us = now_us
         self.injected: Counter[str] = Counter()
         self.healed = False
-        self.moments: list[tuple[str, int]] = []
         self.nursery: trio.Nursery | None = None
         self._by_seam: dict[str, list[Active]] = {}
         self._waiting = dict(enumerate(plan.faults))
@@ -93,7 +92,6 @@ class Faults:
         if self.healed:
             return
         now = self.now_us()
-        self.moments.append((moment, now))
         for place, fault in list(self._waiting.items()):
             if fault.after == moment and place not in self._due:
                 self._arm(place, now)

@@ -9,6 +9,7 @@ Candles the source lacks are flat in the path and, as at an exchange without tra
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -377,8 +378,8 @@ class Tape:
             symbol=futures_symbol,
             mark=mark * step,
             index=round(spot / size) * step,
-            bid=int(np.floor(mark * (1.0 - half_spread))) * step,
-            ask=int(np.ceil(mark * (1.0 + half_spread))) * step,
+            bid=math.floor(mark * (1.0 - half_spread)) * step,
+            ask=math.ceil(mark * (1.0 + half_spread)) * step,
             last=mark * step,
             funding_rate=self._rate(track, at_us),
             range_pct=range_pct,

@@ -241,6 +241,8 @@ def _usual(frame: quick.Ticker | quick.Heartbeat, at: int) -> Told | FuturesHear
         suspended=frame.suspended,
         post_only=frame.post_only,
         time=time,
+        bid_size=frame.bid_size,
+        ask_size=frame.ask_size,
     )
     return Told(feed=FEED_TICKER, messages=(message,))
 

@@ -20,7 +20,7 @@ YEAR_9999_MS: Final = 253_402_300_799_999
 
 
 class Ticker(msgspec.Struct, tag_field="feed", tag="ticker", frozen=True, kw_only=True):
-    """A futures ticker: prices above zero, magnitudes bounded, `time` in milliseconds UTC."""
+    """A futures ticker: prices and sizes above zero, magnitudes bounded, `time` in milliseconds UTC."""
 
     product_id: str
     mark: Decimal = msgspec.field(name="markPrice")
@@ -32,6 +32,8 @@ class Ticker(msgspec.Struct, tag_field="feed", tag="ticker", frozen=True, kw_onl
     suspended: bool = False
     post_only: bool = False
     time: int
+    bid_size: Decimal | None = None
+    ask_size: Decimal | None = None
     event: Raw | UnsetType = UNSET
 
 
@@ -80,11 +82,12 @@ def futures(data: Json) -> Ticker | Heartbeat | None:
             return None
         if isinstance(frame, Heartbeat):
             return frame if 0 <= frame.time < WHOLE_LIMIT else None
-        prices = frame.mark, frame.index, frame.bid, frame.ask, frame.last
+        sizes = (size for size in (frame.bid_size, frame.ask_size) if size is not None)
+        numbers = frame.mark, frame.index, frame.bid, frame.ask, frame.last, *sizes
         rate = frame.funding_rate
         usual = (
-            min(prices) >= LEAST
-            and max(prices) < MOST
+            min(numbers) >= LEAST
+            and max(numbers) < MOST
             and (rate is None or (rate.is_finite() and abs(rate.adjusted()) <= EXPONENT_MAX))
             and frame.product_id
             and 0 <= frame.time <= YEAR_9999_MS

@@ -64,7 +64,8 @@ class FaultyMarket:
         return tick
 
     def _concerned(self, *symbols: str) -> list[Active]:
-        return [a for a in self._faults.active("market") if a.get("sym", "any") in ("any", *symbols)]
+        active = self._faults.active("market")
+        return [a for a in active if a.get("sym", "any") in ("any", *symbols)] if active else active
 
 
 def _changed(active: Active, tick: Tick) -> Tick:

@@ -77,6 +77,7 @@ class Reports:
         self._fills_told = 0
         self._logged = source.engine.state.logged
         self._books: dict[str, markets.Book] = {}
+        self._named: dict[str, Row] = {}
 
     # --- as it happens --------------------------------------------------------------------------------------------
 
@@ -173,25 +174,31 @@ class Reports:
         coins, dollars = day.volume, day.volume * tick.mark
         mark, index, last, opened = float(tick.mark), float(tick.index), float(tick.last), float(day.open)
         frame = futures_ws.write_ticker(ticker)
+        frame |= self._names(symbol)
         frame |= {
             "funding_rate": rate,
             "funding_rate_prediction": rate,
             "relative_funding_rate_prediction": ticker.funding_rate,
             "next_funding_rate_time": us_ms(ticker.time - ticker.time % HOUR_US + HOUR_US),
-            "leverage": f"{int(1 / rule.margin_levels[0][1])}x",
             "premium": round((mark / index - 1) * 100, 2),
             "bid_size": bid_size,
             "ask_size": ask_size,
             "volume": dollars if rule.inverse else coins,
             "volumeQuote": coins if rule.inverse else dollars,
             "change": round((last / opened - 1) * 100, 2),
-            "pair": pair(symbol),
             "openInterest": abs(engine.held(symbol)),
             "open": day.open,
             "high": max(day.high, tick.last),
             "low": min(day.low, tick.last),
         }
         return frame
+
+    def _names(self, symbol: str) -> Row:
+        """What never changes of a contract's ticker."""
+        if symbol not in self._named:
+            levels = self._source.engine.rules[symbol].margin_levels
+            self._named[symbol] = {"leverage": f"{int(1 / levels[0][1])}x", "pair": pair(symbol)}
+        return self._named[symbol]
 
     def ticker_lite(self, ticker: TickerSeen) -> Row:
         """The short form."""

@@ -261,7 +261,8 @@ class Venue:
             self._spread_spot("trade", symbol, write_spot_trades([self.spot_data.trade(symbol, at)]), at)
 
     def _spot_wanted(self, channel: str, symbol: str) -> bool:
-        return any(session.wants(channel, symbol) for session in self._spot)
+        wanted = channel, symbol
+        return any(wanted in session.subscribed for session in self._spot)
 
     def _spread_spot(self, channel: str, symbol: str, body: dict[str, object], at: int) -> None:
         text = encode(body).decode()
@@ -281,7 +282,8 @@ class Venue:
             self._spread(frame, due)
 
     def _wanted(self, feed: str, product: str | None) -> bool:
-        return any(session.wants(feed, product) for session in self._futures)
+        wanted = feed, product
+        return any(wanted in session.subscribed for session in self._futures)
 
     def _spread(self, frame: Frame, due: int) -> None:
         text = encode(frame.body).decode()

@@ -19,6 +19,7 @@ AT = 1_767_571_200_000_000
 TICKER = TickerSeen(
     id="", cause="", at=AT, symbol="PF_XBTUSD", mark=Decimal("60000.5"), index=Decimal(60001), bid=Decimal("60000.0"),
     ask=Decimal("60001.25"), last=Decimal(60000), funding_rate=Decimal("-0.0000125"), suspended=False, post_only=True, time=AT,
+    bid_size=Decimal("1.5"), ask_size=Decimal(2),
 )  # fmt: skip
 CANDLE = CandleSeen(
     id="", cause="", at=AT, symbol="BTC/USD", timeframe="15m", open_time_ms=AT // 1000, open=60000.1, high=60010.0, low=59990.5,
@@ -50,6 +51,13 @@ def test_however_a_usual_frame_is_spoilt_both_ways_read_the_same(
         except MalformedPayload:
             continue
         assert outcome(parse, data) == outcome(parse, general), data
+
+
+def test_the_short_way_reads_every_member_that_the_general_one_reads() -> None:
+    """A member added to one and not to the other would be lost on nearly every frame."""
+    for general, short in ((futures_ws._Ticker, quick.Ticker), (spot._Ohlc, quick.Row)):
+        read = {field.alias or name for name, field in general.model_fields.items()}
+        assert read == set(short.__struct_encode_fields__) - {"event"}
 
 
 def test_the_usual_frames_take_the_short_way() -> None:

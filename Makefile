@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install paper smoke backtest test goldens integration killed check format bench lock clean mutants storm-night fuzz
+.PHONY: help install paper smoke backtest test goldens integration skipping killed check format bench lock clean mutants storm-night fuzz
 
 help: ## this page
 	@echo "$(BOLD)kraken-smc$(PLAIN): trades Kraken Futures perpetuals on signals from spot candles"
@@ -55,6 +55,9 @@ goldens: $(DEV) ## write what the strategy says on small candles, and where stor
 
 integration: $(DEV) ## signals of 24 symbols in one process over synthetic history; about two minutes
 	@$(BIN)/python -m tests.integration.many_symbols
+
+skipping: $(DEV) ## the real candles of 2.5 years skipped and visited must give the same; some minutes
+	@$(BIN)/python -m tests.integration.skipping $(ARGS)
 
 killed: $(DEV) ## the real daemon and the real venue, each killed 30 times while trading; about ten minutes
 	@$(BIN)/python -m tests.integration.killed $(ARGS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.shell import World
-from protocol.kraken.orders import write_command
 from protocol.messages.base import Message, follow
 from protocol.messages.control import PersonAnswered
 from protocol.messages.futures import (
@@ -63,6 +62,8 @@ async def contract_rules(world: World) -> Sequence[Message]:
 
 def payload(command: Command) -> str:
     """A command as it goes on the wire: the call and its form, without nonce and signature."""
+    from protocol.kraken.orders import write_command  # its payload models are for who speaks with Kraken
+
     path, form = write_command(command)
     return f"POST {path} " + "&".join(f"{name}={value}" for name, value in form.items())
 

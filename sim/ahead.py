@@ -37,6 +37,9 @@ DAY: Final = ("risk", "day")
 RECONCILE: Final = ("reconciler", "reconcile")
 
 
+NO_LEVELS: Final = scan.Levels(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.bool_))
+
+
 @dataclass(frozen=True)
 class _Market:
     """One symbol and its row in `scan.Prices`."""
@@ -168,6 +171,8 @@ class Ahead:
             stop = min(stop, self._bar(due[DAY] - 1) + 1)
         found, looks = self._held_until(now, here, stop, limits)
         if found <= here:
+            if self._is_straight(now, here, limits):
+                self.stage.straight(self._opens_us(here + 1))
             return None
         return Leap(self._opens_us(found), flat=False, looks=looks)
 
@@ -194,6 +199,11 @@ class Ahead:
             found, highest, eve = scan.quiet_until(*sight, (here, acts), self._bar(self._midnight))
         looks = {bar for bar in (highest, eve) if bar > here}
         return found, tuple(self._opens_us(bar) for bar in sorted(looks))
+
+    def _is_straight(self, now: int, here: int, limits: risk.Limits) -> bool:
+        """Whether nothing but orders can be met in the candle where we are."""
+        prices, held, _, bounds = self._sight(now, here, limits)
+        return bool(scan.quiet_until(prices, held, NO_LEVELS, bounds, (here, here + 1), 0)[0] > here)
 
     def _structure_acts(self, here: int, stop: int) -> int:
         """The first candle at whose opening structure moves a stop or ends a trade."""

@@ -272,6 +272,9 @@ class _Loop:
         """Send to every receiver in route order."""
         self.result.watch(sender, message)
         for receiver in self.routes[type(message)]:
+            if receiver in self.parts:
+                self.queue.append((sender, receiver, message))
+                continue
             if heard(receiver, message, self.gate, self.door, self.latch):
                 continue
             if receiver == TIMER:

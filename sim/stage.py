@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
-from protocol.messages.futures import Account, AccountSeen, FillSeen, PositionsSeen
+from protocol.messages.futures import Account, AccountSeen, FillSeen, OrderSeen, PositionsSeen
 from protocol.messages.spot import CandleSeen
 from protocol.ports import Command
 from protocol.units import HOUR_US, Timeframe
@@ -54,6 +54,10 @@ class Stage:
         self._ticked: dict[str, int] = {}
         self._script: deque[Moment] = deque()
         self._changed = True
+        self._grid = 0
+        """Of the moments in `_script`."""
+        self._straight_until = 0
+        """Up to then the turns of paths are of no interest: only levels of the exchange are."""
         self._asleep: dict[str, int] = {}
         """Contracts that nobody looks at, and the boundary at which somebody will."""
         self._crossings: dict[str, tuple[int, int | None, int, tuple[float, ...]]] = {}
@@ -71,13 +75,15 @@ class Stage:
     def next(self, after: int) -> Moment | None:
         """The first moment after `after`, None when the tape is over. Wishes and fills may change it: ask again."""
         if self._changed or not self._script:
-            self._script = deque(self._upcoming(after))
+            # Only a change can bring more on the grid moment that is being played.
+            begin = after - self._width_us if self._changed else max(after - self._width_us, self._grid)
+            self._script = deque(self._upcoming(after, begin))
             self._changed = False
+            self._grid = self._script[0].grid if self._script else self._grid
         return self._script[0] if self._script else None
 
-    def _upcoming(self, after: int) -> Sequence[Moment]:
-        """The next visits after `after`, all on one grid moment."""
-        grid = after - self._width_us
+    def _upcoming(self, after: int, grid: int) -> Sequence[Moment]:
+        """The next visits after `after`, all on one grid moment, which comes after `grid`."""
         while True:
             due = [self._due(futures, grid) for _, futures in self._pairs]
             grid = min(due)
@@ -107,7 +113,7 @@ class Stage:
     def before_next(self, after: int) -> int:
         """The last microsecond before anything would happen after `after` if nobody slept."""
         asleep, self._asleep = self._asleep, {}
-        found = next((moment.at - 1 for moment in self._upcoming(after)), after)
+        found = next((moment.at - 1 for moment in self._upcoming(after, after - self._width_us)), after)
         self._asleep = asleep
         return found
 
@@ -120,6 +126,11 @@ class Stage:
     def sleep(self, futures: str, until: int) -> None:
         """Leave a contract out until a boundary: nothing is held of it, and nobody would say anything of it before."""
         self._asleep[futures] = until
+        self._changed = True
+
+    def straight(self, until: int) -> None:
+        """Leave out the turns of paths up to a boundary, unless something happens to an order: nobody would say anything there."""
+        self._straight_until = until
         self._changed = True
 
     def wakes(self, moment: Moment) -> bool:
@@ -142,7 +153,7 @@ class Stage:
             return wake
         due = min(_next(after, BAR_US, 0), _next(after, BAR_US, self.settle_us))
         if self.engine.busy(futures):
-            due = min(due, _next(after, LEG_US, 0))
+            due = due if after < self._straight_until else min(due, _next(after, LEG_US, 0))
             crossing = self._crossing(futures, max(after, self.tape.start_us))
             due = due if crossing is None else min(due, crossing)
         return due
@@ -188,7 +199,9 @@ class Stage:
                 return []  # told microseconds later, with the first mark of the hour
             case "tick":
                 said = self._tick(moment.futures, moment.at)
-                self._changed = len(said) > 1
+                self._changed = any(isinstance(message, (FillSeen, OrderSeen)) for message in said)
+                if self._changed:
+                    self._straight_until = 0
                 return said
             case "running":
                 running = self.tape.running(moment.spot, moment.at)
@@ -199,7 +212,7 @@ class Stage:
 
     def send(self, command: Command, at: int) -> list[Message]:
         """Carry out a wish at the prices of `at`: what the market did since the last visit comes first."""
-        self._changed = True
+        self._changed, self._straight_until = True, 0
         return [*self._refresh(command.symbol, at), *self._noted(self.engine.send(command, at))]
 
     def pass_hours(self, hours: range) -> None:

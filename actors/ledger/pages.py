@@ -44,20 +44,25 @@ _decoder: msgspec.json.Decoder[list[tuple[str, Any, list[Any]]]] = msgspec.json.
 
 
 def pack(records: Sequence[Record]) -> bytes:
-    """The records as bytes; each message in full once, after that by its place (one object is one message)."""
+    """The records as bytes, compressed."""
+    return zlib.compress(written(records), COMPRESSION)
+
+
+def written(records: Sequence[Record]) -> bytes:
+    """The records as text; each message in full once, after that by its place (one object is one message)."""
     places: dict[int, int] = {}
-    written = 0
+    count = 0
     rows: list[tuple[str, Message | int, tuple[Message, ...]]] = []
     for actor, message, answers in records:
         place = places.get(id(message))
         if place is None:
-            places[id(message)] = written
-            written += 1
+            places[id(message)] = count
+            count += 1
         rows.append((actor, message if place is None else place, answers))
         for answer in answers:
-            places[id(answer)] = written
-            written += 1
-    return zlib.compress(_encoder.encode(rows), COMPRESSION)
+            places[id(answer)] = count
+            count += 1
+    return _encoder.encode(rows)
 
 
 def unpack(data: bytes, first_seq: int) -> Iterator[Step]:

@@ -15,7 +15,7 @@ import trio
 
 from actors.door import Door
 from actors.gate import Gate
-from actors.ledger.pages import NO_SEAL, Record, pack, seal
+from actors.ledger.pages import NO_SEAL, Record, seal, written
 from actors.modes.account import SYNTHETIC_DAYS, engine_for
 from actors.shell import World
 from actors.strategy import bulk
@@ -73,7 +73,7 @@ class MemoryBook:
         """Seal the page that is being written, if anything stands on it."""
         if not self._records:
             return
-        page, first = pack(self._records), self.steps + 1
+        page, first = written(self._records), self.steps + 1
         self.steps += len(self._records)
         self.seal = seal(self.seal, 1, first, self.steps, page)
         self.pages.append(page)

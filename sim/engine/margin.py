@@ -160,6 +160,8 @@ def _margin(
     holding, instrument = state.holdings.get(symbol), instruments[symbol]
     size, cost = (holding.size, holding.cost) if holding is not None else (ZERO, ZERO)
     orders = [_signed(order, instrument) for order in _resting(state, symbol, without)]
+    if not orders and not any(more):
+        return sums.initial_margin(instrument, size, cost)
     needed = []
     for sign in (1, -1):
         side = [(change, worth) for change, worth in (*orders, more) if change * sign > 0]

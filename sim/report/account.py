@@ -185,23 +185,17 @@ def _account(
 def _funding(symbol: str, fills: Sequence[Execution], end: int, tape: Tape) -> Decimal:
     """What the position paid (above zero) hour by hour, at the rate the exchange fixes at each hour's first tick."""
     paid, held = ZERO, ZERO
+    cap = next(one for one in tape.instruments if one.symbol == symbol).max_relative_funding_rate
     for one, until in zip(fills, [*(one.at for one in fills[1:]), end], strict=True):
         held += one.size
         since = one.at
-        while held and since < until:
-            # The exchange settles a microsecond after the full hour; until then the old hour's rate holds.
-            hour = (since - FIRST_SLOT_US) // HOUR_US * HOUR_US
+        # The exchange settles a microsecond after the full hour; until then the old hour's rate holds.
+        hours = range((since - FIRST_SLOT_US) // HOUR_US * HOUR_US, until - FIRST_SLOT_US if held else 0, HOUR_US)
+        for hour, (rate, index) in zip(hours, tape.hourly_terms(symbol, hours), strict=True):
             stop = min(until, hour + HOUR_US + FIRST_SLOT_US)
-            paid += held * _rate_usd(symbol, hour, tape) * (stop - since) / HOUR_US
+            paid += held * (max(-cap, min(cap, rate)) * index) * (stop - since) / HOUR_US
             since = stop
     return paid
-
-
-def _rate_usd(symbol: str, hour: int, tape: Tape) -> Decimal:
-    """USD a contract pays in the hour: the relative rate within the contract's cap, times the index."""
-    rate, index = tape.funding_terms(symbol, hour + FIRST_SLOT_US)  # the interval that ended with the hour is over
-    cap = next(one for one in tape.instruments if one.symbol == symbol).max_relative_funding_rate
-    return max(-cap, min(cap, rate)) * index
 
 
 def _extremes(symbol: str, start: int, end: int, tape: Tape) -> tuple[float, float]:

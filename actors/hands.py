@@ -1,4 +1,4 @@
-"""Hands on the futures exchange: what leaves goes through the door, and is written down first.
+"""Hands on the futures exchange: what leaves was written down first, and goes through the door.
 
 Used by the executor, the kill switch, the reconciler and the futures feed; each has lanes of its own, so none waits for another. In a dry run this is
 where orders end: validated, normalised and shown as they would go on the wire.
@@ -28,14 +28,13 @@ UNSENT = "dry_run: not sent"
 
 
 async def send(world: World, wish: Message) -> Sequence[Message]:
-    """Carry out one wish. The intent is durable before the door is asked; after its yes nothing stands before the wire."""
+    """Carry out one wish, whose intent the shell has made durable; after the door's yes nothing stands before the wire."""
     match wish:
-        case RequestSnapshot():
-            return (await world.futures.snapshot(),)
+        case RequestSnapshot(urgent=urgent):
+            return (await world.futures.snapshot(urgent=urgent),)
         case RequestInstruments():
             return await contract_rules(world)
         case PlaceOrder() | EditOrder() | CancelOrder():
-            world.journal.flush()
             admitted = world.door.pass_through(wish, world.clock.now_us(), world.journal.record, world.watch)
             if isinstance(admitted, EntryBlocked):
                 return (admitted,)

@@ -22,7 +22,7 @@ from config.settings import Settings
 from protocol.ids import derive
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, KillRequested, Latch, PersonAsked, Severity, Started, WakeAt, Woken
-from protocol.ports import Clock, FuturesExchange, Journal, JournalFailed, LatchStore, SpotMarket
+from protocol.ports import Clock, Command, FuturesExchange, Journal, JournalFailed, LatchStore, SpotMarket
 from protocol.units import SECOND_US
 
 Routes = Mapping[type[Message], tuple[str, ...]]
@@ -175,7 +175,11 @@ async def live(spec: ChildSpec, world: World) -> None:
                 lanes.put(wish)
 
         while True:
-            for answer in _step(part, world.journal, await mailbox.get()):
+            answers = _step(part, world.journal, await mailbox.get())
+            if any(isinstance(answer, Command) for answer in answers):
+                # Once for all of them: between an intent that is durable and the wire nothing waits for the disk again.
+                world.journal.flush()
+            for answer in answers:
                 if not isinstance(answer, spec.says):
                     raise Unrouted(f"{spec.name} may not say {type(answer).__name__}: see actors/tree.py")
                 world.post(spec.name, answer, carry)

@@ -61,12 +61,12 @@ def best(times: int, work: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def measure(title: str, work: Callable[[Figures], None]) -> None:
-    """The whole of a script: parse `--json`, measure, print."""
+def measure(title: str, work: Callable[[Figures], int | None]) -> None:
+    """The whole of a script: parse `--json`, measure, print. What `work` returns is the exit code: an aim may be a promise."""
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
     figures = Figures(title)
-    work(figures)
+    code = work(figures)
     figures.show(options.json)
-    sys.exit(0)
+    sys.exit(code or 0)

@@ -69,8 +69,8 @@ class FuturesExchange(Protocol):
         """
         ...
 
-    async def snapshot(self) -> SnapshotSeen | SnapshotFailed:
-        """The truth by REST. Never raises for the network: a failure is a value."""
+    async def snapshot(self, *, urgent: bool = False) -> SnapshotSeen | SnapshotFailed:
+        """The truth by REST; `urgent` may use the reserve of the rate limit. Never raises for the network: a failure is a value."""
         ...
 
     async def send(self, command: Command) -> Sequence[Message]:

@@ -123,8 +123,8 @@ class DirectFutures:
         async with self._world.open("futures", self._world.stage.opening(self._world.clock.now_us())) as frames:
             yield frames
 
-    async def snapshot(self) -> SnapshotSeen:
-        """The truth."""
+    async def snapshot(self, *, urgent: bool = False) -> SnapshotSeen:
+        """The truth, always at once."""
         await trio.lowlevel.checkpoint()
         return self._world.stage.engine.snapshot(self._world.clock.now_us())
 

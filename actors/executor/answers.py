@@ -106,7 +106,7 @@ def on_gone(state: State, message: OrderGone) -> Answers:
     if found is None:
         return update_ended(state, message.client_order_id, lambda order: advance(order, event, message.at)), NOTHING
     trade, order = found
-    trade = update(trade, advance(order, event, message.at))
+    trade = update(trade, replace(advance(order, event, message.at), taken=event == "gone" and not order.leaving))
     said: list[Message] = []
     if order.role == "stop" and event == "triggered" and trade.through_since is None:
         trade = replace(trade, through_since=message.at)

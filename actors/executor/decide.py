@@ -101,6 +101,8 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
     for order in trade.orders:
         if order.resting and order.at < message.began_at:
             trade = update(trade, forget_wishes(order))
+        elif order.taken and order.at < message.began_at:
+            trade = update(trade, replace(order, taken=False))
         elif order.role in PROTECTION and lost(order) and order.at < message.began_at:
             # A stop too many is cancelled when it shows, one too few is a naked position.
             trade = update(trade, advance(order, "missing", message.at))

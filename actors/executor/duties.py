@@ -185,7 +185,8 @@ def keep_target(desk: Desk, trade: Trade) -> Result:
     target = trade.working("target")
     if target is None:
         newest = trade.newest("target")
-        given_up = newest is not None and newest.state == "rejected"
+        # Taken by the kill switch, a new one would stand in the way of the flatten that follows.
+        given_up = newest is not None and (newest.state == "rejected" or newest.taken)
         if given_up or trade.attempts.get("target", 0) >= TARGETS_MAX:
             return watch_target(desk, trade)
         return place(desk, trade, "target", desk.lots(trade.cover), desk.target_price(trade))

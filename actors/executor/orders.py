@@ -117,7 +117,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     last asked for; `resting_*` those the exchange confirmed.
 
     `size` is the total, filled part included. `at`: the last thing we heard or did. `resent`: the one resend of what was last asked is spent.
-    `stuck`: an edit was refused, only a replacement helps. `leaving`: its cancel is on the way.
+    `stuck`: an edit was refused, only a replacement helps. `leaving`: its cancel is on the way. `taken`: somebody else took it off
+    the book, and no complete pass has begun since.
     """
 
     client_order_id: str
@@ -137,6 +138,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     resent: bool = False
     stuck: bool = False
     leaving: bool = False
+    taken: bool = False
 
     @property
     def live(self) -> bool:

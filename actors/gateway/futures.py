@@ -14,7 +14,7 @@ import httpx
 import structlog
 import trio
 
-from actors.gateway.budget import Budget
+from actors.gateway.budget import Budget, Priority
 from actors.gateway.channel import Channel, Connect, Reading, answers_as_feed_lost, deadline, opened
 from actors.gateway.errors import GatewayError, KeyRefused, Throttled, Unreachable
 from actors.gateway.http import FuturesHttp
@@ -54,6 +54,8 @@ LOOKED_UP: Final[Mapping[str, Outcome]] = {
     "FULLY_EXECUTED": "filled",
 }
 """What `orders/status` proves. An order that was refused or cancelled may have traded before: reconciliation tells."""
+
+_URGENCY: Final[Mapping[bool, Priority]] = {False: "read", True: "protect"}
 
 log = structlog.get_logger(__name__)
 
@@ -195,15 +197,19 @@ class FuturesGateway:
 
     # --- truth by REST ---------------------------------------------------------------------------------------------
 
-    async def snapshot(self) -> SnapshotSeen | SnapshotFailed:
+    async def snapshot(self, *, urgent: bool = False) -> SnapshotSeen | SnapshotFailed:
         """The truth by REST; partial truth is none, as what is left out would read as flat or cancelled."""
-        began_at = self._clock.now_us()
+        began_at, priority = self._clock.now_us(), _URGENCY[urgent]
         try:
-            resting = futures_rest.parse_open_orders(await self.http.get(endpoints.OPEN_ORDERS), self._shown)
-            positions = futures_rest.parse_open_positions(await self.http.get(endpoints.OPEN_POSITIONS))
+            resting = futures_rest.parse_open_orders(
+                await self.http.get(endpoints.OPEN_ORDERS, priority=priority), self._shown
+            )
+            positions = futures_rest.parse_open_positions(
+                await self.http.get(endpoints.OPEN_POSITIONS, priority=priority)
+            )
             # After the positions: whatever moved them is in the fills.
-            fills = await self._fills(self._fills_until())
-            account = futures_rest.parse_accounts(await self.http.get(endpoints.ACCOUNTS))
+            fills = await self._fills(self._fills_until(), priority)
+            account = futures_rest.parse_accounts(await self.http.get(endpoints.ACCOUNTS, priority=priority))
         except (GatewayError, Refused, MalformedPayload) as error:
             return self._failed(error)
         doubtful: tuple[Parsed[OpenOrder] | Parsed[Position] | Parsed[Fill], ...] = (resting, positions, fills)
@@ -225,18 +231,18 @@ class FuturesGateway:
             account=account,
         )
 
-    async def _fills(self, until: int | None) -> Parsed[Fill]:
+    async def _fills(self, until: int | None, priority: Priority) -> Parsed[Fill]:
         """The newest fills; further pages as long as they may not reach back to `until`.
 
         Raises as the requests do, and MalformedPayload when the pages do not reach back that far: a gap is no truth.
         """
-        pages = [futures_rest.parse_fills(await self.http.get(endpoints.FILLS))]
+        pages = [futures_rest.parse_fills(await self.http.get(endpoints.FILLS, priority=priority))]
         while until is not None and _begins_after(pages[-1], until):
             if len(pages) == FILL_PAGES_MOST:
                 raise MalformedPayload("fills", "fillTime", f"{FILL_PAGES_MOST} pages do not reach the last fill read")
             # One millisecond later: fills of the same one may lie on both sides of the edge.
             query = {"lastFillTime": write_iso_ms(pages[-1].values[0].time + MILLISECOND_US)}
-            data = await self.http.get(endpoints.FILLS, query, cost=endpoints.COST_FILLS_PAGED)
+            data = await self.http.get(endpoints.FILLS, query, cost=endpoints.COST_FILLS_PAGED, priority=priority)
             pages.append(futures_rest.parse_fills(data))
         known = {fill.fill_id: fill for page in pages for fill in page.values}
         fills = tuple(sorted(known.values(), key=lambda fill: fill.time))

@@ -61,12 +61,12 @@ class FuturesHttp:
         """A call that anybody may make. Raises GatewayError."""
         return await self._request("GET", path, urlencode(query), "", {}, 1, "read", self._public)
 
-    async def get(self, path: str, query: Form = (), *, cost: int | None = None) -> bytes:
+    async def get(self, path: str, query: Form = (), *, cost: int | None = None, priority: Priority = "read") -> bytes:
         """A signed read. Raises GatewayError."""
         text = urlencode(query)
         purse = self._history if path.startswith("/api/history") else self._trading
         cost = endpoints.COST.get(path, 1) if cost is None else cost
-        return await self._request("GET", path, text, "", self._signed(path, text), cost, "read", purse)
+        return await self._request("GET", path, text, "", self._signed(path, text), cost, priority, purse)
 
     async def post(self, path: str, form: Form, priority: Priority, *, cost: int | None = None) -> bytes:
         """A signed wish. Raises GatewayError."""

@@ -234,7 +234,7 @@ def _stuck(state: State, cause: Message) -> Answer:
 
 
 def _ask(cause: Message) -> RequestSnapshot:
-    return follow(cause, RequestSnapshot, reason="kill switch")
+    return follow(cause, RequestSnapshot, reason="kill switch", urgent=True)
 
 
 def _wake(cause: Message, after_us: int = AGAIN_US) -> WakeAt:

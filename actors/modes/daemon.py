@@ -79,6 +79,8 @@ class Daemon:
     seconds: float | None
     trades: int | None
     dry_run: bool = False
+    world: World | None = None
+    """What its children share, once the site is open."""
 
     async def run(self, open_site: OpenSite) -> End:
         """Until told to stop; then the children stop in reverse order and everything is written down."""
@@ -93,7 +95,7 @@ class Daemon:
         ):
             self._scope = nursery.cancel_scope
             gate = Gate(LEASES, self.ledger.read(), lambda what, is_open: self._gate_changed(world, what, is_open))
-            world = World(
+            self.world = world = World(
                 settings=site.settings,
                 clock=site.clock,
                 spot=site.spot,

@@ -132,7 +132,7 @@ async def _flatten(
         record.latch(latch)
         with trio.move_on_after(FLATTEN_WITHIN_S):
             while True:
-                truth = await site.futures.snapshot()
+                truth = await site.futures.snapshot(urgent=True)
                 if isinstance(truth, SnapshotFailed):
                     left = f"the exchange could not be read ({truth.reason}): orders and positions may be open"
                     await trio.sleep(AGAIN_S)

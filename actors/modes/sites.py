@@ -12,8 +12,10 @@ from math import inf
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+import httpx
 import trio
 
+from actors.gateway.channel import Connect
 from actors.gateway.credentials import Credentials, credentials
 from actors.gateway.dial import http_client, websocket
 from actors.gateway.futures import FuturesGateway
@@ -38,6 +40,7 @@ REAL_LIMITS: Final = {
     "execution": ("protect_within_s", "process_before_s", "request_timeout_s"),
     "feeds": ("spot_idle_s", "futures_idle_s", "request_timeout_s"),
     "risk": ("mark_age_max_s", "spot_age_max_s", "basis_skew_max_s"),
+    "kill_switch": ("data_failure_s", "not_converging_s"),
 }
 """Limits on the network and the machine, not on the market."""
 
@@ -151,19 +154,25 @@ async def simulated_venue(
 
 @asynccontextmanager
 async def loopback_venue(
-    pair: Credentials, settings: Settings, state: StateDirectory, fills_until: Callable[[], int | None] = lambda: None
+    pair: Credentials,
+    settings: Settings,
+    state: StateDirectory,
+    fills_until: Callable[[], int | None] = lambda: None,
+    *,
+    http: Callable[[str], httpx.AsyncClient] = http_client,
+    ws: Callable[[str, float], Connect] = websocket,
 ) -> AsyncIterator[Site]:
     """The whole live path without Kraken: `venue serve` over TCP. Its time is followed, and runs at `market.speed` here too.
 
-    Raises Unready.
+    `http` and `ws` dial an address. Raises Unready.
     """
     settings = in_real_time(settings)
     where, pace = settings.exchange, settings.market.speed
     clock = ExchangeClock(0)
-    async with http_client(where.spot_url) as spot_http, http_client(where.futures_url) as futures_http:
+    async with http(where.spot_url) as spot_http, http(where.futures_url) as futures_http:
         futures = FuturesGateway(
             futures_http,
-            websocket(where.futures_ws_url, pace),
+            ws(where.futures_ws_url, pace),
             clock,
             key=pair.key,
             secret=pair.secret,
@@ -176,7 +185,7 @@ async def loopback_venue(
         yield Site(
             settings,
             clock,
-            SpotGateway(spot_http, websocket(where.spot_ws_url, pace), clock, settings.feeds, hear_time=clock.hear),
+            SpotGateway(spot_http, ws(where.spot_ws_url, pace), clock, settings.feeds, hear_time=clock.hear),
             futures,
         )
 

@@ -356,9 +356,10 @@ WISHES: dict[type[Message], Wish] = {PlaceOrder: "place", EditOrder: "edit", Can
 
 
 class RequestSnapshot(Message, frozen=True, kw_only=True):
-    """reconciler, kill_switch -> exchange: read the truth; it comes back through the futures feed."""
+    """reconciler, kill_switch -> exchange: read the truth; it comes back through the futures feed. `urgent`: as protection is paid for."""
 
     reason: str
+    urgent: bool = False
 
 
 class RequestInstruments(Message, frozen=True, kw_only=True):

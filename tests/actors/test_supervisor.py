@@ -16,11 +16,12 @@ from actors.door import Door
 from actors.gate import Gate
 from actors.mailbox import Mailbox, MailboxOverflow
 from actors.part import Part
-from actors.shell import TIMER, ChildSpec, World
+from actors.shell import EXCHANGE, TIMER, ChildSpec, World
 from actors.supervisor import GaveUp, Supervisor
 from config.settings import Settings
 from protocol.messages.base import Message, follow, from_edge
 from protocol.messages.control import Alert, KillRequested, Started, WakeAt, Woken
+from protocol.messages.futures import CancelOrder
 from protocol.messages.spot import SpotPrice
 from protocol.ports import FeedLost, LatchState
 from tests.fakes.ports import FakeJournal, FakeLatchStore, TrioClock
@@ -98,6 +99,41 @@ async def test_a_failed_child_restarts_with_its_feeders_and_leaves_its_guards_al
         assert sorted(starts(heard)) == [("b", True), ("c", True)]
         assert world.gate.closed_by() == ("gate.not_reconciled",)
         nursery.cancel_scope.cancel()
+
+
+async def test_the_wishes_of_a_step_are_durable_at_once_before_the_first_is_carried_out(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """One flush for stop and target: the second must not wait for a disk that has nothing more to keep."""
+    flushes: list[str] = []
+    carried: list[tuple[str, int]] = []
+
+    def build(_world: World) -> Part[None]:
+        def step(state: None, message: Message) -> tuple[None, Sequence[Message]]:
+            if not isinstance(message, Alert):
+                return state, ()
+            names = [message.code + name for name in "xyz"]
+            return state, [follow(message, CancelOrder, name, symbol="PF_XBTUSD", order_id=name) for name in names]
+
+        return Part("a", None, step)
+
+    async def hands(world: World, wish: Message) -> Sequence[Message]:
+        carried.append((getattr(wish, "order_id", ""), len(flushes)))
+        return ()
+
+    specs = [ChildSpec("a", build, (CancelOrder,), hands=hands)]
+    world = Bench(specs).world()
+    world.routes = {**world.routes, CancelOrder: (EXCHANGE,)}
+    world.journal.flush = lambda: flushes.append("flush")  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Supervisor(specs, world).run)
+        await settle()
+        assert flushes == []
+        for code in ("1", "2"):
+            world.mailboxes["a"].put(alert(code))
+            await settle()
+        nursery.cancel_scope.cancel()
+    assert carried == [("1x", 1), ("1y", 1), ("1z", 1), ("2x", 2), ("2y", 2), ("2z", 2)]
 
 
 @pytest.mark.parametrize(("escalation", "closed"), [("halt", True), ("kill", False)])

@@ -168,8 +168,8 @@ class Hooked:
     def stream(self, symbols: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[Message | None]]:
         return self._real.stream(symbols)
 
-    async def snapshot(self) -> SnapshotSeen | SnapshotFailed:
-        return await self._real.snapshot()
+    async def snapshot(self, *, urgent: bool = False) -> SnapshotSeen | SnapshotFailed:
+        return await self._real.snapshot(urgent=urgent)
 
     async def send(self, command: Command) -> Sequence[Message]:
         await self._reach("leaving", command)

@@ -12,14 +12,15 @@ from trio.testing import MockClock
 from protocol.messages.base import from_edge
 from protocol.messages.control import KillProgress
 from protocol.messages.futures import EntryBlocked, PlaceOrder, TradeClosed
+from protocol.units import SECOND_US
 
 
-def rest_a_stranger(house: House) -> None:
+def rest_a_stranger(house: House, name: str = "stranger") -> None:
     """A limit order rests that this system never sent."""
     now = house.clock.now_us()
     terms = {"signal_id": "", "role": "entry", "symbol": XBT, "side": "buy", "order_type": "lmt"}
     prices = {"size": Decimal("0.1"), "limit_price": Decimal(50_000)}
-    house.venue.carry_out(from_edge(PlaceOrder, now, "stranger", client_order_id="stranger", **terms, **prices))
+    house.venue.carry_out(from_edge(PlaceOrder, now, name, client_order_id=name, **terms, **prices))
 
 
 def done(house: House) -> bool:
@@ -47,6 +48,17 @@ async def test_the_kill_switch_flattens_and_latches(house: House, autojump_clock
     assert done(house)
     assert any(said.flat and not said.working_orders for said in house.heard(KillProgress))
     assert len(house.heard(TradeClosed)) == 1
+
+
+async def test_many_orders_do_not_keep_the_kill_switch_from_reading(house: House, autojump_clock: MockClock) -> None:
+    """With the points for reading spent, the account is flat as fast as ever."""
+    await house.open_position()
+    for number in range(30):
+        rest_a_stranger(house, f"stranger{number}")
+    asked = house.clock.now_us()
+    house.kill_switch()
+    await house.until(lambda: any(said.flat and not said.working_orders for said in house.heard(KillProgress)), 15)
+    assert house.clock.now_us() - asked < 2 * SECOND_US
 
 
 async def test_a_restart_while_latched_stays_latched(house: House, autojump_clock: MockClock) -> None:

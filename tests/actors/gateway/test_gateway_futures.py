@@ -491,6 +491,23 @@ async def test_kraken_s_limit_is_believed(autojump_clock: trio.testing.MockClock
     assert trio.current_time() == pytest.approx(0.2)
 
 
+async def test_the_kill_switch_reads_the_truth_with_the_reserve(autojump_clock: trio.testing.MockClock) -> None:
+    """What may be spent on reading is spent: a usual snapshot waits for points, an urgent one does not, not even in a pause."""
+    budget = Budget()
+    while budget.take(1, START_US, "read") == 0:
+        pass
+    working = gateway(lambda request: TRUTH[request.url.path], budget=budget)
+
+    assert isinstance(await working.snapshot(urgent=True), SnapshotSeen)
+    assert trio.current_time() == 0
+
+    budget.refused(START_US)
+    assert isinstance(await working.snapshot(urgent=True), SnapshotSeen)
+    assert trio.current_time() == pytest.approx(0.16)  # 8 points at 50 a second, and no pause
+
+    assert isinstance(await working.snapshot(), SnapshotFailed)
+
+
 # --- truth by REST ------------------------------------------------------------------------------------------------
 
 TRUTH: Mapping[str, object] = {

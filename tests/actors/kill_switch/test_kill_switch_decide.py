@@ -141,6 +141,7 @@ def test_the_latch_is_written_before_anything_else() -> None:
     _, out = run(idle(), requested())
 
     assert kinds(out) == ["Latch", "Alert", "RequestSnapshot", "WakeAt"]
+    assert all(asked.urgent for asked in of(RequestSnapshot, out)), "reading may use the reserve of what protects"
     assert (of(Latch, out)[0].reason, of(Alert, out)[0].code) == ("test", "KILL_LATCHED")
     assert of(WakeAt, out)[0].due == T + SECOND
 

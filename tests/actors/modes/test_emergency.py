@@ -38,7 +38,7 @@ class HalfDown:
         self.orders = {"o1": facts.open_order("o1", "someone")}
         self.deaf, self.blind = deaf, blind
 
-    async def snapshot(self) -> SnapshotSeen | SnapshotFailed:
+    async def snapshot(self, *, urgent: bool = False) -> SnapshotSeen | SnapshotFailed:
         at = self.clock.now_us()
         if self.blind:
             return from_edge(SnapshotFailed, at, at, reason="HTTP 503")

@@ -384,11 +384,12 @@ def work(figures: Figures) -> int:
     with tempfile.TemporaryDirectory() as root, serving(root, SPEED) as (port, pair):
         live(settings_for(root, port, SPEED), pair, found.trade)
     end_us = clock.now_us() + KILLS_WITHIN_S * 1e6
-    with tempfile.TemporaryDirectory() as root, serving(root, 1.0) as (port, pair):
-        for number in range(KILLS):
-            if clock.now_us() > end_us:
-                found.notes.append(f"{number} of {KILLS} kills within {KILLS_WITHIN_S:g} s")
-                break
+    for number in range(KILLS):
+        if clock.now_us() > end_us:
+            found.notes.append(f"{number} of {KILLS} kills within {KILLS_WITHIN_S:g} s")
+            break
+        # A venue each: the rate limit of one account does not admit so many kills a minute.
+        with tempfile.TemporaryDirectory() as root, serving(root, 1.0) as (port, pair):
             live(settings_for(root, port, 1.0), pair, found.kill)
     missed = False
     for name, values, rounds, aim in (

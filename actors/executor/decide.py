@@ -37,9 +37,12 @@ from protocol.messages.futures import (
     PositionChanged,
 )
 from protocol.messages.signal import StructureRead
+from protocol.units import SECOND_US
 
 ABSENT_PASSES: Final = 2
 """Complete reads of the truth, begun after its deadline, that prove an entry without a fill never was (invariant 15)."""
+TAKEN_FOR_US: Final = 15 * SECOND_US
+"""So long a target that somebody else took off the book stays off: the kill switch takes it just before it flattens."""
 
 
 def step(state: State, message: Message) -> Answers:
@@ -101,7 +104,7 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
     for order in trade.orders:
         if order.resting and order.at < message.began_at:
             trade = update(trade, forget_wishes(order))
-        elif order.taken and order.at < message.began_at:
+        elif order.taken and order.at + TAKEN_FOR_US <= message.began_at:
             trade = update(trade, replace(order, taken=False))
         elif order.role in PROTECTION and lost(order) and order.at < message.began_at:
             # A stop too many is cancelled when it shows, one too few is a naked position.

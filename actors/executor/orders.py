@@ -118,7 +118,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     `size` is the total, filled part included. `at`: the last thing we heard or did. `resent`: the one resend of what was last asked is spent.
     `stuck`: an edit was refused, only a replacement helps. `leaving`: its cancel is on the way. `taken`: somebody else took it off
-    the book, and no complete pass has begun since.
+    the book not long ago.
     """
 
     client_order_id: str

@@ -22,6 +22,7 @@ from protocol.messages.futures import (
     CancelOrder,
     ExchangeSnapshot,
     OrderGone,
+    OrderRejected,
     PlaceOrder,
     Position,
     PositionChanged,
@@ -88,6 +89,9 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, more = _moved(state, message, position)
         case OrderGone():
             state, more = _told(state, message, message.client_order_id, message.order_id)
+        case OrderRejected(wish="cancel"):
+            # No effect to wait for: most often the order was gone already.
+            state, more = _told(state, message, message.client_order_id)
         case ExchangeSnapshot() if state.latched:
             state, more = _read(state, message)
         case SnapshotMissed() if state.since is not None:

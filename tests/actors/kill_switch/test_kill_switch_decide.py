@@ -21,6 +21,7 @@ from protocol.messages.futures import (
     CancelOrder,
     ExchangeSnapshot,
     OpenOrder,
+    OrderRejected,
     PlaceOrder,
     Position,
     PositionChanged,
@@ -285,6 +286,20 @@ def test_it_asks_again_each_second_but_not_over_an_unanswered_question() -> None
 
     state, out = run(state, from_edge(SnapshotMissed, T + 6 * SECOND, reason="x"), woken(6))
     assert kinds(out) == ["RequestSnapshot", "WakeAt"]
+
+
+def test_a_cancel_that_came_too_late_is_no_reason_to_wait() -> None:
+    """The executor takes its stop off a flat market as well: whose cancel is refused looks again at once, and once."""
+    ours = f"ks-{'a' * 24}"
+    refused = from_edge(
+        OrderRejected, T + 2 * SECOND, client_order_id=ours, symbol=XBT, wish="cancel", status="notFound"
+    )
+    state, out = run(latched(), snapshot(1, (), (stop(client_order_id=ours),)))
+    assert kinds(out) == ["CancelOrder", "KillProgress", "WakeAt"]
+
+    state, out = run(state, refused, refused)
+    assert kinds(out) == ["RequestSnapshot", "WakeAt"]
+    assert kinds(run(state, snapshot(3))[1]) == ["KillProgress"]
 
 
 @pytest.mark.parametrize(

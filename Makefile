@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install paper smoke backtest test goldens integration skipping killed check format bench lock clean mutants storm-night fuzz
+.PHONY: help install paper smoke backtest test goldens results report-pictures integration skipping killed check format bench lock clean mutants storm-night fuzz
 
 help: ## this page
 	@echo "$(BOLD)kraken-smc$(PLAIN): trades Kraken Futures perpetuals on signals from spot candles"
@@ -58,6 +58,11 @@ integration: $(DEV) ## signals of 24 symbols in one process over synthetic histo
 
 skipping: $(DEV) ## the real candles of 2.5 years skipped and visited must give the same; some minutes
 	@$(BIN)/python -m tests.integration.skipping $(ARGS)
+results: $(DEV) ## make the tables of docs/results.md anew from the real candles (some minutes); review the diff
+	@$(BIN)/python -m tests.integration.results $(ARGS)
+
+report-pictures: $(DEV) ## the report over all real candles in a real browser: compared, and photographed into build/report
+	@$(BIN)/python -m tests.integration.report_pictures $(ARGS)
 
 killed: $(DEV) ## the real daemon and the real venue, each killed 30 times while trading; about ten minutes
 	@$(BIN)/python -m tests.integration.killed $(ARGS)

@@ -190,6 +190,9 @@ def _print(result: Mapping[str, Any]) -> None:
         cuts.add_row(name, str(one["trades"]), *money, _number(one["win_rate_pct"]), _number(one["expectancy_r"]))
     console.print()
     console.print(cuts)
+    for symbol, spans in result["filled"].items():
+        if spans:
+            console.print(f"{symbol}: no candles in the source, {'; '.join(spans)}", highlight=False)
 
 
 def _number(value: Any) -> str:

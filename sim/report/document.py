@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -121,8 +122,10 @@ def _decisions(result: Result) -> dict[str, Any]:
     """What became of the signals, by reason code; a refusal with several reasons counts under each."""
     refused: Sequence[SignalRefused] = result.of(SignalRefused)
     blocked: Sequence[EntryBlocked] = result.of(EntryBlocked)
+    signals: Sequence[Signal] = result.of(Signal)
     return {
-        "signals": len(result.of(Signal)),
+        "signals": len(signals),
+        "first_signal_at": signals[0].at if signals else None,
         "approved": len(result.of(EnterPosition)),
         "refused": len(refused),
         "refused_by": dict(Counter(reason for one in refused for reason in one.reasons).most_common()),
@@ -145,7 +148,7 @@ def assumptions(settings: Settings, tape: Tape) -> dict[str, str]:
         "gap_policy": settings.strategy.gap_policy,
         "settle_ms": str(settings.feeds.settle_ms),
         "triggers": "stops and targets rest on the exchange and act on the mark price",
-        "margin": "; ".join(f"{one.symbol} {_levels(one)}" for one in tape.instruments),
+        "margin": _margins(tape.instruments),
     }
 
 
@@ -157,7 +160,14 @@ def _fees(settings: Settings) -> str:
     return f"Kraken's tiers of maker / taker by the volume of the 30 days before, {', '.join(rows)}"
 
 
-def _levels(instrument: Instrument) -> str:
-    """Initial and maintenance margin by notional."""
-    rows = (f"{100 * im:g} / {100 * mm:g} % from {start:,} USD" for start, im, mm in instrument.margin_levels)
-    return ", ".join(rows)
+def _margins(instruments: Sequence[Instrument]) -> str:
+    """Initial and maintenance margin by notional, contracts of the same levels together."""
+    named: dict[str, list[str]] = {}
+    for one in instruments:
+        rows = (f"{_percent(im)} / {_percent(mm)} from {start:,}" for start, im, mm in one.margin_levels)
+        named.setdefault(", ".join(rows), []).append(one.symbol)
+    return "; ".join(f"{', '.join(symbols)} {levels} USD" for levels, symbols in named.items())
+
+
+def _percent(fraction: Decimal) -> str:
+    return f"{(fraction * 100).normalize():f} %"

@@ -12,7 +12,7 @@ import msgspec
 import plotly.graph_objects as go
 
 from config.settings import Settings
-from protocol.units import SECOND_US
+from protocol.units import HOUR_US, SECOND_US
 from sim.loop import Result
 from sim.report import figures as f
 from sim.report.document import Findings
@@ -23,10 +23,10 @@ from sim.tape import Tape
 
 STYLE: Final = """
 <style>
-main { max-width: 1240px; margin: 0 auto; padding: 0 16px 60px; }
+main { max-width: 1320px; margin: 0 auto; padding: 0 16px 60px; }
 h2 { font-size: 15px; margin: 34px 0 8px; } h2 small { font-weight: normal; color: var(--faint); }
 p { max-width: 95ch; } .faint { color: var(--faint); }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px; margin: 14px 0; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 10px; margin: 14px 0; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 9px 12px; }
 .card b { display: block; font-size: 19px; font-variant-numeric: tabular-nums; } .card span { color: var(--faint); font-size: 12px; }
 .good { color: var(--good); } .bad { color: var(--bad); }
@@ -34,6 +34,7 @@ p { max-width: 95ch; } .faint { color: var(--faint); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; width: 100%; }
 th, td { padding: 4px 9px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--faint); font-weight: 600; cursor: default; } td.text, th.text { text-align: left; }
+#trades th, #trades td { padding: 4px 6px; font-size: 12.5px; } #cuts td.by { color: var(--faint); padding-top: 14px; }
 #trades th { cursor: pointer; position: sticky; top: 0; background: var(--page); } #trades tbody tr { cursor: pointer; }
 #trades tbody tr:hover, #trades tbody tr.chosen { background: var(--card); }
 #trades a { color: var(--accent); text-decoration: none; } .scroll { max-height: 520px; overflow: auto; }
@@ -50,6 +51,7 @@ async function show(id) {
   body.querySelectorAll(".chosen").forEach(one => one.classList.remove("chosen"));
   row.classList.add("chosen");
   document.getElementById("trade-title").textContent = row.dataset.title;
+  document.getElementById("trade-facts").textContent = row.dataset.facts;
   if (!document.getElementById("figure-trade-" + id)) return;
   document.getElementById("plot-trade").style.height = "620px";
   if (drawn["plot-trade"]) Plotly.purge("plot-trade");
@@ -103,7 +105,7 @@ def report(title: str, settings: Settings, tape: Tape, result: Result, findings:
 <h2>By symbol, side, timeframe, exit, year, symbol and year <small>closed trades</small></h2>{_cuts(document)}
 <h2>Trades <small>click for the chart, click a heading to sort; ticks are UTC</small></h2>
 <div class="wide scroll">{_trades(document)}</div>
-<div id="trade-chart"><h2 id="trade-title"></h2><div id="plot-trade"></div></div>
+<div id="trade-chart"><h2 id="trade-title"></h2><p id="trade-facts" class="faint"></p><div id="plot-trade"></div></div>
 <h2>Metrics</h2><div class="wide">{_metrics(document)}</div>
 </main>
 <script type="application/json" id="document">{_json(document)}</script>
@@ -133,6 +135,11 @@ def usd(value: str | float | None) -> str:
     return "none" if value is None else f"{Decimal(str(value)):+,.2f}"
 
 
+def cost(value: str | float) -> str:
+    """Dollars that were paid; below zero they were received."""
+    return f"{Decimal(str(value)):,.2f}"
+
+
 def plain(value: float | None, form: str = ".2f") -> str:
     """A ratio, or `none`."""
     return "none" if value is None else format(value, form)
@@ -146,6 +153,14 @@ def _cell(value: float | str | None, text: str, *, toned: bool = False) -> str:
     number = None if value is None else Decimal(str(value))
     sort = "" if number is None else f' data-value="{number}"'
     return f"<td{_tone(number) if toned else ''}{sort}>{escape(text)}</td>"
+
+
+def _money(row: Mapping[str, Any]) -> str:
+    """Gross, costs and net as cells; costs are without a plus sign."""
+    forms = {"gross": usd, "slippage": cost, "fees": cost, "funding": cost, "net": usd}
+    return "".join(
+        _cell(row[f"{name}_usd"], form(row[f"{name}_usd"]), toned=name == "net") for name, form in forms.items()
+    )
 
 
 def _text(value: str) -> str:
@@ -195,8 +210,9 @@ def _decided(document: Mapping[str, Any]) -> str:
 
 def _falls(document: Mapping[str, Any]) -> str:
     lines = []
-    for name in ("deepest", "longest"):
-        fall = document["drawdowns"][name]
+    deepest, longest = (document["drawdowns"][name] for name in ("deepest", "longest"))
+    named = {"deepest and longest": deepest} if deepest == longest else {"deepest": deepest, "longest": longest}
+    for name, fall in named.items():
         if fall is not None:
             over = (
                 "not recovered by the end"
@@ -207,6 +223,9 @@ def _falls(document: Mapping[str, Any]) -> str:
                 f"The {name} drawdown: {fall['depth_pct']:.2f} %, from {_day(fall['peak_at'])}, lowest {_day(fall['bottom_at'])}, {over}, "
                 f"{fall['days']:.0f} days."
             )
+    first = document["decisions"]["first_signal_at"]
+    begun = "no signal was given" if first is None else f"the first signal came on {_day(first)}"
+    lines.append(f"The run begins on {_day(document['period']['start'])}; {begun}.")
     return f'<p class="faint">{" ".join(lines)}</p>'
 
 
@@ -220,18 +239,16 @@ def _cuts(document: Mapping[str, Any]) -> str:
     head = '<th class="text"></th>' + "".join(f"<th>{name}</th>" for name in names)
     rows = []
     for by in SHOWN_CUTS:
+        rows.append(f'<tr><td class="text by" colspan="10">by {by}</td></tr>')
         for name, one in document["by"][by].items():
-            money = "".join(
-                _cell(one[key], usd(one[key]), toned=key == "net_usd")
-                for key in ("gross_usd", "slippage_usd", "fees_usd", "funding_usd", "net_usd")
-            )
             ratios = (
                 f"<td>{plain(one['win_rate_pct'], '.1f')}</td><td>{plain(one['profit_factor'])}</td>"
                 f"<td>{plain(one['expectancy_r'], '+.3f')}</td>"
             )
-            rows.append(f"<tr>{_text(name)}<td>{one['trades']}</td>{money}{ratios}</tr>")
-        rows.append('<tr><td class="text" colspan="10">&nbsp;</td></tr>')
-    return f'<div class="wide"><table id="cuts"><thead><tr>{head}</tr></thead><tbody>{"".join(rows[:-1])}</tbody></table></div>'
+            rows.append(f"<tr>{_text(name)}<td>{one['trades']}</td>{_money(one)}{ratios}</tr>")
+    return (
+        f'<div class="wide"><table id="cuts"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    )
 
 
 TRADE_COLUMNS: Final = (
@@ -249,10 +266,6 @@ def _trades(document: Mapping[str, Any]) -> str:
 def _trade(row: Mapping[str, Any]) -> str:
     closed = row["closed_at"]
     title = f"{row['symbol']} {row['side']} {row['timeframe']}, {_minute(row['opened_at'])}: {row['reason']}, net {usd(row['net_usd'])} USD"
-    money = "".join(
-        _cell(row[key], usd(row[key]), toned=key == "net_usd")
-        for key in ("gross_usd", "slippage_usd", "fees_usd", "funding_usd", "net_usd")
-    )
     cells = (
         f'<td data-value="{row["opened_at"]}"><a href="#trade-{row["trade_id"]}">{_minute(row["opened_at"])}</a></td>',
         _cell(closed, "open" if closed is None else _minute(closed)),
@@ -263,13 +276,29 @@ def _trade(row: Mapping[str, Any]) -> str:
         _cell(row["entry_price"], f"{Decimal(row['entry_price']):,.6g}"),
         _cell(row["exit_price"], f"{Decimal(row['exit_price']):,.6g}"),
         _text(row["reason"]),
-        money,
+        _money(row),
         _cell(row["net_r"], plain(row["net_r"], "+.2f"), toned=True),
         _cell(row["mae_r"], plain(row["mae_r"])),
         _cell(row["mfe_r"], plain(row["mfe_r"])),
         _cell(row["leverage_x"], f"{Decimal(row['leverage_x']):.2f}"),
     )
-    return f'<tr id="row-{row["trade_id"]}" data-title="{escape(title)}">{"".join(cells)}</tr>'
+    return f'<tr id="row-{row["trade_id"]}" data-title="{escape(title)}" data-facts="{escape(_facts(row))}">{"".join(cells)}</tr>'
+
+
+def _facts(row: Mapping[str, Any]) -> str:
+    """One trade in a line: prices, how long, what it cost, how far it ran, and by which name `explain` knows it."""
+    stop, target = (
+        "none" if row[name] is None else f"{Decimal(row[name]):,.6g}" for name in ("stop_price", "target_price")
+    )
+    until = row["closed_at"]
+    held = "still open" if until is None else f"held {(until - row['opened_at']) / HOUR_US:,.1f} h"
+    costs = ", ".join(f"{name} {cost(row[f'{name}_usd'])}" for name in ("slippage", "fees", "funding"))
+    return (
+        f"{row['side']} {row['size']} at {Decimal(row['entry_price']):,.6g}, stop {stop}, target {target}, out at "
+        f"{Decimal(row['exit_price']):,.6g} ({row['reason']}), {held}. Gross {usd(row['gross_usd'])}, {costs}, net {usd(row['net_usd'])} USD "
+        f"({plain(row['net_r'], '+.2f')} R). Worst mark {plain(row['mae_r'], '+.2f')} R, best {plain(row['mfe_r'], '+.2f')} R. "
+        f"Entered in zone {row['zone_id']}; the trade is {row['trade_id']}."
+    )
 
 
 def _metrics(document: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from sim.report.bootstrap import BLOCK_DAYS
@@ -34,20 +35,19 @@ DEFINITIONS: Final = {
 
 
 def assumed_text(document: Mapping[str, Any]) -> str:
-    """One plain paragraph."""
+    """One plain paragraph, in which every assumption of the document is said."""
     a, filled = document["assumed"], document["filled"]
     gaps = [f"{symbol} {span}" for symbol, spans in filled.items() for span in spans]
+    depth = "endlessly deep" if a["depth_usd"] == "endless" else f"{Decimal(a['depth_usd']):,} USD deep at each price"
     said = [
-        f"Entries and exits are market orders: every fill pays half of a spread of {a['spread']} and slippage beyond it ({a['slippage']}). "
-        f"Fees are {a['fees']} of the value.",
-        f"Within a 15m candle the price goes {a['path']}. {INTRABAR[a['intrabar']]}",
-        f"A candle is acted on {int(a['settle_ms']):,} ms after its end. {a['triggers'].capitalize()}; a price that opens beyond one fills there.",
-        f"Basis between futures and spot: {a['basis']}. Funding: {a['funding']}.",
-        *(f"{name.capitalize()}: {text}." for name, text in a.items() if name not in NAMED),
+        f"Entries and exits are market orders: every fill pays half of a spread of {a['spread']} and slippage beyond it ({a['slippage']}); the book is "
+        f"{depth}. Fees are {a['fees']} of the value. A resting limit fills {LIMITS[a['limit_fills']]}.",
+        f"A candle is acted on {int(a['settle_ms']):,} ms after its end and an order is at the exchange {int(a['latency_ms']):,} ms after it was decided on.",
+        f"Within a candle the price goes {a['path']}. {INTRABAR[a['intrabar']]} {a['triggers'].capitalize()}; a price that opens beyond one fills there.",
+        f"Basis between futures and spot: {a['basis']}. Funding: {a['funding']}. Native candles from before: {a.get('history', 'none')}.",
+        f"The account is cross-margined and liquidated on the mark below its maintenance margin (initial / maintenance: {a['margin']}).",
         f"{GAPS[a['gap_policy']]}: " + ("; ".join(gaps) if gaps else "there were none") + ".",
-        f"The account is cross-margined and liquidated on the mark below its maintenance margin; initial and maintenance by notional: {a['margin']}.",
-        f"Gross is what trades made at the marks of their fills; intervals resample trades, or days in blocks of {BLOCK_DAYS}.",
-        f"Orders reach the exchange {a['latency_ms']} ms after they were decided on, and the exchange never fails.",
+        f"Gross is what trades made at the marks of their fills; intervals resample trades, or days in blocks of {BLOCK_DAYS}. The exchange never fails.",
     ]
     return " ".join(said)
 
@@ -56,12 +56,12 @@ INTRABAR: Final = {
     "pessimistic": "A candle, or finer candle where there is one, that reaches the stop and the target of a position gives the stop.",
     "path": "Of a stop and a target in one candle the one that the path meets first is given.",
 }
+LIMITS: Final = {
+    "through": "only when the market goes beyond its price",
+    "touch": "when the market touches its price",
+}
 GAPS: Final = {
     "fill": "Candles the source lacks are flat, without entries",
     "reset": "After candles that the source lacks the strategy starts anew",
     "halt": "A source that lacks candles is refused",
 }
-NAMED: Final = (
-    "fees", "spread", "slippage", "latency_ms", "path", "basis", "funding", "intrabar", "gap_policy", "settle_ms", "triggers", "margin",
-)  # fmt: skip
-"""Assumptions that the paragraph has words of its own for."""

@@ -144,6 +144,10 @@ def test_trade_chart(file: Path, pages: Any) -> None:
             "document.getElementById('plot-trade').data?.some(t => t.name === 'exit' && "
             f"Math.abs(t.y[0] - {trade['exit_price']}) < 1e-6)"
         )
+        facts = page.locator("#trade-facts").text_content()
+        assert all(
+            word in facts for word in (trade["trade_id"], trade["zone_id"], trade["reason"], f"{trade['net_r']:+.2f} R")
+        )
         entry = page.evaluate("document.getElementById('plot-trade').data.find(t => t.name === 'entry')")
         assert entry["y"] == pytest.approx([float(trade["entry_price"])])
         assert trade["zone_id"] in entry["hovertext"][0]

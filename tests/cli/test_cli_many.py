@@ -89,14 +89,16 @@ def test_for_a_person(files: tuple[str, str]) -> None:
 
 
 def test_cluster(files: tuple[str, str]) -> None:
-    """A dask cluster gives the same digests."""
+    """A dask cluster of two workers, processes of their own, gives the same digests; both had work."""
     distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
     config, matrix = files
     here = digests(document("--config", config, "--matrix", matrix, "--jobs", "1")["runs"])
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp://"
-    ) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         there = document("--config", config, "--matrix", matrix, "--scheduler", cluster.scheduler_address)
+        with distributed.Client(cluster) as client:
+            done = client.run(lambda dask_worker: dask_worker.state.executed_count)
+        assert len(done) == 2
+        assert all(done.values())
     assert digests(there["runs"]) == here
 
 

@@ -8,6 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from test_ahead import hasty, nobody
 
@@ -98,6 +100,27 @@ def test_a_gap_through_the_stop_fills_at_the_open_behind_it() -> None:
     gapped = by_loop(SETTINGS, Tape(tracks, SETTINGS, TAPE.start_us, TAPE.end_us), nobody)
     out = next(f for f in gapped.of(Filled) if f.fill.symbol == symbol and f.fill.side != entry.fill.side)
     assert float(out.fill.price) == pytest.approx(opened, rel=2e-3)
+
+
+@pytest.mark.parametrize("rows", [None, 7, 1000], ids=["csv", "groups of 7", "groups of 1000"])
+def test_the_way_the_data_is_cut_up_changes_nothing(rows: int | None, tmp_path: Path) -> None:
+    """The same candles in files of other pieces, or as text: the same run as from arrays, to the last digit."""
+    arrays, files = [], {}
+    for symbol, track in TAPE.tracks.items():
+        arrays.append(replace(track, basis=np.zeros_like(track.basis), funding_us=(), funding_rate=()))
+        table = pd.DataFrame(
+            {name: getattr(track.candles, name) for name in ("time", "open", "high", "low", "close", "volume")}
+        )
+        files[symbol] = tmp_path / f"{track.instrument.symbol}.{'csv' if rows is None else 'parquet'}"
+        if rows is None:
+            table.to_csv(files[symbol], index=False)
+        else:
+            table.to_parquet(files[symbol], row_group_size=rows)
+    read = Tape.recorded(SETTINGS, files, start_ms=TAPE.start_us // 1000)
+    whole = Tape(arrays, SETTINGS, TAPE.start_us, TAPE.end_us)
+    result = by_loop(SETTINGS, read, nobody)
+    assert result.of(Filled)
+    assert result.digest() == by_loop(SETTINGS, whole, nobody).digest()
 
 
 SCRIPT = """

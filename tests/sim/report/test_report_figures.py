@@ -23,6 +23,7 @@ from sim.report.account import Execution
 from sim.report.bootstrap import intervals
 from sim.report.breakdown import falls
 from sim.report.document import Findings, find
+from sim.report.prose import GAPS, INTRABAR, LIMITS, assumed_text
 from sim.tape import BAR_US
 from tests.fakes.backtests import Ran, busy_backtest
 
@@ -334,6 +335,7 @@ class Again:
         refused, blocked = (self.ran.result.of(kind) for kind in (SignalRefused, EntryBlocked))
         return {
             "signals": len(self.ran.result.of(Signal)),
+            "first_signal_at": min(signal.at for signal in self.ran.result.of(Signal)),
             "approved": len(self.ran.result.of(Signal)) - len(refused),
             "refused": len(refused),
             "refused_by": dict(Counter(reason for one in refused for reason in one.reasons)),
@@ -509,3 +511,17 @@ def test_slippage() -> None:
     bought = Execution(at=0, size=Decimal(2), price=Decimal(101), mark=Decimal(100))
     sold = Execution(at=0, size=Decimal(-2), price=Decimal(99), mark=Decimal(100))
     assert bought.slippage_usd == sold.slippage_usd == 2
+
+
+def test_every_assumption_is_said(document: dict[str, Any]) -> None:
+    """What the document assumes stands in the paragraph, each value in a place of its own."""
+    assumed = {name: f"<{name}>" for name in document["assumed"]}
+    known = {"intrabar": INTRABAR, "gap_policy": GAPS, "limit_fills": LIMITS}
+    assumed |= {name: next(iter(words)) for name, words in known.items()}
+    assumed |= {"settle_ms": "3111", "latency_ms": "222", "depth_usd": "4444", "history": "<history>"}
+    text = assumed_text({**document, "assumed": assumed}).lower()
+    shown = {name: value for name, value in assumed.items() if value.startswith("<")}
+    shown |= {name: words[assumed[name]].lower() for name, words in known.items()}
+    shown |= {"settle_ms": "3,111", "latency_ms": "222", "depth_usd": "4,444"}
+    assert [name for name, value in shown.items() if value not in text] == []
+    assert set(shown) == set(assumed)

@@ -185,6 +185,12 @@ class MarketSettings(Section):
         "static", description="of recorded spot candles without perpetual candles: fixed, or a seeded walk"
     )
     basis_pct: Decimal = Field(Decimal(0), ge=-5, le=5, description="mark above spot, for a static basis")
+    funding: Literal["static", "stochastic"] = Field(
+        "static", description="of recorded spot candles without funding rates: fixed, or a seeded walk"
+    )
+    funding_pct: Decimal = Field(
+        Decimal(0), ge=-1, le=1, description="paid by longs an hour, for a static rate; 0: none is paid"
+    )
 
 
 class ExchangeSettings(Section):

@@ -25,7 +25,9 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 FINER_MS = (60_000, 300_000)
-"""Candles of 1 and 5 minutes."""
+"""Candles of 1 and 5 minutes: the way inside those of 15."""
+PERP_MS = (60_000, 300_000, 900_000, 3_600_000)
+"""Candles of the perpetual, or of its mark: from one close to the next the basis is a line."""
 PRICES = ("open", "high", "low", "close")
 FIRST_MS = 1_000_000_000_000
 """A `time` below this (2001) is in seconds, not milliseconds."""
@@ -111,13 +113,15 @@ def read_candles(path: Path, timeframe: Timeframe) -> Candles:
     return _read(path, TIMEFRAME_MS[timeframe])
 
 
-def read_finer(path: Path) -> tuple[int, Candles]:
-    """The step (ms) of a file of candles of 1 or 5 minutes, and the candles, gaps left as they are. Raises BadCandleFile."""
-    times = _times(path, _drop_repeated(_table(path, ("time",))), 1)
+def read_steps(path: Path, steps_ms: tuple[int, ...]) -> tuple[int, Candles]:
+    """The step (ms) of a file of candles, one of `steps_ms`, and the candles, gaps left as they are. Raises BadCandleFile."""
+    clean = _clean(path, ("time",), 1)
+    times = clean[0] if clean is not None else _times(path, _drop_repeated(_table(path, ("time",))), 1)
     step_ms = int(np.diff(times).min()) if len(times) > 1 else 0
-    if step_ms not in FINER_MS:
+    if step_ms not in steps_ms:
         told = f"{step_ms / 60_000:g} minutes" if step_ms else "a single row"
-        raise BadCandleFile(f"{path}: the path inside 15m candles needs candles of 1 or 5 minutes; this holds {told}")
+        wanted = " or ".join(f"{step // 60_000}" for step in steps_ms)
+        raise BadCandleFile(f"{path}: candles of {wanted} minutes are needed here; this holds {told}")
     return step_ms, _read(path, step_ms)
 
 

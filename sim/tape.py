@@ -29,6 +29,8 @@ from protocol.messages.spot import CandleSeen
 from protocol.units import DAY_US, HOUR_US, SECOND_US, TIMEFRAME_MS, Timeframe, decimal
 from sim.contracts import contract
 from sim.files import (
+    FINER_MS,
+    PERP_MS,
     BadCandleFile,
     BadPeriod,
     Candles,
@@ -39,8 +41,8 @@ from sim.files import (
     close_gaps,
     parse_moment,
     read_candles,
-    read_finer,
     read_funding,
+    read_steps,
     when,
 )
 from sim.market import generate
@@ -57,6 +59,10 @@ LEG_US: Final = BAR_US // 3
 """Time between two turns of the path inside a 15m candle of which nothing finer is known."""
 
 HOUR_BARS: Final = HOUR_US // BAR_US
+HOUR_MS: Final = HOUR_US // 1000
+Steps = tuple[tuple[int, ...], tuple[Decimal, ...]]
+"""Ends of intervals, and the rate an hour in each."""
+
 HISTORY_DAYS: Final = 450
 """Synthetic candles before the first moment of trading: the daily bias needs 400."""
 RATE_DIGITS: Final = 10
@@ -252,7 +258,7 @@ class Tape:
     ) -> Tape:
         """Real 15m candles by spot symbol, each file optional but `spot` needed for every configured symbol.
 
-        Without perp candles the basis is that of `settings.market`; without a funding file no funding is paid. `path`: spot candles
+        Without perp candles the basis, without a funding file the funding is that of `settings.market`. `path`: spot candles
         of 1 or 5 minutes, for the way inside the 15m ones. `history`:
         native longer candles from before the data begins, for the bias. Trading begins at `start_ms`
         (default: with the data), what lies before it is history, and ends at `end_ms` or with the shortest file.
@@ -269,7 +275,11 @@ class Tape:
             # Time goes on without trades: what `reset` starts anew is the strategy, which is shown no filled candle.
             policy: GapPolicy = "halt" if gap_policy == "halt" else "fill"
             candles, filled = close_gaps(read_candles(spot[pair.spot], "15m").between(None, end_ms), "15m", policy)
-            rates = read_funding(funding[pair.spot]) if funding and pair.spot in funding else None
+            steps = (
+                _funding_steps(read_funding(funding[pair.spot]))
+                if funding and pair.spot in funding
+                else _funding_model(pair.spot, candles, settings)
+            )
             file = perp.get(pair.spot) if perp else None
             basis = _basis_of(candles, file) if file is not None else _basis_model(pair.spot, candles, settings)
             tracks.append(
@@ -278,9 +288,9 @@ class Tape:
                     _instrument(pair.futures, candles),
                     candles,
                     basis,
-                    *(_funding_steps(rates) if rates is not None else ((), ())),
+                    *steps,
                     filled=filled,
-                    finer=Finer(*read_finer(path[pair.spot])) if path and pair.spot in path else None,
+                    finer=Finer(*read_steps(path[pair.spot], FINER_MS)) if path and pair.spot in path else None,
                 )
             )
             _ = tracks[-1].path  # finer candles of another market are refused here
@@ -566,6 +576,16 @@ def _basis_model(spot: str, candles: Candles, settings: Settings) -> Floats:
     return generate(spot, settings.market.seed, int(candles.time[0]), len(candles)).basis
 
 
+def _funding_model(spot: str, candles: Candles, settings: Settings) -> Steps:
+    """The funding of a market whose rates nobody recorded, hour by hour; none where the static rate is 0."""
+    market, first_ms = settings.market, int(candles.time[0])
+    hours = -(-(int(candles.time[-1]) + BAR_MS - first_ms) // HOUR_MS)
+    ends = tuple((first_ms - first_ms % HOUR_MS + (hour + 1) * HOUR_MS) * 1000 for hour in range(hours + 1))
+    if market.funding == "stochastic":
+        return ends, _rates(generate(spot, market.seed, first_ms, 4 * len(ends)).funding)
+    return (ends[-1:], (market.funding_pct / 100,)) if market.funding_pct else ((), ())
+
+
 def _seen(symbol: str, timeframe: Timeframe, series: Candles, i: int, at_us: int) -> CandleSeen:
     open_ms = int(series.time[i])
     return from_edge(
@@ -595,7 +615,7 @@ def _rates(per_hour: Floats) -> tuple[Decimal, ...]:
     return tuple(decimal(rate) for rate in np.round(per_hour, RATE_DIGITS).tolist())
 
 
-def _funding_steps(series: Series) -> tuple[tuple[int, ...], tuple[Decimal, ...]]:
+def _funding_steps(series: Series) -> Steps:
     """Each interval's rate as a rate an hour; the first interval is taken to be as long as the second."""
     hours = np.diff(series.time, prepend=2 * series.time[0] - series.time[1] if len(series.time) > 1 else 0) / 3_600_000
     if len(series.time) == 1:
@@ -604,10 +624,12 @@ def _funding_steps(series: Series) -> tuple[tuple[int, ...], tuple[Decimal, ...]
 
 
 def _basis_of(candles: Candles, perp_file: Path) -> Floats:
-    """perp close / spot close - 1 where both were traded, linear between, flat beyond."""
-    perp = read_candles(perp_file, "15m")
-    _, ours, theirs = np.intersect1d(candles.time, perp.time, assume_unique=True, return_indices=True)
+    """perp close / spot close - 1 where both ended and were traded, linear between, flat beyond."""
+    step_ms, perp = read_steps(perp_file, PERP_MS)
+    _, ours, theirs = np.intersect1d(
+        candles.time + BAR_MS, perp.time + step_ms, assume_unique=True, return_indices=True
+    )
     ours, theirs = ours[~candles.synthetic[ours]], theirs[~candles.synthetic[ours]]
     if not len(ours):
-        raise BadCandleFile(f"{perp_file}: no candle is of the same time as a spot candle")
+        raise BadCandleFile(f"{perp_file}: no candle ends with a spot candle")
     return np.interp(candles.time, candles.time[ours], perp.close[theirs] / candles.close[ours] - 1.0)

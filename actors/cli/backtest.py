@@ -28,7 +28,8 @@ def backtest(
         typer.Option("--data", metavar="SYMBOL=FILE", help="Spot 15m candles, csv or parquet; repeat."),
     ] = None,
     perp: Annotated[
-        list[str] | None, typer.Option("--perp", metavar="SYMBOL=FILE", help="Perpetual 15m candles: the real basis.")
+        list[str] | None,
+        typer.Option("--perp", metavar="SYMBOL=FILE", help="Perpetual or mark candles (1m to 1h): the real basis."),
     ] = None,
     funding: Annotated[
         list[str] | None, typer.Option("--funding", metavar="SYMBOL=FILE", help="Funding rates: time, rate per 8 h.")

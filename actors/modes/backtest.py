@@ -211,7 +211,7 @@ def told_sources(settings: Settings, tape: Tape, sources: Sources) -> dict[str, 
         ),
         "funding": "; ".join(
             [f"hourly, historical rates of {', '.join(paid)}"] * bool(paid)
-            + [f"none is paid on {', '.join(free)}"] * bool(free)
+            + [f"{_paid(settings)} on {', '.join(free)}"] * bool(free)
         ),
         "history": ", ".join(f"{symbol} {timeframe}" for symbol, timeframe in sources.history) or "none",
     }
@@ -223,6 +223,14 @@ COARSE = "open, extreme against the candle, other extreme, close; marks each sec
 def _path_of(track: Track) -> str:
     share = track.path.known.mean() * 100
     return f"candles of {track.path.step_us // MINUTE_US} minutes tell {share:.0f} % of {track.spot_symbol}"
+
+
+def _paid(settings: Settings) -> str:
+    """The funding where no rates were recorded, in words."""
+    market = settings.market
+    if market.funding == "stochastic":
+        return f"stochastic, seed {market.seed},"
+    return f"static, {market.funding_pct} % an hour," if market.funding_pct else "none is paid"
 
 
 def _modelled(settings: Settings) -> str:

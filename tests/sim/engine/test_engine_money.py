@@ -13,6 +13,7 @@ from protocol.messages.futures import AccountSeen, FillSeen, OrderSeen, Position
 from protocol.units import HOUR_US, MINUTE_US, SECOND_US
 from sim.contracts import contract
 from sim.engine import Engine
+from sim.engine.fees import KRAKEN, Schedule
 from sim.engine.state import Trail
 from sim.engine.terms import Terms
 
@@ -56,13 +57,16 @@ orders = st.tuples(
     st.lists(st.one_of(moves, orders), min_size=20, max_size=80),
     st.sampled_from([None, D(5_000)]),
     st.sampled_from([2_000, 50_000]),
+    st.sampled_from([None, KRAKEN]),
 )
-def test_the_account_always_closes(script: list[tuple[str, str, int, int]], depth: Decimal | None, equity: int) -> None:
+def test_the_account_always_closes(
+    script: list[tuple[str, str, int, int]], depth: Decimal | None, equity: int, schedule: Schedule | None
+) -> None:
     """After every event of any sequence of ticks, hours and orders (partial fills and liquidations among them) the books sum to
     equity exactly, equity is what fills, fees and marks say when they are added up a second way, and the account log, entry by
     entry, leads to the balance.
     """
-    exchange = engine(equity=equity, slippage_pct=D("0.02"), depth_usd=depth)
+    exchange = engine(equity=equity, slippage_pct=D("0.02"), depth_usd=depth, schedule=schedule)
     exchange.move(tick(60_000))
     exchange.move(tick(60_000, symbol=ETH))
     at, cash, held = START, D(equity), {BTC: D(0), ETH: D(0)}

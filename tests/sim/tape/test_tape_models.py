@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pandas as pd
 import pytest
 
 from config.settings import Settings
-from protocol.units import DAY_US
-from sim.files import Candles
+from protocol.units import DAY_US, HOUR_US
+from sim.files import BadCandleFile, Candles
 from sim.market import generate
 from sim.slippage import slippage_of
 from sim.tape import BAR_US, Tape, aggregate
@@ -56,6 +57,36 @@ def test_a_stochastic_basis_is_a_matter_of_the_seed(tmp_path: Path, market: Cand
     assert not np.array_equal(track.basis, other.tracks[BTC].basis)
     assert 0 < np.abs(track.basis).mean() < 0.01
     np.testing.assert_array_equal(track.candles.close, market.close)
+
+
+def test_mark_candles_of_an_hour_give_the_basis_at_each_full_hour(tmp_path: Path, market: Candles) -> None:
+    """Both ended at the same moment: there the mark is the file's close, and between two such closes the basis is a line."""
+    hours = aggregate(market, "1h")
+    marks = replace(hours, **{name: getattr(hours, name) * 1.002 for name in ("open", "high", "low", "close")})
+    file = written(tmp_path, "s.parquet", market)
+    tape = Tape.recorded(settings(), {BTC: file}, perp={BTC: written(tmp_path, "m.parquet", marks)})
+    np.testing.assert_allclose(tape.tracks[BTC].basis, 0.002, rtol=1e-9)
+    days = written(tmp_path, "d.parquet", aggregate(market, "1d"))
+    with pytest.raises(BadCandleFile, match=r"candles of 1 or 5 or 15 or 60 minutes are needed here; this holds 1440"):
+        Tape.recorded(settings(), {BTC: file}, perp={BTC: days})
+
+
+def test_funding_that_nobody_recorded_is_modelled(tmp_path: Path, market: Candles) -> None:
+    """Nothing by default; a fixed rate an hour; or a walk of the seed's, another one each hour."""
+    file = written(tmp_path, "s.parquet", market)
+    hours = range(START_MS * 1000 + 1, START_MS * 1000 + 2 * DAY_US, HOUR_US)
+
+    def rates(**terms: object) -> list[Decimal]:
+        tape = Tape.recorded(settings(**terms), {BTC: file})
+        return [tape.funding_rate(XBT, at) for at in hours]
+
+    assert set(rates()) == {Decimal(0)}
+    assert set(rates(funding_pct="0.00125")) == {Decimal("0.0000125")}
+    walk = rates(funding="stochastic", seed=1)
+    assert len(set(walk)) > 40
+    assert walk == rates(funding="stochastic", seed=1) != rates(funding="stochastic", seed=2)
+    paid = Tape.recorded(settings(funding_pct="0.00125"), {BTC: file}).tracks[BTC].funding_paid
+    assert paid[96] == pytest.approx(24 * 0.0000125 * market.open[:96:4].mean(), rel=1e-4)
 
 
 def test_slippage_grows_with_the_range_of_the_candle_before(tmp_path: Path, market: Candles) -> None:

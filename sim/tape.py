@@ -427,10 +427,12 @@ class Tape:
     def to_come(self, futures_symbol: str, at_us: int) -> tuple[Decimal, Decimal] | None:
         """Least and greatest mark between `at_us` and the end of the finest candle known, on the tick grid.
 
-        For an exchange that is to be hard on us; nobody else may look. None: nothing is to come, or `at_us` is that candle's
-        open, a price that was there before all others in it.
+        For an exchange that is to be hard on us; nobody else may look. None: nothing is to come, `at_us` is that candle's
+        open (a price that was there before all others in it), or the contract is none of ours.
         """
-        track = self._contracts[futures_symbol]
+        track = self._contracts.get(futures_symbol)
+        if track is None:
+            return None
         bar, into = track.place(self._grid(at_us))
         begin, end = track.path.told(bar * BAR_US + into)
         moments = np.arange(self._grid(at_us) + self.tick_us, track.start_us + end, self.tick_us, dtype=np.int64)

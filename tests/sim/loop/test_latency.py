@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 DEAR: dict[str, Any] = {
     "latency_ms": 700, "fee_schedule": "kraken", "spread_range_share": "0.05", "slippage_spread_share": "0.5",
-    "slippage_range_share": "0.02", "slippage_size_pct": "0.5",
+    "depth_usd": "3000", "slippage_range_share": "0.02", "slippage_size_pct": "0.5",
 }  # fmt: skip
 """Every condition of the market at once."""
 

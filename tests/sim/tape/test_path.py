@@ -126,6 +126,7 @@ def test_what_is_to_come_ends_with_the_finest_candle_known(tmp_path: Path) -> No
     fine = Tape.recorded(SETTINGS, {BTC: spot}, path={BTC: path})
     start = coarse.start_us
     assert coarse.to_come(XBT, start) is None
+    assert coarse.to_come("PI_XBTUSD", start + SECOND_US) is None  # a venue may list contracts besides
     least, most = coarse.to_come(XBT, start + SECOND_US)  # type: ignore[misc]
     assert (least, most) == (Decimal(9_500), Decimal(11_000))
     assert coarse.to_come(XBT, start + 899 * SECOND_US) is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from math import inf
-from typing import cast
+from typing import Final, cast
 
 import trio
 
@@ -21,6 +21,10 @@ from protocol.ports import Command
 from protocol.units import MILLISECOND_US, Timeframe, seconds_us
 from sim.clock import SimulatedClock
 from sim.stage import Stage
+
+BREATH_S: Final = 2e-8
+"""Of simulated time, which passes only while every task waits: all that follows from one message is over before the next is told, as
+in the plain loop, and whatever the scheduler's order. Far below the microsecond that a moment has."""
 
 Frames = trio.MemorySendChannel[Message | None]
 
@@ -43,7 +47,11 @@ class Direct:
             await self._wait(moment.at)
             if self.clock.now_us() >= moment.at:
                 now = moment.at
-                self._tell("spot" if moment.kind in ("running", "closed") else "futures", self.stage.happen(moment))
+                which = "spot" if moment.kind in ("running", "closed") else "futures"
+                for place, message in enumerate(self.stage.happen(moment)):
+                    if place:
+                        await trio.sleep(BREATH_S)
+                    self._tell(which, message)
             else:
                 now = self.clock.now_us()  # a wish changed which moments matter
         await trio.sleep_until(self.clock.trio_time(now + 1))
@@ -75,13 +83,12 @@ class Direct:
             with trio.move_on_at(self.clock.trio_time(min(at_us, beat))):
                 await self._changed.wait()
             if self.clock.now_us() >= beat:
-                self._tell("spot", [None])
-                self._tell("futures", [None])
+                self._tell("spot", None)
+                self._tell("futures", None)
 
-    def _tell(self, which: str, frames: Sequence[Message | None]) -> None:
+    def _tell(self, which: str, frame: Message | None) -> None:
         for stream in self._streams[which]:
-            for frame in frames:
-                stream.send_nowait(frame)
+            stream.send_nowait(frame)
 
 
 class DirectSpot:

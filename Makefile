@@ -58,6 +58,7 @@ integration: $(DEV) ## signals of 24 symbols in one process over synthetic histo
 
 skipping: $(DEV) ## the real candles of 2.5 years skipped and visited must give the same; some minutes
 	@$(BIN)/python -m tests.integration.skipping $(ARGS)
+
 results: $(DEV) ## make the tables of docs/results.md anew from the real candles (some minutes); review the diff
 	@$(BIN)/python -m tests.integration.results $(ARGS)
 

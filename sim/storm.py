@@ -22,7 +22,7 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert
 from protocol.messages.futures import OrderUnknown, TradeClosed, TradeOpened
 from protocol.units import SECOND_US
-from sim.checkers import Evidence, Failure, Watchers
+from sim.checkers import Evidence, Failure, Load, Watchers
 from sim.clock import SimulatedClock, stopwatch
 from sim.engine import Engine
 from sim.faults import Plan, draw
@@ -73,7 +73,12 @@ class Host(Protocol):
 
     def gate_changed(self, what: str, is_open: bool) -> None: ...
 
-    def supervised(self, crash: Callable[[str, Exception], None], closed_by: Callable[[], tuple[str, ...]]) -> None: ...
+    def supervised(
+        self,
+        crash: Callable[[str, Exception], None],
+        closed_by: Callable[[], tuple[str, ...]],
+        waiting: Callable[[], int],
+    ) -> None: ...
 
 
 Live = Callable[[Host], Awaitable[None]]
@@ -164,6 +169,8 @@ class Storm:
     lives: int = 0
     events: int = 0
     asked_to_kill: str | None = None
+    closed_by: Callable[[], tuple[str, ...]] = tuple
+    _waiting: Callable[[], int] = int
 
     async def run(self) -> None:
         """The whole storm."""
@@ -184,6 +191,7 @@ class Storm:
         self.evidence = Evidence(
             engine, self.settings, self.faults, (self.venue.key, self.venue.secret), self.true_clock.now_us,
             tuple(self.settings.futures_of.values()), lambda: self.disk.state.latched, lambda: bool(self.book.failed),
+            self._closed, self._load, began_at=start,
         )  # fmt: skip
         self.watchers = Watchers(self.evidence)
         self.hosting = Hosting(self)
@@ -282,6 +290,12 @@ class Storm:
         if self.evidence.failures:
             self._scope.cancel()
 
+    def _closed(self) -> tuple[str, ...]:
+        return self.closed_by()
+
+    def _load(self) -> Load:
+        return Load(self._waiting(), tuple(self.faults.under_way.values()), self.venue.streams)
+
     # --- the host -----------------------------------------------------------------------------------------------
 
     async def _host(self) -> None:
@@ -311,9 +325,9 @@ class Storm:
         LIFE.set(self.lives)
         self.process = Process(self.lives, self.faults)
         self.clock = HostClock(self.true_clock, self.faults)
-        self.book = Book(self.disk, self.process, self.faults, self.evidence.wrote)
+        self.book = Book(self.disk, self.process, self.faults, self.watchers.wrote)
         self._crash: Callable[[str, Exception], None] = lambda child, error: None
-        self.closed_by: Callable[[], tuple[str, ...]] = lambda: ()
+        self.closed_by, self._waiting = tuple, int
         self.watchers.began(self.lives)
         self._note("starts", "host", str(self.lives))
         if self.lives > 1:
@@ -368,9 +382,14 @@ class Storm:
         if self.faults.active("process"):
             await self.hosting.pause(child)
 
-    def supervised(self, crash: Callable[[str, Exception], None], closed_by: Callable[[], tuple[str, ...]]) -> None:
-        """How a child is let die, and what keeps entries in."""
-        self._crash, self.closed_by = crash, closed_by
+    def supervised(
+        self,
+        crash: Callable[[str, Exception], None],
+        closed_by: Callable[[], tuple[str, ...]],
+        waiting: Callable[[], int],
+    ) -> None:
+        """How a child is let die, what keeps entries in, and how many messages wait in the fullest mailbox."""
+        self._crash, self.closed_by, self._waiting = crash, closed_by, waiting
 
     # --- faults of the host, and a person -----------------------------------------------------------------------
 
@@ -401,6 +420,12 @@ class Storm:
         self.disk.roll_back(to_us)
         self.evidence.rolled_back(to_us)
 
+    def leap(self, seconds: float) -> None:
+        """Time passes in which nothing runs."""
+        self._note("leap", "host", f"{seconds:g}s")
+        self.trio_clock.leap(seconds)
+        self.evidence.leapt_at = self.true_clock.now_us()
+
     def forget(self) -> None:
         """What was written down until now will not be read again."""
         self.evidence.rolled_back(0)
@@ -416,10 +441,6 @@ class Storm:
         e.latched_reach = None
         self._note("acknowledges", "person", "")
         self._process_scope.cancel()
-
-    def note(self, what: str, who: str, detail: str) -> None:
-        """For the trace."""
-        self._note(what, who, detail)
 
     async def _person(self) -> None:
         """Acknowledges a latch once all is flat, and restarts a daemon that waits for a person."""

@@ -55,6 +55,11 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
         lot = self.instrument.lot if self.instrument else None
         return round_ceiling(size, lot) if lot and size % lot else size
 
+    def fits(self, order: Order) -> bool:
+        """Whether the order as it was placed is on the lots and the grid of now."""
+        rules, price = self.instrument, order.placed_price
+        return rules is None or not (order.placed_size % rules.lot or (price is not None and price % rules.tick))
+
     def stop_price(self, trade: Trade) -> Decimal:
         """The trade's stop on the grid of now: where that changed, towards profit, as a stop is never widened."""
         tick, price = (self.instrument.tick if self.instrument else None), trade.stop_price
@@ -116,8 +121,17 @@ def wish(desk: Desk, trade: Trade, order: Order) -> PlaceOrder:
 
 
 def resend(desk: Desk, trade: Trade, order: Order) -> Result:
-    """The same order under the same id, once: the exchange refuses it if the first one arrived."""
-    return update(trade, replace(order, resent=True, at=desk.at)), (wish(desk, trade, order),)
+    """The same order under the same id, once: the exchange refuses it if the first one arrived.
+
+    Where the contract's rules have changed since, the terms would be others, and an id stands for one set of terms: a stop is placed
+    under a new id (one too many is cancelled when it shows), a target waits for evidence.
+    """
+    if desk.fits(order):
+        return update(trade, replace(order, resent=True, at=desk.at)), (wish(desk, trade, order),)
+    trade = update(trade, replace(order, resent=True))
+    if order.role != "stop":
+        return trade, NOTHING
+    return place(desk, trade, "stop", desk.lots(trade.cover), desk.stop_price(trade))
 
 
 def edit(desk: Desk, trade: Trade, order: Order, size: Decimal, stop: Decimal) -> Result:

@@ -58,7 +58,7 @@ async def live(host: Host) -> None:
             mailboxes=Boxes(host),
         )
         supervisor = Supervisor(CHILDREN, world)
-        host.supervised(supervisor.crash, gate.closed_by)
+        host.supervised(supervisor.crash, gate.closed_by, lambda: max(map(len, world.mailboxes.values()), default=0))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_keep_house, world, host)
             await supervisor.run()

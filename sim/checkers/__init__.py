@@ -3,7 +3,7 @@
 They read the exchange's books, what crossed the network's edge, and the journal: never the daemon's memory.
 """
 
-from sim.checkers.evidence import Bounds, Evidence, Failure
+from sim.checkers.evidence import Bounds, Evidence, Failure, Load
 from sim.checkers.table import INVARIANTS, Watchers
 
-__all__ = ["INVARIANTS", "Bounds", "Evidence", "Failure", "Watchers"]
+__all__ = ["INVARIANTS", "Bounds", "Evidence", "Failure", "Load", "Watchers"]

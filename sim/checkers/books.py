@@ -6,8 +6,9 @@ from decimal import Decimal
 from typing import Final
 
 from protocol.messages.base import Message
-from protocol.messages.control import Drift
+from protocol.messages.control import Alert, Drift
 from protocol.messages.futures import Fill, Filled, OrderGone, OrderRejected, OrderUnknown
+from protocol.messages.signal import Signal
 from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 
@@ -178,15 +179,62 @@ class PositionIdentity(Invariant):
 
 
 class Audit(Invariant):
-    """24: from every order that leaves one can walk to the decision that caused it."""
+    """24: from every order one can walk to the decision, its inputs and the limits it passed; every signal has an answer."""
 
     number, name = 24, "audit"
+    hears = (Signal, Alert)
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._unadmitted: dict[str, int] = {}
+        self._unanswered: dict[str, int] = {}
+
+    def began(self) -> None:
+        self._unadmitted, self._unanswered = {}, {}
+
+    def said(self, sender: str, message: Message) -> None:
+        if isinstance(message, Signal):
+            self._unanswered[message.id] = self.e.now + Bounds.DETECT
+        elif isinstance(message, Alert) and message.code == "CHILD_RESTART":
+            self._unanswered = {}  # what waited for a child that died is dropped, and the alert says so
 
     def sent(self, sent: Sent) -> None:
-        if not sent.is_entry:
+        if sent.op != "send":
             return
         intent = self.e.intents.get(sent.name)
-        if intent is None or intent.signal_id not in self.e.approved:
+        if intent is None:
+            return  # 13 says so
+        if broken := self._broken(intent.id):
+            self.fail(f"{sent.symbol} {sent.role} {sent.name}: {broken} stands nowhere")
+        if not sent.is_entry:
+            return
+        self._unadmitted[sent.name] = self.e.now + Bounds.ALERT
+        if intent.signal_id not in self.e.approved:
             self.fail(f"{sent.symbol} entry {sent.name}: no durable approval")
         elif intent.signal_id not in self.e.signals:
             self.fail(f"{sent.symbol} entry {sent.name}: no durable signal {intent.signal_id}")
+
+    def _broken(self, name: str) -> str:
+        """The first message on the way from a wish to the edge that nothing recorded; empty when the way is whole."""
+        while name:
+            if name not in self.e.causes:
+                return name
+            name = self.e.causes[name]
+        return ""
+
+    def second(self) -> None:
+        e = self.e
+        self._unanswered = {
+            name: due for name, due in self._unanswered.items() if name not in e.refused and name not in e.approved
+        }
+        self._unadmitted = {
+            name: due
+            for name, due in self._unadmitted.items()
+            if name not in e.admitted or not e.admitted[name].findings
+        }
+        if not e.life or e.hindered() or e.disk_failed():
+            return
+        for name in [name for name, due in self._unanswered.items() if e.now > due]:
+            self.fail(f"signal {name} was neither approved nor refused")
+        for name in [name for name, due in self._unadmitted.items() if e.now > due]:
+            self.fail(f"entry {name}: no record of the limits it passed")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
 from protocol.messages.base import Message
-from protocol.messages.futures import Fill, MarkPrice
+from protocol.messages.control import Drift
+from protocol.messages.futures import Fill, Filled, MarkPrice, OrderRejected, OrderUnknown
 from protocol.units import HOUR_US, MINUTE_US, SECOND_US
 from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
+from sim.engine.state import Working
 from sim.faults.network import Reply, Request
 
-SLACK: Final = Decimal("1.001")
+SLACK: Final = Decimal("1.01")
+"""Marks and equity move between the approval and the wire."""
 
 
 class OneEntryPerSignal(Invariant):
@@ -47,35 +51,63 @@ class OneEntryPerSignal(Invariant):
 
 
 class Limits(Invariant):
-    """5 and 6: exposure, leverage and the number of positions, at each entry that leaves."""
+    """5: what is held, what rests or may rest, and this entry stay within the exposure; positions stay few."""
 
     number, name = 5, "exposure"
+    hears = (OrderUnknown, OrderRejected, Drift, Filled)
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._unknown: dict[str, tuple[str, Decimal]] = {}
+        self._sent: dict[str, Sent] = {}
+
+    def said(self, sender: str, message: Message) -> None:
+        match message:
+            case OrderUnknown(wish="place", client_order_id=name) if name in self._sent:
+                self._unknown[name] = self._sent[name].symbol, self._sent[name].size
+            case OrderRejected(client_order_id=name) | Drift(kind="missing_order", client_order_id=name):
+                self._unknown.pop(name or "", None)
+            case Filled(fill=fill):
+                self._unknown.pop(fill.client_order_id or "", None)
 
     def sent(self, sent: Sent) -> None:
         if not sent.is_entry:
             return
-        e = self.e
-        marks = {symbol: tick.mark for symbol, tick in e.engine.state.ticks.items()}
-        held = sum((abs(size) * marks[symbol] for symbol, size in sent.positions.items()), ZERO)
-        total, equity, risk = held + sent.size * marks[sent.symbol], e.engine.equity_usd, e.settings.risk
-        if total > min(risk.exposure_max_x, risk.leverage_cap, Decimal(10)) * equity * Decimal("1.01"):
-            self.fail(f"{sent.symbol} entry {sent.size}: exposure {total:.0f} of equity {equity:.0f}")
-        if len({*sent.positions, sent.symbol}) > risk.positions_max:
+        self._sent[sent.name] = sent
+        e, risk = self.e, self.e.settings.risk
+        ours = {w.order.client_order_id: (w.order.symbol, w.order.size) for w in resting_entries(e)}
+        pending = {**self._unknown, **{name: order for name, order in ours.items() if name in self._sent}}
+        pending.pop(sent.name, None)
+        worth = exposure(e, sent, [*pending.values()])
+        if worth > risk.exposure_max_x * e.engine.equity_usd * SLACK:
+            self.fail(f"{sent.symbol} entry {sent.size}: exposure {worth:.0f} of equity {e.engine.equity_usd:.0f}")
+        if len({*sent.positions, *(symbol for symbol, _ in pending.values()), sent.symbol}) > risk.positions_max:
             self.fail(f"{sent.symbol} entry: {len(sent.positions)} positions are held, {risk.positions_max} allowed")
         if sent.positions.get(sent.symbol):
             self.fail(f"{sent.symbol} entry while {sent.positions[sent.symbol]} is held: no pyramiding")
 
 
+def resting_entries(evidence: Evidence) -> list[Working]:
+    """Orders on the book that could open or enlarge a position."""
+    return [w for w in evidence.engine.state.working.values() if not w.order.reduce_only]
+
+
+def exposure(evidence: Evidence, sent: Sent, beside: Sequence[tuple[str, Decimal]]) -> Decimal:
+    """US dollars at the mark: what is held, this entry, and (symbol, size) of others."""
+    sizes = [*sent.positions.items(), (sent.symbol, sent.size), *beside]
+    return sum((abs(size) * evidence.engine.state.ticks[symbol].mark for symbol, size in sizes), ZERO)
+
+
 class Leverage(Invariant):
-    """6: the same against the hard cap of ten, whatever the configuration says."""
+    """6: with this entry the account stays within the configured leverage, and within ten whatever is configured."""
 
     number, name = 6, "leverage"
 
     def sent(self, sent: Sent) -> None:
         if sent.is_entry:
-            notional = sent.size * self.e.engine.state.ticks[sent.symbol].mark
-            if notional > 10 * self.e.engine.equity_usd:
-                self.fail(f"{sent.symbol} entry of {notional:.0f} USD on {self.e.engine.equity_usd:.0f} USD")
+            worth, equity = exposure(self.e, sent, ()), self.e.engine.equity_usd
+            if worth > min(self.e.settings.risk.leverage_cap, Decimal(10)) * equity * SLACK:
+                self.fail(f"{sent.symbol} entry: {worth:.0f} USD on {equity:.0f} USD")
 
 
 class RiskPerTrade(Invariant):
@@ -114,6 +146,12 @@ class LiquidationBuffer(Invariant):
         buffer = e.settings.risk.liquidation_buffer_pct / 100
         if distance < buffer * Decimal("0.97") and not any(a.kind == "ex.margin" for a in e.faults.active("account")):
             self.fail(f"{sent.symbol} entry: liquidation {distance:.3f} away, {buffer} demanded")
+        intent = e.intents.get(sent.name)
+        approved = None if intent is None else e.approved.get(intent.signal_id)
+        if approved is not None and distance - approved.stop_pct < buffer / 2:
+            self.fail(
+                f"{sent.symbol} entry: the stop {approved.stop_pct} away is too near liquidation, {distance:.3f} away"
+            )
 
 
 class FreshData(Invariant):

@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from itertools import islice
+from typing import Final, NamedTuple
 
 from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
-from protocol.messages.futures import EnterPosition, Fill, Filled, PlaceOrder
+from protocol.messages.futures import EnterPosition, Fill, Filled, OrderAdmitted, PlaceOrder, SignalRefused
 from protocol.messages.signal import Signal
 from protocol.units import SECOND_US
 from sim.engine import Engine
 from sim.faults.host import Record
+from sim.faults.hosting import LIFE
 from sim.faults.network import Request
 from sim.faults.timeline import Faults
 
@@ -37,6 +39,23 @@ class Bounds:
     KILL_SEND: Final = 1 * SECOND_US
     KILL_FLAT: Final = 15 * SECOND_US
     REPLACE: Final = 2 * SECOND_US
+    ALERT: Final = 10 * SECOND_US
+
+
+class Load(NamedTuple):
+    """How much there is of what must stay bounded: messages in the fullest mailbox, when each request under way left, streams."""
+
+    waiting: int
+    requests: tuple[int, ...]
+    streams: int
+
+
+CAUSES_MOST: Final = 200_000
+ROUTINE: Final = frozenset({
+    "MarkPrice", "SpotPrice", "WakeAt", "Woken", "Held", "AccountChanged", "AccountSeen", "StructureRead", "TickerSeen", "CandleSeen",
+    "CandleClosed", "SpotFault",
+})  # fmt: skip
+"""Messages that come with every second or candle and hold numbers alone."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +116,9 @@ class Evidence:
     latch_on_disk: Callable[[], bool]
     disk_failed: Callable[[], bool]
     """Whether this life's journal can no longer be written."""
+    closed_by: Callable[[], tuple[str, ...]]
+    """What keeps entries in, as the gate has it."""
+    load: Callable[[], Load]
     failures: list[Failure] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     fills: dict[str, Fill] = field(default_factory=dict)
@@ -104,8 +126,18 @@ class Evidence:
     told: dict[str, int] = field(default_factory=dict)
     booked: set[str] = field(default_factory=set)
     """Fills that an earlier life had told and made durable."""
+    causes: dict[str, str] = field(default_factory=dict)
+    """Every durable message of the last hours and what it followed from."""
+    records: int = 0
+    began_at: int = 0
+    leapt_at: int = 0
+    """When the host's clock last leapt: nobody ran meanwhile."""
+    routine: frozenset[str] = ROUTINE
     intents: dict[str, PlaceOrder] = field(default_factory=dict)
     """Durable, by client order id."""
+    admitted: dict[str, OrderAdmitted] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    """Signals."""
     approved: dict[str, EnterPosition] = field(default_factory=dict)
     signals: dict[str, Signal] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
@@ -177,6 +209,12 @@ class Evidence:
             or bool(self.faults.active("connect"))
         )
 
+    def hindered(self) -> bool:
+        """Whether a child of the daemon is held up, or has not run for a while."""
+        return self.now - self.leapt_at < 15 * SECOND_US or any(
+            active.kind in CHILD_DOWN for active in self.faults.active("process")
+        )
+
     def began(self, life: int) -> None:
         """A process starts."""
         self.life = life
@@ -198,7 +236,7 @@ class Evidence:
         order = self._named(form)
         sent = Sent(
             at=request.at,
-            life=self.life,
+            life=LIFE.get(),
             op=request.op,
             role=request.role,
             symbol=form.get("symbol", order[0]).upper(),
@@ -240,16 +278,24 @@ class Evidence:
 
     def wrote(self, records: Sequence[Record]) -> None:
         """Records became durable."""
+        self.records += len(records)
+        if len(self.causes) > CAUSES_MOST:
+            self.causes = dict(islice(self.causes.items(), len(self.causes) // 2, None))  # the older half
         for actor, received, answers in records:
             if actor == "futures_feed":
                 self._durable |= {m.fill.fill_id: self.now for m in answers if isinstance(m, Filled)}
             for message in (received, *answers):
+                self.causes[message.id] = message.cause
                 if isinstance(message, PlaceOrder):
                     self.intents.setdefault(message.client_order_id, message)
                 elif isinstance(message, EnterPosition):
                     self.approved.setdefault(message.signal_id, message)
                 elif isinstance(message, Signal):
                     self.signals.setdefault(message.id, message)
+                elif isinstance(message, SignalRefused):
+                    self.refused.add(message.signal_id)
+                elif isinstance(message, OrderAdmitted) and isinstance(message.order, PlaceOrder):
+                    self.admitted[message.order.client_order_id] = message
 
     def rolled_back(self, to_us: int) -> None:
         """The journal is as it was at `to_us`: what was booked since will be told again."""

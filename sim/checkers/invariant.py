@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from protocol.messages.base import Message
 from protocol.messages.futures import Fill
 from sim.checkers.evidence import Evidence, Sent
@@ -33,6 +35,9 @@ class Invariant:
 
     def said(self, sender: str, message: Message) -> None:
         """An actor said something."""
+
+    def recorded(self, actor: str, received: Message, answers: Sequence[Message]) -> None:
+        """A step became durable."""
 
     def changed(self) -> None:
         """The exchange's books changed."""

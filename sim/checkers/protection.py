@@ -37,6 +37,11 @@ class Protected(Invariant):
         self._since: dict[str, int] = {}
         self._disturbed: dict[str, bool] = {}
         self._flatten: dict[str, int] = {}
+        self._foreign: set[str] = set()
+
+    def filled(self, fill: Fill) -> None:
+        if fill.client_order_id not in self.e.intents:
+            self._foreign.add(fill.symbol)
 
     def sent(self, sent: Sent) -> None:
         if sent.op == "send" and sent.reduce_only and sent.order_type in ("mkt", "ioc", "lmt"):
@@ -54,11 +59,16 @@ class Protected(Invariant):
                 continue
             since = self._since.setdefault(symbol, e.reach_us)
             disturbed = self._disturbed[symbol] = self._disturbed.get(symbol, False) or not e.healthy
-            bound = Bounds.DETECT + Bounds.NAKED + Bounds.CONV if disturbed else Bounds.NAKED + Bounds.HALT
+            bound = Bounds.NAKED + Bounds.HALT
+            if symbol in self._foreign:
+                bound += Bounds.DETECT  # somebody else's doing is found by reconciliation
+            if disturbed:
+                bound = Bounds.DETECT + Bounds.NAKED + Bounds.CONV
             if e.reach_us - since > bound:
                 self.fail(
                     f"{symbol} {size} covered by {cover} for {(e.reach_us - since) / 1e6:.1f} s of reachable time"
                 )
+        self._foreign &= e.positions.keys()
         for symbol in [symbol for symbol in self._since if symbol not in e.positions]:
             e.once("naked position closed")
             del self._since[symbol]

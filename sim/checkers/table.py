@@ -1,4 +1,4 @@
-"""All invariants in the catalogue's order, and who hears what. 19's replay and 30's two processes are tests of their own."""
+"""All invariants in the catalogue's order, and who hears what."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from protocol.messages.base import Message
 from protocol.messages.futures import Fill, FillSeen
-from sim.checkers import books, entries, killing, protection, system
+from sim.checkers import books, entries, killing, protection, strategy, supervision, system, telling
 from sim.checkers.evidence import Evidence, Sent
 from sim.checkers.invariant import Invariant
+from sim.faults.host import Record
 from sim.faults.network import Reply, Request
 
 INVARIANTS: Final[tuple[type[Invariant], ...]] = (
@@ -30,23 +31,24 @@ INVARIANTS: Final[tuple[type[Invariant], ...]] = (
     books.EvidenceBeforeDeath,
     books.EquityIdentity,
     books.PositionIdentity,
-    system.SpotOnly,
-    system.NoLookAhead,
+    strategy.SpotOnly,
+    strategy.NoLookAhead,
     entries.FreshData,
     entries.MarkRules,
     entries.ModeAndRefusal,
     entries.Rates,
     books.Audit,
-    system.Converged,
-    system.Supervision,
-    system.Bounded,
-    system.Alerts,
-    system.Secrets,
+    supervision.Converged,
+    supervision.Supervision,
+    supervision.Bounded,
+    telling.Alerts,
+    telling.Secrets,
+    system.Determinism,
     system.OneWriter,
     system.ModePurity,
     system.UnknownIsNotZero,
 )
-HOOKS: Final = ("sent", "answered", "filled", "changed", "second", "began", "converged")
+HOOKS: Final = ("sent", "answered", "filled", "recorded", "changed", "second", "began", "converged")
 ROUTINE: Final = frozenset({"MarkPrice", "SpotPrice", "WakeAt", "Held", "AccountChanged", "StructureRead"})
 
 
@@ -106,6 +108,13 @@ class Watchers:
         """Another second has passed."""
         self.e.pass_time()
         self._tell("second")
+
+    def wrote(self, records: Sequence[Record]) -> None:
+        """Steps became durable."""
+        self.e.wrote(records)
+        for hear in self._hear["recorded"]:
+            for record in records:
+                hear(*record)
 
     def began(self, life: int) -> None:
         """A process starts."""

@@ -205,7 +205,7 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
                          {"what": OneOf(("fd", "mem"))}),
     "proc.term": Spec((55,), "process", "the process is asked to stop", None),
     "proc.twin": Spec((56,), "account", "another daemon trades with the same key from another host", SHORT, None,
-                      {"every_s": Between(5, 30)}),
+                      {"every_s": Between(15, 60)}),
     "net.part": Spec((57,), "rest", "part of the network is gone", LONG, None,
                      {"set": OneOf(("rest", "streams", "all")), "how": OneOf(("refused", "silent"))}),
     # F. storage

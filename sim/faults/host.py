@@ -16,7 +16,7 @@ import trio
 from protocol.messages.base import Message
 from protocol.messages.control import Latch
 from protocol.ports import Clock, JournalFailed, LatchState
-from protocol.units import SECOND_US
+from protocol.units import HOUR_US, SECOND_US
 from sim.faults.timeline import Faults
 
 Record = tuple[str, Message, tuple[Message, ...]]
@@ -40,6 +40,12 @@ class Disk:
     """Records that died with their process."""
     copies: list[tuple[int, dict[str, bytes]]] = field(default_factory=list)
     """(microseconds UTC, what actors remembered from then on)."""
+
+    def copy(self, at: int) -> None:
+        """Somebody's copy of what is remembered at `at`; the newest of the last hour are kept."""
+        self.copies.append((at, dict(self.memories)))
+        if self.copies[0][0] < at - 2 * HOUR_US:
+            self.copies = [copy for copy in self.copies if copy[0] >= at - HOUR_US]
 
     def roll_back(self, to_us: int) -> None:
         """What actors remember is what it was at `to_us`. The latch stays: it is looked at by other hands too."""
@@ -132,7 +138,7 @@ class Book:
         records, self._records = self._records, []
         if self._memories:
             self._disk.memories |= self._memories
-            self._disk.copies.append((self._faults.now_us(), dict(self._disk.memories)))
+            self._disk.copy(self._faults.now_us())
             self._memories = {}
         self._wrote(records)
         self._process.at("flushed")

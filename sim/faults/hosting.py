@@ -15,7 +15,7 @@ import trio
 
 from config.settings import Settings
 from protocol.units import SECOND_US
-from sim.faults.host import Disk, LeapingClock, Process
+from sim.faults.host import Disk, Process
 from sim.faults.timeline import Active, Faults
 
 LIFE: Final[ContextVar[int]] = ContextVar("life", default=0)
@@ -31,7 +31,6 @@ class Daemon(Protocol):
     disk: Disk
     process: Process
     settings: Settings
-    trio_clock: LeapingClock
     asked_to_kill: str | None
 
     @property
@@ -47,6 +46,10 @@ class Daemon(Protocol):
         """The process ends now: killed, or asked to."""
         ...
 
+    def leap(self, seconds: float) -> None:
+        """Time passes in which nothing runs."""
+        ...
+
     def forget(self) -> None:
         """What was written down until now will not be read again."""
         ...
@@ -57,10 +60,6 @@ class Daemon(Protocol):
 
     def acknowledge(self) -> None:
         """A person acknowledges the latch: refused while anything is open."""
-        ...
-
-    def note(self, what: str, who: str, detail: str) -> None:
-        """For the trace."""
         ...
 
 
@@ -121,8 +120,7 @@ class Hosting:
 
     def _leap(self, active: Active) -> None:
         seconds = (active.until_us - active.began_us) / SECOND_US
-        self._daemon.note("leap", "host", f"{seconds:g}s")
-        self._daemon.trio_clock.leap(seconds)
+        self._daemon.leap(seconds)
 
     def _crash(self, active: Active) -> None:
         if active.text("hook") == "now":

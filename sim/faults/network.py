@@ -107,6 +107,7 @@ class Edge:
         self, app: App, faults: Faults, watch: Callable[[Request, Reply | None], None] = lambda request, reply: None
     ) -> None:
         self._app = app
+        self._number = 0
         self.faults = faults
         self._watch = watch
 
@@ -121,7 +122,13 @@ class Edge:
             self.faults.reached(f"{request.role}.sent")
         elif request.op == "orders":
             self.faults.reached("snapshot.asked")
-        reply = await self._consult(request, lambda: self._carry(scope, request))
+        self._number += 1
+        number = self._number
+        self.faults.under_way[number] = request.at
+        try:
+            reply = await self._consult(request, lambda: self._carry(scope, request))
+        finally:
+            del self.faults.under_way[number]
         self._watch(request, reply)
         await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers]})
         await send({"type": "http.response.body", "body": reply.body})

@@ -61,6 +61,8 @@ class Faults:
         self.now_us = now_us
         self.injected: Counter[str] = Counter()
         self.healed = False
+        self.under_way: dict[int, int] = {}
+        """Requests that left and have no answer yet: number -> when."""
         self.nursery: trio.Nursery | None = None
         self._by_seam: dict[str, list[Active]] = {}
         self._waiting = dict(enumerate(plan.faults))

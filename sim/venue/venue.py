@@ -215,6 +215,11 @@ class Venue:
         if frame is not None and self._wanted(frame.feed, frame.product):
             self._spread(frame, at + STREAM_DELAY_US)
 
+    @property
+    def streams(self) -> int:
+        """How many connections are open."""
+        return len(self._spot) + len(self._futures)
+
     def delist(self, symbol: str) -> None:
         """End a contract now: see `Engine.delist`. Its ticker falls silent and its rules say that it is not traded."""
         self.tell(self.engine.delist(symbol, self.now_us()))

@@ -36,6 +36,7 @@ from protocol.messages.futures import (
     TradeOpened,
 )
 from protocol.units import SECOND_US
+from sim.contracts import PF_XBTUSD
 from tests.fakes.facts import XBT
 
 # --- good days -----------------------------------------------------------------------------------------------
@@ -762,6 +763,16 @@ def test_a_restart_with_protection_asked_for_asks_again_under_the_same_ids() -> 
     said = room.hear(Reconciled, began_at=room.at, clean=True)
 
     assert [m.client_order_id for m in only(PlaceOrder, said)] == [STOP, TARGET]
+
+
+def test_an_order_in_doubt_is_not_asked_for_again_on_other_rules() -> None:
+    """Its terms would be rounded anew under the old id: the stop gets a new one, the target waits for evidence."""
+    room = naked().reborn()
+    room.hear(InstrumentsListed, instruments=(msgspec.structs.replace(PF_XBTUSD, lot=D("0.3")),))
+    room.position("2")
+    said = room.hear(Reconciled, began_at=room.at, clean=True)
+
+    assert [(m.client_order_id != STOP, m.role, m.size) for m in only(PlaceOrder, said)] == [(True, "stop", D("2.1"))]
 
 
 def test_a_restart_with_protection_listed_has_nothing_to_do() -> None:

@@ -1,0 +1,128 @@
+"""Invariants 25 to 27: everything comes right again, the dead are replaced before anything is risked, and nothing grows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from protocol.messages import control
+from protocol.messages.base import Message
+from protocol.messages.control import Alert
+from protocol.units import HOUR_US, SECOND_US
+from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
+from sim.checkers.invariant import Invariant
+from sim.checkers.protection import stops
+
+TASKS_MOST: Final = 300
+WAITING_MOST: Final = 2_000
+"""Messages in one mailbox."""
+REQUESTS_MOST: Final = 40
+STREAMS_MOST: Final = 8
+"""Two feeds, each with connections that are being closed."""
+RECORDS_AN_HOUR_MOST: Final = 400_000
+DEADLINE_US: Final = 30 * SECOND_US
+"""No request waits for longer."""
+INTENSITY: Final = {
+    "kill_switch": (3, 60), "reconciler": (3, 120), "executor": (2, 120), "risk": (2, 120), "futures_feed": (5, 300),
+    "spot_feed": (10, 600), "strategy": (2, 600),
+}  # fmt: skip
+"""Section 6 of the catalogue: restarts within seconds."""
+GUARDS: Final = ("kill_switch", "executor", "risk", "reconciler", "futures_feed")
+
+
+class Converged(Invariant):
+    """25: healed for long enough, our view is the exchange's and everything is protected, or the latch is on."""
+
+    number, name = 25, "convergence"
+
+    def converged(self) -> None:
+        e = self.e
+        if not e.life:
+            self.fail("no process lives although nothing is wrong any more")
+        if e.latched_reach is not None:
+            if e.positions or e.engine.state.working:
+                self.fail(f"latched and not flat: {dict(e.positions)}, {len(e.engine.state.working)} orders")
+            return
+        for symbol, size in e.positions.items():
+            cover = sum((order.size for order in stops(e, symbol)), ZERO)
+            if not abs(size) <= cover < abs(size) + e.engine.rules[symbol].lot:
+                self.fail(f"{symbol} {size} is covered by {cover}")
+        untold = sorted(e.fills.keys() - e.told.keys())
+        if untold:
+            self.fail(f"fills that were never told: {', '.join(untold)}")
+
+
+class Supervision(Invariant):
+    """26: a child that died keeps entries in until it is back and, if it guards, until a reconciliation begun after that; too
+    many deaths escalate.
+    """
+
+    number, name = 26, "supervision"
+    hears = (control.Reconciled, Alert)
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self.began()
+
+    def began(self) -> None:
+        self._clean_from = 0
+        self._died_at: dict[str, int] = {}
+        self._deaths: dict[str, list[int]] = {}
+        self._escalates: dict[str, int] = {}
+
+    def said(self, sender: str, message: Message) -> None:
+        if isinstance(message, control.Reconciled) and message.clean:
+            self._clean_from = max(self._clean_from, message.began_at)
+        if not isinstance(message, Alert):
+            return
+        child = message.text.split(" ")[0]
+        if message.code == "CHILD_RESTART" and child in INTENSITY:
+            most, period_s = INTENSITY[child]
+            self._died_at[child] = message.at
+            deaths = [at for at in self._deaths.get(child, []) if at > message.at - period_s * SECOND_US]
+            self._deaths[child] = [*deaths, message.at]
+            if len(self._deaths[child]) > most:
+                self._escalates.setdefault(child, self.e.now)
+        elif message.code == "CHILD_ESCALATED":
+            self._escalates.pop(child, None)
+
+    def sent(self, sent: Sent) -> None:
+        if not sent.is_entry:
+            return
+        if not self._clean_from:
+            self.fail(f"{sent.symbol} entry before the first clean reconciliation of this life")
+        for child, at in self._died_at.items():
+            if child in GUARDS and self._clean_from < at:
+                self.fail(f"{sent.symbol} entry: nothing was reconciled since {child} died")
+            if any(reason.startswith(f"gate.halt:supervisor.{child}") for reason in self.e.closed_by()):
+                self.fail(f"{sent.symbol} entry while {child} restarts")
+
+    def second(self) -> None:
+        for child, since in self._escalates.items():
+            if self.e.life and self.e.now - since > 2 * Bounds.HALT:
+                self.fail(
+                    f"{child} died more than {INTENSITY[child][0]} times in {INTENSITY[child][1]} s and nothing escalated"
+                )
+
+
+class Bounded(Invariant):
+    """27: tasks, mailboxes, requests, streams and the journal stay within bounds; every request has a deadline."""
+
+    number, name = 27, "bounds"
+
+    def second(self) -> None:
+        e = self.e
+        load = e.load()
+        for what, count, most in (
+            ("tasks", trio.lowlevel.current_statistics().tasks_living, TASKS_MOST),
+            ("messages in a mailbox", load.waiting, WAITING_MOST),
+            ("requests at once", len(load.requests), REQUESTS_MOST),
+            ("streams at once", load.streams, STREAMS_MOST),
+            ("records an hour", e.records * HOUR_US // max(HOUR_US, e.now - e.began_at), RECORDS_AN_HOUR_MOST),
+        ):
+            if count > most:
+                self.fail(f"{count} {what}, {most} are the bound")
+        leapt = e.now - e.leapt_at < DEADLINE_US
+        if e.life and not leapt and load.requests and e.now - min(load.requests) > DEADLINE_US:
+            self.fail(f"a request waits for {(e.now - min(load.requests)) / SECOND_US:.0f} s")

@@ -1,0 +1,133 @@
+"""Invariants 28 and 29: a person hears of what matters, in time and not without end, and never a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from protocol.codec import encode
+from protocol.messages.base import Message
+from protocol.messages.control import Alert, Drift, Latch
+from protocol.messages.futures import Filled, OrderUnknown
+from protocol.units import MINUTE_US
+from sim.checkers.evidence import Bounds, Evidence
+from sim.checkers.invariant import Invariant
+
+ALERTS_A_MINUTE: Final = 30
+CONNECTIONS_A_MINUTE: Final = 20
+"""Of both feeds together."""
+FORCED: Final = {"liquidation": "LIQUIDATED", "unwindBankrupt": "DELEVERAGED", "assignee": "ASSIGNED"}
+DRIFTS: Final = {
+    "foreign_order": "FOREIGN_ORDER", "foreign_position": "FOREIGN_POSITION", "missing_stop": "NAKED_POSITION",
+    "orphan_order": "STOP_EXCESS", "side_mismatch": "RECON_DIFF", "ghost_position": "RECON_DIFF", "stuck": "RECON_STUCK",
+}  # fmt: skip
+
+
+class Condition(NamedTuple):
+    """What a person must be told of: `holds` of a message, then one of `codes` is said in time."""
+
+    holds: Callable[[Message], bool]
+    codes: tuple[str, ...]
+
+
+CONDITIONS: Final = (
+    Condition(lambda m: isinstance(m, Latch), ("KILL_LATCHED",)),
+    Condition(lambda m: isinstance(m, OrderUnknown) and m.wish == "place", ("ORDER_UNKNOWN",)),
+    *(
+        Condition(lambda m, kind=kind: isinstance(m, Filled) and m.fill.fill_type == kind, (code,))  # type: ignore[misc]
+        for kind, code in FORCED.items()
+    ),
+    *(
+        Condition(lambda m, kind=kind: isinstance(m, Drift) and m.kind == kind, (code,))  # type: ignore[misc]
+        for kind, code in DRIFTS.items()
+    ),
+)
+TOLD_OF: Final = (Latch, OrderUnknown, Filled, Drift)
+
+
+class Alerts(Invariant):
+    """28: what is critical is said in time and written down, and nothing is said without end or in strange characters."""
+
+    number, name = 28, "alerts"
+    hears = (Alert, *TOLD_OF)
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self.began()
+
+    def began(self) -> None:
+        self._due: dict[tuple[str, ...], tuple[int, Message]] = {}
+        self._unwritten: dict[str, tuple[int, str]] = {}
+        self._ups: Sequence[int] = ()
+        self._said: dict[str, list[int]] = {}
+        self._drifts: frozenset[object] = frozenset()
+
+    def said(self, sender: str, message: Message) -> None:
+        if isinstance(message, Alert):
+            self._alert(message)
+        elif isinstance(message, TOLD_OF) and not self._known(message):
+            for condition in CONDITIONS:
+                if condition.holds(message) and not self._just_said(condition.codes):
+                    self._due.setdefault(condition.codes, (self.e.now + Bounds.ALERT, message))
+
+    def _known(self, message: Message) -> bool:
+        """A difference that lasts is told once."""
+        if not isinstance(message, Drift):
+            return False
+        key = message.kind, message.symbol, message.client_order_id, message.order_id
+        known, self._drifts = key in self._drifts, self._drifts | {key}
+        return known
+
+    def _just_said(self, codes: tuple[str, ...]) -> bool:
+        return any(self.e.now - at <= Bounds.ALERT for code in codes for at in self._said.get(code, [])[-1:])
+
+    def _alert(self, alert: Alert) -> None:
+        now = self.e.now
+        recent = self._said[alert.code] = [*(at for at in self._said.get(alert.code, []) if at > now - MINUTE_US), now]
+        if len(recent) > ALERTS_A_MINUTE and alert.severity != "info":
+            self.fail(f"{len(recent)} alerts {alert.code} within a minute")
+        if any(ord(letter) < ord(" ") for letter in alert.text):
+            self.fail(f"the alert {alert.code} holds control characters: {alert.text!r}")
+        for codes in [codes for codes in self._due if alert.code in codes]:
+            del self._due[codes]
+        if alert.severity != "info" and not self.e.disk_failed():
+            self._unwritten[alert.id] = now + Bounds.ALERT, alert.text
+        if alert.code == "FEED_STATE" and alert.text.endswith(": up"):
+            self._ups = [*(at for at in self._ups if at > now - MINUTE_US), now]
+            if len(self._ups) > CONNECTIONS_A_MINUTE:
+                self.fail(f"{len(self._ups)} connections within a minute: {alert.text}")
+
+    def recorded(self, actor: str, received: Message, answers: Sequence[Message]) -> None:
+        for message in (received, *answers):
+            self._unwritten.pop(message.id, None)
+
+    def second(self) -> None:
+        if not self.e.life or self.e.hindered():
+            return
+        for codes, (due, of) in self._due.items():
+            if self.e.now > due:
+                self.fail(f"nobody was told {' or '.join(codes)} in time of {of}")
+        for due, text in self._unwritten.values():
+            if self.e.now > due and not self.e.disk_failed():
+                self.fail(f"an alert is not written down: {text}")
+
+
+class Secrets(Invariant):
+    """29: neither key nor secret, plain or encoded, is in anything that is said or written down."""
+
+    number, name = 29, "secrets"
+    hears = (Alert,)
+
+    def said(self, sender: str, message: Message) -> None:
+        if isinstance(message, Alert):
+            self._look(sender, message)
+
+    def recorded(self, actor: str, received: Message, answers: Sequence[Message]) -> None:
+        for message in (received, *answers):
+            if type(message).__name__ not in self.e.routine:
+                self._look(actor, message)
+
+    def _look(self, who: str, message: Message) -> None:
+        text = encode(message).decode()
+        if any(secret in text for secret in self.e.secrets):
+            self.fail(f"{type(message).__name__} of {who} shows a secret")

@@ -58,6 +58,7 @@ class Alerts(Invariant):
     def began(self) -> None:
         self._due: dict[tuple[str, ...], tuple[int, Message]] = {}
         self._unwritten: dict[str, tuple[int, str]] = {}
+        self._written: set[str] = set()
         self._ups: Sequence[int] = ()
         self._said: dict[str, list[int]] = {}
         self._drifts: frozenset[object] = frozenset()
@@ -90,7 +91,7 @@ class Alerts(Invariant):
             self.fail(f"the alert {alert.code} holds control characters: {alert.text!r}")
         for codes in [codes for codes in self._due if alert.code in codes]:
             del self._due[codes]
-        if alert.severity != "info" and not self.e.disk_failed():
+        if alert.severity != "info" and alert.id not in self._written and not self.e.disk_failed():
             self._unwritten[alert.id] = now + Bounds.ALERT, alert.text
         if alert.code == "FEED_STATE" and alert.text.endswith(": up"):
             self._ups = [*(at for at in self._ups if at > now - MINUTE_US), now]
@@ -99,7 +100,8 @@ class Alerts(Invariant):
 
     def recorded(self, actor: str, received: Message, answers: Sequence[Message]) -> None:
         for message in (received, *answers):
-            self._unwritten.pop(message.id, None)
+            if isinstance(message, Alert) and self._unwritten.pop(message.id, None) is None:
+                self._written.add(message.id)  # a step may be durable before its messages are sent
 
     def second(self) -> None:
         if not self.e.life or self.e.hindered():

@@ -46,8 +46,11 @@ def drift_missing_stop(state: State, message: Drift) -> Answers:
     """The exchange shows no stop for all of it. One just sent may be on its way; one that rested is doubted and replaced."""
     trade = state.memory.trades.get(message.symbol)
     stop = trade.working("stop") if trade else None
-    if trade is None or stop is None:
-        return (state, NOTHING) if trade is None else carry_on(state, message, trade)
+    if trade is None:
+        # By the account's books it is ours, and no trade knows it: protected first, whoever brought it about.
+        return take_over(state, message) if message.policy == "correct" else (state, NOTHING)
+    if stop is None:
+        return carry_on(state, message, trade)
     settled = message.at - stop.at > seconds_us(state.execution.protect_within_s)
     if settled and stop.resting:
         trade = update(trade, replace(stop, stuck=True, resting_size=None, resting_price=None, at=message.at))
@@ -76,11 +79,15 @@ def drift_position(state: State, message: Drift) -> Answers:
 
 def drift_foreign(state: State, message: Drift) -> Answers:
     """A position no entry of ours opened: left alone, or taken over, as settings say. Who found it has told the person, once."""
+    wanted = message.symbol not in state.memory.trades and message.policy in ("adopt", "flatten")
+    return take_over(state, message) if wanted else (state, NOTHING)
+
+
+def take_over(state: State, message: Drift) -> Answers:
+    """Make a position a trade of ours. Without a mark and the rules no stop can be placed: the next pass tries again."""
     symbol = message.symbol
-    if symbol in state.memory.trades:
-        return state, NOTHING
     mark, instrument = state.marks.get(symbol), state.instruments.get(symbol)
-    if message.policy not in ("adopt", "flatten") or mark is None or instrument is None:
+    if mark is None or instrument is None:
         return state, NOTHING
     trade = taken_over(message, Decimal(message.theirs), mark.mark, state.execution.adopt_stop_pct, instrument)
     said = follow(

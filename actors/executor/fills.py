@@ -130,6 +130,9 @@ def told_position(state: State, message: Message, symbol: str, size: Decimal, as
     """Take in a signed position as of a moment."""
     trade = state.memory.trades.get(symbol)
     if trade is None:
+        if size == state.strangers.get(symbol, ZERO):
+            return state, NOTHING  # margin and liquidation price move all the time
+        state = replace(state, strangers={**state.strangers, symbol: size})
         if size == 0:
             return state, NOTHING
         text = f"{size} held and no trade of ours; not managed here"

@@ -37,7 +37,9 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the executor knows. Mappings are replaced, never changed in place. `wakes`: the look last asked for."""
+    """Everything the executor knows. Mappings are replaced, never changed in place. `wakes`: the look last asked for; `strangers`:
+    positions of nobody's here, as a person was told of them.
+    """
 
     execution: ExecutionSettings
     taker_fee_pct: Decimal
@@ -48,6 +50,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     instruments: dict[str, Instrument] = {}
     marks: dict[str, MarkPrice] = {}
     wakes: dict[str, int] = {}
+    strangers: dict[str, Decimal] = {}
 
 
 Answers = tuple[State, Sequence[Message]]

@@ -59,7 +59,7 @@ def judge(state: State, snapshot: ExchangeSnapshot) -> Answer:
         for s in firm
         if s in state.memory.foreign and theirs.get(s)
     ]
-    naked = missing_stops(snapshot, quiet)
+    naked = missing_stops(snapshot, firm)
     foreign = _foreign(state, differing, naked, theirs)
     orders, missing = _missing_orders(state, snapshot, quiet)
     unknown, unsettled = _unsettled(state, snapshot)

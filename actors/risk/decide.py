@@ -138,7 +138,7 @@ def on_position(state: State, message: PositionChanged) -> Answers:
 
 def hold(state: State, cause: Message, positions: Sequence[Position], at: int) -> Answers:
     """Take over positions, then look at their symbols and the account again."""
-    held = state.positions | {position.symbol: Held(position, at) for position in positions}
+    held = state.positions | {p.symbol: Held(still_liquidated_at(state, p), at) for p in positions}
     state = msgspec.structs.replace(state, positions=held)
     said: list[Message] = []
     for position in positions:
@@ -147,6 +147,14 @@ def hold(state: State, cause: Message, positions: Sequence[Position], at: int) -
         said += kill_near_liquidation(state, cause, position)
     state, more = watch_account(state, cause)
     return state, (*said, *more)
+
+
+def still_liquidated_at(state: State, position: Position) -> Position:
+    """A position with the liquidation price last told for it: the list by REST carries none."""
+    known = state.positions.get(position.symbol)
+    if known is None or position.liquidation_price is not None or known.position.size != position.size:
+        return position
+    return msgspec.structs.replace(position, liquidation_price=known.position.liquidation_price)
 
 
 def on_snapshot(state: State, message: ExchangeSnapshot) -> Answers:

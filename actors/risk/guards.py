@@ -142,9 +142,11 @@ def basis_held(view: View, raised: bool) -> Reading | None:
 
 def liquidation(view: View, raised: bool) -> Reading | None:
     """The exchange's own liquidation price comes nearer than the buffer."""
+    if view.position is None or view.position.size == 0:
+        return Reading(False, "nothing held") if raised else None
     distance = liquidation_distance_pct(view.mark, view.position)
     if distance is None:
-        return Reading(False, "nothing held") if raised else None
+        return None
     limit = view.settings.risk.liquidation_buffer_pct
     needed = limit / LET_GO if raised else limit
     return Reading(distance < needed, "mark is {:.4f} % from liquidation, buffer {} %", (distance, limit))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.checkers.protection import stops
@@ -18,8 +20,12 @@ class KillIsAbsolute(Invariant):
         held = abs(sent.positions.get(sent.symbol, ZERO))
         if sent.op == "send" and not sent.reduce_only:
             self.fail(f"{sent.symbol} entry {sent.name} leaves while the kill switch is latched")
-        elif sent.op == "send" and sent.order_type == "mkt" and held and sent.size > held:
+        elif sent.op == "send" and sent.order_type == "mkt" and held and sent.size - held >= self._lot(sent.symbol):
             self.fail(f"{sent.symbol}: a flatten of {sent.size} while {held} is held")
+
+    def _lot(self, symbol: str) -> Decimal:
+        """Less than one too much is the rounding to whole lots: the exchange cuts it away."""
+        return self.e.engine.rules[symbol].lot
 
 
 class KillCompletes(Invariant):

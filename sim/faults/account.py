@@ -162,11 +162,13 @@ class Account:
                 for start, im, mm in rule.margin_levels
             )
             self._engine.rules[symbol] = replace(rule, margin_levels=levels)
+        self._exchange.tell(self._engine.standing(self._exchange.now_us()))
 
     def _demand_as_before(self, active: Active) -> None:
         for symbol, rule in self._engine.rules.items():
             before = active.memory[symbol]
             self._engine.rules[symbol] = replace(rule, margin_levels=before.margin_levels)  # type: ignore[attr-defined]
+        self._exchange.tell(self._engine.standing(self._exchange.now_us()))
 
     def _change_rules(self, active: Active) -> None:
         field = active.text("field")

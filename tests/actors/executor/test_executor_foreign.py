@@ -163,6 +163,13 @@ def test_a_changed_lot_leaves_nothing_over() -> None:
     assert placed(room.said) == [("exit", D("2.1"))]
 
 
+def test_a_strangers_position_is_told_when_it_changes_and_not_whenever_it_is_mentioned() -> None:
+    """Its margin and liquidation price move with every mark."""
+    room = looking()
+    told = [codes(room.position(size)) for size in ("2", "2", "3", "3", "0", "0", "2")]
+    assert told == [["FOREIGN_POSITION"], [], ["FOREIGN_POSITION"], [], [], [], ["FOREIGN_POSITION"]]
+
+
 # --- a hand on a trade of ours ---------------------------------------------------------------------------------
 
 

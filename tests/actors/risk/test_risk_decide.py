@@ -528,6 +528,26 @@ def test_a_near_liquidation_halts_and_a_very_near_one_kills() -> None:
     assert [m.key for m in only(ResumeEntries, said)] == [f"risk.liquidation:{XBT}"]
 
 
+def test_a_list_that_knows_no_liquidation_price_ends_no_halt() -> None:
+    """Kraken's list of positions by REST has none: what the stream told stands until the size is another."""
+    state, said = run((*READY, position("1", liquidation="35000")))
+    listed = from_edge(
+        ExchangeSnapshot,
+        NOON + 2,
+        began_at=NOON + 2,
+        orders=(),
+        positions=(facts.position("1"),),
+        account=facts.account("100000"),
+    )
+    state, said = run([listed, mark(NOON + 3)], state)
+    assert only(ResumeEntries, said) == []
+    assert state.positions[XBT].position.liquidation_price == 35_000
+    state, said = run([position("2", NOON + 4)], state)
+    assert only(ResumeEntries, said) == [], "unknown is not far away"
+    _, said = run([position("0", NOON + 5)], state)
+    assert [m.key for m in only(ResumeEntries, said)] == [f"risk.liquidation:{XBT}"]
+
+
 @pytest.mark.parametrize(("fill_type", "code"), FORCED_FILLS.items())
 def test_what_the_exchange_did_to_us_latches_the_kill_switch(fill_type: str, code: str) -> None:
     """A liquidation, an assignment or a deleverage is never business as usual."""

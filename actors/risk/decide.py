@@ -16,6 +16,7 @@ from actors.memory import remember
 from actors.risk.approval import on_signal, retry
 from actors.risk.entries import on_filled, on_gone, on_refused, on_unknown, settle
 from actors.risk.figures import daily_loss_pct, held_size, with_rate
+from actors.risk.guards import LIQUIDATION
 from actors.risk.state import NONE, ZERO, Answers, Held, State, roll_day, told_account
 from actors.risk.watch import kill_near_liquidation, watch_account, watch_symbol
 from protocol.messages.base import Message, follow
@@ -88,6 +89,9 @@ def on_mark(state: State, message: MarkPrice) -> Answers:
         return state, NONE
     state = msgspec.structs.replace(state, marks={**state.marks, message.symbol: message})
     state, said = watch_symbol(with_rate(state, message), message, message.symbol)
+    if state.halts.get(f"{LIQUIDATION}:{message.symbol}"):
+        state, more = kill_near_liquidation(state, message, message.symbol)
+        said = (*said, *more)
     if state.memory.delayed:
         state, more = retry(state, message, message.symbol)
         said = (*said, *more)
@@ -144,7 +148,8 @@ def hold(state: State, cause: Message, positions: Sequence[Position], at: int) -
     for position in positions:
         state, more = watch_symbol(state, cause, position.symbol)
         said += more
-        said += kill_near_liquidation(state, cause, position)
+        state, more = kill_near_liquidation(state, cause, position.symbol)
+        said += more
     state, more = watch_account(state, cause)
     return state, (*said, *more)
 

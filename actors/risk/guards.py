@@ -20,6 +20,7 @@ from protocol.messages.futures import MarkPrice, Position
 from protocol.messages.spot import SpotPrice
 from protocol.units import moment, seconds_us
 
+LIQUIDATION: Final = "risk.liquidation"
 LET_GO: Final = Decimal("0.8")
 """A guard with hysteresis lets go at this share of the threshold it took hold at."""
 
@@ -170,5 +171,5 @@ ACCOUNT_GUARDS: Final = (
 SYMBOL_GUARDS: Final = (
     Guard("risk.basis", "BASIS_WIDE", "warning", basis),
     Guard("risk.basis_held", "BASIS_WIDE", "critical", basis_held),
-    Guard("risk.liquidation", "LIQ_NEAR", "critical", liquidation),
+    Guard(LIQUIDATION, "LIQ_NEAR", "critical", liquidation),
 )

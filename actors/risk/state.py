@@ -69,7 +69,7 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything risk knows. Mappings are replaced, never changed in place. `halts`: what was last said under each key.
+    """Everything risk knows. Mappings are replaced, never changed in place. `halts`: what was last said under each key (`kill:SYMBOL`: whether the switch was asked for).
 
     `funding`: of each symbol the last rate of each of the newest hours, (hour in microseconds, rate), newest last.
     """

@@ -11,16 +11,20 @@ from actors.risk.guards import ACCOUNT_GUARDS, SYMBOL_GUARDS, Guard, View, liqui
 from actors.risk.state import NONE, Answers, State
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, HaltEntries, KillRequested, ResumeEntries, RiskState
-from protocol.messages.futures import Position
 
 
-def kill_near_liquidation(state: State, cause: Message, position: Position) -> Sequence[Message]:
-    """Under half the buffer the stop has failed its purpose: reduce, not only alert (fault-catalogue 47)."""
-    distance = liquidation_distance_pct(state.marks.get(position.symbol), position)
-    if distance is None or distance >= state.settings.risk.liquidation_buffer_pct / 2:
-        return NONE
-    reason = f"LIQ_NEAR: {position.symbol} is {distance:.2f} % from liquidation"
-    return (follow(cause, KillRequested, position.symbol, reason=reason, by="risk"),)
+def kill_near_liquidation(state: State, cause: Message, symbol: str) -> Answers:
+    """Under half the buffer the stop has failed its purpose: reduce, not only alert (fault-catalogue 47). Asked for once."""
+    held, key = state.positions.get(symbol), f"kill:{symbol}"
+    distance = liquidation_distance_pct(state.marks.get(symbol), held.position if held else None)
+    near = distance is not None and distance < state.settings.risk.liquidation_buffer_pct / 2
+    if near == state.halts.get(key, False):
+        return state, NONE
+    state = msgspec.structs.replace(state, halts={**state.halts, key: near})
+    if not near:
+        return state, NONE
+    reason = f"LIQ_NEAR: {symbol} is {distance:.2f} % from liquidation"
+    return state, (follow(cause, KillRequested, symbol, reason=reason, by="risk"),)
 
 
 def watch_account(state: State, cause: Message) -> Answers:

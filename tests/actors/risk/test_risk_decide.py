@@ -528,6 +528,16 @@ def test_a_near_liquidation_halts_and_a_very_near_one_kills() -> None:
     assert [m.key for m in only(ResumeEntries, said)] == [f"risk.liquidation:{XBT}"]
 
 
+def test_liquidation_is_watched_at_every_mark() -> None:
+    """No word on the position is needed: the mark that comes too near asks for the kill switch, once each time."""
+    state, said = run((*READY, position("1", liquidation="35000")))
+    prices = [("43000", 1), ("42000", 2), ("41900", 3), ("45000", 4), ("42000", 5)]
+    moves = [mark(NOON + at, price=price) for price, at in prices]
+    _, said = run(moves, state)
+    assert [m.at - NOON for m in only(KillRequested, said)] == [2, 5]
+    assert only(KillRequested, said)[0].reason == f"LIQ_NEAR: {XBT} is 16.67 % from liquidation"
+
+
 def test_a_list_that_knows_no_liquidation_price_ends_no_halt() -> None:
     """Kraken's list of positions by REST has none: what the stream told stands until the size is another."""
     state, said = run((*READY, position("1", liquidation="35000")))

@@ -201,7 +201,9 @@ class Ahead:
         return found, tuple(self._opens_us(bar) for bar in sorted(looks))
 
     def _is_straight(self, now: int, here: int, limits: risk.Limits) -> bool:
-        """Whether nothing but orders can be met in the candle where we are."""
+        """Whether nothing but orders can be met in the candle where we are. Not with two contracts: each shows the other's mark."""
+        if len(self.stage.engine.state.holdings) > 1:
+            return False
         prices, held, _, bounds = self._sight(now, here, limits)
         return bool(scan.quiet_until(prices, held, NO_LEVELS, bounds, (here, here + 1), 0)[0] > here)
 

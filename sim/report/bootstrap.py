@@ -24,6 +24,8 @@ LEVEL_PCT: Final = 95
 BLOCK_DAYS: Final = 7
 LEAST: Final = 10
 """Fewer trades, or days, than this give no interval."""
+AT_ONCE: Final = 128
+"""Resamples whose values are in memory together."""
 
 
 def intervals(
@@ -43,11 +45,12 @@ def intervals(
     money, multiples, days = (np.asarray(values, np.float64) for values in (pnl_usd, multiples_r, daily))
     tails = ((100 - level_pct) / 2, (100 + level_pct) / 2)
 
-    def of(values: Floats, rows: NDArray[np.int64], figure: Callable[[Floats], Floats]) -> Interval | None:
+    def of(values: Floats, rows: NDArray[np.int32], figure: Callable[[Floats], Floats]) -> Interval | None:
         if not len(rows):
             return None
         with np.errstate(divide="ignore", invalid="ignore"):
-            found = figure(values[rows])
+            parts = np.array_split(rows, -(-len(rows) // AT_ONCE))
+            found = np.concatenate([figure(values[part]) for part in parts])
         if not np.isfinite(found).all():
             return None
         low, high = np.percentile(found, tails)
@@ -66,16 +69,16 @@ def intervals(
     }
 
 
-def _alone(rng: np.random.Generator, count: int, resamples: int) -> NDArray[np.int64]:
+def _alone(rng: np.random.Generator, count: int, resamples: int) -> NDArray[np.int32]:
     if count < LEAST:
-        return np.empty((0, count), np.int64)
-    return rng.integers(0, count, (resamples, count))
+        return np.empty((0, count), np.int32)
+    return rng.integers(0, count, (resamples, count)).astype(np.int32)
 
 
-def _blocks(rng: np.random.Generator, count: int, resamples: int) -> NDArray[np.int64]:
+def _blocks(rng: np.random.Generator, count: int, resamples: int) -> NDArray[np.int32]:
     """Runs of BLOCK_DAYS that begin anywhere; the last day is followed by the first."""
     if count < LEAST:
-        return np.empty((0, count), np.int64)
-    starts = rng.integers(0, count, (resamples, -(-count // BLOCK_DAYS)))
-    rows: NDArray[np.int64] = (starts[:, :, None] + np.arange(BLOCK_DAYS)) % count
-    return rows.reshape(resamples, -1)[:, :count]
+        return np.empty((0, count), np.int32)
+    starts = rng.integers(0, count, (resamples, -(-count // BLOCK_DAYS))).astype(np.int32)
+    rows = (starts[:, :, None] + np.arange(BLOCK_DAYS, dtype=np.int32)) % np.int32(count)
+    return rows.reshape(resamples, -1)[:, :count].astype(np.int32, copy=False)

@@ -392,6 +392,56 @@ def test_every_kind_of_difference_is_in_the_table() -> None:
     assert set(DIFFERENCES) == set(get_args(DriftKind))
 
 
+HELD = adopted(1, stop())
+LISTED = from_edge(InstrumentsListed, T, instruments=(PF_XBTUSD,))
+USED = replace(ACCOUNT, initial_margin_usd=D(500))
+MOVED = order("o1", ENTRY, limit_price=D(90))
+FOUND: dict[DriftKind, tuple[State, tuple[Message, ...]]] = {
+    "ghost_position": (HELD, (snapshot(40),)),
+    "size_mismatch": (HELD, (snapshot(40, 2, stop(2)),)),
+    "side_mismatch": (HELD, (snapshot(40, -1),)),
+    "entry_mismatch": (
+        run(HELD, from_edge(PositionChanged, T + SECOND, "first", position=position(1)))[0],
+        (
+            replace(
+                from_edge(PositionChanged, T + 40 * SECOND, position=replace(position(1), entry_price=D(9))), cause="t"
+            ),
+            replace(snapshot(40, 1, stop()), cause="t"),
+        ),
+    ),
+    "foreign_position": (adopted(), (snapshot(40, 1, stop()),)),
+    "missing_stop": (HELD, (snapshot(40, 1),)),
+    "missing_order": (adopted(0, order("o1", ENTRY)), (snapshot(40), snapshot(55))),
+    "order_mismatch": (
+        adopted(0, order("o1", ENTRY)),
+        (
+            replace(from_edge(OrderAccepted, T + 40 * SECOND, order=MOVED), cause="t"),
+            replace(snapshot(40, 0, MOVED), cause="t"),
+        ),
+    ),
+    "orphan_order": (HELD, (snapshot(40, 0, stop()), snapshot(55, 0, stop()))),
+    "foreign_order": (adopted(), (snapshot(40, 0, order("o9", None)),)),
+    "missed_fill": (adopted(), (replace(filled(1, 1), cause="t"), replace(snapshot(40, 1, stop()), cause="t"))),
+    "margin_mismatch": (run(adopted(), LISTED)[0], (replace(snapshot(40), account=USED),)),
+    "stuck": (HELD, tuple(snapshot(40 + 15 * n, 1) for n in range(4))),
+}
+
+
+def test_every_kind_of_difference_has_a_case() -> None:
+    """A new kind without one fails here."""
+    assert set(FOUND) == set(DIFFERENCES)
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_every_kind_of_difference_is_found_and_told(kind: DriftKind) -> None:
+    """Drift for whoever acts, and the alert of its row for the person."""
+    state, messages = FOUND[kind]
+    _, out = run(state, *messages)
+    assert kind in [found for found, _, _ in drifts(out)]
+    row = DIFFERENCES[kind]
+    assert (row.code, row.severity) in [(m.code, m.severity) for m in out if isinstance(m, Alert)]
+
+
 @pytest.mark.parametrize(
     ("fill", "code"),
     [

@@ -96,7 +96,7 @@ class Span:
     candles: int
 
     def __str__(self) -> str:
-        return f"{when(self.first_ms)} to {when(self.last_ms)} ({self.candles} candles)"
+        return f"{when(self.first_ms)} to {when(self.last_ms)} ({self.candles} candle{'s' * (self.candles != 1)})"
 
 
 def check_period(start_ms: int | None, end_ms: int | None) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from actors.modes.backtest import by_loop, for_history
 from config.load import load
 from config.settings import Settings
+from sim.files import parse_moment
 from sim.loop import Result
 from sim.tape import Tape
 
@@ -28,6 +30,10 @@ BUSY: dict[str, Any] = {
 DAYS = 21
 
 
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+REAL: dict[str, Any] = {"strategy": {"preset": "classic"}, "risk": {"cost_max_r": 2}}
+
+
 class Ran(NamedTuple):
     """A finished backtest."""
 
@@ -43,3 +49,24 @@ def busy_backtest() -> Ran:
     tape = Tape.synthetic(settings, days=DAYS)
     result = by_loop(settings, tape, lambda done, total: None)
     return Ran(settings, tape, result)
+
+
+@cache
+def real_backtest() -> Ran | None:
+    """Twenty days of October 2024: real candles, basis and funding of both symbols; None where the data is not here."""
+    if not DATA.is_dir():
+        return None
+    files = {
+        kind: {f"{coin}/USD": DATA / f"binance_{name.format(coin=coin)}__b.parquet" for coin in ("BTC", "ETH")}
+        for kind, name in (
+            ("spot", "spot_{coin}USDT_15m"),
+            ("perp", "perp_{coin}USDT_15m"),
+            ("funding", "funding_{coin}USDT_8h"),
+        )
+    }
+    settings = for_history(load("backtest", "paper", None, REAL, {}), files["spot"])
+    start, end = (parse_moment(f"2024-10-{day}") for day in ("04", "24"))
+    tape = Tape.recorded(
+        settings, files["spot"], perp=files["perp"], funding=files["funding"], start_ms=start, end_ms=end
+    )
+    return Ran(settings, tape, by_loop(settings, tape, lambda done, total: None))

@@ -1,0 +1,92 @@
+"""`backtest --gap-policy` on a file with a hole, and `--path`: what is said of them, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from actors.cli.app import app
+from sim.files import Candles
+from sim.market import generate
+from tests.fakes.finer import finer_of
+
+pytestmark = pytest.mark.slow
+
+START_MS = 1_767_571_200_000  # 2026-01-05
+WHOLE = generate("BTC/USD", 5, START_MS, 96 * 12).candles
+FAST = """
+symbols: [{spot: BTC/USD, futures: PF_XBTUSD}]
+strategy: {preset: classic, ema_period: 20, bias_tfs: [4h], bias_mode: ema, warmup_bars_exec: 50, warmup_bars_4h: 30}
+"""
+
+
+def written(file: Path, candles: Candles, leave_out: slice = slice(0, 0)) -> Path:
+    """A csv of candles, some of them missing."""
+    kept = np.delete(np.arange(len(candles)), leave_out)
+    names = ("time", "open", "high", "low", "close", "volume")
+    pd.DataFrame({name: getattr(candles, name)[kept] for name in names}).to_csv(file, index=False)
+    return file
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Any:
+    """`backtest` with some options on a file that lacks five candles in a row and one more."""
+    holed = np.r_[600:605, 800]
+    data = written(tmp_path / "holed.csv", WHOLE, holed)  # type: ignore[arg-type]
+    config = tmp_path / "fast.yaml"
+    config.write_text(FAST)
+
+    def invoke(*options: str) -> Result:
+        words = ["backtest", "--config", str(config), "--data", f"BTC/USD={data}", *options]
+        return CliRunner().invoke(app, words)
+
+    return invoke
+
+
+HOLES = [
+    "2026-01-11 06:00:00Z to 2026-01-11 07:00:00Z (5 candles)",
+    "2026-01-13 08:00:00Z to 2026-01-13 08:00:00Z (1 candle)",
+]
+
+
+@pytest.mark.parametrize(("policy", "words"), [("fill", "are flat, without entries"), ("reset", "starts anew")])
+def test_every_hole_is_listed(run: Any, policy: str, words: str, tmp_path: Path) -> None:
+    """In the document, in the paragraph of the report, and on the terminal."""
+    report = tmp_path / "r.html"
+    done = run("--gap-policy", policy, "--json", "--report", str(report))
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["filled"] == {"BTC/USD": HOLES}
+    assert document["assumed"]["gap_policy"] == policy
+    text = report.read_text(encoding="utf-8")
+    assert words in text
+    assert all(hole in text for hole in HOLES)
+    shown = " ".join(run("--gap-policy", policy).stdout.split())
+    assert all(hole in shown for hole in HOLES)
+
+
+def test_halt_refuses_the_file(run: Any) -> None:
+    """One line that names the first hole and what else could be done."""
+    done = run("--gap-policy", "halt")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert HOLES[0] in done.stderr
+    assert "`fill` or `reset`" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_path_is_told_with_its_share(run: Any, tmp_path: Path) -> None:
+    """Nine candles in ten have finer ones, those in the holes not; a path of 15m candles is none."""
+    finer = finer_of(WHOLE, 300_000).candles
+    path = written(tmp_path / "path.csv", finer)
+    document = json.loads(run("--path", f"BTC/USD={path}", "--json").stdout)
+    assert document["assumed"]["path"].startswith("candles of 5 minutes tell 89 % of BTC/USD; elsewhere open, extreme")
+    coarse = written(tmp_path / "coarse.csv", WHOLE)
+    refused = run("--path", f"BTC/USD={coarse}")
+    assert refused.exit_code == 2
+    assert "candles of 1 or 5 minutes are needed here; this holds 15 minutes" in refused.stderr

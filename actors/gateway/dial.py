@@ -12,11 +12,16 @@ from actors.gateway.channel import Connect, Socket
 
 CONNECT_TIMEOUT_S: Final = 10
 DISCONNECT_TIMEOUT_S: Final = 2
+KEPT_OPEN_S: Final = 45
+"""An idle connection is kept so long: a reading each reconcile period keeps it open, so that an order need not connect first (three round
+trips with TLS). Below the minute after which servers begin to close idle ones.
+"""
 
 
 def http_client(base_url: str) -> httpx.AsyncClient:
     """A client for one exchange. Deadlines are the gateway's, around whole requests, so httpx has none of its own."""
-    return httpx.AsyncClient(base_url=base_url, timeout=None, headers={"User-Agent": "kraken-smc"})
+    limits = httpx.Limits(keepalive_expiry=KEPT_OPEN_S)
+    return httpx.AsyncClient(base_url=base_url, timeout=None, limits=limits, headers={"User-Agent": "kraken-smc"})
 
 
 def websocket(url: str, pace: float = 1.0) -> Connect:

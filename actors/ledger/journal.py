@@ -23,8 +23,10 @@ from protocol.messages.control import Latch
 from protocol.messages.spot import CandleClosed
 from protocol.ports import JournalFailed, LatchState
 
-BUFFER_MAX: Final = 4096
-"""Steps held back before they are written unasked; bounds memory, not durability: that is `flush`."""
+BUFFER_MAX: Final = 512
+"""Steps held back before they are written unasked: an order's flush writes at most so many others first, some milliseconds after a start that
+reads years of candles. No bound on durability: that is `flush`.
+"""
 
 _INSERT: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -64,7 +65,10 @@ def run_daemon(
     open_site = site_of(settings)
     with ledger_of(settings, run_settings=settings.model_dump_json()) as ledger:
         daemon = Daemon(settings, state, ledger, watch, gate_changed, seconds, trades, dry_run)
-        return trio.run(daemon.run, open_site, clock=PacedClock(pace_of(settings)))
+        try:
+            return trio.run(daemon.run, open_site, clock=PacedClock(pace_of(settings)))
+        finally:
+            gc.unfreeze()
 
 
 @dataclass
@@ -87,6 +91,7 @@ class Daemon:
         self.state.forget_requests()
         self._status = StatusPage()
         self._ended = End.DONE
+        self._collected = False
         self._hinted = trio.Event()
         self._latched_before = self.ledger.read().latched or self.state.kill_requested() is not None
         async with (
@@ -122,6 +127,12 @@ class Daemon:
         return self._ended
 
     def _gate_changed(self, world: World, what: str, is_open: bool) -> None:
+        if not (self._collected or world.gate.closed_by()):
+            # Entries may leave from now on. A full collection takes a tenth of a second, most of it over what was loaded: that is
+            # done once, here, and left alone afterwards.
+            self._collected = True
+            gc.collect()
+            gc.freeze()
         ends = (
             ""
             if is_open or not what.startswith("halt.")

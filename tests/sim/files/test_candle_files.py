@@ -143,7 +143,7 @@ def test_gaps_are_filled_flat_and_reported(tmp_path: Path) -> None:
 def test_gaps_halt_or_stay_by_policy(tmp_path: Path) -> None:
     """`halt` refuses the first gap by its times; `reset` leaves it open and still reports it."""
     candles = read_candles(csv(tmp_path, [GOOD[0], GOOD[2]]), "15m")
-    with pytest.raises(BadCandleFile, match=r"missing: 2023-11-14 22:30:00Z.*1 candles"):
+    with pytest.raises(BadCandleFile, match=r"missing: 2023-11-14 22:30:00Z.*1 candle\)"):
         close_gaps(candles, "15m", "halt")
     same, spans = close_gaps(candles, "15m", "reset")
     assert len(same) == 2

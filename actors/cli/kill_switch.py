@@ -22,6 +22,9 @@ app = typer.Typer(
 def emergency(
     context: typer.Context,
     emergency: Annotated[bool, typer.Option("--emergency", help="Do it now, daemon up or down.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the first orders as they would be sent; send and latch nothing.")
+    ] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the journal.")] = "emergency",
     mode: DaemonMode = "paper",
     env: Env = "dev",
@@ -31,12 +34,19 @@ def emergency(
     """Cancel all orders, flatten all positions, latch until acknowledged."""
     if context.invoked_subcommand is not None:
         return
-    if not emergency:
+    if not (emergency or dry_run):
         typer.echo(context.get_help())
         raise typer.Exit(int(Exit.DONE))
-    from actors.modes.emergency import kill
+    from actors.modes.emergency import kill, rehearse
 
     console = Console(highlight=False, soft_wrap=True)
+    if dry_run:
+        with no_site():
+            payloads = rehearse(daemon_settings(mode, env, config, state))
+        for payload in payloads:
+            console.print(payload, markup=False)
+        console.print("dry run: nothing was sent, nothing is latched" if payloads else "dry run: nothing is open")
+        raise typer.Exit(int(Exit.DONE))
     with no_site():
         outcome = kill(daemon_settings(mode, env, config, state), reason, getpass.getuser())
     console.print(outcome.text, markup=False)

@@ -11,6 +11,9 @@ from pathlib import Path
 import trio
 from sqlalchemy.exc import SQLAlchemyError
 
+from actors.door import Door
+from actors.gate import Gate
+from actors.hands import payload
 from actors.kill_switch.plan import kill_id, plan
 from actors.ledger.journal import Ledger, open_ledger, open_reader
 from actors.ledger.store import NoLedger, database_url
@@ -19,7 +22,14 @@ from actors.state import AlreadyRunning, StateDirectory
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, Latch
-from protocol.messages.futures import CommandAnswered, PlaceOrder, SnapshotFailed, SnapshotSeen
+from protocol.messages.futures import (
+    CommandAnswered,
+    InstrumentsListed,
+    OrderAdmitted,
+    PlaceOrder,
+    SnapshotFailed,
+    SnapshotSeen,
+)
 from protocol.ports import Command, JournalFailed, LatchState
 from sim.clock import PacedClock
 
@@ -55,6 +65,39 @@ def kill(settings: Settings, reason: str, by: str) -> KillOutcome:
         return kill_on_exchange(settings, state, open_site, reason, by)
     finally:
         state.release()
+
+
+def rehearse(settings: Settings) -> tuple[str, ...]:
+    """What `kill` would send to the exchange as it stands now, each as it would go on the wire. Nothing is latched and nothing sent.
+
+    Raises Refused: paper's exchange lives in its daemon, or the exchange cannot be read.
+    """
+    open_site = site_of(settings)
+    state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
+    clock = PacedClock(pace_of(settings, unhurried=False))
+    if settings.mode == "live":
+        return trio.run(_rehearse, settings, state, open_site, clock=clock)
+    try:
+        state.own()
+    except AlreadyRunning:
+        raise Refused("paper's exchange lives in the daemon that is running: stop it, then ask again") from None
+    try:
+        return trio.run(_rehearse, settings, state, open_site, clock=clock)
+    finally:
+        state.release()
+
+
+async def _rehearse(settings: Settings, state: StateDirectory, open_site: OpenSite) -> tuple[str, ...]:
+    async with open_site(settings, state) as site:
+        door = Door(site.settings, Gate((), LatchState(latched=False)))
+        listed = await site.futures.instruments()
+        door.observe(from_edge(InstrumentsListed, listed.at, instruments=listed.instruments))
+        truth = await site.futures.snapshot()
+        if isinstance(truth, SnapshotFailed):
+            raise Refused(f"the exchange could not be read ({truth.reason}): what would be sent is not known")
+        wishes = plan(truth, kill_id("dry run", truth.at), truth.began_at, truth.orders, truth.positions)
+        judged = [door.rehearse(wish, truth.at) for wish in wishes]
+        return tuple(payload(answer.order) for answer in judged if isinstance(answer, OrderAdmitted))
 
 
 async def _await_kill(state: StateDirectory) -> KillOutcome:

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from homes import Home, ended
+from homes import Home, ended, wait_for
 
 from actors.ledger.journal import open_reader
 from actors.modes.account import SYNTHETIC_DAYS, engine_for
@@ -192,3 +192,27 @@ def test_a_position_is_closed_without_a_daemon(holding: Home) -> None:
     closed = holding.command("close", symbol, "--reason", "news", "--json")
     assert closed.exit_code == 0, closed.output
     assert on_exchange(holding) == ((), ())
+
+
+def test_a_kill_can_be_rehearsed(holding: Home) -> None:
+    """The flatten and the target's cancel as they would go on the wire; the stop stays until flat. Nothing is sent, nothing latched."""
+    before = on_exchange(holding)
+    shown = holding.command("kill-switch", "--emergency", "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    calls = [line.split("?")[0].split(" ")[1] for line in shown.output.splitlines() if line.startswith("POST ")]
+    assert [call.rsplit("/", 1)[1] for call in calls] == ["cancelorder", "sendorder"]
+    assert "reduceOnly=true" in shown.output
+    assert shown.output.endswith("dry run: nothing was sent, nothing is latched\n")
+    assert on_exchange(holding) == before
+    assert "not latched" in holding.command("kill-switch", "status").output
+    assert roles(holding) == {"entry": 1, "stop": 1, "target": 1}
+
+
+def test_a_rehearsal_of_paper_needs_its_daemon_down(holding: Home) -> None:
+    """Its exchange is in there: one line, exit 3."""
+    holding.start()
+    state = StateDirectory(holding.root, "paper", "dev")
+    wait_for(lambda: state.owned_by_other() or None)
+    refused = holding.command("kill-switch", "--emergency", "--dry-run")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (3, 1)
+    assert "stop it" in refused.stderr

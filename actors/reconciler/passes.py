@@ -135,7 +135,14 @@ def _by_policy(state: State, finding: Finding, foreign: tuple[str, ...]) -> Find
         return None
     if finding.kind == "missing_stop" and finding.symbol in foreign:
         policy = state.execution.foreign_positions
+    if finding.kind in ("foreign_position", "missing_stop") and policy != "correct" and _not_traded(state, finding):
+        policy = "report"
     return finding if policy == "correct" else replace(finding, policy=policy)
+
+
+def _not_traded(state: State, finding: Finding) -> bool:
+    """Whether it is in a contract that we neither trade nor have prices of: nobody here could protect or close it."""
+    return bool(state.instruments) and finding.symbol not in state.instruments
 
 
 def _missing_orders(

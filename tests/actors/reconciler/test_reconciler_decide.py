@@ -378,6 +378,19 @@ def test_what_is_foreign_carries_the_policy(policy: str, is_clean: bool) -> None
     assert "foreign_position" not in [kind for kind, _, _ in drifts(run(state, snapshot(1), snapshot(2))[1])]
 
 
+@pytest.mark.parametrize("policy", ["adopt", "flatten"])
+def test_what_is_held_in_a_contract_we_do_not_trade_is_only_reported(policy: str) -> None:
+    """Nobody here has its prices: a person is told, entries go on, and it never asks for the kill switch."""
+    state, _ = run(fresh(foreign_positions=policy), from_edge(InstrumentsListed, T, instruments=(PF_XBTUSD,)))
+    away = replace(position(3), symbol="PF_SOLUSD")
+    passes = [replace(snapshot(15 * n), positions=(away,)) for n in range(20)]
+    state, out = run(state, *passes)
+    assert {m.policy for m in out if isinstance(m, Drift) and m.kind != "margin_mismatch"} == {"report"}
+    assert codes(out).count("FOREIGN_POSITION") == 1
+    assert not [m for m in out if isinstance(m, KillRequested)]
+    assert all(clean(out))
+
+
 def test_an_adopted_position_is_ours_once_its_stop_rests() -> None:
     """Adopted means protected: from then on it is like any other."""
     state, out = run(fresh(foreign_positions="adopt"), snapshot(0, 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from typing import Any
@@ -25,7 +25,8 @@ from actors.supervisor import Supervisor
 from actors.tree import CHILDREN, LEASES, ROUTES
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from protocol.messages.base import Message
-from sim.storm import Host, Verdict, case_of, run_case
+from sim.faults.plan import plan_of
+from sim.storm import Case, Host, Verdict, case_of, run_case
 
 CLUSTER_WAIT_S = 10
 
@@ -96,10 +97,14 @@ def one_storm(seed: int, profile: str, safety_s: float) -> Verdict:
     return run_case(case_of(seed, profile, safety_s), live)
 
 
-def first_failure(seeds: Iterable[int], profile: str, safety_s: float) -> dict[str, Any] | None:
-    """The first seed that breaks an invariant, and which; None when all pass."""
+def first_failure(
+    seeds: Iterable[int], faults: Sequence[Mapping[str, object]], safety_s: float
+) -> dict[str, Any] | None:
+    """The first seed that breaks an invariant under these faults (rows of a plan), and which; None when all pass."""
+    quiet()
     for seed in seeds:
-        verdict = one_storm(seed, profile, safety_s)
+        plan = plan_of({"seed": seed, "faults": [dict(row) for row in faults]})
+        verdict = run_case(Case(seed=seed, plan=plan, safety_s=safety_s), live)
         if not verdict.passed:
             invariant, _, seen = verdict.failures[0]
             return {"seed": seed, "invariant": invariant, "seen": seen}

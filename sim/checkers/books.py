@@ -7,12 +7,14 @@ from typing import Final
 
 from protocol.messages.base import Message
 from protocol.messages.control import Alert, Drift
-from protocol.messages.futures import Fill, Filled, OrderGone, OrderRejected, OrderUnknown
+from protocol.messages.futures import Fill, Filled, OrderAccepted, OrderGone, OrderRejected, OrderUnknown
 from protocol.messages.signal import Signal
 from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
+from sim.faults.network import Reply, Request
 
 NAME_MOST: Final = 100
+HTTP_OK: Final = 200
 CENT: Final = Decimal("0.01")
 
 
@@ -95,11 +97,27 @@ class EvidenceBeforeDeath(Invariant):
     """15: no order is called dead that is alive."""
 
     number, name = 15, "evidence before death"
-    hears = (OrderUnknown, OrderGone, OrderRejected, Filled, Drift)
+    hears = (OrderUnknown, OrderGone, OrderRejected, OrderAccepted, Filled, Drift)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
         self._unknown: set[str] = set()
+        self._told_no: set[str] = set()
+
+    def answered(self, request: Request, reply: Reply) -> None:
+        """The exchange's own no is evidence."""
+        if request.op == "send" and (reply.status != HTTP_OK or b'"status":"placed"' not in reply.body):
+            self._told_no.add(request.form.get("cliOrdId", ""))
+
+    def sent(self, sent: Sent) -> None:
+        """What is in doubt is not sent again under a new name, unless the contract's rules make it another order."""
+        intent = self.e.intents.get(sent.name)
+        if intent is None or intent.role != "stop" or self.e.faults.injected["ex.spec"]:
+            return
+        for name in self._unknown - {sent.name}:
+            before = self.e.intents.get(name)
+            if before is not None and (before.role, before.signal_id) == (intent.role, intent.signal_id):
+                self.fail(f"{sent.symbol} {sent.role} {sent.name} is sent although {name} is in doubt")
 
     def said(self, sender: str, message: Message) -> None:
         e = self.e
@@ -114,12 +132,21 @@ class EvidenceBeforeDeath(Invariant):
             case OrderRejected(wish="place", client_order_id=name):
                 if name in self._unknown:
                     e.once("unknown settled as rejected")
+                    self._unknown.discard(name)
+                if name not in self._told_no and any(fill.client_order_id == name for fill in e.fills.values()):
+                    self.fail(f"{message.symbol} order {name} is called refused ({message.status}) and was filled")
                 if any(w.order.client_order_id == name for w in working.values()):
                     self.fail(f"{message.symbol} order {name} is called refused ({message.status}) and rests")
             case Filled(fill=fill) if fill.client_order_id in self._unknown:
                 e.once("unknown settled as filled")
+                self._unknown.discard(fill.client_order_id)
             case Drift(kind="missing_order", client_order_id=name) if name in self._unknown:
                 e.once("unknown settled as absent")
+                self._unknown.discard(name)
+            case OrderAccepted(order=order) if order.client_order_id in self._unknown:
+                self._unknown.discard(order.client_order_id)
+            case Drift(kind="missing_stop" | "stuck"):
+                self._unknown.clear()  # whatever was in doubt, a reading without a stop says that none rests
             case Drift(kind="foreign_order"):
                 e.once("foreign order found")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from protocol.messages.base import Message
-from protocol.messages.futures import Fill, FillSeen
+from protocol.messages.futures import Fill, FillSeen, TickerSeen
 from sim.checkers import books, entries, killing, protection, strategy, supervision, system, telling
 from sim.checkers.evidence import Evidence, Sent
 from sim.checkers.invariant import Invariant
@@ -81,8 +81,8 @@ class Watchers:
 
     def report(self, messages: Sequence[Message]) -> None:
         """What the exchange's books did."""
-        if len(messages) < 2 and not any(isinstance(m, FillSeen) for m in messages):
-            return
+        if len(messages) == 1 and isinstance(messages[0], TickerSeen):
+            return  # the market moved and nobody's order did
         self.e.pass_time()
         for message in messages:
             if isinstance(message, FillSeen) and message.source == "stream":

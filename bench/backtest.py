@@ -108,7 +108,8 @@ def main() -> None:
         print(json.dumps(results))
         return
     print(
-        f"aims: {AIM_CANDLES_S:,} candles/s, {AIM_PROCESS_S:g} s, {AIM_MEMORY_MB} MB; best of {options.repeat}, one core"
+        f"aims: {AIM_CANDLES_S:,} candles/s, {AIM_PROCESS_S:g} s, {AIM_MEMORY_MB} MB; best of {options.repeat}, one core; "
+        f"run: processor seconds; load of the machine {os.getloadavg()[0]:.1f}"
     )
     for name, run in results.items():
         print(

@@ -144,7 +144,8 @@ class Stage:
 
     def busy(self) -> bool:
         """Whether any position or order is open."""
-        return any(self.engine.busy(futures) for _, futures in self._pairs)
+        state = self.engine.state
+        return bool(state.holdings or state.working)
 
     def _due(self, futures: str, after: int) -> int:
         """The first grid moment after `after` at which this contract must be visited."""

@@ -120,6 +120,8 @@ def _trail(plan: Plan, *, policy: Policy, trail: Trail, close: Floats) -> tuple[
 def _moves(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> Bools:
     """Whether rule 6 may move the stop at each candle: never wrongly no."""
     plan = trade.plan
+    if policy.trail_mode == "off" and policy.breakeven_at_r <= 0:
+        return np.zeros(rows.stop - rows.start, np.bool_)
     sign, entry, close = SIGN[plan.side], float(plan.spot_entry), reads.close[rows]
     best, armed = _trail(plan, policy=policy, trail=trade.trail, close=close)
     level = np.full(len(close), -np.inf)  # times sign: the higher the tighter

@@ -79,11 +79,17 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
 
     def newest(self, role: Role) -> Order | None:
         """The latest order of a role, dead or alive."""
-        return next((order for order in reversed(self.orders) if order.role == role), None)
+        for order in reversed(self.orders):
+            if order.role == role:
+                return order
+        return None
 
     def working(self, role: Role) -> Order | None:
         """The latest order of a role that may still fill."""
-        return next((order for order in reversed(self.orders) if order.role == role and order.live), None)
+        for order in reversed(self.orders):
+            if order.role == role and order.live:
+                return order
+        return None
 
     def find(self, client_order_id: str | None) -> Order | None:
         """The order with this id."""

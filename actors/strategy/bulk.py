@@ -280,7 +280,7 @@ class _Bulk:
             for tf, row in closing:
                 assert row is not None
                 view = self._view(tf, row, close_ms)
-                reason = first_failure(view)
+                reason = first_failure(view, since="C4")
                 if reason is None:
                     standing.append((tf, row, view))
                 else:

@@ -485,9 +485,12 @@ RULES: Final[tuple[tuple[str, Rule], ...]] = (
 )
 
 
-def first_failure(view: View) -> str | None:
-    """Code of the first rule that fails, None if all pass. Evaluates nothing after it."""
-    for _, rule in RULES:
+PLACE: Final = {name: place for place, (name, _) in enumerate(RULES)}
+
+
+def first_failure(view: View, since: str = "A1") -> str | None:
+    """Code of the first rule that fails, None if all pass. Evaluates nothing after it, and nothing before `since`."""
+    for _, rule in RULES[PLACE[since] :]:
         for result in rule(view):
             if result.passed is False:
                 return result.code

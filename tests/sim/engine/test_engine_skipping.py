@@ -84,3 +84,24 @@ def test_skipping_between_crossings_changes_nothing(seed: int, most: int, sizes:
     for kind in (FillSeen, OrderSeen, AccountSeen):
         assert [m for m in few if isinstance(m, kind)] == [m for m in every if isinstance(m, kind)]
     assert glanced.books == watched.books
+
+
+@given(st.lists(st.tuples(st.integers(-40, 40), st.integers(50_000, 70_000)), min_size=1, max_size=30), st.booleans())
+def test_hours_passed_over_are_paid_like_hours_played(terms: list[tuple[int, int]], is_long: bool) -> None:
+    """Books, position and rate are the same to the last digit as after settling and ticking hour by hour."""
+    played, passed = engine(), engine()
+    for exchange in (played, passed):
+        exchange.move(tick(60_000, START, rate="0.0001"))
+        exchange.send(place("entry", "buy" if is_long else "sell", "0.3"), START)
+    rates = [(Decimal(rate).scaleb(-5), Decimal(index)) for rate, index in terms]
+    hours = range(START + HOUR_US, START + (len(terms) + 1) * HOUR_US, HOUR_US)
+    for hour, (rate, index) in zip(hours, rates, strict=True):
+        played.settle_funding(hour + 1)
+        played.move(tick(int(index), hour + 2, rate=str(rate)))
+    passed.pass_hours(hours, 1, {BTC: rates})
+    assert (passed.books, passed.state.holdings, passed.state.rates) == (
+        played.books,
+        played.state.holdings,
+        played.state.rates,
+    )
+    assert str(passed.books.funding) == str(played.books.funding)

@@ -1,9 +1,9 @@
 """Which stretches of a market change nothing, found in columns, and how the world is moved over them.
 
 Each actor says, purely, when it would next speak (`quiet` modules); here these thresholds are held against whole columns of prices at
-once. A candle with anything in it is played in full, moment by moment; what lies between is left out, and every state is brought to
-where playing it would have brought it: funding is paid, trailing remembers, the day has rolled. A test proves that skipping changes
-no decision, order, fill or trade. Decides nothing about trading.
+once. A candle with anything in it is played, by the contracts that matter in it; what lies between is left out, and every state is
+brought to where playing it would have brought it: funding is paid, trailing remembers, the day has rolled. A test proves that skipping
+changes no decision, order, fill or trade. Decides nothing about trading.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Tape and exchange together: which moments matter, and what happens in each. Both drivers play from this one script.
 
 A symbol is visited on the tick grid: at each 15m boundary, at the moment its candle counts as closed, and, while it has a position or
-a resting order, also at each turn of its path and wherever its price crosses a level of the exchange. All else is skipped.
+a resting order, also at each turn of its path and wherever its price crosses a level of the exchange. All else is skipped. Who looks
+ahead may have a contract sleep, or its turns left out.
 Every moment has a microsecond of its own (symbol by symbol, in configured order), so whatever follows from one is over before the next
 and no two orders of events are possible. Knows no actor and no scheduler.
 """

@@ -87,9 +87,10 @@ class Path:
         """The turns of a 15m candle up to a moment in it, and the price there; at its end all of them."""
         first, offset = bar * self.rows_a_bar, bar * BAR_US + into_us
         row, within = self.place(offset) if into_us < BAR_US else (first + self.rows_a_bar - 1, self.step_us)
-        found: list[float] = self.knots[first:row].ravel().tolist()
-        price = self.turns(row)[3] if within == self.step_us else self.price(offset)
-        return [*found, *self.turns(row)[: within // self.leg_us + 1], price]
+        before: list[float] = self.knots[first:row].ravel().tolist() if row > first else []
+        turns = self.turns(row)
+        price = turns[3] if within == self.step_us else self.price(offset)
+        return [*before, *turns[: within // self.leg_us + 1], price]
 
     def told(self, offset_us: int) -> tuple[int, int]:
         """Beginning and end, as offsets, of the finest candle that is known to hold a moment: the order in it is made up."""

@@ -67,6 +67,11 @@ class Host(Protocol):
 
     def watch(self, sender: str, message: Message) -> None: ...
 
+    @property
+    def hampered(self) -> bool:
+        """Whether a child may have to wait now."""
+        ...
+
     async def pause(self, child: str) -> None:
         """A child waits here before it takes its next message."""
         ...
@@ -379,8 +384,12 @@ class Storm:
 
     async def pause(self, child: str) -> None:
         """What a child waits for before it takes its next message."""
-        if self.faults.active("process"):
-            await self.hosting.pause(child)
+        await self.hosting.pause(child)
+
+    @property
+    def hampered(self) -> bool:
+        """Whether anything is wrong with the process."""
+        return bool(self.faults.active("process"))
 
     def supervised(
         self,

@@ -77,7 +77,8 @@ class Boxes(dict[str, Mailbox]):
 
         async def get() -> Message:
             message = await take()
-            await self._host.pause(name)
+            if self._host.hampered:
+                await self._host.pause(name)
             return message
 
         mailbox.get = get  # type: ignore[method-assign]

@@ -24,6 +24,7 @@ from sim.faults.network import Request
 from sim.faults.timeline import Faults
 
 ZERO: Final = Decimal(0)
+KEPT: Final = frozenset({PlaceOrder, EnterPosition, Signal, SignalRefused, OrderAdmitted})
 ORDER_KINDS: Final = frozenset({"send", "edit", "cancel", "cancel_all"})
 
 
@@ -286,6 +287,8 @@ class Evidence:
                 self._durable |= {m.fill.fill_id: self.now for m in answers if isinstance(m, Filled)}
             for message in (received, *answers):
                 self.causes[message.id] = message.cause
+                if type(message) not in KEPT:
+                    continue  # nearly all there is are prices
                 if isinstance(message, PlaceOrder):
                     self.intents.setdefault(message.client_order_id, message)
                 elif isinstance(message, EnterPosition):

@@ -29,7 +29,8 @@ COLUMNS: Final[tuple[tuple[str, str, str], ...]] = (
     ("leverage_max_x", "leverage, x", ".2f"),
 )
 """Field of the document, heading, form."""
-MONEY: Final = ("gross", "slippage", "fees", "funding", "net")
+MONEY: Final = {"gross": "+,.2f", "slippage": ",.2f", "fees": ",.2f", "funding": ",.2f", "net": "+,.2f"}
+"""Costs are what was paid: without a plus sign."""
 COLOURS: Final = (
     "#4278ff", "#f2832a", "#089981", "#c2409c", "#b8860b", "#7a5cff", "#f23645", "#12a4c4", "#8a8f98", "#6a994e",
 )  # fmt: skip
@@ -43,7 +44,7 @@ def row(document: Document, only: Sequence[str] = ALL) -> list[str]:
     ratios = [
         "none" if document[name] is None else format(document[name], form) for name, _, form in COLUMNS if name in only
     ]
-    return [*ratios, *(f"{Decimal(document['costs'][f'{name}_usd']):+,.2f}" for name in MONEY)]
+    return [*ratios, *(format(Decimal(document["costs"][f"{name}_usd"]), form) for name, form in MONEY.items())]
 
 
 def headings(only: Sequence[str] = ALL) -> list[str]:
@@ -62,10 +63,32 @@ def comparison(title: str, subtitle: str, documents: Sequence[Document], *, note
 <p>{escape(note)}</p>
 <h2>Figures</h2>
 <div class="wide"><table id="runs"><thead><tr><th class="text">run</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>
+{_assumed(documents)}
 <h2>Equity <small>each from 100; click a name to hide it</small></h2>{place("curves", "520px")}
 <h2>Return against deepest drawdown</h2>{place("scatter", "380px")}
 </main>"""
     return page(title, subtitle, body, {"curves": _curves(documents), "scatter": _scatter(documents)})
+
+
+def _assumed(documents: Sequence[Document]) -> str:
+    """What all runs took for granted, and in what they differ."""
+    names = list(dict.fromkeys(name for one in documents for name in one["assumed"]))
+    told = {name: [str(one["assumed"].get(name, "none")) for one in documents] for name in names}
+    same = "; ".join(f"{name} {values[0]}" for name, values in told.items() if len(set(values)) == 1)
+    unlike = [name for name, values in told.items() if len(set(values)) > 1]
+    rows = "".join(
+        f'<tr><td class="text">{escape(one["name"])}</td>'
+        + "".join(f'<td class="prose">{escape(told[name][place_])}</td>' for name in unlike)
+        + "</tr>"
+        for place_, one in enumerate(documents)
+    )
+    head = "".join(f'<th class="text">{escape(name)}</th>' for name in unlike)
+    table = (
+        f'<div class="wide"><table id="unlike"><thead><tr><th class="text">run</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        if unlike
+        else ""
+    )
+    return f'<h2>What was assumed</h2><p class="faint" id="assumed">By all: {escape(same)}.</p>{table}'
 
 
 def _curves(documents: Sequence[Document]) -> go.Figure:

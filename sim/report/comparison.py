@@ -59,7 +59,7 @@ def comparison(title: str, subtitle: str, documents: Sequence[Document], *, note
         f'<tr><td class="text">{escape(one["name"])}</td>' + "".join(f"<td>{cell}</td>" for cell in row(one)) + "</tr>"
         for one in documents
     )
-    body = f"""{STYLE}<style>main {{ max-width: 1640px; }}</style><main>
+    body = f"""{STYLE}<style>main {{ max-width: 1640px; }} #runs th, #runs td {{ padding: 4px 6px; font-size: 12.5px; }}</style><main>
 <p>{escape(note)}</p>
 <h2>Figures</h2>
 <div class="wide"><table id="runs"><thead><tr><th class="text">run</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>

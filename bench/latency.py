@@ -108,7 +108,7 @@ def settings_for(root: str, port: int, speed: float) -> Settings:
             "mode": "live",
             "env": "dev",
             "strategy": RESTLESS if speed > 1 else {},
-            "risk": {"risk_pct": "0.01", "positions_max": 20, "cost_max_r": 100, "entries_per_day_max": 100, "loss_streak_max": 100,
+            "risk": {"risk_pct": "0.01", "positions_max": 20, "cost_max_r": 100, "entries_per_day_max": 100, "loss_streak_max": 100, "cooldown_h": 0,
                      "mark_age_max_s": 30, "spot_age_max_s": 60, "basis_skew_max_s": 60},
             "execution": {"orders_per_minute": 100, "order_notional_max_usd": 1_000_000, "reconcile_s": 300 if speed > 1 else 15},
             "feeds": {"spot_idle_s": 60, "futures_idle_s": 60, "settle_ms": 0},

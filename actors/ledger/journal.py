@@ -169,13 +169,14 @@ class Ledger(LatchBook):
 
 @cache
 def _stating(dialect: str, table: Table) -> Any:
-    return _INSERT[dialect](table).on_conflict_do_nothing()
+    statement: Any = _INSERT[dialect](table)
+    return statement.on_conflict_do_nothing()
 
 
 @cache
 def _setting(dialect: str, table: Table, columns: tuple[str, ...]) -> Any:
     keys = [column.name for column in table.primary_key]
-    statement = _INSERT[dialect](table)
+    statement: Any = _INSERT[dialect](table)
     new = {name: statement.excluded[name] for name in columns if name not in keys}
     return statement.on_conflict_do_update(index_elements=keys, set_=new)
 

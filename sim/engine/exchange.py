@@ -163,10 +163,10 @@ class Engine:
         state.now = tick.at
         self.matching.fix_rate(tick)
         state.ticks[symbol] = tick
-        suspended = state.closed_markets.get(symbol) == "suspended"
+        still = state.closed_markets.get(symbol) in ("suspended", "post_only")
         # Only tradeable markets stream.
         out: list[Message] = [self._ticker(tick)] if self.rules[symbol].tradeable else []
-        if not suspended:
+        if not still:
             if state.working:
                 self.matching.work(symbol, tick, out)
             if symbol in state.holdings:
@@ -211,8 +211,8 @@ class Engine:
         self.state.frames += count
 
     def close_market(self, symbol: str, how: str | None) -> None:
-        """Make a market `suspended` (nothing happens in it), `cancel_only` (no new orders and no changes) or `post_only`; None
-        opens it again. The first and the last show in the next ticker.
+        """Make a market `suspended` (nothing happens in it), `cancel_only` (no new orders and no changes) or `post_only` (orders rest,
+        and none trades: no trigger, no liquidation); None opens it again. The first and the last show in the next ticker.
         """
         if how is None:
             self.state.closed_markets.pop(symbol, None)

@@ -75,11 +75,33 @@ async def test_an_exit_waits_behind_its_stop_and_goes_when_the_mode_ends(
     assert [trade.reason for trade in house.heard(TradeClosed)] == ["exit.choch"]
 
 
-@pytest.mark.parametrize("mode", ["post_only", "cancel_only"])
-async def test_the_stop_protects_through_the_mode(house: House, autojump_clock: MockClock, mode: str) -> None:
+async def test_the_stop_protects_through_a_cancel_only_market(house: House, autojump_clock: MockClock) -> None:
     """Such a market still triggers what rests: the position is stopped out in the middle of it."""
     await house.open_position()
-    await restrict(house, mode)
+    await restrict(house, "cancel_only")
     house.go(59_600)
     await house.until(lambda: bool(house.heard(TradeClosed)) and house.position == 0 and not house.orders)
     assert [trade.reason for trade in house.heard(TradeClosed)] == ["exit.stop"]
+
+
+@pytest.mark.parametrize("mode", ["post_only", "suspended"])
+async def test_a_stop_that_cannot_fire_is_made_up_for_when_the_market_opens(
+    house: House, autojump_clock: MockClock, mode: str
+) -> None:
+    """Nothing trades meanwhile: a person is told, nothing is hammered, and with the first open ticker all of it is sold, once."""
+    await house.open_position()
+    size, sent = house.position, len(house.sent)
+    await restrict(house, mode)
+    house.go(59_600)
+    await house.settle(120)
+    assert (house.position, "stp" in house.orders) == (size, True)
+    told = [alert.code for alert in house.heard(Alert) if alert.severity == "critical"]
+    assert {"STOP_NOT_FILLING", "VENUE_MODE"} <= set(told)
+    assert len(told) < 12, told
+    assert len(house.sent) == sent
+
+    await restrict(house, None)
+    await house.until(lambda: bool(house.heard(TradeClosed)) and house.position == 0 and not house.orders, 30)
+    assert sum(fill.size for fill in house.engine.state.fills if fill.side == "sell") == size
+    assert len(house.heard(TradeClosed)) == 1
+    assert not house.latch.read().latched

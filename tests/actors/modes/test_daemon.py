@@ -1,29 +1,59 @@
-"""One run of the daemon in this process: what is done by the time entries may leave."""
+"""One run of the daemon in this process: what is done by the time entries may leave, and how often it is told."""
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from actors.modes.daemon import End, run_daemon
+import pytest
+
+from actors.modes import daemon
+from actors.modes.daemon import HOUSEKEEPING_MOST_S, HOUSEKEEPING_REAL_S, End, run_daemon
 from actors.state import StateDirectory
 from config.load import load
+
+SECONDS = 4 * HOUSEKEEPING_MOST_S + 1
+
+
+class Counted(StateDirectory):
+    """A state directory that counts the pages that are published."""
+
+    pages = 0
+
+    def write_status(self, status: Mapping[str, object]) -> None:
+        """Count, then publish."""
+        self.pages += 1
+        super().write_status(status)
+
+
+def run(
+    folder: Path, speed: float, seconds: float, gate_changed: Callable[[str, bool], None] = lambda what, is_open: None
+) -> Counted:
+    """A paper daemon for so many seconds of market time."""
+    settings = load("paper", "dev", None, {"store": {"directory": str(folder)}, "market": {"speed": speed}}, {})
+    state = Counted(folder, settings.mode, settings.env)
+    state.own()
+    assert run_daemon(settings, state, lambda _sender, _message: None, gate_changed, seconds=seconds) is End.DONE
+    state.release()
+    return state
 
 
 def test_what_was_loaded_is_collected_before_entries_may_leave_and_never_looked_at_again(tmp_path: Path) -> None:
     """A collection of everything takes a tenth of a second, in which an order would wait."""
-    settings = load("paper", "dev", None, {"store": {"directory": str(tmp_path)}, "market": {"speed": 100_000}}, {})
-    state = StateDirectory(tmp_path, settings.mode, settings.env)
-    state.own()
-    kept: list[tuple[str, int]] = []
-
-    def gate_changed(what: str, is_open: bool) -> None:
-        kept.append((what, gc.get_freeze_count()))
-
+    kept: list[int] = []
     before = gc.get_freeze_count()
-    assert run_daemon(settings, state, lambda _sender, _message: None, gate_changed, seconds=30) is End.DONE
-    state.release()
+    run(tmp_path, 100_000, 30, lambda _what, _is_open: kept.append(gc.get_freeze_count()))
 
-    assert min(count for _, count in kept) == before, "nothing is kept while it is starting"
-    assert max(count for _, count in kept) > before + 10_000
+    assert min(kept) == before, "nothing is kept while it is starting"
+    assert max(kept) > before + 10_000
     assert gc.get_freeze_count() == before
+
+
+@pytest.mark.parametrize(("real_s", "pages"), [(0.0, 1), (HOUSEKEEPING_REAL_S, 5)])
+def test_a_market_as_fast_as_it_goes_is_told_by_real_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_s: float, pages: int
+) -> None:
+    """Each look at the real clock that finds a quarter of a second gone publishes a page; without that there is the last one only."""
+    monkeypatch.setattr(daemon, "stopwatch", lambda: lambda: real_s)
+    assert run(tmp_path, 1e12, SECONDS).pages == pages

@@ -270,13 +270,24 @@ class Ahead:
                 reads = self._reads(futures, trade.plan.timeframe)
                 rows = reads.between(self._ms(here), self._ms(there) - 1)
                 part.state = executor.passed(part.state, futures, reads, rows)
+        sleepers = {
+            market.futures: wake
+            for market in self._markets
+            if not engine.busy(market.futures) and (wake := self._next_stop(market, there)) > there
+        }
+        if len(sleepers) == len(self._markets):
+            sleepers = {}  # only a timer rings here: time goes on from it as if all were looked at
         for market in self._markets:
-            stops = self._own_stops[market.futures]
-            wake = int(stops[np.searchsorted(stops, there)])
-            if wake > there and not engine.busy(market.futures):
-                self.stage.sleep(market.futures, self._opens_us(wake))
+            if market.futures in sleepers:
+                self.stage.sleep(market.futures, self._opens_us(sleepers[market.futures]))
             else:
+                self.stage.rouse(market.futures)
                 self._pass_spot(market, there)
+
+    def _next_stop(self, market: _Market, bar: int) -> int:
+        """The first candle from `bar` on that is played for the sake of this contract."""
+        stops = self._own_stops[market.futures]
+        return int(stops[np.searchsorted(stops, bar)])
 
     def wake(self, moment: Moment) -> None:
         """Somebody looks at a contract again: bring its spot feed to where playing would have brought it."""

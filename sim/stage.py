@@ -129,6 +129,10 @@ class Stage:
         self._asleep[futures] = until
         self._changed = True
 
+    def rouse(self, futures: str) -> None:
+        """Look at a contract from now on."""
+        self._asleep.pop(futures, None)
+
     def straight(self, until: int) -> None:
         """Leave out the turns of paths up to a boundary, unless something happens to an order: nobody would say anything there."""
         self._straight_until = until

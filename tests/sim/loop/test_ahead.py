@@ -149,6 +149,20 @@ def test_missing_candles_are_met_alike(gap_policy: str) -> None:
     assert bool(signals) == (gap_policy == "fill")  # the daily bias is far from warm again
 
 
+def test_an_hour_in_which_only_a_timer_rings_is_paid_alike() -> None:
+    """The end of a cool-down is where a leap lands and no contract is looked at: funding rates are fixed at each hour all the same."""
+    strategy = {"exec_tfs": ["15m"], "exit_on_choch": "off"}
+    risk = {
+        "risk_pct": "0.25",
+        "drawdown_max_pct": "0.6",
+        "leverage_alert": "0.4",
+        "cooldown_h": 1,
+        "loss_streak_max": 1,
+        "daily_loss_max_pct": "0.3",
+    }
+    assert_same(*both(hasty(1000, strategy, risk)))
+
+
 STRATEGIES = st.fixed_dictionaries(
     {
         "exec_tfs": st.sampled_from([["15m"], ["1h"], ["15m", "1h"]]),

@@ -103,6 +103,8 @@ class EvidenceBeforeDeath(Invariant):
         super().__init__(evidence)
         self._unknown: set[str] = set()
         self._told_no: set[str] = set()
+        self._silent: dict[str, int] = {}
+        """Orders that left and were not heard of since, and in which life they left."""
 
     def answered(self, request: Request, reply: Reply) -> None:
         """The exchange's own no is evidence."""
@@ -112,9 +114,11 @@ class EvidenceBeforeDeath(Invariant):
     def sent(self, sent: Sent) -> None:
         """What is in doubt is not sent again under a new name, unless the contract's rules make it another order."""
         intent = self.e.intents.get(sent.name)
-        if intent is None or intent.role != "stop" or self.e.faults.injected["ex.spec"]:
+        if sent.op != "send" or intent is None or intent.role != "stop" or self.e.faults.injected["ex.spec"]:
             return
-        for name in self._unknown - {sent.name}:
+        doubtful = {*self._unknown, *(name for name, life in self._silent.items() if life < sent.life)}
+        self._silent[sent.name] = sent.life
+        for name in sorted(doubtful - {sent.name}):
             before = self.e.intents.get(name)
             if before is not None and (before.role, before.signal_id) == (intent.role, intent.signal_id):
                 self.fail(f"{sent.symbol} {sent.role} {sent.name} is sent although {name} is in doubt")
@@ -122,6 +126,7 @@ class EvidenceBeforeDeath(Invariant):
     def said(self, sender: str, message: Message) -> None:
         e = self.e
         working = e.engine.state.working
+        self._heard_of(message)
         match message:
             case OrderUnknown(wish="place", client_order_id=name):
                 self._unknown.add(name)
@@ -149,6 +154,17 @@ class EvidenceBeforeDeath(Invariant):
                 self._unknown.clear()  # whatever was in doubt, a reading without a stop says that none rests
             case Drift(kind="foreign_order"):
                 e.once("foreign order found")
+
+    def _heard_of(self, message: Message) -> None:
+        match message:
+            case OrderAccepted(order=order):
+                self._silent.pop(order.client_order_id or "", None)
+            case OrderGone(client_order_id=name) | OrderRejected(client_order_id=name) | Drift(client_order_id=name):
+                self._silent.pop(name or "", None)
+                if isinstance(message, Drift) and message.kind in ("missing_stop", "stuck"):
+                    self._silent.clear()
+            case Filled(fill=fill):
+                self._silent.pop(fill.client_order_id or "", None)
 
 
 class EquityIdentity(Invariant):

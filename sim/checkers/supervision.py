@@ -28,6 +28,7 @@ INTENSITY: Final = {
     "spot_feed": (10, 600), "strategy": (2, 600),
 }  # fmt: skip
 """Section 6 of the catalogue: restarts within seconds."""
+DOWN: Final = "gate.halt:supervisor."
 GUARDS: Final = ("kill_switch", "executor", "risk", "reconciler", "futures_feed")
 
 
@@ -48,6 +49,12 @@ class Converged(Invariant):
             cover = sum((order.size for order in stops(e, symbol)), ZERO)
             if not abs(size) <= cover < abs(size) + e.engine.rules[symbol].lot:
                 self.fail(f"{symbol} {size} is covered by {cover}")
+        escalated = [alert.text.split(" ")[0] for alert in e.alerts if alert.code == "CHILD_ESCALATED"]
+        down = [
+            reason for reason in e.closed_by() if reason.startswith(DOWN) and reason.removeprefix(DOWN) not in escalated
+        ]
+        if down:
+            self.fail(f"a child is down for good and nobody was told: {', '.join(down)}")
         untold = sorted(e.fills.keys() - e.told.keys())
         if untold:
             self.fail(f"fills that were never told: {', '.join(untold)}")

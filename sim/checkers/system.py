@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from protocol.messages.base import Message
 from protocol.messages.futures import PositionChanged
 from sim.checkers.evidence import ORDER_KINDS, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.faults.network import Request
+
+LATE: Final = frozenset({"rest.stale", "rest.forget", "ws.stale", "ws.reorder", "ws.delay", "md.lag", "md.reorder"})
+"""Faults that make a list old: then flat is what once was true."""
 
 
 class Determinism(Invariant):
@@ -53,6 +58,13 @@ class UnknownIsNotZero(Invariant):
         position = message.position
         if position.size == 0 and self.e.positions.get(position.symbol):
             self._flat[position.symbol] = self.e.reach_us
+            faults = self.e.faults
+            if any(a.kind == "rest.schema" for a in faults.active("rest")) and not any(
+                a.kind in LATE for a in (*faults.active("rest"), *faults.active("stream"))
+            ):
+                self.fail(
+                    f"{position.symbol} {self.e.positions[position.symbol]} is called flat by a list that cannot be read"
+                )
         else:
             self._flat.pop(position.symbol, None)
 

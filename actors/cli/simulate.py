@@ -133,7 +133,7 @@ def _shorten(case: Case, verdict: Verdict, console: Console, shrink: Any, live: 
 
 
 def _many(seeds: range, profile: str, safety_s: float, jobs: int, scheduler: str | None, json: bool) -> list[Verdict]:
-    from actors.modes.storms import many_storms
+    from actors.modes.storms import compared, many_storms
 
     console = Console(stderr=True)
     columns = (
@@ -147,7 +147,7 @@ def _many(seeds: range, profile: str, safety_s: float, jobs: int, scheduler: str
     with Progress(*columns, console=console, transient=True, disable=json or not console.is_terminal) as progress:
         bar = progress.add_task("", total=len(seeds), bad="")
         try:
-            for verdict in many_storms(seeds, profile, safety_s, jobs, scheduler):
+            for verdict in compared(many_storms(seeds, profile, safety_s, jobs, scheduler), profile, safety_s):
                 verdicts.append(verdict)
                 bad = sum(not v.passed for v in verdicts)
                 progress.update(bar, advance=1, bad=f"[red]{bad} failed[/]" if bad else "")

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import structlog
 import trio
+from msgspec.structs import replace
 
 from actors.door import Door
 from actors.gate import Gate
@@ -29,6 +30,8 @@ from sim.faults.plan import plan_of
 from sim.storm import Case, Host, Verdict, case_of, run_case
 
 CLUSTER_WAIT_S = 10
+TWICE_EACH = 50
+"""One storm in so many is run twice."""
 
 
 async def live(host: Host) -> None:
@@ -136,6 +139,25 @@ def many_storms(
             running = [pool.submit(one_storm, seed, profile, safety_s) for seed in seeds]
             for done in as_completed(running):
                 yield done.result()
+
+
+def compared(verdicts: Iterable[Verdict], profile: str, safety_s: float, each: int = TWICE_EACH) -> Iterator[Verdict]:
+    """The verdicts, one in `each` of them run once more in a process of its own, whose hashing differs: invariant 30."""
+    context = multiprocessing.get_context("spawn")
+    for number, verdict in enumerate(verdicts):
+        if number % each == 0:
+            with ProcessPoolExecutor(1, mp_context=context) as pool:
+                again = pool.submit(one_storm, verdict.seed, profile, safety_s).result()
+            verdict = same(verdict, again)
+        yield verdict
+
+
+def same(verdict: Verdict, again: Verdict) -> Verdict:
+    """The first, broken when the second left another trace."""
+    if verdict.trace == again.trace:
+        return verdict
+    seen = f"run again, the trace is {again.trace} and was {verdict.trace}"
+    return replace(verdict, failures=((30, verdict.simulated_s, seen), *verdict.failures))
 
 
 def _on_cluster(seeds: Sequence[int], profile: str, safety_s: float, scheduler: str) -> Iterator[Verdict]:

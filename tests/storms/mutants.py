@@ -83,7 +83,7 @@ MUTANTS = (
         {"fault": "rest.drop_reply", "op": "send", "times": 1}, {"fault": "rest.misreport"}),
     one("a doubtful stop is sent again under a new id", DUTIES, "return resend(desk, trade, stop)",
         'return place(desk, trade, "stop", trade.cover, trade.stop_price)',
-        {"fault": "rest.drop_reply", "op": "send", "after": "entry.accepted", "for_s": 60},
+        {"fault": "rest.drop_request", "op": "send", "after": "entry.accepted", "for_s": 60},
         {"fault": "proc.crash", "after": "stop.sent", "at_s": 1, "hook": "now"}),
     one("an order's id is used for other terms", WISHES, "trade.attempts.get(role, 0)),", "0),", {"fault": "rest.drop_request", "op": "send", "after": "entry.accepted", "for_s": 4},
         {"fault": "ex.mkt_protect", "pct": 0.01, "depth_usd": 50, "for_s": 60, "after": "position.opened"}),
@@ -116,6 +116,7 @@ MUTANTS = (
             (DUTIES, "for order in trade.orders if order.live\n    ]", "for order in trade.orders if False\n    ]"),
             ("actors/executor/drifts.py", "return state, (cancel(message, message.symbol, message.client_order_id, message.order_id),)",
              "return state, NOTHING"),
+            ("actors/executor/decide.py", "said.append(cancel(message, trade.plan.symbol, order.client_order_id))", "pass"),
         ),
         seconds=2400,
     ),
@@ -129,7 +130,7 @@ MUTANTS = (
     one("what is damaged on disk is used all the same", "actors/memory.py", "if seal != _seal(actor, memory):", "if False:",
         {"fault": "disk.flip", "n": 4, **OPENED}),
     one("a broken stream is opened again at once, for ever", "actors/connection.py", "if now - up_at >= STEADY_S:", "if True:",
-        {"fault": "md.bar_delay", "d_s": 50, "at_s": 60, "for_s": 200}),
+        {"fault": "md.flap", "feed": "spot", "period_s": 1, "at_s": 10, "for_s": 200}),
 )  # fmt: skip
 
 

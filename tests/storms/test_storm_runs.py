@@ -10,7 +10,7 @@ import sys
 import pytest
 from msgspec.structs import replace
 
-from actors.modes.storms import live, quiet
+from actors.modes.storms import live, many_storms, one_storm, quiet, same
 from sim.faults.plan import Plan, plan_of
 from sim.storm import Case, Verdict, case_of, run_case
 
@@ -40,6 +40,51 @@ def test_the_scheduler_decides_nothing() -> None:
     first, *others = (run_case(calm(5, schedule), live) for schedule in range(3))
     for other in others:
         assert (other.decisions, other.books) == (first.decisions, first.books)
+
+
+FAULTS_OF_THE_WORLD = (
+    {"fault": "rest.drop_reply", "after": "entry.sent", "for_s": 5, "op": "send", "times": 1},
+    {"fault": "ex.kill_order", "after": "position.opened", "at_s": 20, "role": "stop"},
+    {"fault": "md.flap", "at_s": 30, "for_s": 20, "feed": "futures", "period_s": 5},
+    {"fault": "proc.crash", "after": "position.opened", "at_s": 40, "hook": "now"},
+)
+"""They strike by the clock or by what happened, not at the n-th frame or draw: another order of tasks leaves them where they are."""
+
+
+@pytest.mark.parametrize("seed", [3, 8])
+def test_the_scheduler_decides_nothing_under_faults_either(seed: int) -> None:
+    """A lost reply, a lost stop, a broken stream, a killed process: under other orders of tasks the account ends in the same state."""
+    plan = plan_of({"seed": seed, "faults": [dict(row) for row in FAULTS_OF_THE_WORLD]})
+    verdicts = [run_case(replace(calm(seed, schedule), plan=plan), live) for schedule in range(3)]
+    assert [verdict.failures for verdict in verdicts] == [()] * 3
+    assert len({(verdict.decisions, verdict.books) for verdict in verdicts}) == 1
+    assert verdicts[0].lives == 2
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233])
+def test_the_process_dies_at_any_step_of_any_task(nth: int) -> None:
+    """Killed at the n-th task step after an entry left: the next life finds everything, and every invariant holds."""
+    verdict = dying("step", nth)
+    assert verdict.failures == ()
+    assert verdict.lives == 2
+
+
+def test_another_trace_is_a_broken_invariant() -> None:
+    """Invariant 30 as `simulate` judges it: of two runs of a seed the same is demanded, to the byte."""
+    verdict = run_case(replace(calm(3), safety_s=20.0, liveness_s=1.0), live)
+    assert same(verdict, verdict) is verdict
+    assert same(verdict, replace(verdict, trace="another")).failures[0][0] == 30
+
+
+@pytest.mark.timeout(60)
+def test_seeds_run_on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--scheduler`: two dask workers run the seeds and say what one process says."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        found = {v.seed: v.trace for v in many_storms(range(2), "full", 20.0, 1, cluster.scheduler_address)}
+    assert found == {seed: one_storm(seed, "full", 20.0).trace for seed in range(2)}
 
 
 RUN = "from actors.modes.storms import one_storm; v = one_storm(11, 'full', 180.0); print(v.trace, v.events)"

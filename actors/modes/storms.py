@@ -144,12 +144,12 @@ def many_storms(
 def compared(verdicts: Iterable[Verdict], profile: str, safety_s: float, each: int = TWICE_EACH) -> Iterator[Verdict]:
     """The verdicts, one in `each` of them run once more in a process of its own, whose hashing differs: invariant 30."""
     context = multiprocessing.get_context("spawn")
-    for number, verdict in enumerate(verdicts):
-        if number % each == 0:
-            with ProcessPoolExecutor(1, mp_context=context) as pool:
-                again = pool.submit(one_storm, verdict.seed, profile, safety_s).result()
-            verdict = same(verdict, again)
-        yield verdict
+    for number, verdict in enumerate(verdicts, 1):
+        if number % each:
+            yield verdict
+            continue
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            yield same(verdict, pool.submit(one_storm, verdict.seed, profile, safety_s).result())
 
 
 def same(verdict: Verdict, again: Verdict) -> Verdict:

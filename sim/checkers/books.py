@@ -150,8 +150,6 @@ class EvidenceBeforeDeath(Invariant):
                 self._unknown.discard(name)
             case OrderAccepted(order=order) if order.client_order_id in self._unknown:
                 self._unknown.discard(order.client_order_id)
-            case Drift(kind="missing_stop" | "stuck"):
-                self._unknown.clear()  # whatever was in doubt, a reading without a stop says that none rests
             case Drift(kind="foreign_order"):
                 e.once("foreign order found")
 
@@ -161,8 +159,6 @@ class EvidenceBeforeDeath(Invariant):
                 self._silent.pop(order.client_order_id or "", None)
             case OrderGone(client_order_id=name) | OrderRejected(client_order_id=name) | Drift(client_order_id=name):
                 self._silent.pop(name or "", None)
-                if isinstance(message, Drift) and message.kind in ("missing_stop", "stuck"):
-                    self._silent.clear()
             case Filled(fill=fill):
                 self._silent.pop(fill.client_order_id or "", None)
 

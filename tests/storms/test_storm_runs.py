@@ -76,7 +76,6 @@ def test_another_trace_is_a_broken_invariant() -> None:
     assert same(verdict, replace(verdict, trace="another")).failures[0][0] == 30
 
 
-@pytest.mark.timeout(60)
 def test_seeds_run_on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     """`--scheduler`: two dask workers run the seeds and say what one process says."""
     distributed = pytest.importorskip("distributed")

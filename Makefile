@@ -82,7 +82,7 @@ bench: $(DEV) ## take all measurements of bench/, or one: ARGS='strategy --json'
 	@set -- $(ARGS); names=$${1:-$$(ls bench/*.py | sed 's|bench/||; s|\.py||' | grep -v '^figures$$')}; test $$# = 0 || shift; \
 	  for name in $$names; do PYTHONPATH=. $(BIN)/python "bench/$$name.py" "$$@" || exit; done
 
-mutants: $(DEV) ## plant bugs one by one; a storm must find each (a quarter of an hour)
+mutants: $(DEV) ## plant bugs one by one; a storm must find each; some minutes
 	@$(BIN)/python tests/storms/mutants.py $(ARGS)
 
 storm-night: $(DEV) ## storms for hours: 2,000 seeds of two simulated hours on every core; say otherwise in ARGS

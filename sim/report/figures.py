@@ -106,7 +106,6 @@ def months(returns_pct: Mapping[str, float]) -> go.Figure:
             y=years,
             text=texts,
             texttemplate="%{text}",
-            textfont={"color": TEXT},
             colorscale=[[0, "rgba(242,54,69,0.6)"], [0.5, "rgba(128,136,150,0.10)"], [1, "rgba(8,153,129,0.6)"]],
             zmin=-most,
             zmax=most,

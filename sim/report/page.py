@@ -41,6 +41,7 @@ const ink = () => getComputedStyle(document.documentElement).getPropertyValue("-
 function draw(id, into) {
   const figure = JSON.parse(document.getElementById("figure-" + id).textContent);
   figure.layout.font = {...figure.layout.font, color: ink()};
+  figure.data.filter(trace => trace.type === "heatmap").forEach(trace => { trace.textfont = {color: ink()}; });
   figure.layout.modebar = {bgcolor: "rgba(0,0,0,0)", color: "#8a8f98", activecolor: "#2962ff"};
   drawn[into] = true;
   return Plotly.newPlot(into, figure.data, figure.layout, CONFIG).then(plot => { fitPrices(plot); return plot; });
@@ -60,7 +61,10 @@ function fitPrices(plot) {
 function setTheme(dark) {
   document.documentElement.classList.toggle("dark", dark);
   document.getElementById("theme").textContent = dark ? "light" : "dark";
-  for (const id of Object.keys(drawn)) Plotly.relayout(id, {"font.color": ink()});
+  for (const id of Object.keys(drawn)) {
+    const hasCells = document.getElementById(id).data.some(trace => trace.type === "heatmap");
+    if (hasCells) draw(id.slice(5), id); else Plotly.relayout(id, {"font.color": ink()});
+  }
 }
 const wanted = document.documentElement.dataset.theme;
 setTheme(wanted === "dark" || (wanted === "auto" && matchMedia("(prefers-color-scheme: dark)").matches));

@@ -154,6 +154,20 @@ def test_trade_chart(file: Path, pages: Any) -> None:
     assert page.url.endswith(f"#trade-{trade['trade_id']}")
 
 
+def test_numbers_in_cells_follow_the_theme(file: Path, pages: Any) -> None:
+    """Light or dark, the monthly returns are written in the page's own colour."""
+    page = pages.open(file)
+    page.wait_for_selector("#plot-stakes .scatterlayer .trace path")
+    seen = set()
+    for _ in range(2):
+        page.click("#theme")
+        page.wait_for_timeout(200)
+        colour = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--text').trim()")
+        assert page.evaluate("document.getElementById('plot-months').data[0].textfont.color") == colour
+        seen.add(colour)
+    assert len(seen) == 2
+
+
 def test_sorting(file: Path, pages: Any) -> None:
     """A click on a heading sorts by it, a second one the other way."""
     page = pages.open(file)

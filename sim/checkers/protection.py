@@ -91,7 +91,7 @@ class NotOverProtected(Invariant):
         orphans: list[str] = []
         for working in e.engine.state.working.values():
             order = working.order
-            if order.client_order_id is None or order.order_type not in ("stp", "take_profit"):
+            if order.client_order_id not in e.intents or order.order_type not in ("stp", "take_profit"):
                 continue
             if not order.reduce_only:
                 self.fail(f"{order.symbol} {order.order_type} {order.order_id} is not reduce-only")
@@ -131,7 +131,11 @@ class NeverWidened(Invariant):
 
     def changed(self) -> None:
         for symbol, size in self.e.positions.items():
-            triggers = [o.stop_price for o in stops(self.e, symbol) if o.stop_price is not None and o.client_order_id]
+            triggers = [
+                o.stop_price
+                for o in stops(self.e, symbol)
+                if o.stop_price is not None and o.client_order_id in self.e.intents
+            ]
             if not triggers:
                 continue
             best = max(triggers) if size > 0 else min(triggers)

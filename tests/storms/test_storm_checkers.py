@@ -72,6 +72,7 @@ class Bench:
         return self.trade(place(ENTRY, "buy", size))
 
     def stop(self, price: int, name: str = "stop", size: str = "0.1") -> None:
+        self.intend(name, role="stop")
         self.trade(place(name, "sell", size, "stp", stop_price=price, reduce_only=True))
 
     def intend(self, name: str, signal: str = "signal", role: str = "entry", **terms: Any) -> None:

@@ -46,14 +46,16 @@ from protocol.units import TIMEFRAME_MS, moment
 from sim.clock import PacedClock, SystemClock
 
 ROUNDS, KILLS = int(os.environ.get("ROUNDS", "100")), int(os.environ.get("KILLS", "20"))
-ROUNDS_WITHIN_S, KILLS_WITHIN_S = 150.0, 150.0
+ROUNDS_WITHIN_S, KILLS_WITHIN_S = 300.0, 150.0
 """Real seconds; what is not done by then is left out, and said."""
 READY_WITHIN_S, KILL_WITHIN_S = 60.0, 20.0
 SETTLE_S = 0.5
 """A daemon that has just started has years of history to write down."""
 SYMBOLS = {"BTC/USD": "PF_XBTUSD", "ETH/USD": "PF_ETHUSD", "SOL/USD": "PF_SOLUSD"}
-SPEED = 600.0
-"""Of the market that gives signals: a candle every second and a half. Kills are measured at 1, as their timers are market time."""
+SPEED = 300.0
+"""Of the market that gives signals: a candle every three seconds, and the exchange read every second (15 in real trading: faster
+would measure the readings). Kills are measured at 1, as their timers are market time.
+"""
 START_MS = 1_735_689_600_000  # 2025-01-01
 HISTORY, TRADED = 24_000, 1_000
 """15m candles before and after it."""

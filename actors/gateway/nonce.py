@@ -17,9 +17,12 @@ class Nonces:
     Nothing at or above what was kept is ever given out: a restart after a clock that stepped back cannot repeat a number.
     """
 
-    def __init__(self, now_us: Callable[[], int], floor: int, keep: Callable[[int], None]) -> None:
+    def __init__(
+        self, now_us: Callable[[], int], floor: int, keep: Callable[[int], None], ahead_us: int = AHEAD_US
+    ) -> None:
         self._now_us = now_us
         self._keep = keep
+        self._ahead_us = ahead_us
         self._last = floor
         self._kept = floor
 
@@ -27,6 +30,6 @@ class Nonces:
         """The next number; concurrent callers get different ones, as nothing here waits."""
         self._last = max(self._last + 1, self._now_us())
         if self._last >= self._kept:
-            self._kept = self._last + AHEAD_US
+            self._kept = self._last + self._ahead_us
             self._keep(self._kept)
         return self._last

@@ -19,7 +19,7 @@ from actors.gateway.channel import Connect
 from actors.gateway.credentials import Credentials, credentials
 from actors.gateway.dial import http_client, websocket
 from actors.gateway.futures import FuturesGateway
-from actors.gateway.nonce import Nonces
+from actors.gateway.nonce import AHEAD_US, Nonces
 from actors.gateway.secret import Secret
 from actors.gateway.spot import SpotGateway
 from actors.modes.account import SYNTHETIC_DAYS, engine_for
@@ -178,7 +178,7 @@ async def loopback_venue(
             secret=pair.secret,
             settings=settings.execution,
             hear_time=clock.hear,
-            nonce=nonces(state, clock),
+            nonce=nonces(state, clock, pace),
             fills_until=fills_until,
         )
         await _agree_on_time(futures, clock, settings)
@@ -212,11 +212,12 @@ async def _agree_on_time(futures: FuturesGateway, clock: ExchangeClock, settings
     clock.hear(now_us)
 
 
-def nonces(state: StateDirectory, clock: Clock) -> Callable[[], int]:
-    """Numbers for signed requests, above all that any earlier life on this state used."""
+def nonces(state: StateDirectory, clock: Clock, pace: float = 1.0) -> Callable[[], int]:
+    """Numbers for signed requests, above all that any earlier life on this state used. Written down once a real minute."""
     file = state.nonce_file
     floor = int(file.read_text()) if file.exists() else 0
-    return Nonces(clock.now_us, floor, lambda kept: state.replace(file, str(kept).encode())).next
+    ahead_us = round(AHEAD_US * max(1.0, pace))
+    return Nonces(clock.now_us, floor, lambda kept: state.replace(file, str(kept).encode()), ahead_us).next
 
 
 def require_loopback(settings: Settings) -> None:

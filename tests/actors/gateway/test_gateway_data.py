@@ -207,13 +207,14 @@ def test_a_restart_cannot_go_back() -> None:
     assert all(low < high for low, high in itertools.pairwise(written))
 
 
-def test_what_is_written_covers_what_is_given() -> None:
-    """A number is given out only below the one that is already durable; a minute of numbers costs one write."""
+@pytest.mark.parametrize("pace", [1, 600])
+def test_what_is_written_covers_what_is_given(pace: int) -> None:
+    """A number is given out only below the one that is already durable; a real minute of numbers costs one write at any pace."""
     written: list[int] = []
-    now = START_US
-    nonces = Nonces(lambda: now, 0, written.append)
+    now, ahead_us = START_US, AHEAD_US * pace
+    nonces = Nonces(lambda: now, 0, written.append, ahead_us)
     for _ in range(1000):
-        now += AHEAD_US // 1000
+        now += ahead_us // 1000
         assert nonces.next() < written[-1]
     assert len(written) <= 2
 

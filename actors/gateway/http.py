@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import httpx
 import trio
 
 from actors.gateway.budget import Budget, Priority, spend
 from actors.gateway.errors import KeyRefused, Throttled, Unreachable
-from actors.gateway.secret import Secret
+from actors.gateway.secret import MASK, Secret
 from protocol.kraken import endpoints
 from protocol.kraken.signing import futures_authent, futures_challenge
 from protocol.ports import Clock
@@ -25,6 +25,9 @@ PUBLIC_WINDOW_S: Final = 10
 
 Method = Literal["GET", "POST", "PUT"]
 Form = Sequence[tuple[str, str]] | Mapping[str, str]
+
+CREDENTIAL_LEAST: Final = 16
+"""Kraken's keys and signatures are longer; what is shorter might be part of any word."""
 
 
 class FuturesHttp:
@@ -113,7 +116,14 @@ class FuturesHttp:
             purse.refused(self._clock.now_us())
         _judge(path, response)
         purse.served()
-        return response.content
+        return self._masked(response.content, headers.get("Authent", ""))
+
+    def _masked(self, content: bytes, authent: str) -> bytes:
+        """An answer that shows our credentials back is read without them: what it says is journalled and shown."""
+        for text in (self.key, authent, self._secret.reveal()):
+            for form in dict.fromkeys((text, quote_plus(text), text.replace("/", r"\/"))):
+                content = content.replace(form.encode(), MASK.encode()) if len(form) >= CREDENTIAL_LEAST else content
+        return content
 
     def _address(self, path: str) -> httpx.URL:
         """A whole address, put together once: httpx takes its time for that."""

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote_plus
 
 import httpx
 import pytest
@@ -158,6 +159,21 @@ async def test_a_refusal_says_its_word() -> None:
     """Kraken's word, not an empty list."""
     with pytest.raises(Refused, match="apiLimitExceeded"):
         await data(lambda _request: own.READERS["refused"][0]).notifications()
+
+
+async def test_an_error_that_shows_our_credentials_is_read_without_them() -> None:
+    """Neither signature nor secret, plain or encoded, gets from the exchange's words into ours."""
+
+    def answer(request: httpx.Request) -> object:
+        authent = request.headers["Authent"]
+        shown = f"Server Error: {authent} {quote_plus(authent)} {SECRET}"
+        return {"result": "error", "error": shown, "serverTime": "2026-01-05T00:00:00.000Z"}
+
+    with pytest.raises(Refused) as refused:
+        await data(answer).notifications()
+
+    assert str(refused.value).count("***") == 3
+    assert SECRET not in str(refused.value)
 
 
 async def test_market_data_cannot_starve_orders(autojump_clock: trio.testing.MockClock) -> None:

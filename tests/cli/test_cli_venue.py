@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,14 +18,11 @@ from typer.testing import CliRunner
 from actors.cli.app import app
 
 
-def test_venue_serve() -> None:
-    """It prints where it is, answers there in Kraken's envelope, and ends with exit 0 on Ctrl-C."""
-    venue = subprocess.Popen(
-        [sys.executable, "-m", "actors", "venue", "serve", "--port", "0", "--speed", "10"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with venue:
+@contextmanager
+def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """`venue serve` on a free port: the process, what it told, and its address."""
+    command = [sys.executable, "-m", "actors", "venue", "serve", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as venue:
         assert venue.stdout is not None
         told = ""
         while "Ctrl-C stops" not in told:
@@ -32,7 +31,13 @@ def test_venue_serve() -> None:
             told += line
         address = re.search(r"http://127\.0\.0\.1:\d+", told)
         assert address is not None
-        answer = httpx.get(f"{address[0]}/0/public/SystemStatus", timeout=20).json()
+        yield venue, told, address[0]
+
+
+def test_venue_serve() -> None:
+    """It prints where it is, answers there in Kraken's envelope, and ends with exit 0 on Ctrl-C."""
+    with serving("--speed", "10") as (venue, told, address):
+        answer = httpx.get(f"{address}/0/public/SystemStatus", timeout=20).json()
         assert answer["result"]["status"] == "online"
         venue.send_signal(signal.SIGINT)
         venue.wait(timeout=20)
@@ -51,19 +56,8 @@ def test_it_serves_real_candles_under_a_plan_of_faults(tmp_path: Path) -> None:
     candles.write_text("\n".join(["time,open,high,low,close,volume", *rows]))
     plan.write_text(PLAN)
     options = ["--data", f"BTC/USD={candles}", "--start", "2026-01-02", "--faults", str(plan)]
-    venue = subprocess.Popen(
-        [sys.executable, "-m", "actors", "venue", "serve", "--port", "0", *options], stdout=subprocess.PIPE, text=True
-    )
-    with venue:
-        assert venue.stdout is not None
-        told = ""
-        while "Ctrl-C stops" not in told:
-            line = venue.stdout.readline()
-            assert line, "it ended before it said how to stop it"
-            told += line
-        address = re.search(r"http://127\.0\.0\.1:\d+", told)
-        assert address is not None
-        with httpx.Client(base_url=address[0], timeout=20) as http:
+    with serving(*options) as (venue, _told, address):
+        with httpx.Client(base_url=address, timeout=20) as http:
             tickers = {
                 row["symbol"]: row["markPrice"] for row in http.get("/derivatives/api/v3/tickers").json()["tickers"]
             }

@@ -12,9 +12,9 @@ from figures import Figures, lap
 from actors.modes.storms import live, quiet
 from protocol.units import DAY_US
 from sim.faults import Plan
+from sim.market.tape import Tape
 from sim.scene import MARKETS, SETTINGS, Scene, market_of
 from sim.storm import Case, Verdict, case_of, run_case
-from sim.tape import Tape
 
 AIM = 2000.0
 DAY_S = 86_400

@@ -16,7 +16,7 @@ from config.settings import Settings
 from protocol.kraken.endpoints import FUTURES_WS_PATH
 from sim.clock import PacedClock, SimulatedClock
 from sim.engine import Engine
-from sim.tape import Tape
+from sim.market.tape import Tape
 from sim.venue import Venue
 
 SECONDS = 3000

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from protocol.messages.futures import Filled, Instrument
 from sim.engine import sums
-from sim.tape import BAR_US, Tape, Track
+from sim.market.tape import BAR_US, Tape, Track
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -38,13 +38,13 @@ from protocol.messages.futures import (
 from protocol.messages.spot import RequestHistory
 from protocol.ports import Command
 from protocol.units import DAY_US, MILLISECOND_US, Timeframe, day_start_us
-from sim.ahead import DAY, LATE, RECONCILE, Ahead, Leap
 from sim.curve import Curve, draw
 from sim.engine import Engine
 from sim.engine.state import Books
 from sim.flights import Flights, Lane
+from sim.market.tape import Tape
+from sim.skipping.ahead import DAY, LATE, RECONCILE, Ahead, Leap
 from sim.stage import Stage
-from sim.tape import Tape
 
 Record = Callable[[str, Message, Sequence[Message]], None]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from config.settings import Settings
 from protocol.units import MINUTE_US, SECOND_US
-from sim.tape import Tape
+from sim.market.tape import Tape
 
 MARKETS: Final = (1, 2)
 """Seeds of the synthetic market in which positions end in every way."""

@@ -21,7 +21,7 @@ from protocol.messages.spot import CandleSeen
 from protocol.ports import Command
 from protocol.units import HOUR_US, Timeframe
 from sim.engine import Engine
-from sim.tape import BAR_US, LEG_US, Tape
+from sim.market.tape import BAR_US, LEG_US, Tape
 
 Kind = Literal["funding", "tick", "running", "closed"]
 SLOTS: Final[tuple[Kind, ...]] = ("funding", "tick", "running", "closed")

@@ -38,7 +38,7 @@ def analyze(
     params = strategy_params(preset, sets, gap_policy=gap_policy)
     from actors.strategy.analyze import analyze as analyze_candles
     from actors.strategy.series import CandleRefused
-    from sim.files import BadCandleFile, close_gaps, read_candles
+    from sim.market.files import BadCandleFile, close_gaps, read_candles
 
     with bad_input(BadCandleFile), working("analysing ..."):
         candles, missing = close_gaps(read_candles(data, timeframe), timeframe, "reset")

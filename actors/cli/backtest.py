@@ -19,7 +19,7 @@ from actors.cli.research import folder_of, wide_console
 from protocol.units import SECOND_US
 
 if TYPE_CHECKING:
-    from sim.files import GapPolicy
+    from sim.market.files import GapPolicy
 
 
 def backtest(
@@ -127,7 +127,7 @@ def backtest(
         elif matrix is not None:
             many.matrix(matrix, config, sources, first, end_us, **how)
         return
-    from sim.files import BadCandleFile, BadPeriod
+    from sim.market.files import BadCandleFile, BadPeriod
 
     with _progress(json) as progress, bad_input(BadCandleFile, BadPeriod):
         bar = progress.add_task("", total=None)

@@ -64,7 +64,7 @@ def chart(
     params = strategy_params(preset, ["gap_policy=fill", *(sets or ())])
     timeframe = cast(Timeframe, one_of("--tf", tf or params.exec_tfs[0], *TIMEFRAME_MS))
     begin_ms, end_ms = moment_ms("--from", begin), moment_ms("--to", end)
-    from sim.files import BadCandleFile, BadPeriod
+    from sim.market.files import BadCandleFile, BadPeriod
     from sim.report.chart import draw
     from sim.report.page import page, place
 
@@ -89,10 +89,10 @@ def _view(
     """Everything the chart shows."""
     from actors.strategy.analyze import analyze
     from actors.strategy.history import decide_history
-    from sim.files import BadPeriod, check_period, close_gaps
+    from sim.market.files import BadPeriod, check_period, close_gaps
+    from sim.market.tape import aggregate
     from sim.report.chart import View
     from sim.report.structure import read_structure
-    from sim.tape import aggregate
 
     check_period(begin_ms, end_ms)
     base, _ = close_gaps(read_base(file).between(None, end_ms), "15m", "fill")

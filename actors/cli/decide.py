@@ -51,7 +51,7 @@ def decide(
     params = strategy_params(preset, sets)
     files, begin_ms = symbol_files(data), moment_ms("--from", begin)
     from actors.strategy.history import decide_history
-    from sim.files import BadCandleFile
+    from sim.market.files import BadCandleFile
 
     with bad_input(BadCandleFile), working("deciding ..."):
         read = {symbol: read_base(file) for symbol, file in files.items()}

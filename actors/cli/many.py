@@ -57,7 +57,7 @@ def _span(settings: Settings, data: Mapping[str, Path], start_us: int | None, en
     """The days that all data covers, within what was asked for."""
     from actors.modes.account import SYNTHETIC_DAYS
     from actors.modes.backtest import for_history
-    from sim.files import BadCandleFile, parse_moment, read_candles
+    from sim.market.files import BadCandleFile, parse_moment, read_candles
 
     if data:
         with bad_input(BadCandleFile):
@@ -126,7 +126,7 @@ def _run(
     report: Path | None,
     json: bool,
 ) -> None:
-    from sim.files import BadCandleFile, BadPeriod
+    from sim.market.files import BadCandleFile, BadPeriod
     from sim.report.comparison import comparison, headings, row
 
     console = Console(stderr=True)

@@ -20,7 +20,7 @@ from protocol.units import TIMEFRAME_MS, Timeframe, moment
 
 if TYPE_CHECKING:
     from actors.strategy.series import Candles as Columns
-    from sim.files import Candles
+    from sim.market.files import Candles
 
 Sets = Annotated[
     list[str] | None,
@@ -59,7 +59,7 @@ def read_base(file: Path) -> Candles:
     """The 15m candles of a file. Raises BadCandleFile, also when its candles are longer ones."""
     import numpy as np
 
-    from sim.files import BadCandleFile, read_candles
+    from sim.market.files import BadCandleFile, read_candles
 
     candles = read_candles(file, "15m")
     step_min = int(np.median(np.diff(candles.time))) // 60_000 if len(candles) > 1 else 15
@@ -82,7 +82,7 @@ def missing(candles: Candles, timeframe: Timeframe) -> int:
 
 def moment_ms(option: str, text: str | None) -> int | None:
     """A date or an ISO moment as ms."""
-    from sim.files import BadPeriod, parse_moment
+    from sim.market.files import BadPeriod, parse_moment
 
     if text is None:
         return None

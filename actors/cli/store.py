@@ -45,7 +45,7 @@ def fetch(
     """
     from actors.modes.fetch import FetchFailed, steps
     from actors.modes.fetch import fetch as fetch_all
-    from sim.store import Store
+    from sim.market.store import Store
 
     settings = settings_for("live", env, config, state=state)
     chosen = _chosen(settings, symbols)
@@ -83,8 +83,8 @@ def import_(
     state: StateDir = None,
 ) -> None:
     """Take files into the store: ours (time in ms, open, high, low, close, volume; funding: time, rate) or Kraken's OHLCVT csv."""
-    from sim.files import BadCandleFile
-    from sim.store import SeriesName, Store, import_file, timeframe_of
+    from sim.market.files import BadCandleFile
+    from sim.market.store import SeriesName, Store, import_file, timeframe_of
 
     one_of("--kind", kind, "spot", "perp", "funding")
     if timeframe is not None:
@@ -111,8 +111,8 @@ def import_(
 @app.command("check")
 def check(config: ConfigFile = None, state: StateDir = None, json: AsJson = False) -> None:
     """Look for gaps, duplicates and nonsense in everything that is stored. Exit 1 when a series cannot be used."""
-    from sim.files import when
-    from sim.store import Store, describe, inspect, step_of
+    from sim.market.files import when
+    from sim.market.store import Store, describe, inspect, step_of
 
     settings = settings_for("backtest", "prod", config, state=state)
     store = Store(store_root(settings))
@@ -143,7 +143,7 @@ def store_root(settings: Settings) -> Path:
 
 def stored(settings: Settings) -> dict[str, dict[str, Path]]:
     """The files of a backtest by kind and symbol, as the store holds them; none when a symbol's spot candles are not there."""
-    from sim.store import SeriesName, Store
+    from sim.market.store import SeriesName, Store
 
     store = Store(store_root(settings))
     series = {"data": ("spot", "15m"), "perp": ("perp", "15m"), "funding": ("funding", None)}

@@ -62,7 +62,7 @@ def serve(
     )
     from actors.modes.serve import BadBooks, Wanted, serve_venue
     from sim.faults import BadPlan, Plan, read_plan
-    from sim.files import BadCandleFile, BadPeriod
+    from sim.market.files import BadCandleFile, BadPeriod
 
     with bad_input(BadPlan):
         plan = Plan() if faults is None else read_plan(faults)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from config.settings import Settings
-from sim.contracts import INVERSE
 from sim.engine import Engine
 from sim.engine.fees import KRAKEN
-from sim.slippage import slippage_of
-from sim.tape import Tape
+from sim.market.contracts import INVERSE
+from sim.market.slippage import slippage_of
+from sim.market.tape import Tape
 
 SYNTHETIC_DAYS: Final = 365
 

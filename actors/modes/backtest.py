@@ -26,15 +26,15 @@ from protocol.messages.base import Message
 from protocol.messages.control import Latch
 from protocol.ports import LatchState
 from protocol.units import MINUTE_US, Timeframe
-from sim import scan
-from sim.ahead import skippable
 from sim.clock import PacedClock, SimulatedClock, work_meter
 from sim.direct import Direct
-from sim.files import BadPeriod, GapPolicy, when
 from sim.loop import Result, run
+from sim.market.files import BadPeriod, GapPolicy, when
+from sim.market.tape import Tape, Track
 from sim.report.document import find
+from sim.skipping import scan
+from sim.skipping.ahead import skippable
 from sim.stage import Stage
-from sim.tape import Tape, Track
 
 Files = Mapping[str, Path]
 """Spot symbol -> file."""

@@ -20,7 +20,7 @@ from protocol.kraken.wire import MalformedPayload, Refused, ms_us
 from protocol.ports import Clock, FeedLost
 from protocol.units import TIMEFRAME_MS, Timeframe
 from sim.clock import SystemClock
-from sim.store import COLUMNS, FUNDING_COLUMNS, SeriesName, Store
+from sim.market.store import COLUMNS, FUNDING_COLUMNS, SeriesName, Store
 
 TIMEFRAMES: Final[tuple[Timeframe, ...]] = ("15m", "1h", "4h", "1d")
 PERP_TIMEFRAME: Final[Timeframe] = "15m"

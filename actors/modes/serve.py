@@ -22,7 +22,7 @@ from sim.faults import Plan
 from sim.faults.control import PATH as CONTROL
 from sim.faults.control import with_control
 from sim.faults.wiring import faulty_venue
-from sim.tape import Tape
+from sim.market.tape import Tape
 from sim.venue.keys import keys
 from sim.venue.serve import serve
 

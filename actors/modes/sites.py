@@ -30,7 +30,7 @@ from protocol.ports import Clock, FeedLost, FuturesExchange, SpotMarket
 from protocol.units import SECOND_US
 from sim.clock import ExchangeClock, SimulatedClock, stopwatch
 from sim.engine import Engine
-from sim.tape import Tape
+from sim.market.tape import Tape
 from sim.venue import Venue
 
 PACE_WATCHED_S: Final = 0.5

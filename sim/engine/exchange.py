@@ -39,7 +39,7 @@ from sim.engine.matching import Matching, Slippage, ToCome
 from sim.engine.state import Books, State, Working, from_bytes, to_bytes
 from sim.engine.sums import ZERO
 from sim.engine.terms import USUAL, Terms
-from sim.tick import Tick
+from sim.market.tick import Tick
 
 FILLS_SHOWN: Final = 100
 """A snapshot's fills, as Kraken's REST gives them in one answer."""

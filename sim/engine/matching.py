@@ -31,7 +31,7 @@ from sim.engine.fees import WINDOW_DAYS, Schedule, Tier, tier
 from sim.engine.state import Books, Ended, FundingRate, Holding, LogEntry, State, Trail, Working
 from sim.engine.sums import ZERO
 from sim.engine.terms import Terms
-from sim.tick import Tick
+from sim.market.tick import Tick
 
 FILLS_KEPT: Final = 500
 LOG_KEPT: Final = 1000

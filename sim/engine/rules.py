@@ -11,7 +11,7 @@ from typing import Final
 from protocol.messages.futures import Instrument, OpenOrder
 from protocol.units import OrderSide, round_ceiling, round_down, round_floor
 from sim.engine.state import Trail
-from sim.tick import Tick
+from sim.market.tick import Tick
 
 PROTECTION_PCT: Final = Decimal(1)
 """A market order is an immediate-or-cancel order with a limit this far through the touch."""

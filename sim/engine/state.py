@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from protocol.messages.futures import Fill, OpenOrder
-from sim.tick import Tick
+from sim.market.tick import Tick
 
 
 class Trail(msgspec.Struct, frozen=True):

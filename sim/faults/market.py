@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from protocol.messages.spot import CandleSeen
 from protocol.units import Timeframe
 from sim.faults.timeline import Active, Faults
-from sim.tick import Tick
+from sim.market.tick import Tick
 from sim.venue.markets import Market
 
 THIN_PCT: Final = Decimal(3)

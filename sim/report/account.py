@@ -17,8 +17,8 @@ from protocol.messages.base import Message
 from protocol.messages.futures import EnterPosition, Filled, Protected, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import HOUR_US, SIGN, Side
+from sim.market.tape import Tape
 from sim.stage import FIRST_SLOT_US
-from sim.tape import Tape
 
 ZERO: Final = Decimal(0)
 BUY: Final = {"buy": 1, "sell": -1}

@@ -14,7 +14,7 @@ import msgspec
 import plotly.graph_objects as go
 
 from protocol.units import moment
-from sim.files import Candles
+from sim.market.files import Candles
 from sim.report.labels import Frame, Label, place
 from sim.report.structure import Break, Pool, Structure, Swing, Zone
 

@@ -18,15 +18,15 @@ from config.settings import Settings
 from protocol.messages.futures import EnterPosition, EntryBlocked, Instrument, SignalRefused, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import DAY_US, TIMEFRAME_MS
-from sim import slippage
 from sim.curve import Floats
 from sim.engine.fees import KRAKEN
 from sim.loop import Result
+from sim.market import slippage
+from sim.market.tape import Tape
 from sim.report.account import TradeAccount, accounts
 from sim.report.bootstrap import BLOCK_DAYS, LEVEL_PCT, RESAMPLES, SEED, intervals
 from sim.report.breakdown import cut, falls, group, monthly_returns
 from sim.report.metrics import daily_returns, measure
-from sim.tape import Tape
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,12 +14,12 @@ import plotly.graph_objects as go
 from config.settings import Settings
 from protocol.units import HOUR_US, SECOND_US
 from sim.loop import Result
+from sim.market.tape import Tape
 from sim.report import figures as f
 from sim.report.document import Findings
 from sim.report.page import page, place
 from sim.report.prose import DEFINITIONS, assumed_text
 from sim.report.trade_charts import trade_charts
-from sim.tape import Tape
 
 STYLE: Final = """
 <style>

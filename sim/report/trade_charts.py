@@ -12,12 +12,12 @@ from actors.strategy.analyze import analyze
 from actors.strategy.series import Candles as Columns
 from config.strategy import StrategyParams
 from protocol.units import SIGN, TIMEFRAME_MS, Timeframe
-from sim.files import Candles
+from sim.market.files import Candles
+from sim.market.tape import Tape, aggregate
 from sim.report.account import TradeAccount
 from sim.report.chart import Trade, View, at, draw, price
 from sim.report.structure import Event, read_structure
 from sim.stage import HISTORY_ROWS
-from sim.tape import Tape, aggregate
 
 BEFORE, AFTER = 110, 24
 """Candles shown before the entry and after the exit."""

@@ -16,7 +16,7 @@ from protocol.messages.futures import Instrument
 from protocol.messages.spot import CandleSeen
 from protocol.units import DAY_US, SECOND_US, Timeframe, decimal, round_down, round_floor
 from sim.engine import Engine
-from sim.tick import Tick
+from sim.market.tick import Tick
 from sim.venue.markets import Market
 from sim.venue.schedule import CANDLE_US
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from protocol.messages.base import from_edge
 from protocol.messages.spot import CandleSeen
 from protocol.units import TIMEFRAME_MS, Timeframe, round_ceiling, round_floor
-from sim.tick import Tick
+from sim.market.tick import Tick
 from sim.venue.schedule import CANDLE_US
 
 ROWS_MOST: Final = 720
@@ -20,7 +20,7 @@ SNAPSHOT_CANDLES: Final = 10
 
 
 class Market(Protocol):
-    """`sim.tape.Tape` as the venue sees it."""
+    """`sim.market.tape.Tape` as the venue sees it."""
 
     @property
     def end_us(self) -> int: ...

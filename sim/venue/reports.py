@@ -17,7 +17,7 @@ from protocol.messages.base import Message
 from protocol.messages.futures import AccountSeen, Fill, FillSeen, OpenOrder, OrderSeen, PositionsSeen, TickerSeen
 from protocol.units import HOUR_US, OrderSide
 from sim.engine import Engine, margin, sums
-from sim.tick import Tick
+from sim.market.tick import Tick
 from sim.venue import rows
 from sim.venue.marketdata import MarketData
 from sim.venue.rows import Row

@@ -11,7 +11,7 @@ from protocol.messages.futures import Fill, Instrument, OpenOrder
 from protocol.units import OrderSide
 from sim.engine import rules
 from sim.engine.state import Ended, LogEntry, Working
-from sim.tick import Tick
+from sim.market.tick import Tick
 
 Row = dict[str, object]
 

@@ -26,11 +26,11 @@ from protocol.messages.base import Message
 from protocol.messages.futures import OpenOrder
 from protocol.ports import Clock, Command
 from protocol.units import HOUR_US, SECOND_US
-from sim.contracts import INVERSE
 from sim.engine import Answer, Engine
 from sim.engine.state import Working
 from sim.engine.terms import USUAL, Terms
-from sim.tick import Tick
+from sim.market.contracts import INVERSE
+from sim.market.tick import Tick
 from sim.venue import schedule
 from sim.venue.futures_rest import FuturesRest
 from sim.venue.futures_session import FuturesSession

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.cli.app import app
-from sim.market import generate
+from sim.market.synthetic import generate
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from homes import ROOT
 
 from actors.modes.account import SYNTHETIC_DAYS
 from config.load import load
-from sim.tape import Tape
+from sim.market.tape import Tape
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from actors.state import StateDirectory
 from config.load import load
 from protocol.messages.futures import OpenOrder, Position
 from protocol.units import SECOND_US
-from sim.tape import Tape
+from sim.market.tape import Tape
 
 pytestmark = pytest.mark.slow
 

@@ -20,8 +20,8 @@ from actors.modes.fetch import Fetcher, FetchFailed, public_futures
 from actors.modes.sites import engine_for
 from config.load import load
 from sim.clock import SimulatedClock
-from sim.store import SeriesName, Store
-from sim.tape import Tape
+from sim.market.store import SeriesName, Store
+from sim.market.tape import Tape
 from sim.venue import Venue
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "samples"

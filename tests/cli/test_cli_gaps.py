@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from actors.cli.app import app
-from sim.files import Candles
-from sim.market import generate
+from sim.market.files import Candles
+from sim.market.synthetic import generate
 from tests.fakes.finer import finer_of
 
 pytestmark = pytest.mark.slow

@@ -19,8 +19,8 @@ from actors.cli.chart import BROWSERS, WINDOW
 from actors.cli.research import columns, strategy_params
 from actors.strategy.analyze import analyze
 from actors.strategy.history import decide_history
-from sim.files import Candles, read_candles
-from sim.market import generate
+from sim.market.files import Candles, read_candles
+from sim.market.synthetic import generate
 
 ROOT = Path(__file__).parents[2]
 START_MS = 1_700_006_400_000  # 2023-11-15

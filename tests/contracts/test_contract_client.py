@@ -30,7 +30,7 @@ from protocol.messages.futures import CommandAnswered, InstrumentsSeen, PlaceOrd
 from protocol.messages.spot import CandleSeen
 from protocol.ports import Clock
 from sim.clock import PacedClock, SimulatedClock
-from sim.tape import Tape
+from sim.market.tape import Tape
 from sim.venue import Venue
 from sim.venue.serve import serve
 from tests.fakes.kraken_payloads import READERS

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from actors.modes.backtest import by_loop, for_history
 from config.load import load
 from config.settings import Settings
-from sim.files import parse_moment
 from sim.loop import Result
-from sim.tape import Tape
+from sim.market.files import parse_moment
+from sim.market.tape import Tape
 
 BUSY: dict[str, Any] = {
     "strategy": {

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from sim.files import Candles
-from sim.path import BAR_MS, Finer
-from sim.tape import Tape
+from sim.market.files import Candles
+from sim.market.path import BAR_MS, Finer
+from sim.market.tape import Tape
 
 
 def finer_of(candles: Candles, step_ms: int, seed: int = 1) -> Finer:

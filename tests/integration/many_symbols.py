@@ -20,8 +20,8 @@ from actors.strategy.history import closed_candles
 from actors.strategy.series import Candles
 from config.strategy import load_preset
 from protocol.messages.signal import Held, Signal
-from sim.files import parse_moment
-from sim.market import PRICES_USD, generate
+from sim.market.files import parse_moment
+from sim.market.synthetic import PRICES_USD, generate
 from sim.report.funnel import rule_of
 
 SYMBOLS: Final = tuple(f"{base}/USD" for base in PRICES_USD)

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from actors.modes.backtest import by_loop, for_history
 from config.load import load
 from sim.loop import Result
-from sim.tape import Tape
+from sim.market.tape import Tape
 
 DATA: Final = Path("../shared/data")
 COINS: Final = {"BTC/USD": "BTC", "ETH/USD": "ETH"}

@@ -50,10 +50,10 @@ from protocol.messages.signal import Signal, StructureRead
 from protocol.ports import Command, FuturesExchange, Journal, LatchStore
 from protocol.units import SECOND_US, TIMEFRAME_MS, Side
 from sim.clock import SimulatedClock
-from sim.contracts import PF_ETHUSD, PF_XBTUSD
 from sim.engine import Engine
 from sim.faults import Faults, Plan
 from sim.faults.wiring import faulty_venue
+from sim.market.contracts import PF_ETHUSD, PF_XBTUSD
 from sim.venue import Venue
 from tests.fakes.ports import FakeLatchStore
 

@@ -9,7 +9,7 @@ from typing import Final
 from protocol.messages.base import from_edge
 from protocol.messages.spot import CandleSeen
 from protocol.units import DAY_US, SECOND_US, TIMEFRAME_MS, Timeframe
-from sim.tick import Tick
+from sim.market.tick import Tick
 from sim.venue.schedule import CANDLE_US
 
 START: Final = 1_767_571_200_000_000

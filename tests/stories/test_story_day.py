@@ -11,7 +11,7 @@ from config.settings import Settings
 from protocol.messages.control import Alert
 from protocol.messages.signal import Held, Signal
 from protocol.units import DAY_US, HOUR_US
-from sim.tape import Tape
+from sim.market.tape import Tape
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 from actors.modes.backtest import Sources, run_backtest
 from config.load import load
-from sim.files import parse_moment
+from sim.market.files import parse_moment
 
 DATA = Path("../shared/data")
 CLASSIC = {"strategy": {"preset": "classic"}, "risk": {"cost_max_r": 2}}

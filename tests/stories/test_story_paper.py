@@ -17,7 +17,7 @@ from config.settings import Settings
 from protocol.messages.futures import EnterPosition, Filled, SignalRefused, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import SECOND_US
-from sim.tape import BAR_US, Tape
+from sim.market.tape import BAR_US, Tape
 
 HASTY: dict[str, Any] = {
     "strategy": {

@@ -14,9 +14,9 @@ from trio.testing import MockClock
 from protocol.ids import derive
 from protocol.messages.control import Alert, Latch
 from protocol.messages.futures import EntryBlocked, PlaceOrder, Protected, SignalRefused, TradeClosed
-from sim.contracts import PF_ETHUSD, PF_XBTUSD
 from sim.engine import Engine
 from sim.faults.plan import plan_of
+from sim.market.contracts import PF_ETHUSD, PF_XBTUSD
 
 
 def held(house: House) -> dict[str, Decimal]:

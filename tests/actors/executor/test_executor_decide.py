@@ -36,7 +36,7 @@ from protocol.messages.futures import (
     TradeOpened,
 )
 from protocol.units import SECOND_US
-from sim.contracts import PF_XBTUSD
+from sim.market.contracts import PF_XBTUSD
 from tests.fakes.facts import XBT
 
 # --- good days -----------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from protocol.messages.signal import Signal, StructureRead
 from protocol.messages.spot import SpotPrice
 from protocol.units import HOUR_US, SECOND_US, Side
 from sim.engine import Engine
-from sim.tick import Tick
+from sim.market.tick import Tick
 from tests.fakes import facts
 from tests.fakes.facts import XBT
 

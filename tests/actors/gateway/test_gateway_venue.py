@@ -63,7 +63,7 @@ class Falling:
 
     def tick(self, symbol: str, at_us: int) -> Any:
         """Bid and ask a dollar off the mark."""
-        from sim.tick import Tick
+        from sim.market.tick import Tick
 
         mark = Decimal(round(self.spot_price(symbol, at_us)))
         prices = {"mark": mark, "index": mark, "bid": mark - 1, "ask": mark + 1, "last": mark}
@@ -88,7 +88,7 @@ class Falling:
 @pytest.fixture
 async def venue(nursery: trio.Nursery, autojump_clock: MockClock) -> AsyncIterator[Any]:
     """A running venue with a hundred thousand dollars."""
-    from sim.contracts import PF_ETHUSD, PF_XBTUSD
+    from sim.market.contracts import PF_ETHUSD, PF_XBTUSD
 
     engine = engines.Engine((PF_XBTUSD, PF_ETHUSD), Decimal(100_000), slippage_pct=Decimal(0))
     running = venues.Venue(engine, Falling(), TrioClock(), MARKETS)

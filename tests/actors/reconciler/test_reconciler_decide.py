@@ -44,7 +44,7 @@ from protocol.messages.futures import (
     RequestSnapshot,
     SnapshotMissed,
 )
-from sim.contracts import PF_XBTUSD
+from sim.market.contracts import PF_XBTUSD
 
 XBT = "PF_XBTUSD"
 SECOND = 1_000_000

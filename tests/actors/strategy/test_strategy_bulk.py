@@ -12,7 +12,7 @@ from actors.strategy.decide import initial, step
 from actors.strategy.replay import SIGNAL, History, Reads, Table
 from config.strategy import StrategyParams, load_preset
 from protocol.messages.signal import Held, Signal
-from sim.market import generate
+from sim.market.synthetic import generate
 
 ETH = "ETH/USD"
 DAY_MS = 86_400_000

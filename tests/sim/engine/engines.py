@@ -7,9 +7,9 @@ from typing import Any
 
 from protocol.messages.base import from_edge
 from protocol.messages.futures import CancelOrder, EditOrder, PlaceOrder
-from sim.contracts import PF_ETHUSD, PF_XBTUSD
 from sim.engine import Engine
-from sim.tick import Tick
+from sim.market.contracts import PF_ETHUSD, PF_XBTUSD
+from sim.market.tick import Tick
 
 START = 1_767_571_200_000_000
 """2026-01-05T00:00:00Z: a full hour."""

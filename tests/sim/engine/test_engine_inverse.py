@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from protocol.messages.futures import CommandAnswered, FillSeen
 from protocol.units import HOUR_US, MINUTE_US
-from sim.contracts import INVERSE, PF_XBTUSD
 from sim.engine import Engine
+from sim.market.contracts import INVERSE, PF_XBTUSD
 
 D = Decimal
 PI = INVERSE[BTC]

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from protocol.messages.futures import AccountSeen, FillSeen, OrderSeen, PositionsSeen
 from protocol.units import HOUR_US, MINUTE_US, SECOND_US
-from sim.contracts import contract
 from sim.engine import Engine
 from sim.engine.fees import KRAKEN, Schedule
 from sim.engine.state import Trail
 from sim.engine.terms import Terms
+from sim.market.contracts import contract
 
 D = Decimal
 

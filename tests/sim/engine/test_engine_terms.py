@@ -13,7 +13,7 @@ from protocol.messages.futures import CommandAnswered, FillSeen, OpenOrder, Orde
 from sim.engine import Engine
 from sim.engine.state import Trail
 from sim.engine.terms import Terms
-from sim.tick import Tick
+from sim.market.tick import Tick
 
 D = Decimal
 

@@ -19,7 +19,7 @@ from protocol.messages.base import Message, follow
 from protocol.ports import LatchState
 from protocol.units import HOUR_US, MINUTE_US, SECOND_US
 from sim.loop import Result, run
-from sim.tape import Tape
+from sim.market.tape import Tape
 
 Answers = Sequence[Message]
 

@@ -8,8 +8,8 @@ from config.settings import Settings
 from protocol.messages.base import Message, from_edge
 from protocol.messages.futures import PlaceOrder
 from sim.engine import Engine
+from sim.market.tape import Tape
 from sim.stage import Stage
-from sim.tape import Tape
 
 BTC, XBT = "BTC/USD", "PF_XBTUSD"
 SETTINGS = Settings.model_validate({"feeds": {"spot_idle_s": 60, "futures_idle_s": 60}})

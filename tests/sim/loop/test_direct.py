@@ -21,8 +21,8 @@ from protocol.units import SECOND_US
 from sim.clock import PacedClock, SimulatedClock
 from sim.direct import Direct
 from sim.loop import Result
+from sim.market.tape import Tape
 from sim.stage import Stage
-from sim.tape import Tape
 
 SHORT = Tape(list(TAPE.tracks.values()), SETTINGS, TAPE.start_us, TAPE.start_us + 24 * 3600 * SECOND_US)
 Deliver = Callable[[Message], None]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from test_ahead import assert_same, hasty, nobody
 from trio._core import _run
 
 from actors.modes.backtest import MemoryBook, by_loop, by_trio
@@ -14,7 +13,8 @@ from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.futures import Filled, OrderAdmitted, OrderRejected, TradeClosed
 from sim.loop import Result
-from sim.tape import BAR_US, Tape
+from sim.market.tape import BAR_US, Tape
+from tests.fakes.hasty import assert_same, hasty, nobody
 
 pytestmark = pytest.mark.slow
 

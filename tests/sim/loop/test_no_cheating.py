@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_ahead import hasty, nobody
 
 from actors.modes.backtest import by_loop
 from protocol.messages.base import Message
@@ -19,7 +18,8 @@ from protocol.messages.futures import Filled
 from protocol.messages.signal import Signal
 from protocol.units import SECOND_US, TIMEFRAME_MS
 from sim.loop import Result
-from sim.tape import BAR_US, Tape
+from sim.market.tape import BAR_US, Tape
+from tests.fakes.hasty import hasty, nobody
 
 SETTINGS = hasty(0, {}, {})
 TAPE = Tape.synthetic(SETTINGS, days=5, history_days=20)

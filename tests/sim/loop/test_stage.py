@@ -15,8 +15,8 @@ from protocol.messages.base import Message
 from protocol.messages.futures import CommandAnswered, Fill, FillSeen, TickerSeen
 from protocol.messages.spot import CandleSeen
 from protocol.units import DAY_US, HOUR_US, SECOND_US
+from sim.market.tape import BAR_US, LEG_US, Tape
 from sim.stage import Stage
-from sim.tape import BAR_US, LEG_US, Tape
 
 SETTLE_US = SETTINGS.feeds.settle_ms * 1000
 END_US = TAPE.start_us + DAY_US

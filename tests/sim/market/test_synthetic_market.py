@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sim.market import PRICES_USD, SyntheticMarket, generate
+from sim.market.synthetic import PRICES_USD, SyntheticMarket, generate
 
 START_MS = 1_700_006_400_000  # midnight UTC
 DAYS = 500

@@ -19,12 +19,12 @@ import pytest
 from protocol.messages.futures import EnterPosition, EntryBlocked, Filled, Protected, SignalRefused, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import DAY_US, HOUR_US
+from sim.market.tape import BAR_US
 from sim.report.account import Execution
 from sim.report.bootstrap import LEAST, intervals
 from sim.report.breakdown import falls
 from sim.report.document import Findings, find
 from sim.report.prose import GAPS, INTRABAR, LIMITS, assumed_text
-from sim.tape import BAR_US
 from tests.fakes.backtests import Ran, busy_backtest, real_backtest
 
 pytestmark = pytest.mark.slow

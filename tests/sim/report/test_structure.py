@@ -8,7 +8,7 @@ from actors.cli.research import columns
 from actors.strategy.analyze import analyze
 from config.strategy import StrategyParams
 from protocol.units import TIMEFRAME_MS
-from sim.market import generate
+from sim.market.synthetic import generate
 from sim.report.labels import CHARACTER_PX, Frame, Label, place
 from sim.report.structure import read_structure
 

@@ -13,8 +13,8 @@ from venues import START, Hands, enter_private, hear, hear_until, say, venue
 
 from protocol.kraken import endpoints, futures_ws, markets
 from protocol.units import HOUR_US, SECOND_US
-from sim.contracts import INVERSE, PF_ETHUSD, PF_XBTUSD
 from sim.engine import Engine
+from sim.market.contracts import INVERSE, PF_ETHUSD, PF_XBTUSD
 from sim.venue import Venue
 
 BTC, PI = "PF_XBTUSD", "PI_XBTUSD"

@@ -16,7 +16,7 @@ from config.settings import Settings
 from protocol.kraken import endpoints
 from sim.clock import PacedClock, SimulatedClock
 from sim.engine import Engine
-from sim.tape import Tape
+from sim.market.tape import Tape
 from sim.venue import Venue
 from sim.venue.serve import serve
 from sim.venue.socket import TOO_SLOW, SocketClosed

@@ -16,8 +16,8 @@ from protocol.kraken import batch, endpoints, orders
 from protocol.kraken.account import parse_account_log, parse_cancel_all_after
 from protocol.messages.futures import CommandAnswered
 from protocol.units import HOUR_US, SECOND_US
-from sim.contracts import INVERSE, PF_ETHUSD, PF_XBTUSD
 from sim.engine import Engine
+from sim.market.contracts import INVERSE, PF_ETHUSD, PF_XBTUSD
 from sim.venue import Venue
 
 BTC, PI = "PF_XBTUSD", "PI_XBTUSD"

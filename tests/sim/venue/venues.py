@@ -15,9 +15,9 @@ from protocol.messages.base import from_edge
 from protocol.messages.spot import CandleSeen
 from protocol.units import TIMEFRAME_MS, Timeframe, decimal
 from sim.clock import SimulatedClock
-from sim.contracts import PF_ETHUSD, PF_XBTUSD
 from sim.engine import Engine
-from sim.tick import Tick
+from sim.market.contracts import PF_ETHUSD, PF_XBTUSD
+from sim.market.tick import Tick
 from sim.venue import Venue
 from sim.venue.schedule import CANDLE_US
 

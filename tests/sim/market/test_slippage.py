@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from config.settings import MarketSettings
-from sim.slippage import MODELS, slippage_of, told
-from sim.tick import Tick
+from sim.market.slippage import MODELS, slippage_of, told
+from sim.market.tick import Tick
 
 D = Decimal
 TICK = Tick(

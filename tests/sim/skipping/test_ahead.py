@@ -14,60 +14,24 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from actors.modes.backtest import by_loop, for_history
-from config.load import load
 from config.settings import Settings
 from protocol.messages.control import Alert
 from protocol.messages.futures import EditOrder, SignalRefused, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import SECOND_US, day_start_us
-from sim.files import Candles, close_gaps
 from sim.loop import Result
-from sim.tape import BAR_US, Tape
+from sim.market.files import Candles, close_gaps
+from sim.market.tape import BAR_US, Tape
 from tests.fakes.finer import with_finer
+from tests.fakes.hasty import assert_same, hasty, nobody
 
 DAYS = 5
-HASTY: dict[str, Any] = {
-    "preset": "classic",
-    "ema_period": 20,
-    "bias_tfs": ["4h"],
-    "bias_mode": "ema",
-    "warmup_bars_exec": 50,
-    "warmup_bars_4h": 30,
-    "adx_min": 5,
-    "rr_min": 0.5,
-    "exec_tfs": ["15m", "1h"],
-    "cooldown_bars": 0,
-}
-"""A strategy that trades within days of its first candle."""
-BOLD: dict[str, Any] = {"cost_max_r": 3, "loss_streak_max": 100, "entries_per_day_max": 100}
-
-
-def hasty(seed: int, strategy: dict[str, Any], risk: dict[str, Any]) -> Settings:
-    """Settings of a short backtest with trades in it."""
-    values = {
-        "strategy": HASTY | strategy,
-        "risk": BOLD | risk,
-        "market": {"seed": seed},
-    }
-    return for_history(load("backtest", "paper", None, values, {}), {})
 
 
 def both(settings_: Settings) -> tuple[Result, Result]:
     """The same market skipped and visited."""
     tape = Tape.synthetic(settings_, days=DAYS, history_days=20)
     return by_loop(settings_, tape, nobody), by_loop(settings_, tape, nobody, skip=False)
-
-
-def nobody(_done: int, _total: int) -> None:
-    """Nobody looks at the progress."""
-
-
-def assert_same(skipped: Result, visited: Result) -> None:
-    """Message for message, to the last digit of every verdict, fill, fee and funding."""
-    assert skipped.messages == visited.messages
-    assert skipped.books == visited.books
-    assert skipped.equity_usd == visited.equity_usd
-    assert skipped.digest() == visited.digest()
 
 
 def test_a_run_with_trades_is_the_same_skipped_and_visited() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim import scan
+from sim.skipping import scan
 
 BARS = 200
 FREE = scan.Bounds(

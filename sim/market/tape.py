@@ -1,6 +1,6 @@
 """A market as a pure function of time: ask any moment in any order, the answer is the same.
 
-The spot path inside a candle is piecewise linear: open, first extreme, second extreme, close at equal distances (`sim.path`); the first
+The spot path inside a candle is piecewise linear: open, first extreme, second extreme, close at equal distances (`sim.market.path`); the first
 extreme is the one against the candle's direction. Mark = spot path * (1 + basis); the basis is linear between closes of 15m candles.
 Prices change on whole multiples of `tick_s` only and hold in between.
 
@@ -27,8 +27,8 @@ from protocol.messages.base import from_edge
 from protocol.messages.futures import Instrument
 from protocol.messages.spot import CandleSeen
 from protocol.units import DAY_US, HOUR_US, SECOND_US, TIMEFRAME_MS, Timeframe, decimal
-from sim.contracts import contract
-from sim.files import (
+from sim.market.contracts import contract
+from sim.market.files import (
     FINER_MS,
     PERP_MS,
     BadCandleFile,
@@ -45,10 +45,10 @@ from sim.files import (
     read_steps,
     when,
 )
-from sim.market import generate
-from sim.path import Finer, path_of
-from sim.path import Path as PricePath
-from sim.tick import Tick
+from sim.market.path import Finer, path_of
+from sim.market.path import Path as PricePath
+from sim.market.synthetic import generate
+from sim.market.tick import Tick
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from config.settings import MarketSettings
-from sim.tick import Tick
+from sim.market.tick import Tick
 
 ZERO: Final = Decimal(0)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sim.files import (
+from sim.market.files import (
     BadCandleFile,
     BadPeriod,
     Candles,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from config.settings import MarketSettings, Settings
 from protocol.units import HOUR_US, SECOND_US
-from sim.files import BadCandleFile, BadPeriod
-from sim.tape import BAR_US, Tape
+from sim.market.files import BadCandleFile, BadPeriod
+from sim.market.tape import BAR_US, Tape
 
 BTC, XBT = "BTC/USD", "PF_XBTUSD"
 DAYS = 4

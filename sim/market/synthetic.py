@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.units import TIMEFRAME_MS
-from sim.files import Candles
+from sim.market.files import Candles
 
 Floats = NDArray[np.float64]
 Streams = Callable[[str], np.random.Generator]

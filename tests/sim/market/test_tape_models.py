@@ -12,10 +12,10 @@ import pytest
 
 from config.settings import Settings
 from protocol.units import DAY_US, HOUR_US
-from sim.files import BadCandleFile, Candles
-from sim.market import generate
-from sim.slippage import slippage_of
-from sim.tape import BAR_US, Tape, aggregate
+from sim.market.files import BadCandleFile, Candles
+from sim.market.slippage import slippage_of
+from sim.market.synthetic import generate
+from sim.market.tape import BAR_US, Tape, aggregate
 
 BTC, XBT = "BTC/USD", "PF_XBTUSD"
 START_MS = 20_454 * 86_400_000

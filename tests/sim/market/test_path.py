@@ -11,10 +11,10 @@ import pytest
 
 from config.settings import Settings
 from protocol.units import MINUTE_US, SECOND_US
-from sim.files import BadCandleFile, Candles
-from sim.market import generate
-from sim.path import BAR_US, Finer, path_of
-from sim.tape import Tape
+from sim.market.files import BadCandleFile, Candles
+from sim.market.path import BAR_US, Finer, path_of
+from sim.market.synthetic import generate
+from sim.market.tape import Tape
 from tests.fakes.finer import finer_of, with_finer
 
 BTC, XBT = "BTC/USD", "PF_XBTUSD"

@@ -1,6 +1,6 @@
 """The store of candles and funding: one parquet file a series, replaced whole, in the very form that backtests read.
 
-What comes in is checked row by row first (`sim.files`); what is there is judged by `inspect`. Knows no exchange.
+What comes in is checked row by row first (`sim.market.files`); what is there is judged by `inspect`. Knows no exchange.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from protocol.units import TIMEFRAME_MS, Timeframe
-from sim.files import PRICES, BadCandleFile, read_candles, read_funding, when
+from sim.market.files import PRICES, BadCandleFile, read_candles, read_funding, when
 
 Kind = Literal["spot", "perp", "funding"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sim.files import BadCandleFile, read_candles, read_funding
-from sim.store import COLUMNS, SeriesName, Store, describe, import_file, inspect, timeframe_of
+from sim.market.files import BadCandleFile, read_candles, read_funding
+from sim.market.store import COLUMNS, SeriesName, Store, describe, import_file, inspect, timeframe_of
 
 START = 1_767_571_200_000
 STEP = 900_000

@@ -23,9 +23,9 @@ from actors.spot_feed import decide as spot_feed
 from actors.strategy import bulk, replay
 from config.settings import Settings
 from protocol.units import DAY_US, HOUR_US, seconds_us
-from sim import scan
+from sim.market.tape import BAR_US, Tape, Track
+from sim.skipping import scan
 from sim.stage import Moment, Stage
-from sim.tape import BAR_US, Tape, Track
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.units import TIMEFRAME_MS
-from sim.files import BadCandleFile, Candles, when
+from sim.market.files import BadCandleFile, Candles, when
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from figures import Figures, lap
+from msgspec.structs import replace
 
 from actors.modes.storms import live, quiet
 from protocol.units import DAY_US
 from sim.faults import Plan
 from sim.market.tape import Tape
-from sim.scene import MARKETS, SETTINGS, Scene, market_of
+from sim.scene import BENCH, MARKETS, SETTINGS, Scene, market_at
 from sim.storm import Case, Verdict, case_of, run_case
 
 AIM = 2000.0
@@ -25,12 +26,12 @@ MIB = 1 << 20
 def speed(figures: Figures) -> None:
     """A whole storm of two hours, start-up included, with one mark a second for each of two symbols."""
     for market in MARKETS:
-        market_of(market)
-    run_case(case_of(1, "none", 60), live)  # what is compiled or kept is not measured
+        market_at(market, BENCH)
+    run_case(replace(case_of(1, "none", 60), tempo=BENCH), live)  # what is compiled or kept is not measured
     for name, profile in (("nothing goes wrong", "none"), ("all faults", "full")):
         for seed in (1, 2):
             with lap() as taken:
-                verdict = run_case(case_of(seed, profile), live)
+                verdict = run_case(replace(case_of(seed, profile), tempo=BENCH), live)
             passed(verdict)
             figures.add(f"seed {seed}, {name}", verdict.simulated_s / taken.seconds, "simulated s/s", AIM)
 
@@ -41,7 +42,7 @@ def memory(figures: Figures, days: int) -> None:
     tape = Tape.synthetic(settings, days=days + 2, history_days=HISTORY_DAYS)
     case = Case(seed=1, plan=Plan(seed=1), safety_s=days * DAY_S)
     with lap() as taken:
-        verdict = run_case(case, live, each_day(figures), Scene(MARKETS[0], tape, tape.start_us + DAY_US // 2))
+        verdict = run_case(case, live, each_day(figures), Scene(MARKETS[0], tape, tape.start_us + DAY_US // 2, BENCH))
     passed(verdict)
     figures.add("positions opened", verdict.opened, "")
     figures.add("speed", verdict.simulated_s / taken.seconds, "simulated s/s", AIM)

@@ -1,4 +1,4 @@
-"""Where a storm passes: its settings, its markets, and the moments at which a position opens there.
+"""Where a storm passes: its settings, its markets, their tempo, and the moments at which a position opens there.
 
 The moments are found by a backtest and written down in `scenes.json` (`make goldens`); a test finds them again and fails when
 strategy, sizing or market have changed since. Knows no fault and no checker.
@@ -47,6 +47,41 @@ SETTINGS: Final = Settings.model_validate({
 """A strategy that sees something to do in most hours: a storm in which nothing trades proves nothing."""
 
 
+class Tempo(NamedTuple):
+    """How busy a market is: seconds between marks, between updates of the running candle, between heartbeats."""
+
+    mark_s: int
+    candle_s: int
+    beat_s: int
+
+
+BUSY: Final = Tempo(1, 1, 1)
+"""The busiest: what the settings' own limits are made for."""
+BENCH: Final = Tempo(1, 5, 2)
+"""A mark a second; spot is traded less often."""
+TEMPOS: Final = (BUSY, BENCH, Tempo(2, 2, 2), Tempo(5, 5, 2), Tempo(5, 15, 5), Tempo(10, 10, 5), Tempo(15, 15, 5))
+"""A storm draws one evenly: what holds in a busy market must hold in a calm one."""
+SLACK_S: Final = 2
+"""What comes every so many seconds counts as late so much after that."""
+
+
+def settings_at(tempo: Tempo) -> Settings:
+    """`SETTINGS` for a market of this tempo: what is usual there is not stale."""
+    risk, feeds, rarest_s = SETTINGS.risk, SETTINGS.feeds, max(tempo.mark_s, tempo.candle_s)
+    return SETTINGS.model_copy(update={
+        "market": SETTINGS.market.model_copy(update={"tick_s": tempo.mark_s}),
+        "risk": risk.model_copy(update={
+            "mark_age_max_s": max(risk.mark_age_max_s, tempo.mark_s + SLACK_S),
+            "spot_age_max_s": max(risk.spot_age_max_s, tempo.candle_s + SLACK_S),
+            "basis_skew_max_s": max(risk.basis_skew_max_s, rarest_s + 1),
+        }),
+        "feeds": feeds.model_copy(update={
+            "spot_idle_s": max(feeds.spot_idle_s, tempo.candle_s + SLACK_S),
+            "futures_idle_s": max(feeds.futures_idle_s, tempo.beat_s + SLACK_S),
+        }),
+    })  # fmt: skip
+
+
 Moments = Mapping[int, Mapping[str, tuple[int, ...]]]
 """Market -> how the position that opens there ends (`exit.stop`, ..) -> the 15m candle since the market's start."""
 
@@ -57,6 +92,7 @@ class Scene(NamedTuple):
     market: int
     tape: Tape
     start_us: int
+    tempo: Tempo
 
 
 @cache
@@ -72,15 +108,26 @@ def market_of(number: int) -> Tape:
     return Tape.synthetic(SETTINGS.model_copy(update={"market": market}), days=MARKET_DAYS)
 
 
-def scene_of(rng: np.random.Generator) -> Scene:
-    """A market, a way in which a position ends, one such position, and a start shortly before it opens: each drawn evenly."""
+@cache
+def market_at(number: int, tempo: Tempo) -> Tape:
+    """One of the markets at a tempo: the same path, seen more or less often."""
+    tape = market_of(number)
+    return Tape(list(tape.tracks.values()), settings_at(tempo), tape.start_us, tape.end_us)
+
+
+def scene_of(rng: np.random.Generator, tempo: Tempo | None = None) -> Scene:
+    """A market, a way in which a position ends, one such position, a start shortly before it opens, and a tempo unless it is given:
+    each drawn evenly.
+    """
     number = MARKETS[int(rng.integers(len(MARKETS)))]
     ends = moments()[number]
     kind = sorted(ends)[int(rng.integers(len(ends)))]
     bar = ends[kind][int(rng.integers(len(ends[kind])))]
-    tape = market_of(number)
     warm_up_us = int(rng.integers(*WARM_UP_S)) * SECOND_US
-    return Scene(number, tape, tape.start_us + bar * BAR_US - warm_up_us)
+    if tempo is None:
+        tempo = TEMPOS[int(rng.integers(len(TEMPOS)))]
+    tape = market_at(number, tempo)
+    return Scene(number, tape, tape.start_us + bar * BAR_US - warm_up_us, tempo)
 
 
 def moments_in(opened: Mapping[str, int], ended: Mapping[str, str], start_us: int) -> dict[str, tuple[int, ...]]:

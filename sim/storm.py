@@ -31,7 +31,7 @@ from sim.faults.host import Book, Disk, HostClock, Killed, LeapingClock, Process
 from sim.faults.hosting import LIFE, Hosting
 from sim.faults.network import Reply, Request
 from sim.faults.wiring import faulty_venue
-from sim.scene import SETTINGS, Scene, scene_of
+from sim.scene import SETTINGS, Scene, Tempo, scene_of, settings_at
 from sim.venue import Venue
 
 SAFETY_S: Final = 7200.0
@@ -92,13 +92,14 @@ Live = Callable[[Host], Awaitable[None]]
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run is made of. `schedule` seeds the scheduler's order apart from everything else."""
+    """What one run is made of. `schedule` seeds the scheduler's order apart from everything else; `tempo`: that, and not the seed's."""
 
     seed: int
     plan: Plan
     safety_s: float = SAFETY_S
     liveness_s: float = LIVENESS_S
     schedule: int = 0
+    tempo: Tempo | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,8 +183,9 @@ class Storm:
     async def run(self) -> None:
         """The whole storm."""
         rng = np.random.default_rng([self.case.seed, 0])
-        scene = self.scene or scene_of(rng)
-        tape, start = scene.tape, scene.start_us
+        scene = self.scene or scene_of(rng, self.case.tempo)
+        tape, start, tempo = scene.tape, scene.start_us, scene.tempo
+        self.settings = settings_at(tempo)
         self.start_us = start
         self._hash, self._decided = blake2b(digest_size=16), blake2b(digest_size=16)
         self._rng = rng
@@ -192,7 +194,7 @@ class Storm:
         engine = Engine(tape.instruments, market.equity_usd, slippage_pct=market.slippage_pct)
         self.venue, self.faults = faulty_venue(
             self.case.plan, engine, tape, self.true_clock, self.settings.futures_of,
-            tick_s=market.tick_s, seed=self.case.seed, wait=self._wait,
+            tick_s=tempo.mark_s, candle_s=tempo.candle_s, beat_s=tempo.beat_s, seed=self.case.seed, wait=self._wait,
             on_request=self._request, on_frame=self._frame, on_report=self._report, on_second=self._second,
         )  # fmt: skip
         self.evidence = Evidence(

@@ -45,7 +45,7 @@ class FuturesSession:
         self._say(futures_ws.write_info())
 
     def beat(self, at: int) -> None:
-        """A second has passed."""
+        """Say that the connection lives."""
         if self.wants(endpoints.FEED_HEARTBEAT, None):
             self._say(futures_ws.write_heartbeat(at))
 

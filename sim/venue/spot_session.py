@@ -90,9 +90,9 @@ class SpotSession:
             return spot.write_spot_trades(data.trades(symbol, 0, at, TRADES_SHOWN), snapshot=True)
         return spot.write_spot_candles(snapshot(self.desk.market, symbol, at), at, snapshot=True)
 
-    def beat(self, at: int) -> None:
-        """A second has passed."""
-        if self.subscribed and at - self.outbox.last_put_us >= SECOND_US:
+    def beat(self, at: int, silence_us: int = SECOND_US) -> None:
+        """Say that the connection lives, after so long a silence."""
+        if self.subscribed and at - self.outbox.last_put_us >= silence_us:
             self._say(spot.write_spot_heartbeat())
 
     def _say(self, frame: dict[str, object]) -> None:

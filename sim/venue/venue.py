@@ -76,7 +76,8 @@ class Network(Protocol):
 class Venue:
     """`markets`: spot symbol -> contract, in configured order. The API keys follow from `seed`: one trades, one only reads.
 
-    Inverse contracts that the engine lists are priced after their linear twins.
+    Inverse contracts that the engine lists are priced after their linear twins. Marks come every `tick_s`, spot trades every
+    `candle_s` (a multiple; by default the same), heartbeats every `beat_s`.
 
     `persist` gets the saved engine after every change of orders, positions or fills; it must be durable when it returns.
     `network` stands between it and its clients; `wait` sleeps until the clock says so (microseconds UTC). `own_market` False: nothing moves by itself, and whoever runs the venue calls `move` and `settle_funding`.
@@ -90,6 +91,8 @@ class Venue:
         markets: Mapping[str, str],
         *,
         tick_s: int = 1,
+        candle_s: int | None = None,
+        beat_s: int = 1,
         seed: int = 0,
         persist: Callable[[bytes], None] | None = None,
         own_market: bool = True,
@@ -105,12 +108,14 @@ class Venue:
         spot_of = {contract: spot for spot, contract in markets.items()}
         self.spot_of = spot_of | {twin: spot_of[linear] for twin, (linear, _) in twins.items()}
         self.step_us = schedule.tick_us(tick_s)
+        self.trade_us = schedule.tick_us(tick_s if candle_s is None else candle_s)
+        self._beat_us = beat_s * SECOND_US
         self.accounts = {key.name: Account(key) for key in keys(seed)}
         self.key, self.secret, _ = keys(seed)[0]
         self.leverage: dict[str, Decimal] = {}
         self.pnl_currency: dict[str, str] = {}
         self.data = MarketData(self)
-        self.spot_data = SpotData(self.market, self.step_us)
+        self.spot_data = SpotData(self.market, self.trade_us)
         self.reports = Reports(self)
         self._network = network
         self._wait = wait or partial(wait_until, self.now_us)
@@ -160,8 +165,9 @@ class Venue:
         spots, contracts = len(self.spot_symbols), len(self.contracts)
         while True:
             moves = self._own_market and second % self.step_us == 0 and second <= self.market.end_us
-            for moments in schedule.moments(second, spots, contracts, moves=moves):
-                await self._wait(moments[-1].at)
+            trades, beats = second % self.trade_us == 0, second % self._beat_us == 0
+            for moments in schedule.moments(second, spots, contracts, moves=moves, trades=trades, beats=beats):
+                await self._wait(moments[-1].at if moments else second)
                 for moment in moments:
                     self._pass(moment, second)
             if self._network is not None:
@@ -181,7 +187,7 @@ class Venue:
                     futures.beat(moment.at)
             case "spot beat":
                 for spot in self._spot:
-                    spot.beat(moment.at)
+                    spot.beat(moment.at, self._beat_us)
 
     # --- the market moves, wishes arrive ----------------------------------------------------------------------
 
@@ -258,7 +264,7 @@ class Venue:
 
     def _show_spot(self, symbol: str, grid_us: int, at: int) -> None:
         if self._spot_wanted("ohlc", symbol):
-            for candle in updates(self.market, symbol, grid_us, self.step_us):
+            for candle in updates(self.market, symbol, grid_us, self.trade_us):
                 self._spread_spot("ohlc", symbol, write_spot_candles((candle,), at), at)
         if self._spot_wanted("ticker", symbol):
             self._spread_spot("ticker", symbol, data_frame("ticker", [self.spot_data.frame_row(symbol, at)]), at)

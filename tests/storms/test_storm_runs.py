@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from actors.modes.storms import live, many_storms, one_storm, quiet, same
 from sim.faults.plan import Plan, plan_of
+from sim.scene import BUSY
 from sim.storm import Case, Verdict, case_of, run_case
 
 SHORT_S = 240.0
@@ -134,7 +135,7 @@ def test_seeds_that_once_failed(request: pytest.FixtureRequest) -> None:
     """Every seed that a storm ever failed on, with its shortened plan, passes now."""
     path = request.path.with_name("failed.json")
     for row in json.loads(path.read_text()):
-        case = Case(seed=row["seed"], plan=plan_of(row["plan"]), safety_s=row["safety_s"])
+        case = Case(seed=row["seed"], plan=plan_of(row["plan"]), safety_s=row["safety_s"], tempo=BUSY)
         assert run_case(case, live).failures == (), row["was"]
 
 

@@ -6,7 +6,21 @@ import numpy as np
 import pytest
 
 from protocol.units import SECOND_US
-from sim.scene import BAR_US, FOLLOWS_BARS, MARKETS, WARM_UP_S, moments, moments_in, scene_of
+from sim.scene import (
+    BAR_US,
+    BUSY,
+    FOLLOWS_BARS,
+    MARKETS,
+    SETTINGS,
+    TEMPOS,
+    WARM_UP_S,
+    Tempo,
+    market_at,
+    moments,
+    moments_in,
+    scene_of,
+    settings_at,
+)
 from tests.storms.scenes import found
 
 
@@ -40,3 +54,22 @@ def test_a_moment_is_followed_by_another_position() -> None:
     """What opens alone for hours is no moment: a storm should see a second life."""
     opened = {"a": 0, "b": FOLLOWS_BARS * BAR_US, "c": 100 * BAR_US}
     assert moments_in(opened, {"a": "exit.stop", "b": "exit.time", "c": "exit.time"}, 0) == {"exit.stop": (0,)}
+
+
+@pytest.mark.parametrize("tempo", TEMPOS)
+def test_a_daemon_is_told_the_tempo_of_its_market(tempo: Tempo) -> None:
+    """What comes as often as the tempo has it is never stale, and every limit holds at least what the busy market has."""
+    settings = settings_at(tempo)
+    assert settings.market.tick_s == tempo.mark_s
+    assert settings.risk.mark_age_max_s > tempo.mark_s
+    assert settings.feeds.futures_idle_s > tempo.beat_s
+    assert settings.feeds.spot_idle_s > max(tempo.candle_s, tempo.beat_s)
+    assert settings.risk.mark_age_max_s >= settings_at(BUSY).risk.mark_age_max_s == SETTINGS.risk.mark_age_max_s
+
+
+def test_every_tempo_is_drawn() -> None:
+    """Seeds differ in how busy the market is; the path is the same at each tempo."""
+    scenes = [scene_of(np.random.default_rng(seed)) for seed in range(100)]
+    assert {scene.tempo for scene in scenes} == set(TEMPOS)
+    busy, calm = (market_at(MARKETS[0], tempo) for tempo in (BUSY, TEMPOS[-1]))
+    assert busy.tick("PF_XBTUSD", busy.start_us).mark == calm.tick("PF_XBTUSD", calm.start_us).mark

@@ -208,6 +208,8 @@ def test_no_two_moments_are_the_same_and_their_order_is_fixed() -> None:
     ]
     assert [m.kind for m in moments(START + SECOND_US, 2, 2, moves=True)[0]] == ["tick", "tick", "futures beat"]
     assert [[m.kind for m in half] for half in moments(START, 2, 2, moves=False)] == [["futures beat"], ["spot beat"]]
+    rare = moments(START + SECOND_US, 2, 2, moves=True, trades=False, beats=False)
+    assert [[m.kind for m in half] for half in rare] == [["tick", "tick"], []]
 
 
 def test_a_tick_that_candles_do_not_end_on_is_refused() -> None:

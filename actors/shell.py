@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from actors import alerts
 from actors.door import Door
 from actors.gate import Gate
 from actors.mailbox import Mailbox
@@ -85,8 +86,12 @@ class World:
     kill_hint: Callable[[], Awaitable[None]] = _a_second
     """Waits until it is worth looking whether somebody asked: a hint from outside, or a second at most."""
     watch: Callable[[str, Message], None] = lambda sender, message: None
+    """Hears whatever is said, by whom."""
+    tell: Callable[[str, Alert], None] = lambda sender, alert: None
+    """Brings an alert to a person: one a code and minute, so that a flood drowns nobody (`actors.alerts`)."""
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     lives: dict[str, int] = field(default_factory=dict)
+    _flow: alerts.Flow = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.journal = StandIn(self.journal, self.journal_failed, self.memory_damaged)
@@ -96,16 +101,29 @@ class World:
         now = self.clock.now_us()
         alert = from_edge(Alert, now, sender, code, now, text, code=code, severity=severity, text=text)
         self.journal.record(sender, alert, ())
-        self.watch(sender, alert)
+        self.see(sender, alert)
+
+    def see(self, sender: str, message: Message) -> None:
+        """Something was said: whoever watches hears it, and of an alert a person is told, now or with the count of its minute."""
+        self.watch(sender, message)
+        if isinstance(message, Alert):
+            self._flow, told = alerts.take(self._flow, message, self.clock.now_us())
+            for alert in told:
+                self.tell(sender, alert)
+
+    def tell_held(self) -> None:
+        """Tell what minutes that are over have held back. Whoever keeps house calls it, about once a second."""
+        self._flow, told = alerts.due(self._flow, self.clock.now_us())
+        for alert in told:
+            self.journal.record("alerts", alert, ())
+            self.tell("alerts", alert)
 
     def journal_failed(self, why: str) -> None:
         """Nothing is written down any more: no entry leaves, the kill switch closes what is open, exits go on."""
         text = f"the journal cannot be written: {why}"
         self.gate.halt("journal", text)
         now = self.clock.now_us()
-        self.watch(
-            "journal", from_edge(Alert, now, "journal", now, code="JOURNAL_WRITE", severity="critical", text=text)
-        )
+        self.see("journal", from_edge(Alert, now, "journal", now, code="JOURNAL_WRITE", severity="critical", text=text))
         self._ask_to_kill(text, now)
 
     def memory_damaged(self, why: str) -> None:
@@ -130,7 +148,7 @@ class World:
 
     def post(self, sender: str, message: Message, carry: Callable[[str, Message], None]) -> None:
         """Send `message` to its receivers in route order; `carry` takes what the sender's own timer or hands do."""
-        self.watch(sender, message)
+        self.see(sender, message)
         for receiver in self.routes[type(message)]:
             if heard(receiver, message, self.gate, self.door, self.latch):
                 continue

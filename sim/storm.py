@@ -68,6 +68,8 @@ class Host(Protocol):
 
     def watch(self, sender: str, message: Message) -> None: ...
 
+    def tell(self, sender: str, alert: Alert) -> None: ...
+
     @property
     def hampered(self) -> bool:
         """Whether a child may have to wait now."""
@@ -271,9 +273,6 @@ class Storm:
         detail = message.id
         if isinstance(message, Alert):
             detail = f"{message.code} {message.text}"
-            for active in self.faults.active("person"):
-                if active.kind == "op.sink":
-                    self.faults.strikes(active)  # nobody hears it now: it must be in the journal
         self._note(type(message).__name__, sender, detail)
         if isinstance(message, TradeClosed):
             self.exits[message.reason] += 1
@@ -282,6 +281,14 @@ class Storm:
         elif isinstance(message, OrderUnknown):
             self.evidence.once("outcome unknown")
         self.watchers.said(sender, message)
+
+    def tell(self, sender: str, alert: Alert) -> None:
+        """What a person is told."""
+        for active in self.faults.active("person"):
+            if active.kind == "op.sink":
+                self.faults.strikes(active)  # nobody hears it now: it must be in the journal
+        self._note("told", sender, f"{alert.code} {alert.count} {alert.text}")
+        self.watchers.told(alert)
 
     def gate_changed(self, what: str, is_open: bool) -> None:
         """The gate opens or closes for one reason."""

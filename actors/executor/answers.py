@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from actors.executor.foreign import note_stop
 from actors.executor.orders import (
     ALREADY_EXISTS,
     GONE_EVENT,
@@ -31,7 +32,8 @@ def on_accepted(state: State, message: OrderAccepted) -> Answers:
 
     found = trade_of(state, listed.client_order_id)
     if found is None:
-        return update_ended(state, listed.client_order_id, confirmed), NOTHING
+        known = update_ended(state, listed.client_order_id, confirmed)
+        return (note_stop(state, listed) if known is state else known), NOTHING
     trade, order = found
     said: list[Message] = []
     if order.state in {"cancelled", "rejected"} and order.role in {"stop", "target"}:

@@ -89,7 +89,8 @@ def take_over(state: State, message: Drift) -> Answers:
     mark, instrument = state.marks.get(symbol), state.instruments.get(symbol)
     if mark is None or instrument is None:
         return state, NOTHING
-    trade = taken_over(message, Decimal(message.theirs), mark.mark, state.execution.adopt_stop_pct, instrument)
+    size, stop_pct = Decimal(message.theirs), state.execution.adopt_stop_pct
+    trade = taken_over(message, size, mark.mark, stop_pct, instrument, state.memory.stops.get(symbol))
     said = follow(
         message,
         TradeOpened,

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from actors.executor.foreign import forget_stop
 from actors.executor.orders import Order, fill
 from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of
 from actors.executor.trade import ZERO, Trade, book_entry, book_exit, update
@@ -129,6 +130,8 @@ def on_position(state: State, message: PositionChanged) -> Answers:
 def told_position(state: State, message: Message, symbol: str, size: Decimal, as_of: int) -> Answers:
     """Take in a signed position as of a moment."""
     trade = state.memory.trades.get(symbol)
+    if size == 0:
+        state = forget_stop(state, symbol)
     if trade is None:
         if size == state.strangers.get(symbol, ZERO):
             return state, NOTHING  # margin and liquidation price move all the time

@@ -23,17 +23,28 @@ from config.settings import ExecutionSettings, Settings
 from protocol.messages.base import Message, follow
 from protocol.messages.control import WakeAt
 from protocol.messages.futures import Instrument, MarkPrice
+from protocol.units import OrderSide
 
 REMEMBERED_TRADES: Final = 16
 
 
+class SeenStop(msgspec.Struct, frozen=True, kw_only=True):
+    """The best stop that was seen to protect a position no trade knows."""
+
+    side: OrderSide
+    price: Decimal
+
+
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """What must survive a crash: open trades by futures symbol, the newest ended ones, and what was seen before."""
+    """What must survive a crash: open trades by futures symbol, the newest ended ones, and what was seen before; by symbol
+    the stops of positions that no trade knows.
+    """
 
     trades: dict[str, Trade] = {}
     ended: tuple[Trade, ...] = ()
     signals: tuple[str, ...] = ()
     fills: tuple[str, ...] = ()
+    stops: dict[str, SeenStop] = {}
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

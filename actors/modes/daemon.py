@@ -28,7 +28,7 @@ from actors.supervisor import Supervisor
 from actors.tree import CHILDREN, LEASES, ROUTES
 from config.settings import Settings
 from protocol.messages.base import Message
-from protocol.messages.control import KillProgress, PersonAnswered
+from protocol.messages.control import Alert, KillProgress, PersonAnswered
 from protocol.messages.futures import TradeClosed
 from sim.clock import PacedClock, stopwatch
 
@@ -116,6 +116,7 @@ class Daemon:
                 dry_run=self.dry_run,
                 kill_hint=self._kill_hint,
                 watch=self._observe,
+                tell=self.watch,
             )
             nursery.start_soon(self._heed_signals)
             nursery.start_soon(self._heed_hints)
@@ -142,7 +143,8 @@ class Daemon:
         self.gate_changed(what, is_open)
 
     def _observe(self, sender: str, message: Message) -> None:
-        self.watch(sender, message)
+        if not isinstance(message, Alert):
+            self.watch(sender, message)
         self._status.observe(message)
         match message:
             case TradeClosed() if self.trades is not None:
@@ -193,5 +195,6 @@ class Daemon:
                 since_s = stopwatch()
 
     def _write(self, world: World) -> None:
+        world.tell_held()
         world.journal.flush()
         self.state.write_status(self._status.page(world.gate, world.lives))

@@ -59,6 +59,7 @@ async def live(host: Host) -> None:
             kill_requested=host.kill_requested,
             kill_hint=partial(host.sleep, 1),
             watch=host.watch,
+            tell=host.tell,
             mailboxes=Boxes(host),
         )
         supervisor = Supervisor(CHILDREN, world)
@@ -89,9 +90,10 @@ class Boxes(dict[str, Mailbox]):
 
 
 async def _keep_house(world: World, host: Host) -> None:
-    """The journal is flushed once a second, as `modes.daemon` does it."""
+    """Once a second alerts that were held are told and the journal is flushed, as `modes.daemon` does it."""
     while True:
         await host.sleep(1)
+        world.tell_held()
         world.journal.flush()
 
 

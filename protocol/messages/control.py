@@ -52,6 +52,8 @@ class Alert(Message, frozen=True, kw_only=True):
     code: str
     severity: Severity
     text: str
+    count: int = 1
+    """How many it stands for: a person is told once a minute of what comes often (`actors.alerts`)."""
 
 
 class Drift(Message, frozen=True, kw_only=True):

@@ -153,6 +153,8 @@ class Evidence:
     """When a fault that may delay things was last in force, or a life last began."""
     sometimes: dict[str, int] = field(default_factory=dict)
     latched_reach: int | None = None
+    forgot: bool = False
+    """The journal lost something that the next life would have needed."""
     _last: int = 0
     _durable: dict[str, int] = field(default_factory=dict)
     """Fills that are told in the journal, and since when."""
@@ -302,6 +304,7 @@ class Evidence:
 
     def rolled_back(self, to_us: int) -> None:
         """The journal is as it was at `to_us`: what was booked since will be told again."""
+        self.forgot = True
         self._durable = {name: at for name, at in self._durable.items() if at <= to_us}
         self.booked &= self._durable.keys()
 

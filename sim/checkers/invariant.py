@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocol.messages.base import Message
+from protocol.messages.control import Alert
 from protocol.messages.futures import Fill
 from sim.checkers.evidence import Evidence, Sent
 from sim.faults.network import Reply, Request
@@ -35,6 +36,9 @@ class Invariant:
 
     def said(self, sender: str, message: Message) -> None:
         """An actor said something."""
+
+    def told(self, alert: Alert) -> None:
+        """A person is told something."""
 
     def recorded(self, actor: str, received: Message, answers: Sequence[Message]) -> None:
         """A step became durable."""

@@ -8,6 +8,7 @@ from typing import Final
 from protocol.messages.futures import Fill, OpenOrder
 from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
+from sim.faults.network import Reply, Request
 
 FLATTEN_US: Final = 2_000_000
 """A flatten counts as in flight for so long."""
@@ -113,14 +114,28 @@ class NotOverProtected(Invariant):
 
 
 class NeverWidened(Invariant):
-    """3: within a position's life the best stop at the exchange only moves towards profit."""
+    """3: within a position's life the best stop at the exchange only moves towards profit, as far as anybody can know: where the
+    journal was lost, from the stop that the next life is shown.
+    """
 
     number, name = 3, "stop never widened"
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
+        self._shown = True
         self._best: dict[str, Decimal] = {}
         self._sign: dict[str, int] = {}
+
+    def began(self) -> None:
+        self._shown, self.e.forgot = self._shown and not self.e.forgot, False
+
+    def answered(self, request: Request, reply: Reply) -> None:
+        if request.op != "orders" or self._shown:
+            return
+        self._shown = True
+        for symbol in self.e.positions:
+            if not stops(self.e, symbol):
+                self._best.pop(symbol, None)
 
     def filled(self, fill: Fill) -> None:
         size = self.e.positions.get(fill.symbol, ZERO)

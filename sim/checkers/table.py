@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from protocol.messages.base import Message
+from protocol.messages.control import Alert
 from protocol.messages.futures import Fill, FillSeen, TickerSeen
 from sim.checkers import books, entries, killing, protection, strategy, supervision, system, telling
 from sim.checkers.evidence import Evidence, Sent
@@ -48,7 +49,7 @@ INVARIANTS: Final[tuple[type[Invariant], ...]] = (
     system.ModePurity,
     system.UnknownIsNotZero,
 )
-HOOKS: Final = ("sent", "answered", "filled", "recorded", "changed", "second", "began", "converged")
+HOOKS: Final = ("sent", "answered", "filled", "told", "recorded", "changed", "second", "began", "converged")
 ROUTINE: Final = frozenset({"MarkPrice", "SpotPrice", "WakeAt", "Held", "AccountChanged", "StructureRead"})
 
 
@@ -103,6 +104,10 @@ class Watchers:
             self._said[kind] = [hear for hears, hear in self._ears if issubclass(kind, hears)]
         for hear in self._said[kind]:
             hear(sender, message)
+
+    def told(self, alert: Alert) -> None:
+        """A person is told something."""
+        self._tell("told", alert)
 
     def second(self) -> None:
         """Another second has passed."""

@@ -9,13 +9,14 @@ from protocol.codec import encode
 from protocol.messages.base import Message
 from protocol.messages.control import Alert, Drift, Latch
 from protocol.messages.futures import Filled
-from protocol.units import MINUTE_US
+from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers.evidence import Bounds, Evidence
 from sim.checkers.invariant import Invariant
 
-ALERTS_A_MINUTE: Final = 30
 CONNECTIONS_A_MINUTE: Final = 20
 """Of both feeds together."""
+CLOCK_US: Final = 3 * MINUTE_US
+"""So long after the host's clock was wrong its minutes are not measured."""
 FORCED: Final = {"liquidation": "LIQUIDATED", "unwindBankrupt": "DELEVERAGED", "assignee": "ASSIGNED"}
 DRIFTS: Final = {
     "foreign_order": "FOREIGN_ORDER", "foreign_position": "FOREIGN_POSITION", "missing_stop": "NAKED_POSITION",
@@ -45,13 +46,16 @@ TOLD_OF: Final = (Latch, Filled, Drift)
 
 
 class Alerts(Invariant):
-    """28: what is critical is said in time and written down, and nothing is said without end or in strange characters."""
+    """28: a person is told of what is critical in time, once a code and minute with a count, and of everything in the end; what is
+    said is written down, and in no strange characters.
+    """
 
     number, name = 28, "alerts"
     hears = (Alert, *TOLD_OF)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
+        self._clock_at = -CLOCK_US
         self.began()
 
     def began(self) -> None:
@@ -59,7 +63,9 @@ class Alerts(Invariant):
         self._unwritten: dict[str, tuple[int, str]] = {}
         self._written: set[str] = set()
         self._ups: Sequence[int] = ()
-        self._said: dict[str, list[int]] = {}
+        self._told_at: dict[tuple[str, str], int] = {}
+        self._owed: dict[tuple[str, str], tuple[int, int]] = {}
+        """Said and not told, by code and severity: how many, and since when."""
         self._drifts: frozenset[object] = frozenset()
 
     def said(self, sender: str, message: Message) -> None:
@@ -67,8 +73,12 @@ class Alerts(Invariant):
             self._alert(message)
         elif isinstance(message, TOLD_OF) and not self._known(message):
             for condition in CONDITIONS:
-                if condition.holds(message) and not self._just_said(condition.codes):
+                if condition.holds(message) and not self._just_told(condition.codes):
                     self._due.setdefault(condition.codes, (self.e.now + Bounds.ALERT, message))
+
+    def _clock_wrong_us(self) -> int:
+        """A minute of a clock that is wrong may be longer."""
+        return 0 if self.e.now - self._clock_at > CLOCK_US else MINUTE_US
 
     def _known(self, message: Message) -> bool:
         """A difference that lasts is told once."""
@@ -78,24 +88,46 @@ class Alerts(Invariant):
         known, self._drifts = key in self._drifts, self._drifts | {key}
         return known
 
-    def _just_said(self, codes: tuple[str, ...]) -> bool:
-        return any(self.e.now - at <= Bounds.ALERT for code in codes for at in self._said.get(code, [])[-1:])
+    def _just_told(self, codes: Sequence[str]) -> bool:
+        """Whether a person knows already, or what is said now waits for the end of its minute."""
+        return any(
+            self.e.now - at <= MINUTE_US + Bounds.HALT for (code, _), at in self._told_at.items() if code in codes
+        )
 
     def _alert(self, alert: Alert) -> None:
         now = self.e.now
-        recent = self._said[alert.code] = [*(at for at in self._said.get(alert.code, []) if at > now - MINUTE_US), now]
-        if len(recent) > ALERTS_A_MINUTE and alert.severity != "info":
-            self.fail(f"{len(recent)} alerts {alert.code} within a minute")
         if any(ord(letter) < ord(" ") for letter in alert.text):
             self.fail(f"the alert {alert.code} holds control characters: {alert.text!r}")
-        for codes in [codes for codes in self._due if alert.code in codes]:
-            del self._due[codes]
-        if alert.severity != "info" and alert.id not in self._written and not self.e.disk_failed():
-            self._unwritten[alert.id] = now + Bounds.ALERT, alert.text
+        if alert.severity != "info":
+            key = alert.code, alert.severity
+            count, since = self._owed.get(key, (0, now))
+            self._owed[key] = count + alert.count, since
+            self._settle(alert.code, self._just_told)
+            if alert.id not in self._written and not self.e.disk_failed():
+                self._unwritten[alert.id] = now + Bounds.ALERT, alert.text
         if alert.code == "FEED_STATE" and alert.text.endswith(": up"):
             self._ups = [*(at for at in self._ups if at > now - MINUTE_US), now]
             if len(self._ups) > CONNECTIONS_A_MINUTE:
                 self.fail(f"{len(self._ups)} connections within a minute: {alert.text}")
+
+    def _settle(self, code: str, holds: Callable[[Sequence[str]], bool]) -> None:
+        for codes in [codes for codes in self._due if code in codes and holds(codes)]:
+            del self._due[codes]
+
+    def told(self, alert: Alert) -> None:
+        if alert.severity == "info":
+            return
+        key, now = (alert.code, alert.severity), self.e.now
+        before, self._told_at[key] = self._told_at.get(key, now - MINUTE_US), now
+        if now - before < MINUTE_US - Bounds.HALT and now - self._clock_at > CLOCK_US:
+            self.fail(f"a person is told {alert.code} twice within {(now - before) / SECOND_US:.0f} s: {alert.text}")
+        count, since = self._owed.get(key, (0, now))
+        self._owed[key] = count - alert.count, since
+        if count == alert.count:
+            del self._owed[key]
+        elif count < alert.count:
+            self.fail(f"a person is told of {alert.count} {alert.code} and {count} were said")
+        self._settle(alert.code, lambda codes: True)
 
     def recorded(self, actor: str, received: Message, answers: Sequence[Message]) -> None:
         for message in (received, *answers):
@@ -103,8 +135,13 @@ class Alerts(Invariant):
                 self._written.add(message.id)  # a step may be durable before its messages are sent
 
     def second(self) -> None:
+        if self.e.faults.active("clock"):
+            self._clock_at = self.e.now
         if not self.e.life or self.e.hindered():
             return
+        for (code, _), (count, since) in self._owed.items():
+            if self.e.now - since > MINUTE_US + Bounds.ALERT + self._clock_wrong_us():
+                self.fail(f"{count} alerts {code} were said and nobody was told of them")
         for codes, (due, of) in self._due.items():
             if self.e.now > due:
                 self.fail(f"nobody was told {' or '.join(codes)} in time of {of}")

@@ -227,6 +227,25 @@ def silent_latch(bench: Bench) -> None:
     bench.wait(30)
 
 
+def told_twice_a_minute(bench: Bench) -> None:
+    for name in "ab":
+        bench.say(alert := warning(bench, name))
+        bench.watchers.told(alert)
+        bench.wait(30)
+
+
+def flood_untold(bench: Bench) -> None:
+    bench.say(told := warning(bench, "a"))
+    bench.watchers.told(told)
+    bench.say(warning(bench, "b"))
+    bench.evidence.disk_failed = lambda: True  # that it is not written down is another matter
+    bench.wait(80)
+
+
+def warning(bench: Bench, name: str) -> Alert:
+    return from_edge(Alert, bench.now, name, code="X", severity="warning", text=name)
+
+
 def secret_shown(bench: Bench) -> None:
     bench.say(from_edge(Alert, bench.now, code="X", severity="info", text="key: the key"))
 
@@ -280,7 +299,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     25: (dead_for_good,),
     26: (lambda bench: bench.leave(),),
     27: (full_mailbox,),
-    28: (silent_latch,),
+    28: (silent_latch, told_twice_a_minute, flood_untold),
     29: (secret_shown,),
     31: (stale_life,),
     32: (unsigned,),

@@ -41,6 +41,26 @@ def test_what_is_taken_over_has_a_stop_from_the_mark_and_a_target_twice_as_far(
     assert (trade.plan.exit_on_choch, trade.plan.max_hold_bars) == ("off", 0), "structure has no say in it"
 
 
+@pytest.mark.parametrize(("seen", "stop"), [(49_500, 49_500), (48_000, 49_000)])
+def test_a_lost_memory_widens_no_stop(seen: int, stop: int) -> None:
+    """A position whose trade is forgotten, its stop seen on the exchange and then gone: the next one is not further away (storm 7036)."""
+    room = looking()
+    room.position("2")
+    room.accepted("ks-of-an-earlier-life", "2", seen)
+    said = room.take(foreign("2", "correct", "missing_stop"))
+    assert [m.stop_price for m in only(PlaceOrder, said) if m.role == "stop"] == [D(stop)]
+
+
+def test_the_stop_of_a_position_that_is_over_is_no_measure() -> None:
+    """Once the account was flat in that market, whatever comes next has a stop from its own mark."""
+    room = looking()
+    room.position("2")
+    room.accepted("ks-of-an-earlier-life", "2", 49_500)
+    room.position("0")
+    said = room.take(foreign("2", "correct", "missing_stop"))
+    assert [m.stop_price for m in only(PlaceOrder, said) if m.role == "stop"] == [D(49_000)]
+
+
 def test_an_adopted_position_is_protected_and_managed_to_its_end() -> None:
     """It is told as a trade, gets stop and target under ids of ours, and is closed like any other."""
     room = looking()

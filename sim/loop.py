@@ -129,7 +129,7 @@ def run(
     result = Result(tape.start_us, tape.end_us)
     stage = Stage(tape, engine, settings)
     house = {part.name: part for part in parts}
-    ahead = Ahead(house, stage, settings) if skip else None
+    ahead = Ahead(house, door, stage, settings) if skip else None
     flights = Flights(settings.market.latency_ms * MILLISECOND_US)
     loop = _Loop(house, routes, gate, door, stage, record, latch, result, flights, ahead)
     loop.begin([pair.spot for pair in settings.symbols])

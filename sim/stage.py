@@ -67,6 +67,11 @@ class Stage:
         """Fill id -> what the exchange booked; a fill is told before its fee is."""
 
     @property
+    def settled_us(self) -> int:
+        """How long after a boundary all that it leads to is over."""
+        return self.settle_us + self._width_us
+
+    @property
     def look_us(self) -> int:
         """How long after a boundary every symbol has shown its mark of that boundary."""
         return FIRST_SLOT_US + len(SLOTS) * (len(self._pairs) - 1) + SLOTS.index("tick")
@@ -145,7 +150,7 @@ class Stage:
     def is_last(self, moment: Moment) -> bool:
         """Whether nothing more comes of the boundary that this `closed` belongs to."""
         later = [futures for _, futures in self._pairs]
-        return all(futures in self._asleep for futures in later[later.index(moment.futures) + 1 :])
+        return all(self._asleep.get(futures, 0) > moment.grid for futures in later[later.index(moment.futures) + 1 :])
 
     def busy(self) -> bool:
         """Whether any position or order is open."""
@@ -181,6 +186,10 @@ class Stage:
         found = self.tape.first_met(futures, after, until, bounds)
         self._crossings[futures] = (after, found, until, bounds)
         return found
+
+    def met(self, futures: str, after: int, until: int) -> int | None:
+        """The first moment in (`after`, `until`] at which a level of the exchange is crossed."""
+        return self.tape.first_crossing(futures, after, until, self.engine.levels(futures))
 
     def _visit(self, grid: int, place: int, spot: str, futures: str) -> list[Moment]:
         """What happens to one symbol on one grid moment."""

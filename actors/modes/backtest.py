@@ -29,6 +29,7 @@ from protocol.units import MINUTE_US, Timeframe
 from sim.clock import PacedClock, SimulatedClock, work_meter
 from sim.direct import Direct
 from sim.loop import Result, run
+from sim.market import crossing
 from sim.market.files import BadPeriod, GapPolicy, when
 from sim.market.tape import Tape, Track
 from sim.report.document import find
@@ -161,6 +162,7 @@ def run_backtest(
     )
     bulk.load(settings.strategy)
     scan.load()
+    crossing.load()
     worked_s = work_meter()
     with journal(settings, state) as copy:
         book = MemoryBook(copy=copy)

@@ -17,7 +17,7 @@ from actors.risk.approval import on_signal, retry
 from actors.risk.entries import on_filled, on_gone, on_refused, on_unknown, settle
 from actors.risk.figures import daily_loss_pct, held_size, with_rate
 from actors.risk.guards import LIQUIDATION
-from actors.risk.state import NONE, ZERO, Answers, Held, State, roll_day, told_account
+from actors.risk.state import NONE, ZERO, Answers, Held, State, roll_day, still_liquidated_at, told_account
 from actors.risk.watch import kill_near_liquidation, watch_account, watch_symbol
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Drift, KillRequested, Started, WakeAt, Woken
@@ -152,14 +152,6 @@ def hold(state: State, cause: Message, positions: Sequence[Position], at: int) -
         said += more
     state, more = watch_account(state, cause)
     return state, (*said, *more)
-
-
-def still_liquidated_at(state: State, position: Position) -> Position:
-    """A position with the liquidation price last told for it: the list by REST carries none."""
-    known = state.positions.get(position.symbol)
-    if known is None or position.liquidation_price is not None or known.position.size != position.size:
-        return position
-    return msgspec.structs.replace(position, liquidation_price=known.position.liquidation_price)
 
 
 def on_snapshot(state: State, message: ExchangeSnapshot) -> Answers:

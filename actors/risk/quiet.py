@@ -5,6 +5,7 @@ For a driver that skips what is of no consequence. Everything here follows from 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -12,8 +13,8 @@ import msgspec
 
 from actors.risk.guards import LET_GO
 from actors.risk.sizing import HUNDRED
-from actors.risk.state import State, roll_day, told_account
-from protocol.messages.futures import Account
+from actors.risk.state import Held, State, roll_day, still_liquidated_at, told_account
+from protocol.messages.futures import Account, MarkPrice, Position
 
 ONE: Final = Decimal(1)
 
@@ -75,6 +76,13 @@ def limits(state: State) -> Limits | None:
 def account_told(state: State, at: int, account: Account) -> State:
     """The state after an account that breaks no limit."""
     return told_account(state, at, account)
+
+
+def prices_told(state: State, at: int, marks: Sequence[MarkPrice], positions: Sequence[Position]) -> State:
+    """The state after marks and positions that come near no limit."""
+    held = state.positions | {p.symbol: Held(still_liquidated_at(state, p), at) for p in positions}
+    shown = state.marks | {mark.symbol: mark for mark in marks}
+    return msgspec.structs.replace(state, marks=shown, positions=held)
 
 
 def day_begins(state: State, at: int) -> State:

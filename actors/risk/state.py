@@ -122,3 +122,11 @@ def roll_day(state: State, at: int) -> State:
         return state
     equity = state.account.equity_usd if state.account else None
     return remember(state, day=day, day_equity_usd=equity, daily_loss_hit=False)
+
+
+def still_liquidated_at(state: State, position: Position) -> Position:
+    """A position with the liquidation price last told for it: the list by REST carries none."""
+    known = state.positions.get(position.symbol)
+    if known is None or position.liquidation_price is not None or known.position.size != position.size:
+        return position
+    return msgspec.structs.replace(position, liquidation_price=known.position.liquidation_price)

@@ -112,10 +112,14 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
     return replace(state, series={**state.series, symbol: series}), tuple(out)
 
 
-def passed(state: State, newest: CandleSeen, at: int) -> State:
-    """The state after candles nobody was shown, one by one, up to `newest`: told, without a hole, the stream heard at `at`."""
+def passed(state: State, newest: CandleSeen, at: int, ended: CandleSeen | None = None) -> State:
+    """The state after candles nobody was shown, one by one, up to `newest`: told, without a hole, the stream heard at `at`.
+
+    `ended`: the one after it, shown whole and not told yet.
+    """
+    waiting = () if ended is None else (ended,)
     series = replace(
-        state.series[newest.symbol], newest=newest, waiting=(), heard=at, settle_for=None, late_for=None, gap=False
+        state.series[newest.symbol], newest=newest, waiting=waiting, heard=at, settle_for=None, late_for=None, gap=False
     )
     return replace(state, series={**state.series, newest.symbol: series})
 

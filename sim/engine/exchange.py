@@ -206,9 +206,10 @@ class Engine:
         self.matching.fix_rate(tick)
         self.state.ticks[tick.symbol] = tick
 
-    def pass_reports(self, count: int) -> None:
-        """So many reports of positions and account were not made: later ones keep their numbers."""
+    def pass_reports(self, count: int, until: int) -> None:
+        """So many reports of positions and account, up to `until`, were not made: later ones keep their numbers."""
         self.state.frames += count
+        self.state.revalued = until - until % self.revalue_us
 
     def close_market(self, symbol: str, how: str | None) -> None:
         """Make a market `suspended` (nothing happens in it), `cancel_only` (no new orders and no changes) or `post_only` (orders rest,

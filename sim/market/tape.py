@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from protocol.messages.base import from_edge
 from protocol.messages.futures import Instrument
 from protocol.messages.spot import CandleSeen
 from protocol.units import DAY_US, HOUR_US, SECOND_US, TIMEFRAME_MS, Timeframe, decimal
+from sim.market import crossing
 from sim.market.contracts import contract
 from sim.market.files import (
     FINER_MS,
@@ -129,22 +129,13 @@ class Track:
         before, after = self.basis_row[bar], self.basis_row[bar + 1]
         return spot * (1.0 + (before + (after - before) * (into / BAR_US)))
 
-    def range(self, start_us: int, end_us: int) -> tuple[float, float]:
-        """Bounds of the mark from `start_us` to `end_us`, which lie in one leg; a jump at a candle's open is included."""
-        bar, into = self.place(start_us)
-        row, within = self.path.place(bar * BAR_US + into)
-        leg = min(within // self.path.leg_us, 2)
-        spots = (self.spot(start_us), self.spot(end_us), *self.path.turns(row)[leg : leg + 2])
-        bases = self.basis_row[bar : bar + 3]
-        return min(spots) * (1.0 + min(bases)), max(spots) * (1.0 + max(bases))
-
     def marks(self, at_us: Ints) -> Floats:
         """`mark` of many moments, bit for bit the same."""
         bar, into = np.divmod(np.minimum(at_us, self.end_us) - self.start_us, BAR_US)
         over = bar >= len(self.candles)
         bar, into = np.where(over, bar - 1, bar), np.where(over, BAR_US, into)
         spot = self.path.prices(bar * BAR_US + into)
-        basis = self._basis_points
+        basis = self.basis_points
         before, after = basis[bar], basis[bar + 1]
         marks: Floats = spot * (1.0 + (before + (after - before) * (into / BAR_US)))
         return marks
@@ -152,7 +143,7 @@ class Track:
     @cached_property
     def reach(self) -> tuple[Floats, Floats]:
         """Bounds (least, most) of the unrounded mark inside each candle, both of its ends included."""
-        before, after = self._basis_points[:-1], self._basis_points[1:]
+        before, after = self.basis_points[:-1], self.basis_points[1:]
         return (
             self.candles.low * (1.0 + np.minimum(before, after)),
             self.candles.high * (1.0 + np.maximum(before, after)),
@@ -175,7 +166,7 @@ class Track:
         The spot shown at a candle's open is still the close before it.
         """
         size, c = float(self.instrument.tick), self.candles
-        wide = np.maximum(np.abs(self._basis_points[:-1]), np.abs(self._basis_points[1:]))
+        wide = np.maximum(np.abs(self.basis_points[:-1]), np.abs(self.basis_points[1:]))
         jump = np.abs(c.open / np.concatenate((c.open[:1], c.close[:-1])) - 1.0)
         bounds: Floats = wide + jump * (1.0 + wide) + size / c.low
         return bounds
@@ -185,7 +176,7 @@ class Track:
         """The mark at each candle's open and at the very end, on its tick."""
         spot = np.concatenate((self.candles.open, self.candles.close[-1:]))
         size = float(self.instrument.tick)
-        marks: Floats = np.rint(spot * (1.0 + self._basis_points) / size) * size
+        marks: Floats = np.rint(spot * (1.0 + self.basis_points) / size) * size
         return marks
 
     @cached_property
@@ -207,7 +198,8 @@ class Track:
         return paid
 
     @cached_property
-    def _basis_points(self) -> Floats:
+    def basis_points(self) -> Floats:
+        """`basis_row` as a column."""
         return np.array(self.basis_row)
 
 
@@ -223,6 +215,7 @@ class Tape:
         self._spread_share = float(settings.market.spread_range_share)
         self._conditions = settings.market.slippage_range_share > 0 or settings.market.slippage_size_pct > 0
         self._contracts = {track.instrument.symbol: track for track in tracks}
+        self._lines: dict[str, crossing.Line] = {}
         self._longer: dict[tuple[str, Timeframe], Candles] = {}
         self._natives: dict[tuple[str, Timeframe], Candles] = {}
 
@@ -462,20 +455,25 @@ class Tape:
 
     def first_met(self, futures_symbol: str, after_us: int, until_us: int, bounds: Sequence[float]) -> int | None:
         """`first_crossing` of levels in ticks."""
-        track = self._contracts[futures_symbol]
-        until_us = min(until_us, self.end_us)
-        turns = self.vertices(futures_symbol, after_us, until_us)
-        for start, end in pairwise(dict.fromkeys((self._grid(after_us), *turns, until_us))):
-            if any(self._may_reach(track, start, end, bound) for bound in bounds):
-                found = self._scan(track, after_us, (start, end), np.array(bounds))
-                if found is not None:
-                    return found
-        return None
+        line, until_us = self._line(futures_symbol), min(until_us, self.end_us)
+        found: int = crossing.first(line, self._grid(after_us), until_us, self.tick_us, np.array(bounds))
+        return None if found == crossing.NEVER else found
 
-    def _may_reach(self, track: Track, start_us: int, end_us: int, bound: float) -> bool:
-        """Whether a price may come to `bound` (in ticks) within one leg of the path: cheap, and never wrongly no."""
-        low, high = self._in_ticks(track, *track.range(start_us, end_us), start_us, end_us)
-        return low <= bound <= high
+    def _line(self, futures_symbol: str) -> crossing.Line:
+        line = self._lines.get(futures_symbol)
+        if line is None:
+            track = self._contracts[futures_symbol]
+            opens_us = track.start_us + np.arange(len(track.candles), dtype=np.int64) * BAR_US
+            line = self._lines[futures_symbol] = crossing.Line(
+                knots=np.ascontiguousarray(track.path.knots),
+                basis=track.basis_points,
+                half_spread=self.half_spread(track, opens_us),
+                row_us=track.path.step_us,
+                bar_us=BAR_US,
+                start_us=track.start_us,
+                size=float(track.instrument.tick),
+            )
+        return line
 
     def _in_ticks(self, track: Track, low: float, high: float, start_us: int, end_us: int) -> tuple[float, float]:
         """Bounds of bid and ask, in ticks, where the unrounded mark stays between `low` and `high`."""
@@ -484,20 +482,6 @@ class Tape:
             candles = np.arange(start_us, end_us + BAR_US, BAR_US, dtype=np.int64)
             half_spread = float(self.half_spread(track, candles).max())
         return low / size * (1.0 - half_spread) - 2.0, high / size * (1.0 + half_spread) + 2.0
-
-    def _scan(self, track: Track, after_us: int, within_us: tuple[int, int], bounds: Floats) -> int | None:
-        """The first grid moment in (start, end] on another side of a bound than `after_us`."""
-        start, end = within_us
-        moments = np.arange(self._grid(start) + self.tick_us, end + 1, self.tick_us, dtype=np.int64)
-        if not len(moments):
-            return None
-        moments = np.concatenate(([self._grid(after_us)], moments))
-        mark = np.rint(track.marks(moments) / float(track.instrument.tick))
-        half_spread = self.half_spread(track, moments)
-        bid, ask = np.floor(mark * (1.0 - half_spread)), np.ceil(mark * (1.0 + half_spread))
-        side = np.sign(np.stack((mark, bid, ask))[:, :, None] - bounds)
-        changed = (side[:, 1:] != side[:, :1]).any(axis=(0, 2))
-        return int(moments[1 + int(np.argmax(changed))]) if changed.any() else None
 
     # --- inside ---------------------------------------------------------------------------------------------
 

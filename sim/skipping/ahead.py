@@ -8,13 +8,14 @@ changes no decision, order, fill or trade. Decides nothing about trading.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.door import Door
 from actors.executor import quiet as executor
 from actors.part import Part
 from actors.reconciler import decide as reconciler
@@ -22,6 +23,8 @@ from actors.risk import quiet as risk
 from actors.spot_feed import decide as spot_feed
 from actors.strategy import bulk, replay
 from config.settings import Settings
+from protocol.messages.base import from_edge
+from protocol.messages.futures import AccountChanged, MarkPrice
 from protocol.units import DAY_US, HOUR_US, seconds_us
 from sim.market.tape import BAR_US, Tape, Track
 from sim.skipping import scan
@@ -37,9 +40,6 @@ DAY: Final = ("risk", "day")
 RECONCILE: Final = ("reconciler", "reconcile")
 
 
-NO_LEVELS: Final = scan.Levels(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.bool_))
-
-
 @dataclass(frozen=True)
 class _Market:
     """One symbol and its row in `scan.Prices`."""
@@ -50,13 +50,19 @@ class _Market:
     row: int
 
 
+Landing = Literal["open", "settle", "inside"]
+"""Where in a candle play goes on: at its boundary, when the candle before it has settled, or after that, where an order is met."""
+
+
 @dataclass(frozen=True)
 class Leap:
-    """Over all that comes before the boundary `to`. `flat`: nothing is held.
+    """Over all that comes before `to`, which lies in candle `bar`. `flat`: nothing is held.
 
     `looks`: boundaries on the way at which the account is worked out, because risk remembers it.
     """
 
+    bar: int
+    landing: Landing
     to: int
     flat: bool
     looks: tuple[int, ...] = ()
@@ -69,10 +75,10 @@ def skippable(settings: Settings, tape: Tape) -> bool:
 
 
 class Ahead:
-    """Looks ahead for the actors of one run. `parts` are read, and moved on by `pass_over` alone."""
+    """Looks ahead for the actors of one run. `parts` are read, and moved on by `pass_over` alone, as is what the door knows."""
 
-    def __init__(self, parts: Mapping[str, Part[Any]], stage: Stage, settings: Settings) -> None:
-        self.parts, self.stage, self.settings = parts, stage, settings
+    def __init__(self, parts: Mapping[str, Part[Any]], door: Door, stage: Stage, settings: Settings) -> None:
+        self.parts, self.door, self.stage, self.settings = parts, door, stage, settings
         self.reconcile_us = seconds_us(settings.execution.reconcile_s)
         tape = stage.tape
         self._start_us, self._bars = tape.start_us, (tape.end_us - tape.start_us) // BAR_US
@@ -156,25 +162,32 @@ class Ahead:
         held = bool(engine.holdings)
         if here + 1 >= self._bars or (engine.working and not held) or self._loud[here]:
             return None
-        stop = int(self._stops[np.searchsorted(self._stops, here + 1)])
+        rings = self._bars
         for timer, moment in due.items():
             if timer != DAY and not timer[1].startswith(LATE) and (held or timer != RECONCILE):
-                stop = min(stop, self._bar(moment - 1))
-        if stop <= here + (not held):
+                rings = min(rings, self._bar(moment - 1))
+        stop = min(int(self._stops[np.searchsorted(self._stops, here + 1)]), rings)
+        if stop <= here:
             return None
         limits = risk.limits(self.parts["risk"].state)
         if limits is None or not self._settled():
             return None
-        if not held:
-            return Leap(self._opens_us(stop), flat=True)
-        if limits.day_share is None:
-            stop = min(stop, self._bar(due[DAY] - 1) + 1)
-        found, looks = self._held_until(now, here, stop, limits)
-        if found <= here:
-            if self._is_straight(now, here, limits):
-                self.stage.straight(self._opens_us(here + 1))
-            return None
-        return Leap(self._opens_us(found), flat=False, looks=looks)
+        if held:
+            if limits.day_share is None:
+                stop = min(stop, self._bar(due[DAY] - 1) + 1)
+            return self._held_until(now, here, stop, rings, limits)
+        landing: Landing = "settle" if self._opens_quietly(stop) and stop < rings else "open"
+        return None if landing == "open" and stop == here + 1 else self._leap(stop, landing)
+
+    def _leap(self, bar: int, landing: Landing, *, looks: Collection[int] | None = None) -> Leap:
+        """To a candle; `looks`: candles at whose opening the account is worked out, None when nothing is held."""
+        after_us = {"open": 0, "settle": self.stage.settle_us, "inside": self.stage.settled_us}[landing]
+        moments = tuple(self._opens_us(look) for look in sorted(looks or ()))
+        return Leap(bar, landing, self._opens_us(bar) + after_us, flat=looks is None, looks=moments)
+
+    def _opens_quietly(self, bar: int) -> bool:
+        """Whether nothing but the account can be of interest at a boundary before the candle that ended there has settled."""
+        return bar < self._bars and not self._loud[bar] and (self._opens_us(bar) - self._midnight) % DAY_US != 0
 
     def _settled(self) -> bool:
         """Whether nobody waits for anything."""
@@ -187,28 +200,43 @@ class Ahead:
             and not parts["futures_feed"].state.refused
         )
 
-    def _held_until(self, now: int, here: int, stop: int, limits: risk.Limits) -> tuple[int, tuple[int, ...]]:
-        """The first candle from `here` (where we are) to `stop` that matters while positions are open.
+    def _held_until(self, now: int, here: int, stop: int, rings: int, limits: risk.Limits) -> Leap | None:
+        """To the first candle from `here` (where we are) to `stop` that matters while positions are open, as far into it as nothing does."""
+        stop = self._structure_acts(here, stop)
+        settles = self._opens_quietly(stop) and stop < rings
+        sight, end, clear = self._sight(now, here, limits), stop + settles, here
+        while True:
+            found = scan.quiet_until(*sight, (here, end), self._bar(self._midnight), clear)
+            met = self._met(now, found.bar) if found.met else None
+            if not found.met or met is not None:
+                break
+            clear = found.bar + 1
+        # With two contracts each turn of one path shows the other's mark.
+        alone = len(self.stage.engine.state.holdings) == 1
+        bar = min(found.bar, stop)
+        if bar == here:
+            if met is not None and alone:
+                self.stage.straight(self._opens_us(here + 1))
+            return None
+        landing: Landing = "open"
+        settled = self._opens_us(bar) + self.stage.settle_us
+        if bar == stop:
+            if found.bar > stop or (settles and met is not None and met >= settled):
+                landing = "settle"
+        elif alone and met is not None and met > settled and self._opens_quietly(bar):
+            landing = "inside"
+        looks = {look for look in (found.highest, found.eve) if here < look < bar}
+        return self._leap(bar, landing, looks=looks if landing == "open" else {*looks, bar})
 
-        And the boundaries before it whose account is remembered.
-        """
-        sight = self._sight(now, here, limits)
-        found, highest, eve = scan.quiet_until(*sight, (here, stop), self._bar(self._midnight))
-        acts = self._structure_acts(here, found)
-        if acts < found:
-            found, highest, eve = scan.quiet_until(*sight, (here, acts), self._bar(self._midnight))
-        looks = {bar for bar in (highest, eve) if bar > here}
-        return found, tuple(self._opens_us(bar) for bar in sorted(looks))
-
-    def _is_straight(self, now: int, here: int, limits: risk.Limits) -> bool:
-        """Whether nothing but orders can be met in the candle where we are. Not with two contracts: each shows the other's mark."""
-        if len(self.stage.engine.state.holdings) > 1:
-            return False
-        prices, held, _, bounds = self._sight(now, here, limits)
-        return bool(scan.quiet_until(prices, held, NO_LEVELS, bounds, (here, here + 1), 0)[0] > here)
+    def _met(self, now: int, bar: int) -> int | None:
+        """The first moment from now on, in a candle, at which a level of the exchange is met; its opening counts, its end does not."""
+        tick_us = self.stage.tape.tick_us
+        after, until = max(now, self._opens_us(bar) - tick_us), self._opens_us(bar + 1) - tick_us
+        met = (self.stage.met(symbol, after, until) for symbol in self.stage.engine.state.holdings)
+        return min((at for at in met if at is not None), default=None)
 
     def _structure_acts(self, here: int, stop: int) -> int:
-        """The first candle at whose opening structure moves a stop or ends a trade."""
+        """The first candle, up to `stop`, at whose opening structure moves a stop or ends a trade."""
         state = self.parts["executor"].state
         for futures, trade in state.memory.trades.items():
             reads = self._reads(futures, trade.plan.timeframe)
@@ -256,19 +284,22 @@ class Ahead:
 
     def pass_over(self, now: int, leap: Leap) -> None:
         """Bring every state from `now` to just before where `leap` ends."""
-        to = leap.to
-        engine, here, there = self.stage.engine, self._bar(now), self._bar(to)
+        to, there = leap.to, leap.bar
+        engine, here = self.stage.engine, self._bar(now)
         hours = range(now - now % HOUR_US + HOUR_US, to, HOUR_US)
         if leap.flat:
             if hours and to % HOUR_US:
                 self.stage.pass_hours(hours[-1:])
         else:
             self._pass_held(hours, leap.looks)
-            engine.pass_reports(there - here - 1 + len(hours))
+            opened = there if leap.landing != "open" else there - 1
+            engine.pass_reports(opened - here + len(hours), self._opens_us(opened))
+            if leap.landing != "open":
+                self._tell_opening(self._opens_us(there))
             part = self.parts["executor"]
             for futures, trade in part.state.memory.trades.items():
                 reads = self._reads(futures, trade.plan.timeframe)
-                rows = reads.between(self._ms(here), self._ms(there) - 1)
+                rows = reads.between(self._ms(here), self._ms(there) - (leap.landing != "inside"))
                 part.state = executor.passed(part.state, futures, reads, rows)
         sleepers = {
             market.futures: wake
@@ -279,10 +310,14 @@ class Ahead:
             sleepers = {}  # only a timer rings here: time goes on from it as if all were looked at
         for market in self._markets:
             if market.futures in sleepers:
-                self.stage.sleep(market.futures, self._opens_us(sleepers[market.futures]))
+                wakes = sleepers[market.futures]
+                settles_us = self.stage.settle_us if self._opens_quietly(wakes) else 0
+                self.stage.sleep(market.futures, self._opens_us(wakes) + settles_us)
             else:
                 self.stage.rouse(market.futures)
-                self._pass_spot(market, there)
+                self._pass_spot(market, there, leap.landing)
+        if leap.landing == "inside":
+            self.stage.straight(self._opens_us(there + 1))
 
     def _next_stop(self, market: _Market, bar: int) -> int:
         """The first candle from `bar` on that is played for the sake of this contract."""
@@ -291,7 +326,9 @@ class Ahead:
 
     def wake(self, moment: Moment) -> None:
         """Somebody looks at a contract again: bring its spot feed to where playing would have brought it."""
-        self._pass_spot(self._market_of[moment.futures], self._bar(moment.grid))
+        self._pass_spot(
+            self._market_of[moment.futures], self._bar(moment.grid), "settle" if moment.grid % BAR_US else "open"
+        )
 
     def _pass_held(self, hours: range, looks: Sequence[int]) -> None:
         """Pay for each hour; risk takes in the accounts it would remember, and the midnights between."""
@@ -305,13 +342,27 @@ class Ahead:
             self.stage.pass_hours(hours)
             part.state = risk.day_begins(part.state, hours[-1])
 
-    def _pass_spot(self, market: _Market, there: int) -> None:
-        """The feed has told all but the newest candle, which is shown whole at its end."""
-        part = self.parts["spot_feed"]
-        told_us = self._opens_us(there - 1)
-        newest = self.stage.tape.closed(market.spot, told_us, told_us + self.stage.settle_us)
-        if newest is not None and newest.open_time_ms > part.state.series[market.spot].newest.open_time_ms:
-            part.state = spot_feed.passed(part.state, newest, newest.at)
+    def _tell_opening(self, boundary: int) -> None:
+        """What risk and the door would have been told at a boundary that is passed; its account is worked out and told already."""
+        engine, part = self.stage.engine, self.parts["risk"]
+        held = [seen for seen in engine.tickers() if engine.held(seen.symbol)]
+        marks = [mark for seen in held for mark in self.parts["futures_feed"].receive(seen) if type(mark) is MarkPrice]
+        part.state = risk.prices_told(part.state, boundary, marks, engine.positions())
+        account = from_edge(AccountChanged, boundary, "passed", boundary, account=part.state.account)
+        for message in (*marks, account):
+            self.door.observe(message)
+
+    def _pass_spot(self, market: _Market, there: int, landing: Landing) -> None:
+        """The feed has told all but the newest candle, which is shown whole at its end, and told once it has settled."""
+        part, tape, settle_us = self.parts["spot_feed"], self.stage.tape, self.stage.settle_us
+        opens_us, known = self._opens_us(there), part.state.series[market.spot].newest
+        told_us = opens_us if landing == "inside" else opens_us - BAR_US
+        newest = tape.closed(market.spot, told_us, told_us + settle_us)
+        if newest is None or newest.open_time_ms <= known.open_time_ms:
+            newest = known
+        ended = tape.running(market.spot, opens_us) if landing == "settle" else None
+        if newest is not known or ended is not None:
+            part.state = spot_feed.passed(part.state, newest, newest.at if ended is None else ended.at, ended)
 
     # --- inside -----------------------------------------------------------------------------------------------
 

@@ -6,12 +6,12 @@ is booked; float64, so whatever is near a threshold counts as beyond it. One fil
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from sim.compiled import compiled
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -54,6 +54,17 @@ class Levels(NamedTuple):
     below: Bools
 
 
+class Found(NamedTuple):
+    """Where a look ended. `bar`: the first candle that must be played; `highest`: where equity is highest on the way; `eve`: the
+    last candle before a midnight that is passed or come to; NOWHERE if there is none. `met`: nothing but a level keeps us.
+    """
+
+    bar: int
+    highest: int
+    eve: int
+    met: bool
+
+
 class Bounds(NamedTuple):
     """The account and its limits. `equity`: as told last; `day_share`: the least equity as a share of the day's first.
 
@@ -72,24 +83,22 @@ class Bounds(NamedTuple):
     day_share: float
 
 
-F = TypeVar("F", bound=Callable[..., Any])
+def quiet_until(
+    prices: Prices, held: Held, levels: Levels, bounds: Bounds, span: tuple[int, int], midnight: int, clear: int
+) -> Found:
+    """How far nothing happens from candle `span[0]`, which has begun, to `span[1]`.
 
-
-def compiled(function: F) -> F:
-    """`njit` that keeps the signature."""
-    made: Any = njit(cache=True)(function)
-    return made  # type: ignore[no-any-return]
+    The highest equity is told at the opening of a candle passed over, and counts if it is a new one. `midnight` is any
+    candle that begins a day. Before candle `clear` no level is met, as whoever asks knows already.
+    """
+    return Found(*_scan(prices, held, levels, bounds, span, midnight, clear))
 
 
 @compiled
-def quiet_until(
-    prices: Prices, held: Held, levels: Levels, bounds: Bounds, span: tuple[int, int], midnight: int
-) -> tuple[int, int, int]:
-    """From candle `span[0]`, which has begun, to `span[1]`: (first candle that must be played, where equity is highest, the eve).
-
-    The highest is told at the opening of a candle passed over, NOWHERE if it is no new one. The eve is the last candle
-    before a midnight that is passed or come to, NOWHERE if there is none; `midnight` is any candle that begins a day.
-    """
+def _scan(
+    prices: Prices, held: Held, levels: Levels, bounds: Bounds, span: tuple[int, int], midnight: int, clear: int
+) -> tuple[int, int, int, bool]:
+    """The fields of `Found`."""
     here, stop = span
     best, best_bar, eve = bounds.peak, NOWHERE, NOWHERE
     least, before = bounds.least, bounds.equity
@@ -106,13 +115,6 @@ def quiet_until(
         worst = told + swing
         is_loud = notional >= bounds.leverage * worst * (1.0 - NEAR)
         is_loud |= worst - bounds.maintenance <= largest * bounds.distance * (1.0 + NEAR)
-        for n in range(len(levels.market)):
-            row, price = levels.market[n], levels.price[n]
-            pad = prices.pad[row, bar]
-            if levels.below[n]:
-                is_loud |= prices.low[row, bar] - pad <= price
-            else:
-                is_loud |= prices.high[row, bar] + pad >= price
         if bar > here:
             if (bar - midnight) % DAY_BARS == 0:
                 eve = bar - 1
@@ -121,15 +123,23 @@ def quiet_until(
             is_loud |= told >= bounds.most * (1.0 - NEAR)
             # Two highest so near to each other that only Decimal tells which: the second is played.
             is_loud |= best_bar != NOWHERE and abs(told - best) <= best * NEAR
-        if is_loud:
-            return bar, best_bar, eve
+        is_met = False
+        for n in range(len(levels.market) if bar >= clear else 0):
+            row, price = levels.market[n], levels.price[n]
+            pad = prices.pad[row, bar]
+            if levels.below[n]:
+                is_met |= prices.low[row, bar] - pad <= price
+            else:
+                is_met |= prices.high[row, bar] + pad >= price
+        if is_loud or is_met:
+            return bar, best_bar, eve, not is_loud
         if bar > here:
             before = told
             if told >= best * (1.0 - NEAR):
                 best, best_bar = told, bar
     if stop > here and (stop - midnight) % DAY_BARS == 0:
         eve = stop - 1
-    return stop, best_bar, eve
+    return stop, best_bar, eve, False
 
 
 def load() -> None:
@@ -138,4 +148,4 @@ def load() -> None:
     market = np.zeros(0, np.int64)
     levels = Levels(market, nothing, np.zeros(0, np.bool_))
     bounds = Bounds(*(1.0 for _ in Bounds._fields))
-    quiet_until(Prices(*(price for _ in Prices._fields)), Held(market, *(nothing,) * 3), levels, bounds, (0, 1), 0)
+    quiet_until(Prices(*(price for _ in Prices._fields)), Held(market, *(nothing,) * 3), levels, bounds, (0, 1), 0, 0)

@@ -58,8 +58,8 @@ def test_the_first_candle_that_meets_a_level_is_found(seed: int, under: float, o
     path = walk(seed)
     low, high = path[here] - under, path[here] + over
     market = prices(path)
-    found, _, _ = scan.quiet_until(
-        market, one(100.0), at((low, True), (high, False)), FREE._replace(peak=1e9), (here, BARS), -1
+    found, *_ = scan.quiet_until(
+        market, one(100.0), at((low, True), (high, False)), FREE._replace(peak=1e9), (here, BARS), -1, 0
     )
     met = [bar for bar in range(here, BARS) if market.low[0, bar] <= low or market.high[0, bar] >= high]
     assert found == min(met, default=BARS)
@@ -70,7 +70,7 @@ def test_the_first_candle_that_meets_a_level_is_found(seed: int, under: float, o
 def test_the_highest_equity_on_the_way_is_told(seed: int, stop: int) -> None:
     """At the opening where the price is highest, if that is more than the peak of before, and no candle too late."""
     path = (50.5 + np.random.default_rng(seed).permutation(BARS + 1)).tolist()
-    found, highest, _ = scan.quiet_until(prices(path), one(100.0), at(), FREE, (0, stop), -1)
+    found, highest, *_ = scan.quiet_until(prices(path), one(100.0), at(), FREE, (0, stop), -1, 0)
     top = int(np.argmax(path[1:found])) + 1 if found > 1 else 0
     assert found == stop
     assert highest == (top if found > 1 and path[top] > 100.0 else scan.NOWHERE)
@@ -81,11 +81,12 @@ def test_the_day_begins_with_the_equity_of_its_eve() -> None:
     path = [100.0] * 50 + [96.0] * 47 + [92.0] * 104
     limits = FREE._replace(balance=0.0, equity=100.0, peak=101.0, least=95.0, day_share=0.97)
     held = one(0.0)
-    assert scan.quiet_until(prices(path), held, at(), limits, (0, BARS), 96) == (97, scan.NOWHERE, 95)
-    assert scan.quiet_until(prices(path), held, at(), limits._replace(day_share=0.9), (0, 192), 96) == (
+    assert scan.quiet_until(prices(path), held, at(), limits, (0, BARS), 96, 0) == (97, scan.NOWHERE, 95, False)
+    assert scan.quiet_until(prices(path), held, at(), limits._replace(day_share=0.9), (0, 192), 96, 0) == (
         192,
         scan.NOWHERE,
         191,
+        False,
     )
 
 
@@ -99,4 +100,4 @@ def test_a_limit_that_is_come_near_is_played() -> None:
         (calm._replace(least=9_991.0), 20),
         (calm._replace(most=10_009.0), 10),
     ):
-        assert scan.quiet_until(prices(path), one(100.0), at(), limits, (0, BARS), -1)[0] == stops
+        assert scan.quiet_until(prices(path), one(100.0), at(), limits, (0, BARS), -1, 0).bar == stops

@@ -31,6 +31,7 @@ from sim.faults.host import Book, Disk, HostClock, Killed, LeapingClock, Process
 from sim.faults.hosting import LIFE, Hosting
 from sim.faults.network import Reply, Request
 from sim.faults.wiring import faulty_venue
+from sim.market.columns import Columns
 from sim.scene import SETTINGS, Scene, Tempo, scene_of, settings_at
 from sim.venue import Venue
 
@@ -61,6 +62,10 @@ class Host(Protocol):
         ...
 
     def kill_requested(self) -> str | None: ...
+
+    async def kill_hint(self) -> None:
+        """Waits until it is worth looking whether somebody asked."""
+        ...
 
     async def sleep(self, seconds: float) -> None:
         """What is done every second waits here: cheaper than `trio.sleep`."""
@@ -178,7 +183,6 @@ class Storm:
     exits: Counter[str] = field(default_factory=Counter)
     lives: int = 0
     events: int = 0
-    asked_to_kill: str | None = None
     closed_by: Callable[[], tuple[str, ...]] = tuple
     _waiting: Callable[[], int] = int
 
@@ -189,13 +193,15 @@ class Storm:
         tape, start, tempo = scene.tape, scene.start_us, scene.tempo
         self.settings = settings_at(tempo)
         self.start_us = start
+        self._asked: str | None = None
+        self._news = trio.Event()
         self._hash, self._decided = blake2b(digest_size=16), blake2b(digest_size=16)
         self._rng = rng
         self.true_clock = SimulatedClock(start, trio.current_time())
         market = self.settings.market
         engine = Engine(tape.instruments, market.equity_usd, slippage_pct=market.slippage_pct)
         self.venue, self.faults = faulty_venue(
-            self.case.plan, engine, tape, self.true_clock, self.settings.futures_of,
+            self.case.plan, engine, Columns(tape), self.true_clock, self.settings.futures_of,
             tick_s=tempo.mark_s, candle_s=tempo.candle_s, beat_s=tempo.beat_s, seed=self.case.seed, wait=self._wait,
             on_request=self._request, on_frame=self._frame, on_report=self._report, on_second=self._second,
         )  # fmt: skip
@@ -292,6 +298,7 @@ class Storm:
 
     def gate_changed(self, what: str, is_open: bool) -> None:
         """The gate opens or closes for one reason."""
+        self._news.set()
         self.evidence.gate_log.append((self.true_clock.now_us(), what, is_open))
         if what == "latch" and not is_open:
             self.evidence.latched_reach = self.evidence.reach_us
@@ -391,7 +398,24 @@ class Storm:
 
     def kill_requested(self) -> str | None:
         """The file that a person leaves in the state directory."""
-        return self.asked_to_kill
+        return self._asked
+
+    @property
+    def asked_to_kill(self) -> str | None:
+        """The same, for whoever is that person."""
+        return self._asked
+
+    @asked_to_kill.setter
+    def asked_to_kill(self, reason: str | None) -> None:
+        self._asked = reason
+        self._news.set()
+
+    async def kill_hint(self) -> None:
+        """Until there is news of a person or the gate, and then as long as one who looks once a second would take to see it."""
+        began = trio.current_time()
+        await self._news.wait()
+        self._news = trio.Event()
+        await self.sleep((began - trio.current_time()) % 1)
 
     async def pause(self, child: str) -> None:
         """What a child waits for before it takes its next message."""

@@ -57,7 +57,7 @@ async def live(host: Host) -> None:
             routes=ROUTES,
             jitter=np.random.default_rng(7).random,
             kill_requested=host.kill_requested,
-            kill_hint=partial(host.sleep, 1),
+            kill_hint=host.kill_hint,
             watch=host.watch,
             tell=host.tell,
             mailboxes=Boxes(host),

@@ -188,7 +188,7 @@ class FreshData(Invariant):
         self._read = len(self.e.gate_log)
 
     def second(self) -> None:
-        held = self._held
+        held, now = self._held, self.e.now
         for _, what, is_open in self.e.gate_log[self._read :]:
             name = what.removeprefix("lease.")
             if name in held:
@@ -196,10 +196,10 @@ class FreshData(Invariant):
         self._read = len(self.e.gate_log)
         since = self.e.lives[-1] if self.e.lives else 0
         for lease, (feed, idle_us) in self._idle_us.items():
-            age = self.e.now - self.e.heard.get(feed, since)
+            age = now - self.e.heard.get(feed, since)
             if not (held[lease] > 0 and age > idle_us + 2 * Bounds.HALT and self.e.life):
                 self._leased.pop(lease, None)
-            elif self._leased.setdefault(lease, self.e.now) < self.e.now - Bounds.HALT:
+            elif self._leased.setdefault(lease, now) < now - Bounds.HALT:
                 # for a second look: after a leap of the clock nobody has run yet
                 self.fail(f"{lease} is held although nothing came for {age / 1e6:.1f} s")
 

@@ -24,7 +24,7 @@ from sim.faults.network import Request
 from sim.faults.timeline import Faults
 
 ZERO: Final = Decimal(0)
-KEPT: Final = frozenset({PlaceOrder, EnterPosition, Signal, SignalRefused, OrderAdmitted})
+KEPT: Final = frozenset({Filled, PlaceOrder, EnterPosition, Signal, SignalRefused, OrderAdmitted})
 ORDER_KINDS: Final = frozenset({"send", "edit", "cancel", "cancel_all"})
 
 
@@ -187,9 +187,10 @@ class Evidence:
     def pass_time(self) -> None:
         """Called at least once a second."""
         now = self.now
-        if self.disturbed():
+        calm = self.life > 0 and self.faults.calm
+        if not calm and self.disturbed():
             self.disturbed_at = now
-        if self.reachable():
+        if calm or self.reachable():
             self.reach_us += now - self._last if self._last else 0
         self._last = now
 
@@ -284,13 +285,16 @@ class Evidence:
         self.records += len(records)
         if len(self.causes) > CAUSES_MOST:
             self.causes = dict(islice(self.causes.items(), len(self.causes) // 2, None))  # the older half
+        causes = self.causes
         for actor, received, answers in records:
-            if actor == "futures_feed":
-                self._durable |= {m.fill.fill_id: self.now for m in answers if isinstance(m, Filled)}
             for message in (received, *answers):
-                self.causes[message.id] = message.cause
+                causes[message.id] = message.cause
                 if type(message) not in KEPT:
                     continue  # nearly all there is are prices
+                if isinstance(message, Filled):
+                    if actor == "futures_feed" and message is not received:
+                        self._durable[message.fill.fill_id] = self.now
+                    continue
                 if isinstance(message, PlaceOrder):
                     self.intents.setdefault(message.client_order_id, message)
                 elif isinstance(message, EnterPosition):

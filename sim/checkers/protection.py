@@ -50,6 +50,8 @@ class Protected(Invariant):
 
     def second(self) -> None:
         e = self.e
+        if not (e.engine.state.holdings or self._since or self._foreign):
+            return
         for symbol, size in e.positions.items():
             cover = sum((order.size for order in stops(e, symbol)), ZERO)
             if cover >= abs(size) or e.now - self._flatten.get(symbol, 0) <= FLATTEN_US:
@@ -88,6 +90,8 @@ class NotOverProtected(Invariant):
 
     def second(self) -> None:
         e = self.e
+        if not (e.engine.state.working or self._doubled or self._orphaned):
+            return
         ours: dict[str, list[OpenOrder]] = {}
         orphans: list[str] = []
         for working in e.engine.state.working.values():

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from protocol.messages.base import Message
-from protocol.messages.control import Alert
-from protocol.messages.futures import Fill, FillSeen, TickerSeen
+from protocol.messages.control import Alert, WakeAt
+from protocol.messages.futures import Fill, FillSeen, MarkPrice, TickerSeen
+from protocol.messages.spot import CandleSeen, SpotPrice
 from sim.checkers import books, entries, killing, protection, strategy, supervision, system, telling
 from sim.checkers.evidence import Evidence, Sent
 from sim.checkers.invariant import Invariant
@@ -50,7 +51,8 @@ INVARIANTS: Final[tuple[type[Invariant], ...]] = (
     system.UnknownIsNotZero,
 )
 HOOKS: Final = ("sent", "answered", "filled", "told", "recorded", "changed", "second", "began", "converged")
-ROUTINE: Final = frozenset({"MarkPrice", "SpotPrice", "WakeAt", "Held", "AccountChanged", "StructureRead"})
+PRICES: Final = frozenset({MarkPrice, SpotPrice, TickerSeen, CandleSeen, WakeAt})
+"""What comes with every second: numbers alone."""
 
 
 class Watchers:
@@ -117,9 +119,14 @@ class Watchers:
     def wrote(self, records: Sequence[Record]) -> None:
         """Steps became durable."""
         self.e.wrote(records)
+        telling = [record for record in records if not self._dull(*record)]
         for hear in self._hear["recorded"]:
-            for record in records:
+            for record in telling:
                 hear(*record)
+
+    def _dull(self, actor: str, received: Message, answers: Sequence[Message]) -> bool:
+        """Whether nobody looks at it: prices that nobody's decision followed from, of any child but the strategy."""
+        return actor != "strategy" and type(received) in PRICES and all(type(answer) in PRICES for answer in answers)
 
     def began(self, life: int) -> None:
         """A process starts."""

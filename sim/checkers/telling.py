@@ -137,6 +137,8 @@ class Alerts(Invariant):
     def second(self) -> None:
         if self.e.faults.active("clock"):
             self._clock_at = self.e.now
+        if not (self._owed or self._due or self._unwritten):
+            return
         if not self.e.life or self.e.hindered():
             return
         for (code, _), (count, since) in self._owed.items():

@@ -65,6 +65,9 @@ Steps = tuple[tuple[int, ...], tuple[Decimal, ...]]
 
 HISTORY_DAYS: Final = 450
 """Synthetic candles before the first moment of trading: the daily bias needs 400."""
+Quote = tuple[Decimal, Decimal, Decimal, Decimal]
+"""Mark, index, bid, ask."""
+
 RATE_DIGITS: Final = 10
 ZERO: Final = Decimal(0)
 
@@ -388,6 +391,27 @@ class Tape:
             range_pct=range_pct,
             turnover_usd=turnover_usd,
         )
+
+    @property
+    def plain(self) -> bool:
+        """Whether the spread is constant and no tick tells of the candle before: then `quotes` are all there is to a tick."""
+        return not (self._spread_share or self._conditions)
+
+    def quotes(self, futures_symbol: str, bar_us: int) -> list[Quote]:
+        """The prices of every moment on the grid of the candle that opens at `bar_us`, as `tick` has them on a `plain` tape."""
+        track = self._contracts[futures_symbol]
+        step = track.instrument.tick
+        size = float(step)
+        moments = np.arange(bar_us, bar_us + BAR_US, self.tick_us, dtype=np.int64)
+        marks = np.rint(track.marks(moments) / size)
+        columns = (
+            marks,
+            np.rint(track.path.prices(moments - track.start_us) / size),
+            np.floor(marks * (1.0 - self._half_spread)),
+            np.ceil(marks * (1.0 + self._half_spread)),
+        )
+        ticks = zip(*(column.astype(np.int64).tolist() for column in columns), strict=True)
+        return [(mark * step, index * step, bid * step, ask * step) for mark, index, bid, ask in ticks]
 
     def funding_terms(self, futures_symbol: str, at_us: int) -> tuple[Decimal, Decimal]:
         """Relative rate an hour and index, as a tick at `at_us` would show them."""

@@ -6,18 +6,21 @@ microsecond after the one before. What the two exchanges say, heartbeats include
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final, Literal, NamedTuple
 
 from protocol.units import HOUR_US, MINUTE_US, SECOND_US
 
 CANDLE_US: Final = 15 * MINUTE_US
+Kind = Literal["funding", "tick", "futures beat", "candle", "spot beat"]
+Order = tuple[tuple[int, Kind, int], ...]
 
 
 class Moment(NamedTuple):
     """`market` is the position of the contract, or of the spot market, in the configured order."""
 
     at: int
-    kind: Literal["funding", "tick", "futures beat", "candle", "spot beat"]
+    kind: Kind
     market: int
 
 
@@ -37,13 +40,25 @@ def moments(
     `moves`: the market does, and spot is traded if it `trades`; `beats`: there is a heartbeat. There may be more contracts than
     spot markets.
     """
-    spot_us = second_us + contracts
-    funding = [Moment(second_us, "funding", 0)] if moves and second_us % HOUR_US == 0 else []
-    ticks = [Moment(second_us + i, "tick", i) for i in range(contracts)] if moves else []
-    candles = [Moment(spot_us + i, "candle", i) for i in range(markets)] if moves and trades else []
-    futures_beat = [Moment(spot_us - 1, "futures beat", 0)] if beats else []
-    spot_beat = [Moment(spot_us + markets - 1, "spot beat", 0)] if beats else []
-    return [*funding, *ticks, *futures_beat], [*candles, *spot_beat]
+    funding = moves and second_us % HOUR_US == 0
+    futures, spot = _order(markets, contracts, funding, moves, moves and trades, beats)
+    return (
+        [Moment(second_us + after, kind, market) for after, kind, market in futures],
+        [Moment(second_us + after, kind, market) for after, kind, market in spot],
+    )
+
+
+@cache
+def _order(
+    markets: int, contracts: int, funding: bool, moves: bool, trades: bool, beats: bool
+) -> tuple[Order, Order]:  # the same nearly every second
+    """(microseconds after the second, kind, market) of both halves."""
+    first: Order = ((0, "funding", 0),) if funding else ()
+    ticks: Order = tuple((i, "tick", i) for i in range(contracts)) if moves else ()
+    candles: Order = tuple((contracts + i, "candle", i) for i in range(markets)) if trades else ()
+    futures_beat: Order = ((contracts - 1, "futures beat", 0),) if beats else ()
+    spot_beat: Order = ((contracts + markets - 1, "spot beat", 0),) if beats else ()
+    return (*first, *ticks, *futures_beat), (*candles, *spot_beat)
 
 
 def next_grid(at: int, step_us: int) -> int:

@@ -166,8 +166,11 @@ class Venue:
         while True:
             moves = self._own_market and second % self.step_us == 0 and second <= self.market.end_us
             trades, beats = second % self.trade_us == 0, second % self._beat_us == 0
-            for moments in schedule.moments(second, spots, contracts, moves=moves, trades=trades, beats=beats):
-                await self._wait(moments[-1].at if moments else second)
+            halves = schedule.moments(second, spots, contracts, moves=moves, trades=trades, beats=beats)
+            if not any(halves):
+                await self._wait(second)
+            for moments in filter(None, halves):
+                await self._wait(moments[-1].at)
                 for moment in moments:
                     self._pass(moment, second)
             if self._network is not None:

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from config.settings import MarketSettings, Settings
 from protocol.units import HOUR_US, SECOND_US
+from sim.market.columns import Columns
 from sim.market.files import BadCandleFile, BadPeriod
 from sim.market.tape import BAR_US, Tape
 
 BTC, XBT = "BTC/USD", "PF_XBTUSD"
 DAYS = 4
 TAPE = Tape.synthetic(Settings(), days=DAYS, history_days=3)
+COLUMNS = Columns(TAPE)
 moments = st.integers(TAPE.start_us, TAPE.end_us)
 
 T0 = 1_700_006_400_000  # midnight UTC
@@ -239,3 +241,18 @@ def test_a_long_scan_finds_what_short_ones_find(after: int, length: int, distanc
     changed = np.flatnonzero((side != side[:, :1]).any(axis=0))
     expected = int(grid[changed[0]]) if len(changed) else None
     assert TAPE.first_crossing(XBT, after, after + length, [level]) == expected
+
+
+@given(st.integers(0, DAYS * 96 - 1), st.integers(0, BAR_US - 1))
+def test_columns_say_what_the_tape_says(bar: int, into: int) -> None:
+    """Prices worked out a candle at a time are those of `tick`, to the digit, at any moment and in any order."""
+    at = TAPE.start_us + bar * BAR_US + into
+    assert COLUMNS.tick(XBT, at) == TAPE.tick(XBT, at)
+
+
+def test_columns_pass_on_what_they_do_not_keep() -> None:
+    """The end of the data, a spread that follows the candle: the tape itself is asked."""
+    assert COLUMNS.tick(XBT, TAPE.end_us) == TAPE.tick(XBT, TAPE.end_us)
+    wide = Settings(market=MarketSettings(spread_range_share=Decimal(1)))
+    tape = Tape(list(TAPE.tracks.values()), wide, TAPE.start_us, TAPE.end_us)
+    assert Columns(tape).tick(XBT, tape.start_us + BAR_US) == tape.tick(XBT, tape.start_us + BAR_US)

@@ -1,0 +1,38 @@
+"""A tape read moment after moment: prices are worked out a candle at a time and then looked up, to the digit what `Tape.tick` says.
+
+For whoever visits every moment in turn (the venue of a storm); a backtest, which visits few, asks the tape. Knows no order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sim.market.tape import BAR_US, Quote, Tape
+from sim.market.tick import Tick
+
+
+class Columns:
+    """`sim.venue.markets.Market` over a tape."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self._columns: dict[str, tuple[int, Sequence[Quote]]] = {}
+        self.end_us = tape.end_us
+        self.candles, self.running, self.spot_price = tape.candles, tape.running, tape.spot_price
+
+    def tick(self, futures_symbol: str, at_us: int) -> Tick:
+        """The contract's prices at `at_us`. Raises ValueError before the data begins."""
+        tape = self._tape
+        if not tape.plain:
+            return tape.tick(futures_symbol, at_us)
+        bar_us = at_us - at_us % BAR_US
+        known = self._columns.get(futures_symbol)
+        if known is None or known[0] != bar_us:
+            if not tape.start_us <= bar_us < self.end_us:
+                return tape.tick(futures_symbol, at_us)
+            known = self._columns[futures_symbol] = bar_us, tape.quotes(futures_symbol, bar_us)
+        mark, index, bid, ask = known[1][(at_us - bar_us) // tape.tick_us]
+        rate = tape.funding_rate(futures_symbol, at_us)
+        return Tick(
+            at=at_us, symbol=futures_symbol, mark=mark, index=index, bid=bid, ask=ask, last=mark, funding_rate=rate
+        )

@@ -10,7 +10,7 @@ from actors.strategy import actor as strategy
 from protocol.codec import encode
 from protocol.messages import control, signal, spot
 from protocol.messages.base import Message
-from protocol.messages.control import Started
+from protocol.messages.control import Alert, Started
 from protocol.messages.spot import CandleClosed
 from protocol.units import close_time_us
 from sim.checkers.evidence import Evidence
@@ -39,23 +39,27 @@ class NoLookAhead(Invariant):
     """19: a candle is told once in a life, after its end; the recorded inputs lead to the recorded decisions again, to the byte."""
 
     number, name = 19, "no look-ahead"
-    hears = (CandleClosed,)
+    hears = (CandleClosed, Alert)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
         self._told: set[tuple[str, str, int]] = set()
+        self._restarted = False
+        """Whether a child has restarted in this life: it hears its history again."""
         self._part: Part[Any] | None = None
 
     def began(self) -> None:
-        self._told = set()
+        self._told, self._restarted = set(), False
 
     def said(self, sender: str, message: Message) -> None:
+        if isinstance(message, Alert):
+            self._restarted = self._restarted or message.code == "CHILD_RESTART"
         if not isinstance(message, CandleClosed):
             return
         key = message.symbol, message.timeframe, message.open_time_ms
         if close_time_us(message.open_time_ms, message.timeframe) > message.at:
             self.fail(f"{key} is called closed before its end")
-        if key in self._told and sender == "spot_feed" and not self._restarted():
+        if key in self._told and sender == "spot_feed" and not self._restarted:
             self.fail(f"{key} is told twice")
         self._told.add(key)
 
@@ -69,7 +73,3 @@ class NoLookAhead(Invariant):
         again = self._part.receive(received)
         if [encode(message) for message in again] != [encode(message) for message in answers]:
             self.fail(f"{received.id} led to {answers} and leads to {again} when it is decided again")
-
-    def _restarted(self) -> bool:
-        """A child that restarts hears its history again."""
-        return any(a.code == "CHILD_RESTART" and a.at >= self.e.lives[-1] for a in self.e.alerts)

@@ -21,7 +21,7 @@ from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
 from protocol.messages.futures import OrderUnknown, TradeClosed, TradeOpened
-from protocol.units import SECOND_US
+from protocol.units import SECOND_US, seconds_us
 from sim.checkers import Evidence, Failure, Load, Watchers
 from sim.clock import SimulatedClock, stopwatch
 from sim.engine import Engine
@@ -365,8 +365,9 @@ class Storm:
         except* Exception as group:
             self._note("gave up", "host", repr(group.exceptions))
             self.evidence.once("process gave up")
+        if self.book.lose() and self.process.dead:
+            self.evidence.once("journal tail cut")
         self.process.dead = True
-        self.book.lose()
         self.evidence.ended()
 
     def _died(self) -> None:
@@ -379,6 +380,10 @@ class Storm:
             and self.true_clock.now_us() - last.at < SECOND_US
         ):
             self.evidence.once("killed within a second of an order")
+        within_us = seconds_us(self.settings.execution.request_timeout_s)
+        if any(self.evidence.unanswered(name, within_us) for name in self.evidence.under_way):
+            self.evidence.once("killed between send and reply, the order live")
+        self.evidence.under_way.clear()
         if self.evidence.positions:
             self.evidence.once("killed while a position is open")
 

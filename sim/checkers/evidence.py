@@ -153,6 +153,8 @@ class Evidence:
     """When a fault that may delay things was last in force, or a life last began."""
     sometimes: dict[str, int] = field(default_factory=dict)
     latched_reach: int | None = None
+    under_way: dict[str, int] = field(default_factory=dict)
+    """Orders that left and were not answered, and when they left."""
     forgot: bool = False
     """The journal lost something that the next life would have needed."""
     _last: int = 0
@@ -255,7 +257,19 @@ class Evidence:
             positions=self.positions,
         )
         self.sent.append(sent)
+        if sent.op == "send":
+            self.under_way[sent.name] = sent.at
         return sent
+
+    def replied(self, request: Request) -> None:
+        """A reply was delivered."""
+        self.under_way.pop(request.form.get("cliOrdId", ""), None)
+
+    def unanswered(self, name: str, within_us: int) -> bool:
+        """Whether the exchange has an order whose reply is still on its way."""
+        live = any(w.order.client_order_id == name for w in self.engine.state.working.values())
+        done = any(fill.client_order_id == name for fill in self.fills.values())
+        return self.now - self.under_way[name] < within_us and (live or done)
 
     def _named(self, form: Mapping[str, str]) -> tuple[str, str]:
         """Symbol and type of the resting order that a form names."""

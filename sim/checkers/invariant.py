@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
-from protocol.messages.futures import Fill
+from protocol.messages.futures import Fill, OpenOrder
 from sim.checkers.evidence import Evidence, Sent
 from sim.faults.network import Reply, Request
 
@@ -36,6 +36,9 @@ class Invariant:
 
     def said(self, sender: str, message: Message) -> None:
         """An actor said something."""
+
+    def triggered(self, order: OpenOrder) -> None:
+        """A stop or a target at the exchange fires."""
 
     def told(self, alert: Alert) -> None:
         """A person is told something."""

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from protocol.messages.base import Message
 from protocol.messages.control import Alert, WakeAt
-from protocol.messages.futures import Fill, FillSeen, MarkPrice, TickerSeen
+from protocol.messages.futures import Fill, FillSeen, MarkPrice, OrderSeen, TickerSeen
 from protocol.messages.spot import CandleSeen, SpotPrice
 from sim.checkers import books, entries, killing, protection, strategy, supervision, system, telling
 from sim.checkers.evidence import Evidence, Sent
 from sim.checkers.invariant import Invariant
+from sim.checkers.reached import Reached
 from sim.faults.host import Record
 from sim.faults.network import Reply, Request
 
@@ -50,7 +51,19 @@ INVARIANTS: Final[tuple[type[Invariant], ...]] = (
     system.ModePurity,
     system.UnknownIsNotZero,
 )
-HOOKS: Final = ("sent", "answered", "filled", "told", "recorded", "changed", "second", "began", "converged")
+HOOKS: Final = (
+    "sent",
+    "answered",
+    "filled",
+    "triggered",
+    "told",
+    "recorded",
+    "changed",
+    "second",
+    "began",
+    "converged",
+)
+TRIGGERED: Final = "stop_order_triggered"
 PRICES: Final = frozenset({MarkPrice, SpotPrice, TickerSeen, CandleSeen, WakeAt})
 """What comes with every second: numbers alone."""
 
@@ -60,7 +73,7 @@ class Watchers:
 
     def __init__(self, evidence: Evidence) -> None:
         self.e = evidence
-        invariants = [kind(evidence) for kind in INVARIANTS]
+        invariants = [kind(evidence) for kind in (*INVARIANTS, Reached)]
         self._hear: dict[str, list[Callable[..., Any]]] = {
             hook: [getattr(i, hook) for i in invariants if getattr(type(i), hook) is not getattr(Invariant, hook)]
             for hook in HOOKS
@@ -75,6 +88,7 @@ class Watchers:
     def request(self, request: Request, reply: Reply | None) -> None:
         """The network's edge: a request leaves, or its reply is delivered."""
         if reply is not None:
+            self.e.replied(request)
             self._tell("answered", request, reply)
             return
         sent = self.e.request(request)
@@ -90,6 +104,8 @@ class Watchers:
         for message in messages:
             if isinstance(message, FillSeen) and message.source == "stream":
                 self._fill(message.fill)
+            elif isinstance(message, OrderSeen) and message.reason == TRIGGERED:
+                self._tell("triggered", message.order)
         self._tell("changed")
 
     def _fill(self, fill: Fill) -> None:

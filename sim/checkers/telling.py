@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from protocol.codec import encode
 from protocol.messages.base import Message
 from protocol.messages.control import Alert, Drift, Latch
-from protocol.messages.futures import Filled
+from protocol.messages.futures import Filled, OrderUnknown
 from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers.evidence import Bounds, Evidence
 from sim.checkers.invariant import Invariant
@@ -33,6 +33,7 @@ class Condition(NamedTuple):
 
 CONDITIONS: Final = (
     Condition(lambda m: isinstance(m, Latch), ("KILL_LATCHED",)),
+    Condition(lambda m: isinstance(m, OrderUnknown) and m.wish == "place", ("ORDER_UNKNOWN",)),
     *(
         Condition(lambda m, kind=kind: isinstance(m, Filled) and m.fill.fill_type == kind, (code,))  # type: ignore[misc]
         for kind, code in FORCED.items()
@@ -42,7 +43,7 @@ CONDITIONS: Final = (
         for kind, code in DRIFTS.items()
     ),
 )
-TOLD_OF: Final = (Latch, Filled, Drift)
+TOLD_OF: Final = (Latch, Filled, Drift, OrderUnknown)
 
 
 class Alerts(Invariant):

@@ -221,7 +221,7 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
     "cfg.mutate": Spec((63, 67), "person", "the process starts anew under a setting that cannot be meant", None, None,
                        {"field": OneOf(MUTABLE), "kind": OneOf(("times_100", "times_1000", "negative", "word", "tag", "renamed"))}),
     "op.act": Spec((64,), "person", "a person pulls the kill switch, then acknowledges it", None, None,
-                   {"seq": OneOf(("kill", "kill,kill", "kill,ack", "ack,kill"))}),
+                   {"seq": OneOf(("kill", "kill,kill", "kill,ack", "ack,kill", "ack"))}),
     "op.sink": Spec((65,), "person", "nobody hears what the daemon says, or only much later", LONG, None,
                     {"mode": OneOf(("down", "slow"))}),
     "op.flood": Spec((65,), "person", "many things happen at once that a person must hear of", None, None, {"n": Whole(5, 25)}),

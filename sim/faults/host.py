@@ -143,10 +143,12 @@ class Book:
         self._wrote(records)
         self._process.at("flushed")
 
-    def lose(self) -> None:
-        """The process is gone."""
-        self._disk.lost += len(self._records)
+    def lose(self) -> int:
+        """The process is gone, and so many records with it."""
+        lost = len(self._records)
+        self._disk.lost += lost
         self._records, self._memories = [], {}
+        return lost
 
     def _must_be_well(self) -> None:
         if self.failed:

@@ -22,6 +22,7 @@ import numpy as np
 import yaml
 
 from sim.faults.catalogue import CATALOGUE, Value
+from sim.faults.passages import PASSAGES, Part
 
 MOMENTS: Final = (
     "start", "restart",
@@ -32,6 +33,8 @@ MOMENTS: Final = (
 FAULT_FREE: Final = 5
 """One seed in so many has no faults."""
 FAULTS_MOST: Final = 12
+PASSAGE: Final = 0.6
+"""The share of the other seeds that has a passage (`sim.faults.passages`) beside what is drawn one by one."""
 EARLY_S: Final = 240.0
 PLAN_BYTES_MOST: Final = 1_000_000
 
@@ -90,6 +93,9 @@ def draw(seed: int, profile: str = "full", seconds: float = 7200.0) -> Plan:
     faults = [
         _drawn(few[int(rng.integers(len(few)))], rng, seconds) for _ in range(int(rng.integers(2, FAULTS_MOST + 1)))
     ]
+    ways = [parts for parts in PASSAGES.values() if all(part.fault in kinds for part in parts)]
+    if ways and rng.random() < PASSAGE:
+        faults += [_part(part, rng) for part in ways[int(rng.integers(len(ways)))]]
     return Plan(seed=seed, faults=tuple(sorted(faults, key=lambda f: (f.after, f.at_s, f.fault))))
 
 
@@ -105,7 +111,8 @@ def kinds_of(profile: str) -> frozenset[str]:
 
 
 DRAWN_AFTER: Final = (
-    "entry.sent", "entry.accepted", "stop.sent", "fill", "position.opened", "position.closed", "snapshot.asked",
+    "entry.sent", "entry.accepted", "stop.sent", "stop.accepted", "fill", "position.opened", "position.closed", "exit.sent",
+    "snapshot.asked", "restart",
 )  # fmt: skip
 
 
@@ -121,6 +128,21 @@ def _drawn(kind: str, rng: np.random.Generator, seconds: float) -> Fault:
         for_s=for_s,
         p=1.0 if spec.p is None else float(spec.p.draw(rng)),
         params={name: values.draw(rng) for name, values in spec.params.items()},
+    )
+
+
+def _part(part: Part, rng: np.random.Generator) -> Fault:
+    """A fault of a passage: always, at its moment, with what the passage leaves open drawn as usual."""
+    spec = CATALOGUE[part.fault]
+    lasts = part.for_s or spec.for_s
+    given = {name: value if isinstance(value, Value) else value.draw(rng) for name, value in part.params.items()}
+    return Fault(
+        fault=part.fault,
+        after=part.after,
+        at_s=round(float(part.at_s.draw(rng)), 3),
+        for_s=None if lasts is None else float(lasts.draw(rng)),
+        times=part.times,
+        params={name: given[name] if name in given else values.draw(rng) for name, values in spec.params.items()},
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from sim.faults import BadPlan, Faults, draw, read_plan
 from sim.faults.catalogue import CATALOGUE
-from sim.faults.plan import FAULT_FREE, PROFILES, plan_of
+from sim.faults.passages import PASSAGES
+from sim.faults.plan import FAULT_FREE, MOMENTS, PROFILES, plan_of
 
 SEEDS = range(2000)
 
@@ -25,6 +26,17 @@ def test_every_kind_is_drawn_and_a_fifth_of_the_seeds_has_none() -> None:
     assert {fault.fault for plan in plans for fault in plan.faults} == set(CATALOGUE)
     free = sum(not plan.faults for plan in plans)
     assert free == pytest.approx(len(SEEDS) / FAULT_FREE, rel=0.2)
+
+
+def test_every_passage_is_drawn_within_a_hundred_seeds() -> None:
+    """What leads into a state worth reaching strikes together often enough, at moments that somebody names."""
+    drawn = [{(fault.fault, fault.after) for fault in draw(seed).faults} for seed in range(100)]
+    for name, parts in PASSAGES.items():
+        assert any({(part.fault, part.after) for part in parts} <= plan for plan in drawn), name
+    assert {part.after for parts in PASSAGES.values() for part in parts} <= set(MOMENTS)
+    assert all(
+        part.params.keys() <= CATALOGUE[part.fault].params.keys() for parts in PASSAGES.values() for part in parts
+    )
 
 
 @pytest.mark.parametrize("seed", range(0, 200, 7))

@@ -6,7 +6,7 @@ only while a rule might strike it. Knows Kraken's frames and nothing of who list
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 
@@ -74,6 +74,8 @@ class Wire:
     async def send(self, text: str) -> None:
         """One frame of the exchange. Raises SocketClosed."""
         rules = self._faults.active("stream")
+        if self._cut():
+            return
         if not rules and not self._held:
             await self._deliver(text)
             return
@@ -86,11 +88,21 @@ class Wire:
 
     def send_now(self, text: str) -> bool:
         """The same without waiting, while nothing is wrong."""
-        if self._held or self._faults.active("stream") or not self._socket.send_now(text):
+        if self._held or self._faults.active("stream") or self._cut() or not self._socket.send_now(text):
             return False
         if self._watch is not None:
             self._watch(self.feed, text)
         return True
+
+    def _cut(self) -> bool:
+        """Whether the network between is gone without a word: a frame that is sent now never arrives."""
+        return any(
+            active.kind == "net.part"
+            and active.text("set") != "rest"
+            and active.text("how") == "silent"
+            and self._faults.strikes(active)
+            for active in self._faults.active("rest")
+        )
 
     async def _deliver(self, text: str) -> None:
         if '"full_fill"' in text and '"is_cancel":true' in text:
@@ -139,6 +151,8 @@ class Wire:
         """The next request that comes through. Raises SocketClosed."""
         while True:
             text = await self._socket.receive()
+            if self._cut():
+                continue
             refused = self._refuse_proof(text)
             if refused is None:
                 return text
@@ -151,8 +165,6 @@ class Wire:
             if active.kind == "ws.auth" and '"challenge"' in text and self._faults.strikes(active):
                 refusal = encode(write_refusal("alert", "Failed to subscribe to authenticated feed")).decode()
                 return "" if active.text("mode") == "hang" else refusal
-            if active.kind == "net.part":
-                return ""
         return None
 
     async def close(self, code: int, reason: str) -> None:
@@ -165,6 +177,13 @@ class Wire:
     def open(self) -> bool:
         """Whether the connection still stands."""
         return self._open
+
+
+async def sever(wires: Sequence[Wire]) -> None:
+    """Break connections for good."""
+    for wire in wires:
+        with trio.move_on_after(1):
+            await wire.close(GOING_AWAY, "no route to host")
 
 
 async def flap(active: Active, faults: Faults, wires: Callable[[], list[Wire]]) -> None:

@@ -33,20 +33,21 @@ FEW_S: Final = Between(6, 30)
 
 PASSAGES: Final[Mapping[str, tuple[Part, ...]]] = MappingProxyType({
     "the reply is lost and the line is down: found filled later": (
+        Part("net.part", "entry.sent", for_s=FEW_S, params={"set": "streams", "how": "silent"}),
         Part("rest.drop_reply", "entry.sent", for_s=Between(3, 3), times=1, params=SEND),
-        Part("net.part", "entry.accepted", for_s=FEW_S, params={"set": "all", "how": "silent"}),
+        Part("net.part", "entry.accepted", for_s=FEW_S, params={"set": "rest", "how": "silent"}),
     ),
-    "a stop is lost on its way, sent again and refused": (
-        Part("rest.drop_request", "entry.accepted", for_s=Between(4, 4), times=1, params=SEND),
-        Part("rest.reject", "stop.sent", Between(0.1, 2), FEW_S, params={**SEND, "status": "insufficientAvailableFunds"}),
+    "a target is lost on its way, sent again and refused": (
+        Part("rest.drop_request", "stop.accepted", for_s=Between(4, 4), times=1, params=SEND),
+        Part("rest.reject", "target.sent", Between(0.1, 2), FEW_S, params={**SEND, "status": "insufficientAvailableFunds"}),
     ),
     "the stream tells no fills: REST does": (
         Part("ws.drop", "position.opened", for_s=Between(600, 3600), params={"feed": "fills"}),
         Part("ex.kill_order", "position.opened", Between(60, 600), params={"role": "stop"}),
     ),
     "the stop fires while nobody listens": (
-        Part("net.part", "stop.accepted", SOON, Between(40, 90), params={"how": "silent", "set": OneOf(("all", "streams"))}),
-        Part("ex.stop_gap", "stop.accepted", Between(62, 90), Between(10, 60), params={"pct": Between(0.1, 1)}),
+        Part("net.part", "stop.accepted", Between(1, 30), Between(40, 90), params={"how": "silent", "set": OneOf(("all", "streams"))}),
+        Part("ex.stop_gap", "stop.accepted", Between(34, 40), Between(10, 60), params={"pct": Between(0.1, 1)}),
     ),
     "the stop is lost and another is refused": (
         Part("rest.reject", "stop.accepted", Between(5, 5), FEW_S, params={**SEND, "status": "insufficientAvailableFunds"}),
@@ -62,7 +63,7 @@ PASSAGES: Final[Mapping[str, tuple[Part, ...]]] = MappingProxyType({
         Part("op.act", "kill.latched", params={"seq": "ack"}),
     ),
     "killed while a flatten fills in parts": (
-        Part("ex.mkt_protect", "position.opened", Between(1, 5), Between(30, 120)),
+        Part("ex.mkt_protect", "position.opened", Between(1, 5), Between(30, 120), params={"pct": Between(0.001, 0.02)}),
         Part("op.act", "position.opened", Between(5, 25), params={"seq": "kill"}),
     ),
     "dies between the order and its reply": (

@@ -13,7 +13,7 @@ Knows no seam. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,7 +95,7 @@ def draw(seed: int, profile: str = "full", seconds: float = 7200.0) -> Plan:
     ]
     ways = [parts for parts in PASSAGES.values() if all(part.fault in kinds for part in parts)]
     if ways and rng.random() < PASSAGE:
-        faults += [_part(part, rng) for part in ways[int(rng.integers(len(ways)))]]
+        faults += drawn(ways[int(rng.integers(len(ways)))], rng)
     return Plan(seed=seed, faults=tuple(sorted(faults, key=lambda f: (f.after, f.at_s, f.fault))))
 
 
@@ -129,6 +129,11 @@ def _drawn(kind: str, rng: np.random.Generator, seconds: float) -> Fault:
         p=1.0 if spec.p is None else float(spec.p.draw(rng)),
         params={name: values.draw(rng) for name, values in spec.params.items()},
     )
+
+
+def drawn(passage: Sequence[Part], rng: np.random.Generator) -> tuple[Fault, ...]:
+    """The faults of a passage, in the order in which a plan has them."""
+    return tuple(sorted((_part(part, rng) for part in passage), key=lambda f: (f.after, f.at_s, f.fault)))
 
 
 def _part(part: Part, rng: np.random.Generator) -> Fault:

@@ -10,7 +10,7 @@ from protocol.messages.futures import FillSeen, PositionsSeen
 from protocol.ports import Clock
 from sim.engine import Engine
 from sim.faults.account import Account
-from sim.faults.frames import Wire, flap, refused
+from sim.faults.frames import Wire, flap, refused, sever
 from sim.faults.market import FaultyMarket
 from sim.faults.network import App, Edge, Reply, Request
 from sim.faults.plan import Plan
@@ -43,6 +43,7 @@ class Network:
         self._held: frozenset[str] = frozenset()
         self._wires: list[Wire] = []
         faults.on("md.flap", self._flap)
+        faults.on("net.part", self._sever)
 
     def rest(self, app: App) -> App:
         """The application behind the faulty network."""
@@ -60,6 +61,11 @@ class Network:
     def _flap(self, active: Active) -> None:
         if self._faults.nursery is not None:
             self._faults.nursery.start_soon(flap, active, self._faults, self._open)
+
+    def _sever(self, active: Active) -> None:
+        """A network that is gone and says so ends the connections that stand; a silent one leaves them standing."""
+        if active.text("set") != "rest" and active.text("how") == "refused" and self._faults.nursery is not None:
+            self._faults.nursery.start_soon(sever, self._open())
 
     def refused(self, path: str) -> bool:
         """Whether a new connection fails."""

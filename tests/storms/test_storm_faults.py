@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from actors.modes.storms import live, quiet
 from sim.faults.catalogue import CATALOGUE
-from sim.faults.plan import plan_of
+from sim.faults.passages import PASSAGES
+from sim.faults.plan import Plan, drawn, plan_of
 from sim.storm import Case, Verdict, run_case
 
 HERE = [kind for kind, spec in CATALOGUE.items() if spec.seam in ("process", "disk", "clock", "person")]
@@ -63,3 +65,22 @@ def test_damaged_memories_are_noticed_and_close_everything(kind: str) -> None:
     verdict = storm({"fault": kind, "after": "position.opened", "at_s": 2.0})
     assert verdict.failures == ()
     assert verdict.sometimes["latched"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("passage", "state"),
+    [
+        ("the reply is lost and the line is down: found filled later", "unknown settled as filled"),
+        ("a target is lost on its way, sent again and refused", "unknown settled as rejected"),
+        ("the stop fires while nobody listens", "stop triggered while disconnected"),
+        ("killed while a flatten fills in parts", "kill while a flatten is partly filled"),
+        ("dies between the order and its reply", "killed between send and reply, the order live"),
+    ],
+)
+def test_a_passage_leads_where_it_says(passage: str, state: str) -> None:
+    """Faults that strike one after the other reach the state that none of them reaches alone, and every invariant holds."""
+    faults = drawn(PASSAGES[passage], np.random.default_rng(1))
+    case = Case(seed=1, plan=Plan(seed=1, faults=faults), safety_s=260.0, liveness_s=60.0)
+    verdict = run_case(case, live)
+    assert verdict.failures == ()
+    assert verdict.sometimes[state] >= 1

@@ -94,7 +94,7 @@ class World:
     _flow: alerts.Flow = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.journal = StandIn(self.journal, self.journal_failed, self.memory_damaged)
+        self.journal = self._standin = StandIn(self.journal, self.journal_failed, self.memory_damaged)
 
     def alert(self, sender: str, code: str, severity: Severity, text: str) -> None:
         """Journal and show something that arose outside every step: at an edge, in the supervisor, at the gate."""
@@ -137,6 +137,10 @@ class World:
         if "kill_switch" in self.mailboxes:
             request = from_edge(KillRequested, now, "journal", now, reason=text, by="journal")
             self.mailboxes["kill_switch"].put(request)
+
+    def lost_memory(self, actor: str) -> bool:
+        """Whether an earlier life of `actor` left something that could not be read: not the same as a first life."""
+        return actor in self._standin.damaged
 
     def latch(self, latch: Latch) -> None:
         """Write the kill switch down. Where that fails it holds in this process, and a person is told so."""

@@ -24,6 +24,8 @@ class StandIn:
         self._on_damage = on_damage
         self._memories: dict[str, bytes] = {}
         self.failure = ""
+        self.damaged: frozenset[str] = frozenset()
+        """Whose memory was there and not whole."""
 
     def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
         """Note one step, while that is possible."""
@@ -50,6 +52,7 @@ class StandIn:
         try:
             return unsealed(actor, self._journal.memory(actor))
         except MemoryCorrupt as damage:
+            self.damaged |= {actor}
             self._on_damage(str(damage))
             return None
 

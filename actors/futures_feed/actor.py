@@ -26,7 +26,8 @@ DAY_S = DAY_US / SECOND_US
 
 def build(world: World) -> Part[State]:
     """A life that remembers the fills it has told, so that none is told twice."""
-    state = decide.initial(world.settings, world.journal.memory(NAME))
+    memory = world.journal.memory(NAME)
+    state = decide.initial(world.settings, memory, lost=world.lost_memory(NAME))
     return Part(NAME, state, decide.step, decide.durable, decide.remembered)
 
 

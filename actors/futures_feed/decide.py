@@ -66,11 +66,14 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Told)
 
 
-def initial(settings: Settings, memory: bytes | None) -> State:
-    """A life that has told nothing but the fills in `memory`. Raises msgspec.ValidationError when that is not ours."""
+def initial(settings: Settings, memory: bytes | None, *, lost: bool = False) -> State:
+    """A life that has told nothing but the fills in `memory`. Raises msgspec.ValidationError when that is not ours.
+
+    `lost`: there was a memory and it cannot be read.
+    """
     return State(
         symbols=tuple(pair.futures for pair in settings.symbols),
-        told=Told() if memory is None else _decoder.decode(memory),
+        told=Told(lost=lost) if memory is None else _decoder.decode(memory),
     )
 
 
@@ -265,7 +268,8 @@ def _named(state: State, fill: Fill) -> Fill:
 
 def _before_us(told: Told, fill: Fill) -> bool:
     """Whether it is history of the account from before the first life, and not of our making."""
-    return told.since is not None and fill.time < told.since and not is_ours(fill.client_order_id)
+    first = told.since is not None and not told.lost
+    return first and fill.time < (told.since or 0) and not is_ours(fill.client_order_id)
 
 
 # --- positions and account -----------------------------------------------------------------------------------------

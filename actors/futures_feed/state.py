@@ -16,12 +16,14 @@ ASK_RULES_US: Final = 10 * SECOND_US
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What must survive a crash. `fills`: ids told, oldest first. `since`: when the first life began, microseconds;
     executions up to then that are not ours belong to nobody's story here. `fills_until`: how far snapshots have told them
-    without a gap, exchange time in microseconds; the stream alone proves nothing of what came before it.
+    without a gap, exchange time in microseconds; the stream alone proves nothing of what came before it. `lost`: an earlier life left a
+    memory that could not be read, so this was not the first: what is listed may never have been told.
     """
 
     fills: dict[str, None] = {}
     since: int | None = None
     fills_until: int | None = None
+    lost: bool = False
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

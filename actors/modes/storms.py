@@ -16,6 +16,7 @@ import trio
 from msgspec.structs import replace
 
 from actors.door import Door
+from actors.futures_feed.actor import booked_until
 from actors.gate import Gate
 from actors.gateway.futures import FuturesGateway
 from actors.gateway.secret import Secret
@@ -49,6 +50,7 @@ async def live(host: Host) -> None:
                 key=host.venue.key,
                 secret=Secret(host.venue.secret),
                 settings=host.settings.execution,
+                fills_until=booked_until(host.book),
             ),
             journal=host.book,
             latch_store=host.book,

@@ -47,7 +47,9 @@ def test_a_damaged_memory_is_told_and_not_used(damage: Callable[[bytes], bytes])
     journal, told = FakeJournal(), list[str]()
     StandIn(journal, told.append).keep("risk", b'{"streak":1}')
     journal.memories["risk"] = damage(journal.memories["risk"])
-    assert StandIn(journal, lambda text: None, told.append).memory("risk") is None
+    reader = StandIn(journal, lambda text: None, told.append)
+    assert reader.memory("risk") is None
+    assert reader.damaged == {"risk"}
     assert told == ["what risk remembers is damaged in the store"]
 
 

@@ -410,6 +410,19 @@ def test_a_fill_is_told_once_across_a_crash() -> None:
     assert [m.fill.fill_id for m in of(Filled, out)] == ["f2"]
 
 
+def test_what_happened_before_is_told_when_an_earlier_life_left_a_damaged_memory() -> None:
+    """A stranger's fill from before the first life of all is nobody's story here; after a lost memory it may never have been told
+    (storm 7025).
+    """
+    old = snapshot(fills=(fill("f1", client_order_id=None, time=T - 1),))
+    _, out = run(fresh(), from_edge(Started, T), old)
+    assert of(Filled, out) == []
+    state, out = run(decide.initial(Settings(), None, lost=True), from_edge(Started, T), old)
+    assert [m.fill.fill_id for m in of(Filled, out)] == ["f1"]
+    _, out = run(fresh(decide.durable(state)), from_edge(Started, T + 9, restarted=True), old)
+    assert of(Filled, out) == [], "it is told once"
+
+
 def test_memory_changes_only_with_fills() -> None:
     """The remembered piece is the same object until a new fill is told."""
     state, _ = run(fresh(), fill_seen(fill("f1")))

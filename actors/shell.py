@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import trio
 
@@ -30,6 +30,7 @@ Routes = Mapping[type[Message], tuple[str, ...]]
 Hands = Callable[["World", Message], Awaitable[Sequence[Message]]]
 Edge = Callable[["World", Callable[[Message], None]], Awaitable[None]]
 
+COMMANDS = frozenset(get_args(Command))
 TIMER, GATE, DOOR, LATCH, EXCHANGE, SPOT_EXCHANGE = "timer", "gate", "door", "latch", "exchange", "spot_exchange"
 """Receivers that are no actors."""
 
@@ -198,11 +199,11 @@ async def live(spec: ChildSpec, world: World) -> None:
 
         while True:
             answers = _step(part, world.journal, await mailbox.get())
-            if any(isinstance(answer, Command) for answer in answers):
+            if not COMMANDS.isdisjoint(map(type, answers)):
                 # Once for all of them: between an intent that is durable and the wire nothing waits for the disk again.
                 world.journal.flush()
             for answer in answers:
-                if not isinstance(answer, spec.says):
+                if type(answer) not in spec.says:
                     raise Unrouted(f"{spec.name} may not say {type(answer).__name__}: see actors/tree.py")
                 world.post(spec.name, answer, carry)
 

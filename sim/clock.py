@@ -20,16 +20,18 @@ CATCH_UP_S = 0.05
 class SimulatedClock:
     """`protocol.ports.Clock` over trio's time: `epoch_us` (microseconds UTC) is the moment at which trio said `started`.
 
-    Works with any trio clock; `PacedClock` and `trio.testing.MockClock` start at 0. Only valid inside a trio run.
+    Works with any trio clock; `PacedClock` and `trio.testing.MockClock` start at 0. Only valid inside a trio run, unless `time` is
+    given: the trio clock itself.
     """
 
-    def __init__(self, epoch_us: int, started: float = 0.0) -> None:
+    def __init__(self, epoch_us: int, started: float = 0.0, time: Callable[[], float] = trio.current_time) -> None:
         self._epoch_us = epoch_us
         self._started = started
+        self._time = time
 
     def now_us(self) -> int:
         """Microseconds UTC; as monotonic as the trio clock below it."""
-        return self._epoch_us + round((trio.current_time() - self._started) * SECOND_US)
+        return self._epoch_us + round((self._time() - self._started) * SECOND_US)
 
     def trio_time(self, at_us: int) -> float:
         """The trio time of `at_us`, to sleep until."""

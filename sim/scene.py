@@ -57,9 +57,9 @@ class Tempo(NamedTuple):
 
 BUSY: Final = Tempo(1, 1, 1)
 """The busiest: what the settings' own limits are made for."""
-BENCH: Final = Tempo(1, 5, 2)
+BENCH: Final = Tempo(1, 5, 5)
 """A mark a second; spot is traded less often."""
-TEMPOS: Final = (BUSY, BENCH, Tempo(2, 2, 2), Tempo(5, 5, 2), Tempo(5, 15, 5), Tempo(10, 10, 5), Tempo(15, 15, 5))
+TEMPOS: Final = (BUSY, BENCH, Tempo(2, 5, 2), Tempo(5, 5, 2), Tempo(5, 15, 5), Tempo(10, 10, 5), Tempo(15, 15, 5))
 """A storm draws one evenly: what holds in a busy market must hold in a calm one."""
 SLACK_S: Final = 2
 """What comes every so many seconds counts as late so much after that."""

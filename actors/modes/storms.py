@@ -83,11 +83,11 @@ class Boxes(dict[str, Mailbox]):
 
         async def get() -> Message:
             message = await take()
-            if self._host.hampered:
-                await self._host.pause(name)
+            await self._host.pause(name)
             return message
 
-        mailbox.get = get  # type: ignore[method-assign]
+        if self._host.may_hamper:
+            mailbox.get = get  # type: ignore[method-assign]
         super().__setitem__(name, mailbox)
 
 

@@ -466,26 +466,25 @@ def write_heartbeat(at: int) -> dict[str, object]:
 def write_ticker(ticker: TickerSeen) -> dict[str, object]:
     """A ticker frame; the time is cut to milliseconds. No funding members when the rate is None."""
     rate = ticker.funding_rate
-    return without_none(
-        time=us_ms(ticker.time),
-        product_id=ticker.symbol,
-        funding_rate=None if rate is None else rate * ticker.index,
-        relative_funding_rate=rate,
-        feed="ticker",
-        bid=ticker.bid,
-        ask=ticker.ask,
-        bid_size=ticker.bid_size,
-        ask_size=ticker.ask_size,
-        volume=0,
-        dtm=0,
-        index=ticker.index,
-        last=ticker.last,
-        suspended=ticker.suspended,
-        tag="perpetual",
-        markPrice=ticker.mark,
-        maturityTime=0,
-        post_only=ticker.post_only,
-    )
+    funding = {} if rate is None else {"funding_rate": rate * ticker.index, "relative_funding_rate": rate}
+    return {
+        "time": us_ms(ticker.time),
+        "product_id": ticker.symbol,
+        **funding,
+        "feed": "ticker",
+        "bid": ticker.bid,
+        "ask": ticker.ask,
+        **without_none(bid_size=ticker.bid_size, ask_size=ticker.ask_size),
+        "volume": 0,
+        "dtm": 0,
+        "index": ticker.index,
+        "last": ticker.last,
+        "suspended": ticker.suspended,
+        "tag": "perpetual",
+        "markPrice": ticker.mark,
+        "maturityTime": 0,
+        "post_only": ticker.post_only,
+    }
 
 
 _WRITTEN_TYPE: Final = {"lmt": "limit", "post": "limit", "stp": "stop", "mkt": "market"}

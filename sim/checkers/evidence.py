@@ -19,7 +19,7 @@ from protocol.messages.signal import Signal
 from protocol.units import SECOND_US
 from sim.engine import Engine
 from sim.faults.host import Record
-from sim.faults.hosting import LIFE
+from sim.faults.hosting import CHILD_DOWN, LIFE
 from sim.faults.network import Request
 from sim.faults.timeline import Faults
 
@@ -99,7 +99,6 @@ class Sent:
 
 
 ACCOUNT_DOWN: Final = frozenset({"ex.mode", "ex.maint", "ex.partial", "ex.mkt_protect", "ex.stop_unfilled"})
-CHILD_DOWN: Final = frozenset({"actor.hang", "sched.slow"})
 FEED_FAULTS: Final = frozenset({"md.stall", "md.mute", "md.flap", "md.lag", "md.garble", "md.reorder", "md.burst", "ws.delay",
                                 "ws.drop", "ws.snapshot", "ws.reorder", "ws.auth", "ws.stale", "venue.ts"})  # fmt: skip
 

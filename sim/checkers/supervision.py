@@ -21,6 +21,8 @@ REQUESTS_MOST: Final = 40
 STREAMS_MOST: Final = 8
 """Two feeds, each with connections that are being closed."""
 RECORDS_AN_HOUR_MOST: Final = 400_000
+LOOKS_EVERY: Final = 3
+"""Seconds. What grows without end is seen by then."""
 DEADLINE_US: Final = 30 * SECOND_US
 """No request waits for longer."""
 INTENSITY: Final = {
@@ -118,7 +120,16 @@ class Bounded(Invariant):
 
     number, name = 27, "bounds"
 
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._seconds = 0
+
     def second(self) -> None:
+        self._seconds += 1
+        if self._seconds % LOOKS_EVERY == 0:
+            self._look()
+
+    def _look(self) -> None:
         e = self.e
         load = e.load()
         for what, count, most in (

@@ -20,6 +20,8 @@ from sim.faults.timeline import Active, Faults
 
 LIFE: Final[ContextVar[int]] = ContextVar("life", default=0)
 """Which life of the daemon a task belongs to; 0: none, it is the world's."""
+CHILD_DOWN: Final = frozenset({"actor.hang", "sched.slow"})
+"""Faults that hold up a child."""
 BACK_S: Final = 0.2
 """A child that dies again and again is given so long to come back."""
 

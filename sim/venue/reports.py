@@ -167,31 +167,29 @@ class Reports:
 
     def ticker(self, ticker: TickerSeen) -> Row:
         """The whole state of a contract."""
-        engine, data = self._source.engine, self._source.data
-        tick, symbol = engine.state.ticks[ticker.symbol], ticker.symbol
-        rule, rate = engine.rules[symbol], engine.state.rates[symbol].absolute
+        engine, data, symbol = self._source.engine, self._source.data, ticker.symbol
+        tick, rate = engine.state.ticks[symbol], engine.state.rates[symbol].absolute
         day, (bid_size, ask_size) = data.day(tick), data.sizes(tick)
         coins, dollars = day.volume, day.volume * tick.mark
-        mark, index, last, opened = float(tick.mark), float(tick.index), float(tick.last), float(day.open)
-        frame = futures_ws.write_ticker(ticker)
-        frame |= self._names(symbol)
-        frame |= {
+        inverse, mark, last = engine.rules[symbol].inverse, float(tick.mark), tick.last
+        return {
+            **futures_ws.write_ticker(ticker),
+            **self._names(symbol),
             "funding_rate": rate,
             "funding_rate_prediction": rate,
             "relative_funding_rate_prediction": ticker.funding_rate,
             "next_funding_rate_time": us_ms(ticker.time - ticker.time % HOUR_US + HOUR_US),
-            "premium": round((mark / index - 1) * 100, 2),
+            "premium": round((mark / float(tick.index) - 1) * 100, 2),
             "bid_size": bid_size,
             "ask_size": ask_size,
-            "volume": dollars if rule.inverse else coins,
-            "volumeQuote": coins if rule.inverse else dollars,
-            "change": round((last / opened - 1) * 100, 2),
+            "volume": dollars if inverse else coins,
+            "volumeQuote": coins if inverse else dollars,
+            "change": round((float(last) / float(day.open) - 1) * 100, 2),
             "openInterest": abs(engine.held(symbol)),
             "open": day.open,
-            "high": max(day.high, tick.last),
-            "low": min(day.low, tick.last),
+            "high": max(day.high, last),
+            "low": min(day.low, last),
         }
-        return frame
 
     def _names(self, symbol: str) -> Row:
         """What never changes of a contract's ticker."""

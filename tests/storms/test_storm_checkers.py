@@ -219,7 +219,7 @@ def dead_for_good(bench: Bench) -> None:
 
 def full_mailbox(bench: Bench) -> None:
     bench.load = Load(100_000, (), 0)
-    bench.wait(1)
+    bench.wait(3)
 
 
 def silent_latch(bench: Bench) -> None:

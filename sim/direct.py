@@ -133,7 +133,7 @@ class DirectFutures:
     async def snapshot(self, *, urgent: bool = False) -> SnapshotSeen:
         """The truth, always at once."""
         await trio.lowlevel.checkpoint()
-        return self._world.stage.engine.snapshot(self._world.clock.now_us())
+        return self._world.stage.truth(self._world.clock.now_us())
 
     async def send(self, command: Command) -> Sequence[Message]:
         """Fills, the answer, and what the private streams say of it, after the time that the order takes."""

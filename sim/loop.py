@@ -59,6 +59,7 @@ ORDERS: Final = (PlaceOrder, EditOrder, CancelOrder)
 FILLS: Final = (futures.Filled,)
 TRADES: Final = (futures.TradeOpened, futures.Protected, futures.TradeClosed)
 NOTICES: Final = (control.Alert, control.Drift, control.Latch, control.KillRequested)
+HANDS: Final = (EXCHANGE, SPOT_EXCHANGE)
 KEPT: Final = frozenset((*DECISIONS, *ORDERS, *FILLS, *TRADES, *NOTICES))
 
 
@@ -168,7 +169,7 @@ class _Loop:
         for name in self.parts:
             self._deliver(name, from_edge(Started, start, name, start, 1, restarted=False))
         engine = self.stage.engine
-        self._bring("futures_feed", [engine.instruments(start), engine.snapshot(start), *self.stage.opening(start)])
+        self._bring("futures_feed", [engine.instruments(start), self.stage.truth(start), *self.stage.opening(start)])
         for symbol in spot_symbols:
             for timeframe in BACKFILL:
                 self._bring("spot_feed", self._history(symbol, timeframe, None))
@@ -270,37 +271,36 @@ class _Loop:
 
     def _post(self, sender: str, message: Message) -> None:
         """Send to every receiver in route order."""
-        self.result.watch(sender, message)
-        for receiver in self.routes[type(message)]:
-            if receiver in self.parts:
+        kind = type(message)
+        if kind in KEPT:
+            self.result.watch(sender, message)
+        for receiver in self.routes[kind]:
+            if receiver in self.parts or receiver in HANDS:
                 self.queue.append((sender, receiver, message))
-                continue
-            if heard(receiver, message, self.gate, self.door, self.latch):
-                continue
-            if receiver == TIMER:
+            elif receiver == TIMER:
                 assert isinstance(message, WakeAt)
                 self._set(sender, message.key, message.due)
-            else:
-                self.queue.append((sender, receiver, message))
+            elif not heard(receiver, message, self.gate, self.door, self.latch):
+                raise Unrouted(f"{receiver} hears nothing: see actors/tree.py")
 
     def _drain(self) -> None:
-        while self.queue:
-            sender, receiver, message = self.queue.popleft()
-            if receiver in (EXCHANGE, SPOT_EXCHANGE):
+        queue, parts, record, post = self.queue, self.parts, self.record, self._post
+        while queue:
+            sender, receiver, message = queue.popleft()
+            if receiver in HANDS:
                 for fact in self._carry_out(sender, message):
-                    self._post(f"{sender}.hands", fact)
+                    post(f"{sender}.hands", fact)
                 continue
-            part = self.parts[receiver]
-            answers = part.receive(message)
-            self.record(receiver, message, answers)
+            answers = parts[receiver].receive(message)
+            record(receiver, message, answers)
             for answer in answers:
-                self._post(receiver, answer)
+                post(receiver, answer)
 
     def _carry_out(self, sender: str, wish: Message) -> Sequence[Message]:
         """What an actor's hands do in the world."""
         match wish:
             case RequestSnapshot():
-                return (self.stage.engine.snapshot(self.now),)
+                return (self.stage.truth(self.now),)
             case RequestInstruments():
                 return (self.stage.engine.instruments(self.now),)
             case PlaceOrder() | EditOrder() | CancelOrder() if self.flights.latency_us:

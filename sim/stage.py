@@ -16,10 +16,10 @@ from typing import Final, Literal, NamedTuple
 
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
-from protocol.messages.futures import Account, AccountSeen, FillSeen, OrderSeen, PositionsSeen
+from protocol.messages.futures import Account, AccountSeen, FillSeen, OrderSeen, PositionsSeen, SnapshotSeen
 from protocol.messages.spot import CandleSeen
 from protocol.ports import Command
-from protocol.units import HOUR_US, Timeframe
+from protocol.units import HOUR_US, MILLISECOND_US, Timeframe
 from sim.engine import Engine
 from sim.market.tape import BAR_US, LEG_US, Tape
 
@@ -59,6 +59,8 @@ class Stage:
         """Of the moments in `_script`."""
         self._straight_until = 0
         """Up to then the turns of paths are of no interest: only levels of the exchange are."""
+        self._read = 0
+        """When the truth was read last."""
         self._asleep: dict[str, int] = {}
         """Contracts that nobody looks at, and the boundary at which somebody will."""
         self._crossings: dict[str, tuple[int, int | None, int, tuple[float, ...]]] = {}
@@ -244,6 +246,12 @@ class Stage:
             if self.engine.held(futures):
                 self.engine.see(self.tape.tick(futures, boundary + len(SLOTS) * place + TICK_US))
         return self.engine.account()
+
+    def truth(self, at: int) -> SnapshotSeen:
+        """A reading by REST. Its fills are those that no reading has told, as the gateway asks for them on the wire."""
+        seen = self.engine.snapshot(at, self._read)
+        self._read = at - at % MILLISECOND_US
+        return seen
 
     def opening(self, at: int) -> list[Message]:
         """What the private streams say first: positions and account."""

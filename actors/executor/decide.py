@@ -75,6 +75,8 @@ def sweep(state: State, message: Reconciled) -> Answers:
     """Ask again about orders left from trades that are over: a crash may have swallowed their end, and nobody else knows them."""
     said: list[Message] = []
     ended: list[Trade] = []
+    if not any(order.live for trade in state.memory.ended for order in trade.orders):
+        return state, said
     for trade in state.memory.ended:
         after = trade
         for order in trade.orders:

@@ -6,6 +6,7 @@ For a driver that skips what is of no consequence: a steady trade is moved on ov
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -45,11 +46,16 @@ class Columns(Protocol):
     def bias(self) -> NDArray[np.int8]: ...
 
 
-def steady(state: State) -> bool:
-    """Whether every trade is as it should be: marks and time alone change nothing until an order of its own is met."""
+def steady(state: State, before: Sequence[Trade] = ()) -> bool:
+    """Whether every trade is as it should be: marks and time alone change nothing until an order of its own is met.
+
+    `before`: trades that were found so; a trade that is still the same object still is.
+    """
     if not state.reconciled or any(order.live for trade in state.memory.ended for order in trade.orders):
         return False
     for symbol, trade in state.memory.trades.items():
+        if any(trade is known for known in before):
+            continue
         mark = state.marks.get(symbol)
         if mark is None or trade.opened_at is None or trade.through_since is not None:
             return False

@@ -63,9 +63,10 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cover(self) -> Decimal:
         """Contracts to protect or to close: what fills say, or the exchange's newer word if that is more, or flat."""
-        if self.position_fresh and self.position is not None:
-            return max(self.held, self.position) if self.position > 0 else ZERO
-        return max(self.held, ZERO)
+        held, told = self.entry_size - self.exit_size, self.position
+        if self.position_fresh and told is not None:
+            return max(held, told) if told > 0 else ZERO
+        return max(held, ZERO)
 
     @property
     def flat(self) -> bool:

@@ -337,8 +337,9 @@ def _snapshot(state: State, seen: SnapshotSeen) -> Answer:
         state = replace(state, told=replace(state.told, fills_until=newest))
     for order in seen.orders:
         if _proves(state, order.order_id, seen.began_at):
-            gone = {k: v for k, v in state.gone.items() if k != order.order_id}
-            state, more = _order(replace(state, gone=gone), seen, order, is_open=True)
+            if order.order_id in state.gone:
+                state = replace(state, gone={k: v for k, v in state.gone.items() if k != order.order_id})
+            state, more = _order(state, seen, order, is_open=True)
             out += more
     listed = {order.order_id for order in seen.orders}
     orders = {k: v for k, v in state.orders.items() if k in listed or v[1] >= seen.began_at}

@@ -40,7 +40,7 @@ def retry(state: State, cause: Message, symbol: str) -> Answers:
     """Judge again the signals of a symbol that wait for its basis to narrow: a price has come."""
     said: list[Message] = []
     for signal in state.memory.delayed:
-        if state.settings.futures_of.get(signal.symbol) == symbol:
+        if state.futures_of.get(signal.symbol) == symbol:
             waiting = tuple(other for other in state.memory.delayed if other is not signal)
             state, more = decide(
                 remember(state, delayed=waiting), msgspec.structs.replace(signal, at=cause.at), again=True
@@ -146,7 +146,7 @@ def inputs(case: Case) -> dict[str, Any]:
 def build_case(state: State, signal: Signal) -> Case:
     """Gather what is known for one signal."""
     memory = state.memory
-    symbol = state.settings.futures_of.get(signal.symbol)
+    symbol = state.futures_of.get(signal.symbol)
     mark = state.marks.get(symbol) if symbol else None
     instrument = state.instruments.get(symbol) if symbol else None
     stop_pct = decimal(signal.stop_pct)

@@ -106,7 +106,7 @@ def on_spot(state: State, message: SpotPrice) -> Answers:
     if not (math.isfinite(message.price) and message.price > 0):
         return state, NONE
     state = msgspec.structs.replace(state, spots={**state.spots, message.symbol: message})
-    symbol = state.settings.futures_of.get(message.symbol)
+    symbol = state.futures_of.get(message.symbol)
     if symbol is None:
         return state, NONE
     state, said = watch_symbol(state, message, symbol)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -9,7 +10,7 @@ from msgspec.structs import replace
 
 from actors.risk.rules import Exposure
 from actors.risk.sizing import HUNDRED
-from actors.risk.state import ZERO, State
+from actors.risk.state import ZERO, Pending, State
 from protocol.messages.futures import MarkPrice
 from protocol.units import HOUR_US
 
@@ -42,29 +43,37 @@ def held_size(state: State, symbol: str) -> Decimal:
     return max(told, abs(holding.size))
 
 
-def held_notional_usd(state: State, symbol: str) -> Decimal:
-    """At the mark; without one, at what was paid."""
-    size = held_size(state, symbol)
+def held_notional_usd(state: State, symbol: str, size: Decimal) -> Decimal:
+    """Of so many contracts at the mark; without one, at what was paid."""
     instrument, mark, held = state.instruments.get(symbol), state.marks.get(symbol), state.positions.get(symbol)
     price = mark.mark if mark else held.position.entry_price if held else ZERO
     return size * price * (instrument.contract_size if instrument else Decimal(1))
 
 
-def held_symbols(state: State) -> tuple[str, ...]:
-    """Symbols with anything in them, in order."""
-    known = sorted({*state.positions, *state.memory.book})
-    return tuple(symbol for symbol in known if held_size(state, symbol) > 0)
+def held_sizes(state: State) -> dict[str, Decimal]:
+    """Contracts held (unsigned) where there are any, by symbol."""
+    sizes = {symbol: held_size(state, symbol) for symbol in sorted({*state.positions, *state.memory.book})}
+    return {symbol: size for symbol, size in sizes.items() if size > 0}
+
+
+def still_pending(state: State, at: int) -> list[Pending]:
+    """Entries that may still fill."""
+    return [entry for entry in state.memory.pending if entry.unknown or at <= entry.expires]
+
+
+def notional_usd(state: State, held: Mapping[str, Decimal], pending: Sequence[Pending]) -> Decimal:
+    """Of all that is held, by symbol, and of what is pending."""
+    notional = sum((held_notional_usd(state, symbol, size) for symbol, size in held.items()), ZERO)
+    return sum((entry.notional_usd for entry in pending), notional)
 
 
 def exposure(state: State, at: int) -> Exposure:
     """Held and pending together. Pending that is out of time and not unknown no longer counts."""
-    held = held_symbols(state)
-    pending = [entry for entry in state.memory.pending if entry.unknown or at <= entry.expires]
+    held, pending = held_sizes(state), still_pending(state, at)
     return Exposure(
-        held=held,
+        held=tuple(held),
         pending=tuple(entry.symbol for entry in pending),
-        notional_usd=sum((held_notional_usd(state, symbol) for symbol in held), ZERO)
-        + sum((entry.notional_usd for entry in pending), ZERO),
+        notional_usd=notional_usd(state, held, pending),
         pending_margin_usd=sum((entry.initial_margin_usd for entry in pending), ZERO),
         pending_maintenance_usd=sum((entry.maintenance_margin_usd for entry in pending), ZERO),
     )
@@ -94,4 +103,4 @@ def total_leverage(state: State, at: int) -> Decimal | None:
     """Notional of everything held and pending / equity; None when equity is unknown or gone."""
     if state.account is None or state.account.equity_usd <= 0:
         return None
-    return exposure(state, at).notional_usd / state.account.equity_usd
+    return notional_usd(state, held_sizes(state), still_pending(state, at)) / state.account.equity_usd

@@ -36,7 +36,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     cooldown_until: int = 0
     leverage: Decimal | None = None
     mark: MarkPrice | None = None
-    spot: SpotPrice | None = None
+    basis_pct: Decimal | None = None
     position: Position | None = None
 
 
@@ -112,27 +112,25 @@ def leverage(view: View, raised: bool) -> Reading | None:
 
 def basis(view: View, raised: bool) -> Reading | None:
     """Spot and mark disagree. Judged only on two prices of one moment."""
-    value = basis_now_pct(view)
+    value = view.basis_pct
     if value is None:
         return None
     limit = view.settings.risk.basis_max_pct
     return Reading(over(value, limit, raised), "spot and mark {:.4f} % apart, limit {} %", (value, limit))
 
 
-def basis_now_pct(view: View) -> Decimal | None:
+def basis_now_pct(mark: MarkPrice | None, spot: SpotPrice | None, settings: Settings) -> Decimal | None:
     """The basis in percent; None when a price is unknown or the two are not of one moment."""
-    if view.mark is None or view.spot is None:
+    if mark is None or spot is None or abs(spot.at - mark.mark_time) > seconds_us(settings.risk.basis_skew_max_s):
         return None
-    if abs(view.spot.at - view.mark.mark_time) > seconds_us(view.settings.risk.basis_skew_max_s):
-        return None
-    return basis_pct(view.mark, view.spot)
+    return basis_pct(mark, spot)
 
 
 def basis_held(view: View, raised: bool) -> Reading | None:
     """The wider limit while a position is open: reduce-only, and said as a risk of the position."""
     if view.position is None or view.position.size == 0:
         return Reading(False, "nothing held") if raised else None
-    value = basis_now_pct(view)
+    value = view.basis_pct
     if value is None:
         return None
     limit = view.settings.risk.basis_max_post_pct

@@ -75,6 +75,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     settings: Settings
+    futures_of: dict[str, str]
+    spot_of: dict[str, str]
     exit_on_choch: Literal["exec", "4h", "off"]
     max_hold_bars: int
     memory: Memory
@@ -98,6 +100,8 @@ def initial(settings: Settings, memory: bytes | None) -> State:
     params = settings.strategy.model_dump()
     return State(
         settings=settings,
+        futures_of=settings.futures_of,
+        spot_of=settings.spot_of,
         exit_on_choch=params.get("exit_on_choch", "4h"),
         max_hold_bars=params.get("max_hold_bars", 0),
         memory=recalled(Memory, memory),

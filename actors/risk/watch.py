@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import msgspec
 
 from actors.risk.figures import daily_loss_pct, drawdown_pct, total_leverage
-from actors.risk.guards import ACCOUNT_GUARDS, SYMBOL_GUARDS, Guard, View, liquidation_distance_pct
+from actors.risk.guards import (
+    ACCOUNT_GUARDS,
+    SYMBOL_GUARDS,
+    Guard,
+    View,
+    basis_now_pct,
+    liquidation_distance_pct,
+)
 from actors.risk.state import NONE, Answers, State
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, HaltEntries, KillRequested, ResumeEntries, RiskState
@@ -34,13 +41,13 @@ def watch_account(state: State, cause: Message) -> Answers:
 
 def watch_symbol(state: State, cause: Message, symbol: str) -> Answers:
     """Look at every guard of a symbol."""
-    spot_symbol = state.settings.spot_of.get(symbol)
-    held = state.positions.get(symbol)
+    spot_symbol = state.spot_of.get(symbol)
+    held, mark = state.positions.get(symbol), state.marks.get(symbol)
     seen = View(
         at=cause.at,
         settings=state.settings,
-        mark=state.marks.get(symbol),
-        spot=state.spots.get(spot_symbol) if spot_symbol else None,
+        mark=mark,
+        basis_pct=basis_now_pct(mark, state.spots.get(spot_symbol) if spot_symbol else None, state.settings),
         position=held.position if held else None,
     )
     return watch(state, cause, SYMBOL_GUARDS, seen, symbol)

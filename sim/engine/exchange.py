@@ -242,8 +242,8 @@ class Engine:
 
     # --- what can be read of it -----------------------------------------------------------------------------
 
-    def snapshot(self, at: int) -> SnapshotSeen:
-        """Orders, positions, the newest fills (oldest first) and the account, as by REST."""
+    def snapshot(self, at: int, since: int = 0) -> SnapshotSeen:
+        """Orders, positions, the newest fills (oldest first, none from before `since`) and the account, as by REST."""
         self.state.now = at
         return from_edge(
             SnapshotSeen,
@@ -252,7 +252,7 @@ class Engine:
             began_at=at,
             orders=tuple(working.order for working in self.state.working.values()),
             positions=self.positions(),
-            fills=tuple(self.state.fills[-FILLS_SHOWN:]),
+            fills=tuple(fill for fill in self.state.fills[-FILLS_SHOWN:] if fill.time >= since),
             account=self.account(),
         )
 

@@ -78,15 +78,18 @@ def position(state: State, instruments: Rules, holding: Holding, surplus: Decima
 
 def account(state: State, instruments: Rules, name: str = DOLLARS) -> Account:
     """Balances and margin at the last moment seen; of a coin account they are in its coin, whatever the names say."""
-    holdings = held_in(state, name)
-    worth = equity(state, name)
+    holdings, balance, owed = held_in(state, name), books(state, name).balance, total_funding_due(state, name)
+    worth = balance + unrealised(state, name) - owed
+    rates = [(abs(h.cost), sums.margin_rates(instruments[h.symbol], h.size, h.cost)) for h in holdings]
+    initial = sum((usd * rate for usd, (rate, _) in rates), ZERO)
+    adds = any(may_add(working.order) for working in state.working.values())
     return Account(
         equity_usd=worth,
-        balance_usd=books(state, name).balance,
-        available_margin_usd=worth - initial_margin_with_orders(state, instruments, name),
-        initial_margin_usd=sum((sums.initial_margin(instruments[h.symbol], h.size, h.cost) for h in holdings), ZERO),
-        maintenance_margin_usd=maintenance(state, instruments, name),
-        unrealized_funding_usd=-total_funding_due(state, name),
+        balance_usd=balance,
+        available_margin_usd=worth - (initial_margin_with_orders(state, instruments, name) if adds else initial),
+        initial_margin_usd=initial,
+        maintenance_margin_usd=sum((usd * rate for usd, (_, rate) in rates), ZERO),
+        unrealized_funding_usd=-owed,
     )
 
 
@@ -141,11 +144,12 @@ def initial_margin_with_orders(state: State, instruments: Rules, name: str = DOL
 def _resting(state: State, symbol: str, without: str) -> list[OpenOrder]:
     """Resting limit orders that may add to a position."""
     orders = [working.order for working in state.working.values()]
-    return [
-        order
-        for order in orders
-        if order.symbol == symbol and not order.reduce_only and order.stop_price is None and order.order_id != without
-    ]
+    return [order for order in orders if order.symbol == symbol and may_add(order) and order.order_id != without]
+
+
+def may_add(order: OpenOrder) -> bool:
+    """Whether a resting order is a limit order that may make a position larger."""
+    return not order.reduce_only and order.stop_price is None
 
 
 def _margin(

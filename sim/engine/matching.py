@@ -513,20 +513,26 @@ class Matching:
 
     def _absolute(self, symbol: str, funding_rate: Decimal, index: Decimal) -> Decimal:
         """What one contract pays an hour: the relative rate within its cap, times index."""
-        instrument = self.instruments[symbol]
-        cap = instrument.max_relative_funding_rate
-        relative = max(-cap, min(cap, funding_rate))
-        return relative / index if instrument.inverse else relative * index
+        relative = self._capped(symbol, funding_rate)
+        return relative / index if self.instruments[symbol].inverse else relative * index
+
+    def _capped(self, symbol: str, funding_rate: Decimal) -> Decimal:
+        cap = self.instruments[symbol].max_relative_funding_rate
+        return max(-cap, min(cap, funding_rate))
 
     def pass_hours(self, symbol: str, hours: range, lag_us: int, terms: Sequence[tuple[Decimal, Decimal]]) -> None:
         """`realise_funding` and `fix_hour` of a held contract, hour after hour, without the log."""
         holding, absolute = self.state.holdings[symbol], self.state.rates[symbol].absolute
         size, grain = holding.size, sums.COIN_GRAIN if holding.inverse else sums.GRAIN
         since, paid = holding.since, holding.funding
-        for hour, (rate, index) in zip(hours, terms, strict=True):
+        rate, relative = None, ZERO
+        for hour, (told, index) in zip(hours, terms, strict=True):
             at = hour + lag_us
-            paid += (size * absolute * (at - since) / HOUR_US).quantize(grain)
-            absolute, since = self._absolute(symbol, rate, index), at
+            due = size * absolute
+            paid += (due if at - since == HOUR_US else due * (at - since) / HOUR_US).quantize(grain)
+            if told is not rate:  # one rate is in force for hours
+                rate, relative = told, self._capped(symbol, told)
+            absolute, since = relative / index if holding.inverse else relative * index, at
         self.state.holdings[symbol] = replace(holding, funding=ZERO, since=since)
         self.state.rates[symbol] = FundingRate(hour=hours[-1], absolute=absolute)
         if paid:

@@ -190,8 +190,7 @@ class Track:
             return np.zeros(len(opens_us))
         opens_hour = np.maximum((opens_us - opens_us % HOUR_US - self.start_us) // BAR_US, 0)
         hour_us = self.start_us + opens_hour * BAR_US
-        ends = np.array(self.funding_us, np.int64)
-        which = np.minimum(np.searchsorted(ends, hour_us + 1), len(ends) - 1)
+        which = self._intervals(hour_us + 1)
         cap = float(self.instrument.max_relative_funding_rate)
         relative = np.clip(np.array([float(rate) for rate in self.funding_rate])[which], -cap, cap)
         size = float(self.instrument.tick)
@@ -199,6 +198,20 @@ class Track:
         a_bar = relative * np.rint(spot[opens_hour] / size) * size * (BAR_US / HOUR_US)
         paid: Floats = np.concatenate(([0.0], np.cumsum(a_bar[:-1])))
         return paid
+
+    def rates(self, at_us: Ints) -> list[Decimal]:
+        """The relative rate an hour in force at many moments."""
+        if not self.funding_us:
+            return [ZERO] * len(at_us)
+        return [self.funding_rate[interval] for interval in self._intervals(at_us).tolist()]
+
+    def _intervals(self, at_us: Ints) -> Ints:
+        """Which of the funding's steps each moment lies in; beyond the last that one."""
+        return np.minimum(self._funding_ends.searchsorted(at_us), len(self.funding_us) - 1)
+
+    @cached_property
+    def _funding_ends(self) -> Ints:
+        return np.array(self.funding_us, np.int64)
 
     @cached_property
     def basis_points(self) -> Floats:
@@ -426,9 +439,8 @@ class Tape:
         first = (hours.start - track.start_us) // BAR_US
         opened = track.candles.open[first : first + len(hours) * HOUR_BARS : HOUR_BARS].tolist()
         size = float(step)
-        return [
-            (self._rate(track, hour + 1), round(price / size) * step) for hour, price in zip(hours, opened, strict=True)
-        ]
+        rates = track.rates(np.arange(hours.start, hours.stop, hours.step, dtype=np.int64) + 1)
+        return [(rate, round(price / size) * step) for rate, price in zip(rates, opened, strict=True)]
 
     def funding_rate(self, futures_symbol: str, at_us: int) -> Decimal:
         """The relative rate an hour in force at `at_us`, paid by longs when above zero; 0 when none is simulated."""
@@ -535,7 +547,7 @@ class Tape:
     @staticmethod
     def _rate(track: Track, at_us: int) -> Decimal:
         if not track.funding_us:
-            return Decimal(0)
+            return ZERO
         return track.funding_rate[min(bisect_left(track.funding_us, at_us), len(track.funding_us) - 1)]
 
     def _series(self, spot_symbol: str, timeframe: Timeframe) -> Candles:

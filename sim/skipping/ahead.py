@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from actors.door import Door
 from actors.executor import quiet as executor
+from actors.executor.trade import Trade
 from actors.part import Part
 from actors.reconciler import decide as reconciler
 from actors.risk import quiet as risk
@@ -90,6 +91,8 @@ class Ahead:
         self._midnight = -(-self._start_us // DAY_US) * DAY_US
         """The first there is; as a candle it may lie beyond the last."""
         self._tables: replay.Tables = {}
+        self._steady: tuple[Trade, ...] = ()
+        """Trades that were whole when last looked at."""
         self._loud: Bools = np.zeros(0, np.bool_)
         self._stops: Ints = np.zeros(0, np.int64)
         """Candles that are played whatever prices do, and those of one contract's own."""
@@ -192,9 +195,12 @@ class Ahead:
     def _settled(self) -> bool:
         """Whether nobody waits for anything."""
         parts = self.parts
+        trading = parts["executor"].state
+        if not executor.steady(trading, self._steady):
+            return False
+        self._steady = tuple(trading.memory.trades.values())
         return (
-            executor.steady(parts["executor"].state)
-            and reconciler.settled(parts["reconciler"].state)
+            reconciler.settled(parts["reconciler"].state)
             and spot_feed.whole(parts["spot_feed"].state)
             and not parts["kill_switch"].state.latched
             and not parts["futures_feed"].state.refused
@@ -301,6 +307,7 @@ class Ahead:
                 reads = self._reads(futures, trade.plan.timeframe)
                 rows = reads.between(self._ms(here), self._ms(there) - (leap.landing != "inside"))
                 part.state = executor.passed(part.state, futures, reads, rows)
+            self._steady = tuple(part.state.memory.trades.values())
         sleepers = {
             market.futures: wake
             for market in self._markets

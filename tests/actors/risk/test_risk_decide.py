@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from actors.memory import durable, remembered
 from actors.risk import decide
-from actors.risk.figures import exposure, held_size, held_symbols
+from actors.risk.figures import exposure, held_size
 from actors.risk.rules import RULES
 from actors.risk.state import State, initial
 from config.settings import Settings
@@ -354,7 +354,7 @@ def test_the_exchanges_newer_word_on_a_position_beats_the_book() -> None:
     """Fills explain a position, they do not overrule it."""
     state, _ = run((*READY, fill("f", "buy", "1", "50000"), position("0", NOON + 1)))
 
-    assert held_symbols(state) == ()
+    assert exposure(state, NOON).held == ()
 
 
 def test_a_snapshot_is_the_whole_truth() -> None:
@@ -362,7 +362,7 @@ def test_a_snapshot_is_the_whole_truth() -> None:
     truth = from_edge(ExchangeSnapshot, NOON + 2, began_at=NOON + 1, orders=(), positions=(), account=account().account)
     state, _ = run((*READY, fill("f", "buy", "1", "50000"), position("1"), truth))
 
-    assert held_symbols(state) == ()
+    assert exposure(state, NOON).held == ()
     assert state.memory.book == {}
 
 

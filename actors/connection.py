@@ -15,8 +15,6 @@ from protocol.messages.base import Message
 from protocol.ports import FeedLost
 
 BACKOFF_FIRST_S, BACKOFF_MOST_S, JITTER = 0.5, 30.0, 0.2
-IN_A_ROW_MOST = 256
-"""Messages delivered without letting the others run."""
 STEADY_S = 30.0
 """Up for so long, a stream's losses are forgiven: one that breaks after its first frame must not be opened every half second."""
 
@@ -56,10 +54,9 @@ async def keep_connected(
         try:
             async with open_stream() as frames:
                 changed("connected and subscribed, filling in what was missed")
-                for number, message in enumerate(await prepare(), 1):
+                for message in await prepare():
                     deliver(message)
-                    if number % IN_A_ROW_MOST == 0:  # years of history must not fill the mailbox before it is read
-                        await trio.lowlevel.checkpoint()
+                    await trio.lowlevel.checkpoint()  # years of history must not fill the mailbox before it is read
                 with lease(), trio.move_on_after(idle_s) as patience:
                     changed("up")
                     was_up = True

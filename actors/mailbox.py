@@ -70,5 +70,10 @@ class Mailbox:
             del self._waiting[(type(message), getattr(message, "symbol", ""))]
         return message
 
+    @property
+    def next(self) -> Message | None:
+        """The message that `get` would give now; None when none waits."""
+        return self._slots[0][0] if self._slots else None
+
     def __len__(self) -> int:
         return len(self._slots)

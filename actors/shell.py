@@ -23,6 +23,7 @@ from config.settings import Settings
 from protocol.ids import derive
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, KillRequested, Latch, PersonAsked, Severity, Started, WakeAt, Woken
+from protocol.messages.futures import leaves_beside
 from protocol.ports import Clock, Command, FuturesExchange, Journal, JournalFailed, LatchStore, SpotMarket
 from protocol.units import SECOND_US
 
@@ -90,6 +91,10 @@ class World:
     """Hears whatever is said, by whom."""
     tell: Callable[[str, Alert], None] = lambda sender, alert: None
     """Brings an alert to a person: one a code and minute, so that a flood drowns nobody (`actors.alerts`)."""
+    behind_s: float | None = 0.0
+    """How long after the one ahead a wish starts that leaves beside it: nothing over a real network, where it starts a scheduler's round later.
+    None where nothing is ever on its way: one after another.
+    """
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     lives: dict[str, int] = field(default_factory=dict)
     _flow: alerts.Flow = field(default_factory=dict)
@@ -249,7 +254,8 @@ class Timers:
 class Lanes:
     """A child's hands: wishes for one symbol in order, symbols side by side.
 
-    An entry has a lane of its own: its stop must not wait for a reply that never comes.
+    An entry has a lane of its own: its stop must not wait for a reply that never comes. A target leaves right behind its stop, and what
+    comes after them waits for both.
     """
 
     def __init__(self, spec: ChildSpec, world: World, nursery: trio.Nursery) -> None:
@@ -268,8 +274,20 @@ class Lanes:
 
     async def _work(self, lane: Mailbox, hands: Hands) -> None:
         while True:
-            for fact in await hands(self._world, await lane.get()):
-                self._world.post(f"{self._spec.name}.hands", fact, self._no_carry)
+            wish = await lane.get()
+            behind_s = self._world.behind_s
+            if behind_s is None or lane.next is None or not leaves_beside(wish, lane.next):
+                await self._carry_out(hands, wish)
+                continue
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._carry_out, hands, await lane.get(), behind_s)
+                await self._carry_out(hands, wish)
+
+    async def _carry_out(self, hands: Hands, wish: Message, behind_s: float = 0) -> None:
+        if behind_s:
+            await trio.sleep(behind_s)
+        for fact in await hands(self._world, wish):
+            self._world.post(f"{self._spec.name}.hands", fact, self._no_carry)
 
     def _no_carry(self, receiver: str, message: Message) -> None:
         raise Unrouted(f"hands of {self._spec.name} brought a wish, {type(message).__name__}, for {receiver}")

@@ -53,8 +53,8 @@ SETTLE_S = 0.5
 """A daemon that has just started has years of history to write down."""
 SYMBOLS = {"BTC/USD": "PF_XBTUSD", "ETH/USD": "PF_ETHUSD", "SOL/USD": "PF_SOLUSD"}
 SPEED = 300.0
-"""Of the market that gives signals: a candle every three seconds, and the exchange read every second (15 in real trading: faster
-would measure the readings). Kills are measured at 1, as their timers are market time.
+"""Of the market that gives signals: a candle every three seconds, and the exchange read every second (15 in real trading) and a second
+after a fill: faster would measure the readings. Kills are measured at 1, as their timers are market time.
 """
 START_MS = 1_735_689_600_000  # 2025-01-01
 HISTORY, TRADED = 24_000, 1_000
@@ -112,7 +112,7 @@ def settings_for(root: str, port: int, speed: float) -> Settings:
             "strategy": RESTLESS if speed > 1 else {},
             "risk": {"risk_pct": "0.01", "positions_max": 20, "cost_max_r": 100, "entries_per_day_max": 100, "loss_streak_max": 100, "cooldown_h": 0,
                      "mark_age_max_s": 30, "spot_age_max_s": 60, "basis_skew_max_s": 60},
-            "execution": {"orders_per_minute": 100, "order_notional_max_usd": 1_000_000, "reconcile_s": 300 if speed > 1 else 15},
+            "execution": {"orders_per_minute": 100, "order_notional_max_usd": 1_000_000, "reconcile_s": 300 if speed > 1 else 15, "reconcile_after_s": min(speed, 300)},
             "feeds": {"spot_idle_s": 60, "futures_idle_s": 60, "settle_ms": 0},
             "exchange": {"spot_url": http, "spot_ws_url": f"{ws}/v2", "futures_url": http, "futures_ws_url": f"{ws}/ws/v1"},
             "store": {"directory": root},

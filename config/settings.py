@@ -103,6 +103,9 @@ class ExecutionSettings(Section):
     orders_per_minute: int = Field(10, ge=1, le=100, description="entries per symbol")
     order_notional_max_usd: Decimal = Field(Decimal(25_000), gt=0)
     reconcile_s: float = Field(15, ge=1, le=300)
+    reconcile_after_s: float = Field(
+        1, gt=0, le=300, description="the exchange is read so long after a fill, a lost order or a difference"
+    )
     unknown_within_s: float = Field(60, ge=5, le=600)
     foreign_positions: Foreign = Field(
         "report", description="a position not of our making: report it, adopt it with a stop, or flatten it"

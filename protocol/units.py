@@ -20,6 +20,8 @@ SECOND_US: Final = 1_000_000
 MINUTE_US: Final = 60 * SECOND_US
 HOUR_US: Final = 60 * MINUTE_US
 DAY_US: Final = 24 * HOUR_US
+BEHIND_S: Final = 1e-6
+"""What leaves behind another at one moment starts so long after it: time, and not the scheduler, says which is first."""
 
 TIMEFRAME_MS: Final[dict[Timeframe, int]] = {
     "15m": 900_000,

@@ -39,6 +39,7 @@ class Direct:
         self._heartbeat_us = seconds_us(min(settings.feeds.spot_idle_s, settings.feeds.futures_idle_s) / 2)
         self._streams: dict[str, list[Frames]] = {"spot": [], "futures": []}
         self._changed = trio.Event()
+        self._arrives = 0.0
 
     async def play(self) -> None:
         """From the first moment of the tape to the last, as the clock reaches them; then what follows from the last."""
@@ -55,6 +56,12 @@ class Direct:
             else:
                 now = self.clock.now_us()  # a wish changed which moments matter
         await trio.sleep_until(self.clock.trio_time(now + 1))
+
+    def arrival(self) -> float:
+        """When a wish that leaves now arrives, in trio's time: a breath behind the one before it, if it left at the same moment."""
+        due = self.clock.trio_time(self.clock.now_us() + self.latency_us)
+        self._arrives = max(due, self._arrives + BREATH_S)
+        return self._arrives
 
     def send(self, command: Command) -> Sequence[Message]:
         """Carry out a wish now; the market's next moment is looked for anew."""
@@ -137,9 +144,8 @@ class DirectFutures:
 
     async def send(self, command: Command) -> Sequence[Message]:
         """Fills, the answer, and what the private streams say of it, after the time that the order takes."""
-        clock, latency_us = self._world.clock, self._world.latency_us
-        if latency_us:
-            await trio.sleep_until(clock.trio_time(clock.now_us() + latency_us))
+        if self._world.latency_us:
+            await trio.sleep_until(self._world.arrival())
         else:
             await trio.lowlevel.checkpoint()
         return self._world.send(command)

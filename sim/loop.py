@@ -317,14 +317,14 @@ class _Loop:
                 raise Unrouted(f"no hands for {type(wish).__name__}: see actors/tree.py")
 
     def _depart(self, lane: Lane, wish: Command | None) -> list[Message]:
-        """Through the door and on the way to the exchange; what is blocked makes room for the next in its lane."""
+        """Through the door and on the way to the exchange; then the next in its lane, if it need not wait."""
         blocked: list[Message] = []
         while wish is not None:
             admitted = self.door.pass_through(wish, self.now, self.record, self.result.watch)
-            if not isinstance(admitted, EntryBlocked):
+            if isinstance(admitted, EntryBlocked):
+                blocked.append(admitted)
+            else:
                 self.flights.depart(lane, admitted, self.now)
-                break
-            blocked.append(admitted)
             wish = self.flights.leave(lane)
         return blocked
 

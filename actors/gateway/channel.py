@@ -79,9 +79,9 @@ class Reading(Generic[T]):
 @asynccontextmanager
 async def opened(connect: Connect, ping: Callable[[], object]) -> AsyncIterator[Channel]:
     """A channel that is pinged for as long as the scope lasts. Raises FeedLost, as itself and not in a group."""
-    with _goodbye_as_feed_lost(), _one_error():
+    with _goodbye_as_feed_lost(), one_error():
         async with AsyncExitStack() as stack:
-            with _network_as_feed_lost(), _one_error():
+            with _network_as_feed_lost(), one_error():
                 socket = await stack.enter_async_context(connect())
             nursery = await stack.enter_async_context(trio.open_nursery())
             channel = Channel(socket)
@@ -141,7 +141,7 @@ def _goodbye_as_feed_lost() -> Iterator[None]:
 
 
 @contextmanager
-def _one_error() -> Iterator[None]:
+def one_error() -> Iterator[None]:
     """A nursery wraps whatever leaves it in a group; the port promises `FeedLost` itself."""
     try:
         yield

@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from actors.gateway.budget import Budget, Priority
-from actors.gateway.channel import Channel, Connect, Reading, answers_as_feed_lost, deadline, opened
+from actors.gateway.channel import Channel, Connect, Reading, answers_as_feed_lost, deadline, one_error, opened
 from actors.gateway.errors import GatewayError, KeyRefused, Throttled, Unreachable
 from actors.gateway.http import FuturesHttp
 from actors.gateway.quarantine import report
@@ -26,6 +26,7 @@ from protocol.kraken.faults import Action, judge
 from protocol.kraken.wire import MalformedPayload, Parsed, Refused, write_iso_ms
 from protocol.messages.base import Message, from_edge
 from protocol.messages.futures import (
+    Account,
     CancelOrder,
     CommandAnswered,
     EditOrder,
@@ -40,7 +41,7 @@ from protocol.messages.futures import (
     SnapshotSeen,
 )
 from protocol.ports import Clock, Command, FeedLost
-from protocol.units import MILLISECOND_US
+from protocol.units import BEHIND_S, MILLISECOND_US
 
 LIMIT_REACHED: Final = "apiLimitExceeded"
 FILL_ROWS: Final = 100
@@ -208,8 +209,7 @@ class FuturesGateway:
                 await self.http.get(endpoints.OPEN_POSITIONS, priority=priority)
             )
             # After the positions: whatever moved them is in the fills.
-            fills = await self._fills(self._fills_until(), priority)
-            account = futures_rest.parse_accounts(await self.http.get(endpoints.ACCOUNTS, priority=priority))
+            fills, account = await self._fills_and_account(priority)
         except (GatewayError, Refused, MalformedPayload) as error:
             return self._failed(error)
         doubtful: tuple[Parsed[OpenOrder] | Parsed[Position] | Parsed[Fill], ...] = (resting, positions, fills)
@@ -230,6 +230,20 @@ class FuturesGateway:
             fills=fills.values,
             account=account,
         )
+
+    async def _fills_and_account(self, priority: Priority) -> tuple[Parsed[Fill], Account]:
+        """Both at once, which keeps a second connection open: a target leaves beside its stop and must not connect first."""
+        told: list[Account] = []
+
+        async def account() -> None:
+            await trio.sleep(BEHIND_S)
+            told.append(futures_rest.parse_accounts(await self.http.get(endpoints.ACCOUNTS, priority=priority)))
+
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(account)
+                fills = await self._fills(self._fills_until(), priority)
+        return fills, told[0]
 
     async def _fills(self, until: int | None, priority: Priority) -> Parsed[Fill]:
         """The newest fills; further pages as long as they may not reach back to `until`.

@@ -1,4 +1,4 @@
-"""The one writer: buffers steps, and on `flush` writes them and all that follows from them in one transaction.
+"""The one writer: buffers steps and writes them as pages of the record; the tables that people ask follow when nobody waits.
 
 Runs in the thread that calls it and reads no clock. Knows the ports it fulfils, not who records.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from actors.ledger import tables
-from actors.ledger.pages import NO_SEAL, Record, pack, seal
+from actors.ledger.pages import NO_SEAL, Record, pack, seal, unpack
 from actors.ledger.project import ROUTINE, Row, changes, names_of
 from actors.ledger.queries import Reader, latch_state
 from actors.ledger.store import failing_as, hidden, owned, reading_engine, upgrade, writing_engine
@@ -28,6 +29,9 @@ BUFFER_MAX: Final = 512
 """Steps held back before they are written unasked: an order's flush writes at most so many others first, some milliseconds after a start that
 reads years of candles. No bound on durability: that is `flush`.
 """
+
+TOLD: Final = "ledger.told"
+"""The memory of the ledger itself: the last step that the tables know."""
 
 _INSERT: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -76,6 +80,8 @@ class Ledger(LatchBook):
             connection.execute(insert(tables.runs), {"run": self.run, "at": at, "settings": settings})
             newest = select(tables.journal).order_by(tables.journal.c.first_seq.desc()).limit(1)
             page = connection.execute(newest).one_or_none()
+            self._untold: list[tuple[int, list[Record]]] = self._left_behind(page.last_seq if page else 0)
+            """Pages of the record that the tables do not know yet, each with its first step's number."""
         self._next_seq: int = page.last_seq + 1 if page else 1
         self._seal: str = page.seal if page else NO_SEAL
 
@@ -84,7 +90,7 @@ class Ledger(LatchBook):
         self._must_be_well()
         self._records.append((actor, message, tuple(answers)))
         if len(self._records) >= BUFFER_MAX:
-            self.flush()
+            self.settle()
 
     def keep(self, actor: str, memory: bytes) -> None:
         """Replace what `actor` remembers, with the next `flush`."""
@@ -101,20 +107,35 @@ class Ledger(LatchBook):
         return body
 
     def flush(self) -> None:
-        """Write everything noted so far, durably, in one transaction. Raises JournalFailed; nothing is written then."""
+        """Write everything noted so far into the record, durably, in one transaction. Raises JournalFailed; nothing is written then.
+
+        An order waits for this, so the tables do not follow before `settle`.
+        """
         self._must_be_well()
-        if not self._records and not self._memories:
-            return
+        if self._records or self._memories:
+            self._write(tell=False)
+
+    def settle(self) -> None:
+        """`flush`, and bring the tables up to the record in the same transaction. Raises JournalFailed."""
+        self._must_be_well()
+        if self._records or self._memories or self._untold:
+            self._write(tell=True)
+
+    def _write(self, tell: bool) -> None:
+        pages = [*self._untold, (self._next_seq, self._records)] if self._records else self._untold
         try:
             with failing_as(JournalFailed, "the ledger could not be written"), self._connection.begin():
                 sealed = self._write_page() if self._records else self._seal
                 self._upsert(tables.memory, [{"actor": a, "body": m} for a, m in self._memories.items()])
+                if tell:
+                    self._tell(pages)
         except JournalFailed as failure:
             self.failure = str(failure)
             raise
         self._seal = sealed
         self._next_seq += len(self._records)
-        self._records.clear()
+        self._untold = [] if tell else pages
+        self._records = []
         self._memories.clear()
 
     def import_candles(self, candles: Iterable[CandleClosed]) -> None:
@@ -131,22 +152,46 @@ class Ledger(LatchBook):
             raise JournalFailed(self.failure)
 
     def _write_page(self) -> str:
-        """One page of the record and what its messages mean for the tables. Answers the page's seal."""
+        """One page of the record. Answers its seal."""
         records, first_seq = self._records, self._next_seq
         last_seq = first_seq + len(records) - 1
         body = pack(records)
         sealed = seal(self._seal, self.run, first_seq, last_seq, body)
         times = [message.at for _, message, _ in records]
         page = {"first_seq": first_seq, "last_seq": last_seq, "run": self.run, "records": body, "seal": sealed}
-        self._connection.execute(insert(tables.journal), {**page, "from_at": min(times), "to_at": max(times)})
-        told = _told(records, first_seq)
+        self._connection.execute(_PAGE, {**page, "from_at": min(times), "to_at": max(times)})
+        return sealed
+
+    def _left_behind(self, last_seq: int) -> list[tuple[int, list[Record]]]:
+        """What an earlier life wrote into the record and did not live to tell. Older programs told everything at once."""
+        told = self._connection.scalar(select(tables.memory.c.body).where(tables.memory.c.actor == TOLD))
+        if told is None:
+            self._upsert(tables.memory, [{"actor": TOLD, "body": str(last_seq).encode()}])
+            return []
+        pages = (
+            select(tables.journal).where(tables.journal.c.first_seq > int(told)).order_by(tables.journal.c.first_seq)
+        )
+        return [
+            (
+                page.first_seq,
+                [(actor, message, answers) for _, actor, message, answers in unpack(page.records, page.first_seq)],
+            )
+            for page in self._connection.execute(pages)
+        ]
+
+    def _tell(self, pages: Sequence[tuple[int, Sequence[Record]]]) -> None:
+        """What the messages of these pages mean for the tables."""
+        if not pages:
+            return
+        told = _told(pages)
         rows = [row for message, row in told.values() if row]
         names = [
             {"name": name, "message": message.id} for message, row in told.values() if row for name in names_of(message)
         ]
         self._state({tables.messages: rows, tables.names: names}, {})
         self._state(*changes([message for message, _ in told.values()]))
-        return sealed
+        first_seq, records = pages[-1]
+        self._upsert(tables.memory, [{"actor": TOLD, "body": str(first_seq + len(records) - 1).encode()}])
 
     def _state(self, first: dict[Table, list[Row]], last: dict[Table, list[Row]]) -> None:
         for table, rows in first.items():
@@ -163,6 +208,8 @@ class Ledger(LatchBook):
         for columns, group in groups.items():
             self._connection.execute(_setting(self._connection.dialect.name, table, columns), group)
 
+
+_PAGE: Final = insert(tables.journal)
 
 # Statements are made once: more than a quarter of a small flush, for which an order waits, went into making them again.
 
@@ -181,10 +228,11 @@ def _setting(dialect: str, table: Table, columns: tuple[str, ...]) -> Any:
     return statement.on_conflict_do_update(index_elements=keys, set_=new)
 
 
-def _told(records: Sequence[Record], first_seq: int) -> dict[str, tuple[Message, Row | None]]:
-    """Each message of the batch once, where it was first told; with its row unless it is routine."""
+def _told(pages: Sequence[tuple[int, Sequence[Record]]]) -> dict[str, tuple[Message, Row | None]]:
+    """Each message of the pages once, where it was first told; with its row unless it is routine."""
     told: dict[str, tuple[Message, Row | None]] = {}
-    for seq, (actor, received, answers) in enumerate(records, first_seq):
+    steps = chain.from_iterable(enumerate(records, first_seq) for first_seq, records in pages)
+    for seq, (actor, received, answers) in steps:
         for place, message in enumerate((received, *answers)):
             if message.id in told:
                 continue
@@ -210,7 +258,7 @@ def _row(seq: int, place: int, actor: str, message: Message) -> Row:
 @contextmanager
 def open_ledger(url: str, *, at: int = 0, settings: str = "") -> Iterator[Ledger]:
     """The ledger at `url`, this process its one writer: schema made or migrated, a new run begun at `at` (microseconds
-    UTC) under `settings` (JSON). Flushes on the way out unless it has failed. Raises
+    UTC) under `settings` (JSON). Settles on the way out unless it has failed. Raises
     SecondInstance, and JournalFailed when the database cannot be had.
     """
     engine = writing_engine(url)
@@ -222,7 +270,7 @@ def open_ledger(url: str, *, at: int = 0, settings: str = "") -> Iterator[Ledger
                 yield ledger
             finally:
                 if not ledger.failure:
-                    ledger.flush()
+                    ledger.settle()
     finally:
         engine.dispose()
 

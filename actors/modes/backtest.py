@@ -337,4 +337,5 @@ def _world(
         routes=ROUTES,
         jitter=lambda: 0.5,
         watch=watch,
+        behind_s=0 if settings.market.latency_ms else None,
     )

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
@@ -30,6 +31,7 @@ from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.control import Alert, KillProgress, PersonAnswered
 from protocol.messages.futures import TradeClosed
+from protocol.ports import JournalFailed
 from sim.clock import PacedClock, stopwatch
 
 HOUSEKEEPING_REAL_S = 0.25
@@ -196,5 +198,7 @@ class Daemon:
 
     def _write(self, world: World) -> None:
         world.tell_held()
+        with suppress(JournalFailed):  # the next flush says so
+            self.ledger.settle()
         world.journal.flush()
         self.state.write_status(self._status.page(world.gate, world.lives))

@@ -27,6 +27,7 @@ from actors.supervisor import Supervisor
 from actors.tree import CHILDREN, LEASES, ROUTES
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from protocol.messages.base import Message
+from protocol.units import BEHIND_S
 from sim.faults.plan import plan_of
 from sim.storm import Case, Host, Verdict, case_of, run_case
 
@@ -62,6 +63,7 @@ async def live(host: Host) -> None:
             kill_hint=host.kill_hint,
             watch=host.watch,
             tell=host.tell,
+            behind_s=BEHIND_S,
             mailboxes=Boxes(host),
         )
         supervisor = Supervisor(CHILDREN, world)

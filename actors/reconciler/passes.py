@@ -19,7 +19,7 @@ from actors.reconciler.judge import (
     missing_stops,
     positions_differ,
 )
-from actors.reconciler.view import SOON_US, Answer, Lasting, Resting, State, Unknown, wake, with_sizes
+from actors.reconciler.view import Answer, Lasting, Resting, State, Unknown, wake, with_sizes
 from protocol.ids import is_ours
 from protocol.messages.base import Message, follow
 from protocol.messages.control import (
@@ -305,5 +305,5 @@ def _look_again(state: State, cause: ExchangeSnapshot) -> list[Message]:
     dues += [cause.at for seen in state.orphans.values() if seen < ABSENT_ENOUGH]
     if state.unclean:
         # Whoever mends has a second; then ever more time, up to the period.
-        dues.append(cause.at + min(SOON_US << min(state.unclean - 1, 8), state.every_us) - SOON_US)
-    return [wake(cause, "soon", max(min(dues) - cause.at, 0) + SOON_US)] if dues else []
+        dues.append(cause.at + min(state.soon_us << min(state.unclean - 1, 8), state.every_us) - state.soon_us)
+    return [wake(cause, "soon", max(min(dues) - cause.at, 0) + state.soon_us)] if dues else []

@@ -28,9 +28,8 @@ from protocol.messages.futures import (
     Position,
     PositionChanged,
 )
-from protocol.units import SECOND_US, seconds_us
+from protocol.units import seconds_us
 
-SOON_US: Final = SECOND_US
 GONE_KEPT: Final = 512
 
 
@@ -78,6 +77,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     every_us: int
+    soon_us: int
     settle_us: int
     kill_after_us: int
     execution: ExecutionSettings
@@ -104,6 +104,7 @@ def initial(settings: Settings, memory: bytes | None = None) -> State:
     """A life that knows the sizes an earlier one kept. Raises msgspec.DecodeError on foreign bytes."""
     return State(
         every_us=seconds_us(settings.execution.reconcile_s),
+        soon_us=seconds_us(settings.execution.reconcile_after_s),
         settle_us=seconds_us(settings.execution.process_before_s),
         kill_after_us=seconds_us(settings.kill_switch.not_converging_s),
         execution=settings.execution,
@@ -159,7 +160,7 @@ def _learn(state: State, cause: Message, since: int, finding: Finding) -> State:
 def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
     """Our own executions move our view; others are reported and show as drift, which whoever acts must see."""
     state = _touch(state, fill.symbol, cause.at)
-    soon = wake(cause, "soon", SOON_US)
+    soon = wake(cause, "soon", state.soon_us)
     name = fill.client_order_id or state.names.get(fill.order_id)
     if fill.fill_type in FORCED_FILLS or not is_ours(name):
         code = FORCED_FILLS.get(fill.fill_type, "FOREIGN_FILL")
@@ -221,7 +222,7 @@ def _told(state: State, cause: PositionChanged, position: Position) -> Answer:
             state = _learn(state, cause, known[1], finding)
     state = replace(state, words={**state.words, symbol: (position, cause.at, cause.cause)})
     explained = state.memory.sizes.get(symbol, Decimal(0)) == position.size
-    return _touch(state, symbol, cause.at, cause.cause), [] if explained else [wake(cause, "soon", SOON_US)]
+    return _touch(state, symbol, cause.at, cause.cause), [] if explained else [wake(cause, "soon", state.soon_us)]
 
 
 def _gone(state: State, cause: OrderGone) -> Answer:
@@ -229,7 +230,7 @@ def _gone(state: State, cause: OrderGone) -> Answer:
     unknown = {k: v for k, v in state.unknown.items() if k != cause.client_order_id}
     names = _named(state, cause.order_id, cause.client_order_id)
     state = _touch(replace(state, orders=orders, unknown=unknown, names=names), cause.symbol, cause.at)
-    return state, [wake(cause, "soon", SOON_US)]
+    return state, [wake(cause, "soon", state.soon_us)]
 
 
 def _unknown(state: State, cause: OrderUnknown) -> Answer:
@@ -238,7 +239,7 @@ def _unknown(state: State, cause: OrderUnknown) -> Answer:
     if cause.wish == "place":
         doubt = Unknown(symbol=cause.symbol, settles_at=cause.at + state.settle_us)
         state = replace(state, unknown={**state.unknown, cause.client_order_id: doubt})
-    return state, [wake(cause, "soon", SOON_US)]
+    return state, [wake(cause, "soon", state.soon_us)]
 
 
 def _named(state: State, order_id: str, name: str | None) -> dict[str, str | None]:

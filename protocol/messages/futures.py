@@ -355,6 +355,17 @@ WISHES: dict[type[Message], Wish] = {PlaceOrder: "place", EditOrder: "edit", Can
 """What each kind of order wish is called in its answer."""
 
 
+def leaves_beside(ahead: Message, wish: Message) -> bool:
+    """Whether a wish need not wait for the answer to the one ahead: a target, behind the stop that the same step asked for.
+
+    Both only reduce, under ids of their own, so neither's answer changes what the other should be.
+    """
+    pair = (
+        isinstance(ahead, PlaceOrder) and isinstance(wish, PlaceOrder) and (ahead.role, wish.role) == ("stop", "target")
+    )
+    return pair and ahead.cause == wish.cause
+
+
 class RequestSnapshot(Message, frozen=True, kw_only=True):
     """reconciler, kill_switch -> exchange: read the truth; it comes back through the futures feed. `urgent`: as protection is paid for."""
 

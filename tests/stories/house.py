@@ -48,7 +48,7 @@ from protocol.messages.futures import (
 )
 from protocol.messages.signal import Signal, StructureRead
 from protocol.ports import Command, FuturesExchange, Journal, LatchStore
-from protocol.units import SECOND_US, TIMEFRAME_MS, Side
+from protocol.units import BEHIND_S, SECOND_US, TIMEFRAME_MS, Side
 from sim.clock import SimulatedClock
 from sim.engine import Engine
 from sim.faults import Faults, Plan
@@ -265,6 +265,7 @@ class House:
                     routes=ROUTES,
                     jitter=np.random.default_rng(7).random,
                     watch=lambda sender, message: self.said.append((sender, message)),
+                    behind_s=BEHIND_S,
                 )
                 self.supervisor = Supervisor(CHILDREN, self.world)
                 await self.supervisor.run()

@@ -62,6 +62,17 @@ def test_the_scheduler_decides_nothing_under_faults_either(seed: int) -> None:
     assert verdicts[0].lives == 2
 
 
+@pytest.mark.parametrize("fault", ["rest.delay_request", "rest.delay_reply"])
+def test_the_scheduler_does_not_say_which_of_stop_and_target_is_first(fault: str) -> None:
+    """Both are under way at once and held up for equally long: the stop arrives first under every order of tasks."""
+    row = {"fault": fault, "after": "entry.accepted", "for_s": 20, "op": "send", "d_s": 1.5}
+    plan = plan_of({"seed": 5, "faults": [row]})
+    verdicts = [run_case(replace(calm(5, schedule), plan=plan), live) for schedule in range(3)]
+    assert [verdict.failures for verdict in verdicts] == [()] * 3
+    assert verdicts[0].injected[fault] == 2
+    assert len({(verdict.decisions, verdict.books) for verdict in verdicts}) == 1
+
+
 @pytest.mark.parametrize("nth", [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233])
 def test_the_process_dies_at_any_step_of_any_task(nth: int) -> None:
     """Killed at the n-th task step after an entry left: the next life finds everything, and every invariant holds."""

@@ -26,11 +26,14 @@ from protocol.messages.futures import OrderRejected
 from protocol.ports import Journal, JournalFailed, LatchState, LatchStore
 
 
-def write(ledger: Ledger, steps: Sequence[Step]) -> None:
-    """Record steps and make them durable."""
+def write(ledger: Ledger, steps: Sequence[Step], settle: bool = True) -> None:
+    """Record steps and make them durable, in the tables too."""
     for actor, message, answers in steps:
         ledger.record(actor, message, answers)
-    ledger.flush()
+    if settle:
+        ledger.settle()
+    else:
+        ledger.flush()
 
 
 def latch(reason: str, at: int = AT) -> Latch:
@@ -122,17 +125,61 @@ def _tables(ledger: Ledger) -> dict[str, list[dict[str, object]]]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(cuts=st.lists(st.integers(0, len(one_trade())), max_size=6))
-def test_where_the_flushes_fall_does_not_matter(cuts: list[int]) -> None:
-    """Any division of the same steps into transactions gives the same tables."""
+@given(
+    cuts=st.lists(st.integers(0, len(one_trade())), max_size=6), settled=st.lists(st.booleans(), min_size=7, max_size=7)
+)
+def test_where_the_flushes_fall_does_not_matter(cuts: list[int], settled: list[bool]) -> None:
+    """Any division of the same steps into transactions gives the same tables, however late those follow the record."""
     steps = one_trade()
     with open_ledger("sqlite://") as whole, open_ledger("sqlite://") as cut:
         write(whole, steps)
-        for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(steps)], strict=True):
-            write(cut, steps[begin:end])
+        spans = zip([0, *sorted(cuts)], [*sorted(cuts), len(steps)], strict=True)
+        for (begin, end), settle in zip(spans, settled, strict=False):
+            write(cut, steps[begin:end], settle)
+        cut.settle()
 
         assert _tables(whole) == _tables(cut)
         assert list(whole.reader().steps()) == list(cut.reader().steps())
+
+
+def test_an_order_waits_for_the_record_and_not_for_the_tables(url: str) -> None:
+    """After `flush` every step is durable; the tables know of it after `settle`."""
+    with open_ledger(url) as ledger:
+        write(ledger, one_trade(), settle=False)
+        assert len(list(ledger.reader().steps())) == len(one_trade())
+        assert ledger.reader().orders() == []
+        ledger.settle()
+        assert len(ledger.reader().fills()) == 2
+
+
+@pytest.mark.parametrize("settled", [0, 1, 2])
+def test_tables_that_a_killed_life_left_behind_are_made_up_for(url: str, settled: int) -> None:
+    """Killed between the record and the tables: the next life tells what is in the record and not in them, once."""
+    steps = one_trade()
+    with open_ledger("sqlite://") as whole:
+        write(whole, steps)
+        wanted = _tables(whole)
+    with pytest.raises(KeyboardInterrupt), open_ledger(url) as ledger:
+        for number, part in enumerate((steps[:4], steps[4:8], steps[8:])):
+            write(ledger, part, settle=number < settled)
+        ledger.failure = "killed"  # nothing more is written on the way out
+        raise KeyboardInterrupt
+    with open_ledger(url) as ledger:
+        ledger.settle()
+        assert _tables(ledger) == wanted
+        assert ledger.reader().verify().steps == len(steps)
+
+
+def test_the_tables_of_an_older_program_are_whole(url: str) -> None:
+    """It told everything with each page and kept no mark of it."""
+    with open_ledger(url) as ledger:
+        write(ledger, one_trade())
+        wanted = _tables(ledger)
+    with open_ledger(url) as ledger, ledger._engine.begin() as other:
+        other.execute(tables.memory.delete())
+    with open_ledger(url) as ledger:
+        assert ledger._untold == []
+        assert _tables(ledger) == wanted
 
 
 def test_a_refused_edit_leaves_the_order_as_it_is(url: str) -> None:

@@ -22,7 +22,7 @@ def traded(url: str) -> str:
     with open_ledger(url, at=AT, settings="{}") as ledger:
         for step in one_trade():
             ledger.record(*step)
-            ledger.flush()
+            ledger.settle()
     return url
 
 
@@ -105,7 +105,7 @@ def test_the_story_is_the_same_from_one_page(url: str) -> None:
     with open_ledger(url) as ledger:
         for step in one_trade():
             ledger.record(*step)
-        ledger.flush()
+        ledger.settle()
 
         story = ledger.reader().explain("fill-S1")
 
@@ -125,7 +125,7 @@ def test_a_refusal_is_explained_by_its_signal(url: str) -> None:
     with open_ledger(url) as ledger:
         for step in [("spot_feed", seen, [candle]), ("strategy", candle, [signal]), ("risk", signal, [refused])]:
             ledger.record(*step)
-        ledger.flush()
+        ledger.settle()
         told = ledger.reader().explain(signal.id)
 
         assert [type(t.message).__name__ for t in told] == ["CandleSeen", "CandleClosed", "Signal", "SignalRefused"]
@@ -149,7 +149,7 @@ def test_an_order_that_is_unknown_or_blocked_says_so(url: str) -> None:
             follow(candle, OrderAccepted, order=foreign),
         ):
             ledger.record("executor", message, [])
-        ledger.flush()
+        ledger.settle()
         orders = {row["order_key"]: row for row in ledger.reader().orders()}
         working = {row["order_key"] for row in ledger.reader().orders(working_only=True)}
 
@@ -172,7 +172,7 @@ def test_alerts_can_be_listed_newest_last(url: str) -> None:
         mark = noise(AT)[1][1]
         alerts = [follow(mark, Alert, n, code="BASIS_WIDE", severity="warning", text=str(n)) for n in range(3)]
         ledger.record("risk", mark, alerts)
-        ledger.flush()
+        ledger.settle()
 
         assert alerts[1:] == [told.message for told in ledger.reader().told(Alert, limit=2)]
 

@@ -1,0 +1,140 @@
+"""Hands work in lanes: what waits for what, and what leaves beside what."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from actors.mailbox import Mailbox
+from actors.shell import ChildSpec, Lanes, World
+from protocol.messages.base import Message
+from protocol.messages.futures import CancelOrder, EditOrder, PlaceOrder, leaves_beside
+from tests.fakes.facts import XBT
+from tests.fakes.worlds import idle_world
+
+
+def place(role: Any, cause: str = "fill", symbol: str = XBT) -> PlaceOrder:
+    """A placement that a step said because of `cause`."""
+    return PlaceOrder(
+        id=role, cause=cause, at=0, client_order_id=role, signal_id="s", role=role, symbol=symbol, side="sell",
+        order_type="stp", size=Decimal(1), reduce_only=role != "entry",
+    )  # fmt: skip
+
+
+STOP, TARGET = place("stop"), place("target")
+EDIT = EditOrder(id="edit", cause="fill", at=0, client_order_id="stop", role="stop", symbol=XBT, size=Decimal(2))
+CANCEL = CancelOrder(id="cancel", cause="fill", at=0, symbol=XBT, client_order_id="target")
+
+
+class Exchange:
+    """Hands that note what leaves, and when; each is answered when the test says so."""
+
+    def __init__(self) -> None:
+        self.left: list[tuple[str, float]] = []
+        self.answers: dict[str, trio.Event] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """What has left, in order."""
+        return [name for name, _ in self.left]
+
+    async def hands(self, _world: World, wish: Message) -> Sequence[Message]:
+        """Leave, and wait for the answer."""
+        self.left.append((wish.id, trio.current_time()))
+        self.answers[wish.id] = trio.Event()
+        await self.answers[wish.id].wait()
+        return ()
+
+    async def answer(self, *names: str) -> None:
+        """Answer these, and let what follows happen."""
+        for name in names:
+            self.answers[name].set()
+        await trio.sleep(1)
+
+
+@asynccontextmanager
+async def lanes(exchange: Exchange, *wishes: Message, behind_s: float | None = 1e-6) -> AsyncIterator[None]:
+    """An actor's hands that have just been given `wishes`."""
+    world = idle_world()
+    world.behind_s = behind_s
+    spec = ChildSpec(name="executor", build=lambda world: None, says=(), hands=exchange.hands)  # type: ignore[arg-type,return-value]
+    async with trio.open_nursery() as nursery:
+        working = Lanes(spec, world, nursery)
+        for wish in wishes:
+            working.put(wish)
+        await trio.sleep(1)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_target_leaves_right_behind_its_stop(autojump_clock: MockClock) -> None:
+    """It waits for no answer, and starts later by the clock, so that no scheduler can put it first."""
+    exchange = Exchange()
+    async with lanes(exchange, STOP, TARGET):
+        (first, stop_s), (second, target_s) = exchange.left
+        assert (first, second) == ("stop", "target")
+        assert stop_s < target_s < stop_s + 0.001
+
+
+@pytest.mark.parametrize("answered", [("stop", "target"), ("target", "stop")])
+async def test_what_comes_after_them_waits_for_both(autojump_clock: MockClock, answered: tuple[str, str]) -> None:
+    """Whichever is answered first: an edit must not overtake the order it is about."""
+    exchange = Exchange()
+    async with lanes(exchange, STOP, TARGET, EDIT, CANCEL):
+        await exchange.answer(answered[0])
+        assert exchange.names == ["stop", "target"]
+        await exchange.answer(answered[1])
+        assert exchange.names == ["stop", "target", "edit"]
+        await exchange.answer("edit")
+        assert exchange.names[-1] == "cancel"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "wish"),
+    [
+        (TARGET, STOP),
+        (STOP, place("target", cause="another fill")),
+        (STOP, place("exit")),
+        (STOP, EDIT),
+        (CANCEL, place("flatten")),
+    ],
+)
+async def test_all_else_of_one_symbol_leaves_one_by_one(
+    autojump_clock: MockClock, ahead: Message, wish: Message
+) -> None:
+    """Only a target goes beside, and only beside the stop of the same step."""
+    exchange = Exchange()
+    assert not leaves_beside(ahead, wish)
+    async with lanes(exchange, ahead, wish):
+        assert exchange.names == [ahead.id]
+        await exchange.answer(ahead.id)
+        assert exchange.names == [ahead.id, wish.id]
+
+
+async def test_where_nothing_is_ever_on_its_way_nothing_leaves_beside(autojump_clock: MockClock) -> None:
+    """A backtest without latency carries wishes out at once, in order."""
+    exchange = Exchange()
+    async with lanes(exchange, STOP, TARGET, behind_s=None):
+        assert exchange.names == ["stop"]
+
+
+async def test_symbols_and_entries_have_lanes_of_their_own(autojump_clock: MockClock) -> None:
+    """Neither another symbol's lost reply nor an entry's delays a stop."""
+    exchange = Exchange()
+    async with lanes(exchange, place("entry"), STOP, place("exit", symbol="PF_ETHUSD")):
+        assert sorted(exchange.names) == ["entry", "exit", "stop"]
+
+
+async def test_the_next_message_can_be_seen_before_it_is_taken() -> None:
+    """And is still there afterwards."""
+    mailbox = Mailbox("m")
+    assert mailbox.next is None
+    mailbox.put(STOP)
+    mailbox.put(TARGET)
+    assert (mailbox.next, await mailbox.get(), mailbox.next) == (STOP, STOP, TARGET)

@@ -198,7 +198,7 @@ async def test_the_real_ledger_carries_a_position_over(ledger: str, autojump_clo
             assert bought_once(house)
             house.go(59_600)
             await house.until(lambda: bool(house.heard(TradeClosed)) and not house.orders)
-        second.flush()
+        second.settle()
         assert [trade["reason"] for trade in second.reader().trades()] == ["exit.stop"]
 
 

@@ -60,7 +60,13 @@ BUSY: Final = Tempo(1, 1, 1)
 BENCH: Final = Tempo(1, 5, 5)
 """A mark a second; spot is traded less often."""
 TEMPOS: Final = (BUSY, BENCH, Tempo(2, 5, 2), Tempo(5, 5, 2), Tempo(5, 15, 5), Tempo(10, 10, 5), Tempo(15, 15, 5))
-"""A storm draws one evenly: what holds in a busy market must hold in a calm one."""
+"""What holds in a busy market must hold in a calm one."""
+WEIGHTS: Final = (1, 1, 2, 3, 3, 3, 3)
+"""How often a storm draws each: a seed of a busy market takes as long as three of a calm one."""
+YOUNG_ROWS: Final = 240
+"""Candles that the spot exchange shows in all but the busiest market, where they are as many as Kraken's: the warm-up asks for no more,
+and each life of a daemon decides them all anew.
+"""
 SLACK_S: Final = 2
 """What comes every so many seconds counts as late so much after that."""
 
@@ -116,8 +122,8 @@ def market_at(number: int, tempo: Tempo) -> Tape:
 
 
 def scene_of(rng: np.random.Generator, tempo: Tempo | None = None) -> Scene:
-    """A market, a way in which a position ends, one such position, a start shortly before it opens, and a tempo unless it is given:
-    each drawn evenly.
+    """A market, a way in which a position ends, one such position, a start shortly before it opens: each drawn evenly; and a
+    tempo by weight, unless it is given.
     """
     number = MARKETS[int(rng.integers(len(MARKETS)))]
     ends = moments()[number]
@@ -125,7 +131,7 @@ def scene_of(rng: np.random.Generator, tempo: Tempo | None = None) -> Scene:
     bar = ends[kind][int(rng.integers(len(ends[kind])))]
     warm_up_us = int(rng.integers(*WARM_UP_S)) * SECOND_US
     if tempo is None:
-        tempo = TEMPOS[int(rng.integers(len(TEMPOS)))]
+        tempo = TEMPOS[int(rng.choice(len(TEMPOS), p=np.array(WEIGHTS) / sum(WEIGHTS)))]
     tape = market_at(number, tempo)
     return Scene(number, tape, tape.start_us + bar * BAR_US - warm_up_us, tempo)
 

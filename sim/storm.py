@@ -34,8 +34,9 @@ from sim.faults.hosting import CHILD_DOWN, LIFE, Hosting
 from sim.faults.network import Reply, Request
 from sim.faults.wiring import faulty_venue
 from sim.market.columns import Columns
-from sim.scene import SETTINGS, Scene, Tempo, scene_of, settings_at
+from sim.scene import BUSY, SETTINGS, YOUNG_ROWS, Scene, Tempo, scene_of, settings_at
 from sim.venue import Venue
+from sim.venue.markets import ROWS_MOST
 from sim.venue.memory import InMemory
 
 SAFETY_S: Final = 7200.0
@@ -237,7 +238,8 @@ class Storm:
         engine = Engine(tape.instruments, market.equity_usd, slippage_pct=market.slippage_pct)
         self.venue, self.faults = faulty_venue(
             self.case.plan, engine, Columns(tape), self.true_clock, self.settings.futures_of,
-            tick_s=tempo.mark_s, candle_s=tempo.candle_s, beat_s=tempo.beat_s, seed=self.case.seed, wait=self._wait,
+            tick_s=tempo.mark_s, candle_s=tempo.candle_s, beat_s=tempo.beat_s,
+            rows_most=ROWS_MOST if tempo == BUSY else YOUNG_ROWS, seed=self.case.seed, wait=self._wait,
             on_request=self._request, on_frame=self._frame, on_report=self._report, on_second=self._second,
         )  # fmt: skip
         self.evidence = Evidence(

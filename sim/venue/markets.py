@@ -17,6 +17,8 @@ from sim.venue.schedule import CANDLE_US
 ROWS_MOST: Final = 720
 """Kraken gives no more candles than this, the running one included, however far back one asks."""
 SNAPSHOT_CANDLES: Final = 10
+SNAPSHOT_LOOK: Final = 96
+"""They are looked for among so many: in some nothing may have been traded."""
 
 
 class Market(Protocol):
@@ -82,13 +84,15 @@ def updates(market: Market, symbol: str, grid_us: int, step_us: int) -> list[Can
 
 def snapshot(market: Market, symbol: str, at: int) -> list[CandleSeen]:
     """The newest candles and the running one, oldest first: the first frame of a subscription."""
-    return [*rows(market, symbol, "15m", None, at)][-SNAPSHOT_CANDLES:]
+    return rows(market, symbol, "15m", None, at, SNAPSHOT_LOOK)[-SNAPSHOT_CANDLES:]
 
 
-def rows(market: Market, symbol: str, timeframe: Timeframe, since_ms: int | None, at: int) -> list[CandleSeen]:
-    """Closed candles from `since_ms` on and the running one, oldest first, at most 720."""
-    first_ms = at // 1000 - ROWS_MOST * TIMEFRAME_MS[timeframe]
-    closed = market.candles(symbol, timeframe, max(since_ms or 0, first_ms), at)[1 - ROWS_MOST :]
+def rows(
+    market: Market, symbol: str, timeframe: Timeframe, since_ms: int | None, at: int, most: int = ROWS_MOST
+) -> list[CandleSeen]:
+    """Closed candles from `since_ms` on and the running one, oldest first, at most so many."""
+    first_ms = at // 1000 - most * TIMEFRAME_MS[timeframe]
+    closed = market.candles(symbol, timeframe, max(since_ms or 0, first_ms), at)[1 - most :]
     return [*closed, _running(market, symbol, timeframe, at)]
 
 

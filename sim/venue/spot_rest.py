@@ -122,7 +122,7 @@ class SpotRest:
             since_ms = int(query["since"]) * 1000 if "since" in query else None
         except (KeyError, ValueError):
             return spot.write_spot_error("EGeneral:Invalid arguments")
-        candles = rows(self.venue.market, symbols[0], timeframe, since_ms, at)
+        candles = rows(self.venue.market, symbols[0], timeframe, since_ms, at, self.venue.rows_most)
         return spot.write_ohlc(pair_name(symbols[0]), candles)
 
     def _ticker(self, query: Mapping[str, str], at: int) -> Body:

@@ -19,6 +19,7 @@ class Desk(Protocol):
     market: Market
     spot_symbols: tuple[str, ...]
     spot_data: SpotData
+    rows_most: int
 
     def now_us(self) -> int: ...
 

@@ -37,7 +37,7 @@ from sim.venue.futures_rest import FuturesRest
 from sim.venue.futures_session import FuturesSession
 from sim.venue.keys import Account, keys
 from sim.venue.marketdata import MarketData
-from sim.venue.markets import Market, WithInverse, updates
+from sim.venue.markets import ROWS_MOST, Market, WithInverse, updates
 from sim.venue.memory import InMemory
 from sim.venue.pipe import PipeEnd, pipe
 from sim.venue.reports import Frame, Reports
@@ -79,7 +79,7 @@ class Venue:
     """`markets`: spot symbol -> contract, in configured order. The API keys follow from `seed`: one trades, one only reads.
 
     Inverse contracts that the engine lists are priced after their linear twins. Marks come every `tick_s`, spot trades every
-    `candle_s` (a multiple; by default the same), heartbeats every `beat_s`.
+    `candle_s` (a multiple; by default the same), heartbeats every `beat_s`; of spot candles the newest `rows_most` are shown.
 
     `persist` gets the saved engine after every change of orders, positions or fills; it must be durable when it returns.
     `network` stands between it and its clients; `wait` sleeps until the clock says so (microseconds UTC). `own_market` False: nothing moves by itself, and whoever runs the venue calls `move` and `settle_funding`.
@@ -95,6 +95,7 @@ class Venue:
         tick_s: int = 1,
         candle_s: int | None = None,
         beat_s: int = 1,
+        rows_most: int = ROWS_MOST,
         seed: int = 0,
         persist: Callable[[bytes], None] | None = None,
         own_market: bool = True,
@@ -112,6 +113,7 @@ class Venue:
         self.step_us = schedule.tick_us(tick_s)
         self.trade_us = schedule.tick_us(tick_s if candle_s is None else candle_s)
         self._beat_us = beat_s * SECOND_US
+        self.rows_most = rows_most
         self.accounts = {key.name: Account(key) for key in keys(seed)}
         self.key, self.secret, _ = keys(seed)[0]
         self.leverage: dict[str, Decimal] = {}

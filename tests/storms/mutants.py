@@ -65,7 +65,7 @@ MUTANTS = (
         'TRIGGER_SIGNAL: Final = "last"'),
     one("the intent is not durable before the order leaves", "actors/shell.py", "                world.journal.flush()\n", "                pass\n"),
     one("a fill told by two ways counts twice", FEED, "if fill.fill_id not in told.fills)", "if True)"),
-    one("fills are forgotten in a crash", FEED, "told=Told() if memory is None else _decoder.decode(memory)", "told=Told()",
+    one("fills are forgotten in a crash", FEED, "told=Told(lost=lost) if memory is None else _decoder.decode(memory)", "told=Told(lost=lost)",
         CRASH),
     one("nothing is kept for the next life", "actors/shell.py", "journal.keep(part.name, memory)", "pass", CRASH),
     one("the latch is kept in memory only", "actors/shell.py", "self.latch_store.latch(latch)", "pass", KILL),

@@ -62,7 +62,8 @@ def test_a_plan_that_breaks_something_fails_with_the_way_to_see_it_again(
     monkeypatch.setattr(protection.Bounds, "NAKED", -10_000_000)
     plan = tmp_path / "plan.yaml"
     plan.write_text(
-        "faults: [{fault: ex.kill_order, after: position.opened, at_s: 5, role: stop}, {fault: md.dup, at_s: 1, for_s: 5}]"
+        "faults: [{fault: ex.kill_order, after: position.opened, at_s: 5, role: stop}, {fault: md.dup, at_s: 1, for_s: 5},"
+        "{fault: rest.drop_request, after: position.opened, at_s: 4, for_s: 4, op: send}]"
     )
     result = RUNNER.invoke(app, ["simulate", "--seed", "3", "--for", "5m", "--plan", str(plan)])
     assert result.exit_code == 1, result.output

@@ -59,7 +59,7 @@ def test_a_plan_that_breaks_something_fails_with_the_way_to_see_it_again(
     """Exit 1; the line names seed, invariant, moment and command; the plan is shortened to what matters."""
     from sim.checkers import protection
 
-    monkeypatch.setattr(protection.Bounds, "NAKED", -10_000_000)
+    monkeypatch.setattr(protection.Bounds, "NAKED", -100_000_000)
     plan = tmp_path / "plan.yaml"
     plan.write_text(
         "faults: [{fault: ex.kill_order, after: position.opened, at_s: 5, role: stop}, {fault: md.dup, at_s: 1, for_s: 5},"

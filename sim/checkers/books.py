@@ -9,12 +9,11 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert, Drift
 from protocol.messages.futures import Fill, Filled, OrderAccepted, OrderGone, OrderRejected, OrderUnknown
 from protocol.messages.signal import Signal
-from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
+from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.faults.network import Reply, Request
 
 NAME_MOST: Final = 100
-HTTP_OK: Final = 200
 CENT: Final = Decimal("0.01")
 
 

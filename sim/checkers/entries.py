@@ -8,17 +8,20 @@ from typing import Final
 
 import msgspec
 
+from protocol.kraken.endpoints import COST, COST_BUDGET, COST_FILLS_PAGED, COST_WINDOW_S
 from protocol.messages.base import Message
 from protocol.messages.control import Drift
-from protocol.messages.futures import Fill, Filled, MarkPrice, OrderRejected, OrderUnknown
+from protocol.messages.futures import Fill, Filled, Instrument, MarkPrice, OrderRejected, OrderUnknown
 from protocol.units import HOUR_US, MINUTE_US, SECOND_US
-from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
+from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.engine.state import Working
 from sim.faults.network import Reply, Request
 
-SLACK: Final = Decimal("1.01")
-"""Marks and equity move between the approval and the wire."""
+ROUNDING: Final = Decimal("1.001")
+"""Of the catalogue's own wording of 7."""
+CAP: Final = Decimal(10)
+"""Leverage beyond which nothing may be configured."""
 
 
 class OneEntryPerSignal(Invariant):
@@ -79,8 +82,8 @@ class Limits(Invariant):
         pending = {**self._unknown, **{name: order for name, order in ours.items() if name in self._sent}}
         pending.pop(sent.name, None)
         worth = exposure(e, sent, [*pending.values()])
-        if worth > risk.exposure_max_x * e.engine.equity_usd * SLACK:
-            self.fail(f"{sent.symbol} entry {sent.size}: exposure {worth:.0f} of equity {e.engine.equity_usd:.0f}")
+        if worth > risk.exposure_max_x * e.equity_most_usd:
+            self.fail(f"{sent.symbol} entry {sent.size}: exposure {worth:.0f} of equity {e.equity_most_usd:.0f}")
         if len({*sent.positions, *(symbol for symbol, _ in pending.values()), sent.symbol}) > risk.positions_max:
             self.fail(f"{sent.symbol} entry: {len(sent.positions)} positions are held, {risk.positions_max} allowed")
         if sent.positions.get(sent.symbol):
@@ -93,9 +96,9 @@ def resting_entries(evidence: Evidence) -> list[Working]:
 
 
 def exposure(evidence: Evidence, sent: Sent, beside: Sequence[tuple[str, Decimal]]) -> Decimal:
-    """US dollars at the mark: what is held, this entry, and (symbol, size) of others."""
+    """US dollars at the lowest mark of the last minute: what is held, this entry, and (symbol, size) of others."""
     sizes = [*sent.positions.items(), (sent.symbol, sent.size), *beside]
-    return sum((abs(size) * evidence.engine.state.ticks[symbol].mark for symbol, size in sizes), ZERO)
+    return sum((abs(size) * evidence.past.marks(symbol, evidence.now)[0] for symbol, size in sizes), ZERO)
 
 
 class Leverage(Invariant):
@@ -105,8 +108,8 @@ class Leverage(Invariant):
 
     def sent(self, sent: Sent) -> None:
         if sent.is_entry:
-            worth, equity = exposure(self.e, sent, ()), self.e.engine.equity_usd
-            if worth > min(self.e.settings.risk.leverage_cap, Decimal(10)) * equity * SLACK:
+            worth, equity = exposure(self.e, sent, ()), self.e.equity_most_usd
+            if worth > min(self.e.settings.risk.leverage_cap, CAP) * equity:
                 self.fail(f"{sent.symbol} entry: {worth:.0f} USD on {equity:.0f} USD")
 
 
@@ -122,15 +125,25 @@ class RiskPerTrade(Invariant):
         approved, risk = self.e.approved[intent.signal_id], self.e.settings.risk
         price = approved.mark
         loss = sent.size * price * (approved.stop_pct + 2 * risk.taker_fee_pct / 100)
-        allowed = risk.risk_pct / 100 * self.e.engine.equity_usd * Decimal("1.02")
+        allowed = risk.risk_pct / 100 * self.e.equity_most_usd * ROUNDING
         if loss > allowed:
             self.fail(f"{sent.symbol} entry {sent.size} risks {loss:.2f} USD of {allowed:.2f}")
 
 
 class LiquidationBuffer(Invariant):
-    """8: after the entry, liquidation is further from the mark than the buffer and than the stop."""
+    """8: after the entry, liquidation is further from the mark than the buffer and than the stop, by the contracts' rules as they were
+    last shown to the daemon.
+    """
 
     number, name = 8, "liquidation buffer"
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._rules: dict[str, Instrument] = dict(evidence.engine.rules)
+
+    def answered(self, request: Request, reply: Reply) -> None:
+        if request.op == "instruments" and reply.status == HTTP_OK:
+            self._rules = dict(self.e.engine.rules)
 
     def sent(self, sent: Sent) -> None:
         if not sent.is_entry:
@@ -139,12 +152,12 @@ class LiquidationBuffer(Invariant):
         notional, maintenance = ZERO, ZERO
         sizes = {**sent.positions, sent.symbol: abs(sent.positions.get(sent.symbol, ZERO)) + sent.size}
         for symbol, size in sizes.items():
-            value = abs(size) * e.engine.state.ticks[symbol].mark
-            levels = [mm for start, _, mm in e.engine.rules[symbol].margin_levels if start <= value]
+            value = abs(size) * e.past.marks(symbol, e.now)[0]
+            levels = [mm for start, _, mm in self._rules[symbol].margin_levels if start <= value]
             notional, maintenance = notional + value, maintenance + value * levels[-1]
-        distance = (e.engine.equity_usd - maintenance) / notional
+        distance = (e.equity_most_usd - maintenance) / notional
         buffer = e.settings.risk.liquidation_buffer_pct / 100
-        if distance < buffer * Decimal("0.97") and not any(a.kind == "ex.margin" for a in e.faults.active("account")):
+        if distance < buffer:
             self.fail(f"{sent.symbol} entry: liquidation {distance:.3f} away, {buffer} demanded")
         intent = e.intents.get(sent.name)
         approved = None if intent is None else e.approved.get(intent.signal_id)
@@ -254,7 +267,7 @@ class ModeAndRefusal(Invariant):
 
 
 class Rates(Invariant):
-    """23: orders a minute and an hour stay within bounds, whatever goes wrong."""
+    """23: requests stay within the exchange's limit, orders a minute and an hour within bounds, whatever goes wrong."""
 
     number, name = 23, "rates and reserve"
 
@@ -262,6 +275,16 @@ class Rates(Invariant):
         super().__init__(evidence)
         self._entries: dict[str, list[int]] = {}
         self._all: list[int] = []
+        self._points, self._counted_at = float(COST_BUDGET), 0
+
+    def asked(self, request: Request) -> None:
+        """The exchange's purse of points, refilled evenly: a new life of ours finds it as the last one left it."""
+        refilled = (request.at - self._counted_at) / SECOND_US * COST_BUDGET / COST_WINDOW_S
+        paged = request.op == "fills" and "lastFillTime" in request.form
+        cost = COST_FILLS_PAGED if paged else COST.get(request.path, 0)
+        self._points, self._counted_at = min(COST_BUDGET, self._points + refilled) - cost, request.at
+        if self._points < 0:
+            self.fail(f"{request.op}: the exchange's {COST_BUDGET} points in {COST_WINDOW_S} s are used up")
 
     def sent(self, sent: Sent) -> None:
         self._all = [at for at in self._all if at > sent.at - MINUTE_US] + [sent.at]

@@ -17,6 +17,7 @@ from protocol.messages.control import Alert
 from protocol.messages.futures import EnterPosition, Fill, Filled, OrderAdmitted, PlaceOrder, SignalRefused
 from protocol.messages.signal import Signal
 from protocol.units import SECOND_US
+from sim.checkers.past import Past
 from sim.engine import Engine
 from sim.faults.host import Record
 from sim.faults.hosting import CHILD_DOWN, LIFE
@@ -24,6 +25,7 @@ from sim.faults.network import Request
 from sim.faults.timeline import Faults
 
 ZERO: Final = Decimal(0)
+HTTP_OK: Final = 200
 KEPT: Final = frozenset({Filled, PlaceOrder, EnterPosition, Signal, SignalRefused, OrderAdmitted})
 ORDER_KINDS: Final = frozenset({"send", "edit", "cancel", "cancel_all"})
 
@@ -160,6 +162,9 @@ class Evidence:
     _durable: dict[str, int] = field(default_factory=dict)
     """Fills that are told in the journal, and since when."""
 
+    def __post_init__(self) -> None:
+        self.past = Past(self.engine)
+
     @property
     def now(self) -> int:
         """The exchange's time."""
@@ -184,6 +189,11 @@ class Evidence:
         self.sometimes[name] = self.sometimes.get(name, 0) + 1
 
     # --- what comes in ------------------------------------------------------------------------------------------
+
+    @property
+    def equity_most_usd(self) -> Decimal:
+        """What an entry may reckon with: the most that the account was worth in the last minute."""
+        return self.past.equity_usd(self.now)
 
     def pass_time(self) -> None:
         """Called at least once a second."""

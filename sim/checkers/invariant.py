@@ -25,6 +25,9 @@ class Invariant:
         """The predicate does not hold now."""
         self.e.fail(self.number, text)
 
+    def asked(self, request: Request) -> None:
+        """Any request leaves."""
+
     def sent(self, sent: Sent) -> None:
         """A changing request leaves."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 import trio
@@ -23,6 +24,8 @@ STREAMS_MOST: Final = 8
 RECORDS_AN_HOUR_MOST: Final = 400_000
 LOOKS_EVERY: Final = 3
 """Seconds. What grows without end is seen by then."""
+SENDS_MOST: Final = 3
+"""Of one order in one life: what is refused or unanswered is not sent for ever."""
 DEADLINE_US: Final = 30 * SECOND_US
 """No request waits for longer."""
 INTENSITY: Final = {
@@ -116,13 +119,26 @@ class Supervision(Invariant):
 
 
 class Bounded(Invariant):
-    """27: tasks, mailboxes, requests, streams and the journal stay within bounds; every request has a deadline."""
+    """27: tasks, mailboxes, requests, streams, retries and the journal stay within bounds; every request has a deadline."""
 
     number, name = 27, "bounds"
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
+        self._sends: Counter[str] = Counter()
         self._seconds = 0
+
+    def began(self) -> None:
+        self._sends.clear()
+
+    def sent(self, sent: Sent) -> None:
+        if sent.op != "send":
+            return
+        self._sends[sent.name] += 1
+        if self._sends[sent.name] > SENDS_MOST:
+            self.fail(
+                f"{sent.symbol} {sent.role} {sent.name} is sent for the {self._sends[sent.name]}th time in one life"
+            )
 
     def second(self) -> None:
         self._seconds += 1

@@ -52,6 +52,7 @@ INVARIANTS: Final[tuple[type[Invariant], ...]] = (
     system.UnknownIsNotZero,
 )
 HOOKS: Final = (
+    "asked",
     "sent",
     "answered",
     "filled",
@@ -91,6 +92,7 @@ class Watchers:
             self.e.replied(request)
             self._tell("answered", request, reply)
             return
+        self._tell("asked", request)
         sent = self.e.request(request)
         if sent is not None:
             self.e.pass_time()
@@ -106,6 +108,7 @@ class Watchers:
                 self._fill(message.fill)
             elif isinstance(message, OrderSeen) and message.reason == TRIGGERED:
                 self._tell("triggered", message.order)
+        self.e.past.booked(self.e.now)
         self._tell("changed")
 
     def _fill(self, fill: Fill) -> None:
@@ -130,6 +133,7 @@ class Watchers:
     def second(self) -> None:
         """Another second has passed."""
         self.e.pass_time()
+        self.e.past.look(self.e.now)
         self._tell("second")
 
     def wrote(self, records: Sequence[Record]) -> None:

@@ -106,6 +106,17 @@ MUTANTS = (
         ),
         ({"fault": "ex.mode", "mode": "suspended", "at_s": 15},),
     ),
+    Mutant(
+        "a mark of any age will do",
+        (
+            (PRETRADE, "return Seen(age_s <= oldest_s, age_s, oldest_s, \" s\")", "return Seen(True, age_s, oldest_s, \" s\")"),
+            (RULES, "return at_most(age_s(case.at, case.mark.mark_time), case.settings.risk.mark_age_max_s)", "return SKIPPED"),
+            # A third guard of the same: the mark must be of the moment of a spot price that is fresh.
+            (RULES, "return at_most(age_s(case.spot.at, case.mark.mark_time), case.settings.risk.basis_skew_max_s)", "return SKIPPED"),
+        ),
+        ({"fault": "md.mute", "channel": "ticker", "at_s": 60, "for_s": 400},),
+        seconds=600,
+    ),
     one("twice the risk", "actors/risk/sizing.py", "wanted = weight * equity_usd * risk_pct / HUNDRED / (unit_usd * risked)",
         "wanted = 2 * equity_usd * risk_pct / HUNDRED / (unit_usd * risked)"),
     one("the key is shown to whoever reads alerts", GATEWAY, 'reason=f"{type(error).__name__}: {error}"',

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from protocol.kraken.endpoints import SEND_ORDER
+from protocol.kraken.endpoints import INSTRUMENTS, SEND_ORDER
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, Latch
 from protocol.messages.futures import (
@@ -132,6 +132,41 @@ def risky(bench: Bench) -> None:
     bench.intend(ENTRY)
     bench.approve("1", "0.05")
     bench.leave(size="1")
+
+
+def a_little(limit: Decimal) -> str:
+    """Contracts of bitcoin at 50,000 that are a thousandth of a thousandth beyond so many times the equity."""
+    return str(limit * 2 * Decimal("1.000001"))
+
+
+def slightly_risky(bench: Bench) -> None:
+    risk = SETTINGS.risk
+    loss_pct = Decimal("0.01") + 2 * risk.taker_fee_pct / 100
+    bench.intend(ENTRY)
+    bench.approve("1", "0.01")
+    bench.leave(size=a_little(risk.risk_pct / 100 / loss_pct * Decimal("1.001")))
+
+
+def near_liquidation(bench: Bench) -> None:
+    """By rules that the daemon was shown; what the exchange demands since is not known yet."""
+    bench.engine.rules[BTC] = replace(
+        bench.engine.rules[BTC], margin_levels=((Decimal(0), Decimal("0.6"), Decimal("0.5")),)
+    )
+    bench.leave(size="2.6")
+    assert 8 not in bench.broken
+    bench.watchers.request(Request(bench.now, "instruments", INSTRUMENTS, {}, False), made({}))
+    bench.leave(size="2.6")
+
+
+def sent_for_ever(bench: Bench) -> None:
+    bench.intend(ENTRY)
+    for _ in range(4):
+        bench.leave()
+
+
+def purse_emptied(bench: Bench) -> None:
+    for _ in range(51):
+        bench.leave(op="cancel")
 
 
 def latched_entry(bench: Bench) -> None:
@@ -276,10 +311,10 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     2: (two_stops,),
     3: (wider_stop,),
     4: (two_entries,),
-    5: (lambda bench: bench.leave(size="7"),),
-    6: (lambda bench: bench.leave(size="25"),),
-    7: (risky,),
-    8: (lambda bench: bench.leave(size="6"),),
+    5: (lambda bench: bench.leave(size="7"), lambda bench: bench.leave(size=a_little(SETTINGS.risk.exposure_max_x))),
+    6: (lambda bench: bench.leave(size="25"), lambda bench: bench.leave(size=a_little(SETTINGS.risk.leverage_cap))),
+    7: (risky, slightly_risky),
+    8: (lambda bench: bench.leave(size="6"), near_liquidation),
     9: (latched_entry,),
     10: (latched_and_held,),
     11: (latch_forgotten,),
@@ -294,11 +329,11 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     20: (lambda bench: bench.leave(),),
     21: (lambda bench: bench.leave(orderType="stp", reduceOnly="true", triggerSignal="last", stopPrice="1"),),
     22: (closed_market,),
-    23: (many,),
+    23: (many, purse_emptied),
     24: (unapproved,),
     25: (dead_for_good,),
     26: (lambda bench: bench.leave(),),
-    27: (full_mailbox,),
+    27: (full_mailbox, sent_for_ever),
     28: (silent_latch, told_twice_a_minute, flood_untold),
     29: (secret_shown,),
     31: (stale_life,),

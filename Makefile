@@ -86,7 +86,7 @@ mutants: $(DEV) ## plant bugs one by one; a storm must find each; some minutes
 	@$(BIN)/python tests/storms/mutants.py $(ARGS)
 
 storm-night: $(DEV) ## storms for hours: 2,000 seeds of two simulated hours on every core; say otherwise in ARGS
-	@$(BIN)/python -m actors simulate --seeds 1..2000 --jobs $$(nproc) $(ARGS)
+	@$(BIN)/python -m actors simulate --seeds 1..2000 --jobs $$(nproc) --reach 20 $(ARGS)
 
 lock: ## write both locks anew from pyproject.toml (needs uv); review the diff before you commit it
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv" >&2; exit 1; }

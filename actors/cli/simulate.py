@@ -44,6 +44,9 @@ def simulate(
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Run the seeds on this dask cluster.")
     ] = None,
+    reach: Annotated[
+        int, typer.Option("--reach", min=0, help="Fail unless each fault struck and each state was reached so often.")
+    ] = 0,
     kinds: Annotated[bool, typer.Option("--list", help="Show every fault and its parameters, and stop.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -71,7 +74,10 @@ def simulate(
         verdicts = _many(_range(str(seeds)), faults, safety_s, jobs, scheduler, json)
     again = f" --faults {faults}" * (faults != "full") + f" --for {duration}" * (duration != "2h")
     report(verdicts, again + f" --plan {plan}" * (plan is not None), json)
-    raise typer.Exit(Exit.DONE if all(verdict.passed for verdict in verdicts) else Exit.FAILED)
+    missed = short_of(verdicts, reach)
+    if missed:
+        typer.echo(f"error: --reach {reach}: less often came {', '.join(missed)}", err=True)
+    raise typer.Exit(Exit.FAILED if missed or not all(verdict.passed for verdict in verdicts) else Exit.DONE)
 
 
 def _seconds(duration: str) -> float:
@@ -159,6 +165,7 @@ def _many(seeds: range, profile: str, safety_s: float, jobs: int, scheduler: str
 def summary(verdicts: Iterable[Verdict]) -> dict[str, Any]:
     """The figures of a set of runs, as `--json` prints them."""
     from sim.checkers import INVARIANTS, SOMETIMES
+    from sim.faults.catalogue import CATALOGUE
 
     rows = list(verdicts)
     injected: Counter[str] = Counter()
@@ -182,11 +189,17 @@ def summary(verdicts: Iterable[Verdict]) -> dict[str, Any]:
         "positions_closed": exits.total(),
         "exits": dict(sorted(exits.items())),
         "processes": sum(v.lives for v in rows),
-        "injected": dict(sorted(injected.items())),
+        "injected": {kind: injected[kind] for kind in sorted(CATALOGUE)},
         "sometimes": {name: sometimes[name] for name in (*SOMETIMES, *sorted(sometimes.keys() - {*SOMETIMES}))},
         "invariants": {f"{i.number} {i.name}": broken.get(i.number, 0) for i in INVARIANTS},
         "traces": {str(v.seed): v.trace for v in rows},
     }
+
+
+def short_of(verdicts: list[Verdict], reach: int) -> list[str]:
+    """What struck or was reached fewer times than `reach` in all."""
+    figures = summary(verdicts)
+    return [name for what in ("injected", "sometimes") for name, count in figures[what].items() if count < reach]
 
 
 def report(verdicts: list[Verdict], again: str, json: bool) -> None:

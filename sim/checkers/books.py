@@ -5,9 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from protocol.messages.base import Message
 from protocol.messages.control import Alert, Drift
-from protocol.messages.futures import Fill, Filled, OrderAccepted, OrderGone, OrderRejected, OrderUnknown
+from protocol.messages.futures import EnterPosition, Fill, Filled, OrderAccepted, OrderGone, OrderRejected, OrderUnknown
 from protocol.messages.signal import Signal
 from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
@@ -226,7 +228,10 @@ class PositionIdentity(Invariant):
 
 
 class Audit(Invariant):
-    """24: from every order one can walk to the decision, its inputs and the limits it passed; every signal has an answer."""
+    """24: from every order and fill one can walk to the decision, its inputs and the limits it passed; every signal has an answer.
+
+    The seals of the journal's pages are the ledger's own tests': a storm's journal is in memory.
+    """
 
     number, name = 24, "audit"
     hears = (Signal, Alert)
@@ -260,6 +265,18 @@ class Audit(Invariant):
             self.fail(f"{sent.symbol} entry {sent.name}: no durable approval")
         elif intent.signal_id not in self.e.signals:
             self.fail(f"{sent.symbol} entry {sent.name}: no durable signal {intent.signal_id}")
+        elif not self._told(self.e.signals[intent.signal_id], self.e.approved[intent.signal_id]):
+            self.fail(f"{sent.symbol} entry {sent.name}: its signal or its approval does not say on what it rests")
+
+    def _told(self, signal: Signal, approved: EnterPosition) -> bool:
+        """Whether both say by which rules, on which inputs."""
+        inputs, rules = msgspec.json.decode(signal.snapshot or "null"), msgspec.json.decode(approved.verdict or "null")
+        return bool(inputs and rules and signal.params_hash)
+
+    def filled(self, fill: Fill) -> None:
+        intent = self.e.intents.get(fill.client_order_id or "")
+        if intent is not None and (broken := self._broken(intent.id)):
+            self.fail(f"{fill.symbol} fill {fill.fill_id} of {fill.client_order_id}: {broken} stands nowhere")
 
     def _broken(self, name: str) -> str:
         """The first message on the way from a wish to the edge that nothing recorded; empty when the way is whole."""

@@ -37,6 +37,11 @@ PASSAGES: Final[Mapping[str, tuple[Part, ...]]] = MappingProxyType({
         Part("rest.drop_reply", "entry.sent", for_s=Between(3, 3), times=1, params=SEND),
         Part("net.part", "entry.accepted", for_s=FEW_S, params={"set": "rest", "how": "silent"}),
     ),
+    "a stop rests and nobody is told": (
+        Part("net.part", "stop.sent", for_s=FEW_S, params={"set": "streams", "how": "silent"}),
+        Part("rest.drop_reply", "entry.accepted", for_s=Between(4, 4), times=1, params=SEND),
+        Part("net.part", "stop.accepted", for_s=Between(6, 12), params={"set": "rest", "how": "silent"}),
+    ),
     "a target is lost on its way, sent again and refused": (
         Part("rest.drop_request", "stop.accepted", for_s=Between(4, 4), times=1, params=SEND),
         Part("rest.reject", "target.sent", Between(0.1, 2), FEW_S, params={**SEND, "status": "insufficientAvailableFunds"}),
@@ -53,6 +58,7 @@ PASSAGES: Final[Mapping[str, tuple[Part, ...]]] = MappingProxyType({
         Part("rest.reject", "stop.accepted", Between(5, 5), FEW_S, params={**SEND, "status": "insufficientAvailableFunds"}),
         Part("ex.kill_order", "stop.accepted", Between(5.1, 9), params={"role": "stop"}),
     ),
+    "the disk fails while something is open": (Part("disk.full", "position.opened", SOON, FEW_S),),
     "liquidation": (Part("ex.liquidate", "position.opened", SOON),),
     "the process dies latched": (
         Part("op.act", "position.opened", SOON, params={"seq": "kill"}),

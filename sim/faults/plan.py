@@ -33,7 +33,7 @@ MOMENTS: Final = (
 FAULT_FREE: Final = 5
 """One seed in so many has no faults."""
 FAULTS_MOST: Final = 12
-PASSAGE: Final = 0.6
+PASSAGE: Final = 0.8
 """The share of the other seeds that has a passage (`sim.faults.passages`) beside what is drawn one by one."""
 EARLY_S: Final = 240.0
 PLAN_BYTES_MOST: Final = 1_000_000

@@ -23,6 +23,7 @@ from protocol.messages.futures import (
     Position,
     PositionChanged,
 )
+from protocol.messages.signal import Signal
 from protocol.messages.spot import CandleClosed
 from protocol.units import SECOND_US
 from sim.checkers import INVARIANTS, Evidence, Load, Watchers
@@ -247,6 +248,23 @@ def unapproved(bench: Bench) -> None:
     bench.leave()
 
 
+def inputs_unknown(bench: Bench) -> None:
+    bench.intend(ENTRY)
+    bench.approve("0.1", "0.01")
+    bench.evidence.signals["signal"] = from_edge(
+        Signal, bench.now, "signal", symbol="BTC/USD", timeframe="15m", side="long", candle_time_ms=0, entry=1.0, stop=0.9,
+        take_profit=1.2, stop_pct=0.1, take_profit_pct=0.2, zone_id="z", reason="r", valid_until=0, rule_version="1",
+        params_hash="h", snapshot="",
+    )  # fmt: skip
+    bench.leave()
+
+
+def fill_from_nowhere(bench: Bench) -> None:
+    bench.intend(ENTRY)
+    bench.evidence.causes.clear()
+    bench.trade(place(ENTRY, "buy", "0.1"))
+
+
 def dead_for_good(bench: Bench) -> None:
     bench.evidence.ended()
     bench.watchers.converged()
@@ -330,7 +348,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     21: (lambda bench: bench.leave(orderType="stp", reduceOnly="true", triggerSignal="last", stopPrice="1"),),
     22: (closed_market,),
     23: (many, purse_emptied),
-    24: (unapproved,),
+    24: (unapproved, inputs_unknown, fill_from_nowhere),
     25: (dead_for_good,),
     26: (lambda bench: bench.leave(),),
     27: (full_mailbox, sent_for_ever),

@@ -46,6 +46,19 @@ def test_a_run_prints_one_document_and_writes_its_trace(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1]
 
 
+def test_a_run_that_came_through_too_little_fails_when_asked_to() -> None:
+    """`--reach`: exit 1 and a line that names faults and states that came too seldom; the summary shows them at nought."""
+    arguments = ["simulate", "--seeds", "3", "--for", "20s", "--faults", "none", "--json"]
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["injected"]["proc.crash"] == 0
+    assert document["sometimes"]["liquidation booked"] == 0
+    result = RUNNER.invoke(app, [*arguments, "--reach", "1"])
+    assert result.exit_code == 1
+    assert "error: --reach 1: less often came actor.hang, " in result.stderr
+
+
 def test_the_list_names_every_fault() -> None:
     """`--list` shows the catalogue."""
     result = RUNNER.invoke(app, ["simulate", "--list"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
@@ -20,6 +21,10 @@ from sim.faults.network import Reply, Request
 
 ROUNDING: Final = Decimal("1.001")
 """Of the catalogue's own wording of 7."""
+VAIN_MOST: Final = 120
+"""Changing requests a minute."""
+EXITS: Final = 2
+"""Orders that follow a change of what is held: stop and target."""
 CAP: Final = Decimal(10)
 """Leverage beyond which nothing may be configured."""
 
@@ -274,7 +279,11 @@ class Rates(Invariant):
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
         self._entries: dict[str, list[int]] = {}
-        self._all: list[int] = []
+        self._vain: list[tuple[int, str]] = []
+        """Changing requests of the last minute that executed nothing: what flattens in parts may go on for as long as parts are found,
+        and the exit orders follow each.
+        """
+        self._followed: Counter[str] = Counter()
         self._points, self._counted_at = float(COST_BUDGET), 0
 
     def asked(self, request: Request) -> None:
@@ -287,9 +296,12 @@ class Rates(Invariant):
             self.fail(f"{request.op}: the exchange's {COST_BUDGET} points in {COST_WINDOW_S} s are used up")
 
     def sent(self, sent: Sent) -> None:
-        self._all = [at for at in self._all if at > sent.at - MINUTE_US] + [sent.at]
-        if len(self._all) > 120:
-            self.fail(f"{len(self._all)} changing requests within a minute")
+        follows = sent.op == "edit" and self._followed[sent.symbol] > 0
+        self._followed[sent.symbol] -= follows
+        now = [] if follows else [(sent.at, sent.name)]
+        self._vain = [*(row for row in self._vain if row[0] > sent.at - MINUTE_US), *now]
+        if len(self._vain) > VAIN_MOST:
+            self.fail(f"{len(self._vain)} changing requests within a minute")
         if not sent.is_entry:
             return
         mine = self._entries[sent.symbol] = [a for a in self._entries.get(sent.symbol, []) if a > sent.at - HOUR_US]
@@ -298,3 +310,7 @@ class Rates(Invariant):
             self.fail(f"{sent.symbol}: too many entries within a minute")
         if sum(len(ats) for ats in self._entries.values()) > 60:
             self.fail("more than 60 entries within an hour")
+
+    def filled(self, fill: Fill) -> None:
+        self._vain = [row for row in self._vain if row[1] != fill.client_order_id]
+        self._followed[fill.symbol] = EXITS

@@ -129,6 +129,8 @@ def book_entry(trade: Trade, fill: Fill, at: int, taker_fee_pct: Decimal) -> Tra
         fees_estimated=trade.fees_estimated or fill.fee_usd is None,
         opened_at=at if trade.opened_at is None else trade.opened_at,
         filled_at=at,
+        # A flat word from before this fill says nothing of what it opened.
+        position=None if trade.position is not None and trade.position <= 0 else trade.position,
         position_fresh=False,
     )
 

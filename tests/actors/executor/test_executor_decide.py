@@ -112,6 +112,30 @@ def test_a_flat_word_ahead_of_its_fill_is_waited_out() -> None:
     assert room.ended().reason == "exit.stop"
 
 
+def test_a_flat_word_from_before_the_entry_filled_ends_no_trade() -> None:
+    """The last trade's end is told late, the entry fills in part and is stopped at once: the rest of the entry is still this trade's."""
+    room = entered()
+    room.position("0")
+    room.filled(ENTRY, "1", 50_010)
+    room.accepted(STOP, "1", 49_000)
+    assert not only(TradeClosed, room.filled(STOP, "1", 49_000))
+    assert ("stop", D(1)) in placed(room.filled(ENTRY, "1", 50_010))
+    room.hear(Reconciled, began_at=room.at, clean=True)
+    assert only(TradeClosed, room.all) == []
+
+
+def test_a_trade_closed_within_a_moment_is_told_when_a_pass_proves_it() -> None:
+    """The exchange may tell only that it is flat again, which is no change of its word: the next complete pass counts as that word."""
+    room = entered()
+    room.position("0")
+    room.filled(ENTRY, "2", 50_010)
+    room.accepted(STOP, "2", 49_000)
+    room.filled(STOP, "2", 49_000)
+    room.after(1)
+    room.hear(Reconciled, began_at=room.at, clean=True)
+    assert room.ended().reason == "exit.stop"
+
+
 def test_further_fills_enlarge_the_protection() -> None:
     """Each part is covered by an edit of what rests; sizes are totals."""
     room = entered()

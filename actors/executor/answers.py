@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from actors.executor.foreign import note_stop
@@ -21,6 +23,10 @@ from actors.executor.wishes import alert, cancel, leave
 from protocol.messages.base import Message
 from protocol.messages.control import Severity
 from protocol.messages.futures import OrderAccepted, OrderGone, OrderRejected, OrderUnknown
+from protocol.units import SECOND_US
+
+STOP_AGAIN_US: Final = SECOND_US
+"""After a second at Kraken's rate there are points for five orders; a market order to leave would be refused as the stop was."""
 
 
 def on_accepted(state: State, message: OrderAccepted) -> Answers:
@@ -74,14 +80,22 @@ def refused(order: Order, message: OrderRejected) -> Order:
 
 
 def after_refusal(trade: Trade, order: Order, message: OrderRejected) -> Trade:
-    """A refused stop leaves the position naked: out at once. "Would not reduce" says that there is none."""
+    """A refused stop leaves the position naked: out at once, unless only the rate of our requests was at fault: then another is tried soon, until
+    the time without protection is up. "Would not reduce" says that there is none.
+    """
     if message.status in WOULD_NOT_REDUCE:
         leaving = order.role in {"exit", "flatten"}
         told_flat = not trade.position or not trade.position_fresh
         if leaving and told_flat and trade.working("target") is None:
             return replace(trade, position=ZERO, position_fresh=True, position_at=message.at)
         return trade
-    return leave(trade, "flatten.stop_rejected") if order.role == "stop" and trade.working("stop") is None else trade
+    if order.role != "stop" or trade.working("stop") is not None:
+        return trade
+    return (
+        replace(trade, stop_due=message.at + STOP_AGAIN_US)
+        if message.limited
+        else leave(trade, "flatten.stop_rejected")
+    )
 
 
 def on_unknown(state: State, message: OrderUnknown) -> Answers:

@@ -148,7 +148,9 @@ def place_stop(desk: Desk, trade: Trade) -> Result:
     if trade.attempts.get("stop", 0) >= STOPS_MAX:
         text = f"{STOPS_MAX} stops were lost; leaving by market"
         return leave(trade, "flatten.stop_lost"), (alert(desk.cause, "STOP_LOST", "critical", symbol, text),)
-    return place(desk, trade, "stop", desk.lots(trade.cover), desk.stop_price(trade))
+    if trade.stop_due is not None and desk.at < trade.stop_due:
+        return trade, NOTHING
+    return place(desk, replace(trade, stop_due=None), "stop", desk.lots(trade.cover), desk.stop_price(trade))
 
 
 def mend_stop(desk: Desk, trade: Trade, stop: Order) -> Result:
@@ -322,5 +324,6 @@ def next_look(desk: Desk, trade: Trade) -> int | None:
         trade.through_since + NOT_FILLING_US if trade.through_since is not None and not trade.closing else None,
         naked_until(desk, trade.naked_since) if trade.naked_since is not None and not trade.closing else None,
         trade.exit_due if trade.closing and trade.cover else None,
+        trade.stop_due if trade.cover and not trade.closing else None,
     )
     return min((moment for moment in moments if moment is not None and moment > desk.at), default=None)

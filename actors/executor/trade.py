@@ -22,7 +22,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes are contracts, positive in the trade's direction; times microseconds UTC, None for "not now".
 
     `position` is the exchange's word, None before it spoke; `position_fresh`: no fill was told since. `closing` is the reason we
-    are leaving. `exit_due` when to try (again) to leave, `naked_since` since when the stop does not cover the position,
+    are leaving. `exit_due` when to try (again) to leave, `stop_due` when to try again to place a stop, `naked_since` since when the stop does not cover the position,
     `through_since` since when the stop should have filled.
     """
 
@@ -48,6 +48,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     position_fresh: bool = False
     closing: str | None = None
     exit_due: int | None = None
+    stop_due: int | None = None
     exit_tries: int = 0
     naked_since: int | None = None
     through_since: int | None = None

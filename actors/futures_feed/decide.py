@@ -54,6 +54,9 @@ ORDERS_KEPT: Final = 1_024
 """Orders remembered as gone, and orders whose client id is remembered."""
 LIST_LAG_US: Final = 30 * SECOND_US
 """How long the exchange's lists have been seen to trail its events."""
+BURST_MOST: Final = 3
+BURST_WITHIN_US: Final = 5 * MINUTE_US
+"""Fault catalogue, section 2: more than three refused orders in five minutes are a burst."""
 BARRED: Final = "futures.key"
 """The halt while the exchange refuses our key."""
 ALREADY_THERE: Final = ("clientOrderIdAlreadyExist", "clientOrderIdAlreadyExists")
@@ -120,7 +123,8 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, out = _key(state, message, message.action, message.status, "order")
             state, rules = refused_by_rules(state, message, message.status)
             state, limited = _limited(state, message, message.status)
-            out += [*_answered(message), *rules, *limited]
+            state, burst = _burst(state, message)
+            out += [*_answered(message), *rules, *limited, *burst]
         case SnapshotSeen():
             state, out = _key(state, message, "", "", "read")
             state, more = _snapshot(state, message)
@@ -210,6 +214,19 @@ def _limited(state: State, cause: Message, word: str) -> Answer:
     return replace(state, limited_at=cause.at), [alert]
 
 
+def _burst(state: State, answer: CommandAnswered) -> Answer:
+    """More refused placements than happen by themselves: something is wrong with what we send, or with the account."""
+    if answer.wish != "place" or answer.outcome != "rejected" or answer.status in ALREADY_THERE:
+        return state, []
+    recent = (*(at for at in state.rejected if answer.at - BURST_WITHIN_US < at), answer.at)
+    state = replace(state, rejected=recent[-BURST_MOST - 1 :])
+    if len(recent) <= BURST_MOST:
+        return state, []
+    minutes = BURST_WITHIN_US // MINUTE_US
+    text = f"more than {BURST_MOST} orders were refused within {minutes} minutes, the last one {answer.symbol} {answer.client_order_id}: {answer.status}"
+    return state, [follow(answer, Alert, "burst", code="REJECT_BURST", severity="critical", text=text)]
+
+
 def _answered(answer: CommandAnswered) -> list[Message]:
     """Refusals and doubts. What did happen is told by the events themselves, not by the word of the answer."""
     rejected = answer.outcome in {"rejected", "not_found"}
@@ -232,6 +249,7 @@ def _answered(answer: CommandAnswered) -> list[Message]:
             symbol=answer.symbol,
             wish=answer.wish,
             status=answer.status,
+            limited=answer.action == "retry" or judge(answer.status).kind == "rate",
         )
     ]
 

@@ -29,7 +29,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What was last told. `orders`: order id -> (terms, when); `gone`: order id -> when; `positions`: symbol -> (.., when).
 
-    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often. `barred`: what the exchange refuses our key for; entries are halted meanwhile.
+    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile.
     """
 
     symbols: tuple[str, ...]
@@ -41,6 +41,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     closed: dict[str, str] = {}
     asked_rules: int = -ASK_RULES_US
     limited_at: int = -MINUTE_US
+    rejected: tuple[int, ...] = ()
     barred: Literal["", "read", "order"] = ""
     orders: dict[str, tuple[OpenOrder, int]] = {}
     gone: dict[str, int] = {}

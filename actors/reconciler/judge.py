@@ -16,6 +16,7 @@ from protocol.protection import covers
 MARGIN_TOLERANCE: Final = Decimal("0.5")
 """Initial margin follows the mark and this estimate the entry price: only what that cannot explain is a difference."""
 MARGIN_LEAST_USD: Final = Decimal(10)
+EQUITY_LEAST_USD: Final = Decimal(1)
 
 
 class Difference(NamedTuple):
@@ -46,6 +47,12 @@ DIFFERENCES: Final[dict[DriftKind, Difference]] = {
         "RECON_DIFF",
         "critical",
         "the rules are read again; else a position or a leverage preference is hidden: look at the account",
+        "alert",
+    ),
+    "equity_mismatch": Difference(
+        "EQUITY_MISMATCH",
+        "critical",
+        "nothing listed explains it: look at the account",
         "alert",
     ),
     "stuck": Difference("RECON_STUCK", "critical", "the same difference pass after pass: look at it", "alert"),
@@ -139,6 +146,19 @@ def margin_differs(snapshot: ExchangeSnapshot, instruments: dict[str, Instrument
     if abs(real - expected) <= max(MARGIN_LEAST_USD, expected * MARGIN_TOLERANCE):
         return []
     return [Finding(kind="margin_mismatch", symbol="", ours=f"{expected:.2f} USD", theirs=f"{real:.2f} USD")]
+
+
+def equity_differs(snapshot: ExchangeSnapshot) -> list[Finding]:
+    """Equity that is not balance and unrealised funding while nothing is held: with a position it moves between two readings."""
+    if any(position.size for position in snapshot.positions):
+        return []
+    account = snapshot.account
+    difference = account.equity_usd - account.balance_usd - account.unrealized_funding_usd
+    if abs(difference) <= EQUITY_LEAST_USD:
+        return []
+    ours = f"balance {account.balance_usd:.2f} + unrealised 0 + funding {account.unrealized_funding_usd:.2f} USD"
+    theirs = f"equity {account.equity_usd:.2f} USD, {difference:+.2f}"
+    return [Finding(kind="equity_mismatch", symbol="", ours=ours, theirs=theirs)]
 
 
 def leverage_x(snapshot: ExchangeSnapshot, instruments: dict[str, Instrument]) -> Decimal | None:

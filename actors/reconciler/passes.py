@@ -13,6 +13,7 @@ from actors.reconciler.judge import (
     DIFFERENCES,
     Finding,
     describe,
+    equity_differs,
     foreign_orders,
     leverage_x,
     margin_differs,
@@ -67,7 +68,7 @@ def judge(state: State, snapshot: ExchangeSnapshot) -> Answer:
     found = [*differing, *naked, *foreign_orders(snapshot, state.names), *missing, *unsettled, *orphaned]
     found += _learned(state, snapshot)
     if len(quiet) == len(symbols):
-        found += margin_differs(snapshot, state.instruments)
+        found += [*margin_differs(snapshot, state.instruments), *equity_differs(snapshot)]
     findings = [finding for f in found if (finding := _by_policy(state, f, foreign)) is not None]
     state = replace(
         state,

@@ -21,6 +21,7 @@ DriftKind = Literal[
     "foreign_order",
     "missed_fill",
     "margin_mismatch",
+    "equity_mismatch",
     "stuck",  # any of these that does not go away
 ]
 DriftPolicy = Literal["correct", "adopt", "flatten", "report"]

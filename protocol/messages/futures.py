@@ -227,6 +227,8 @@ class OrderRejected(Message, frozen=True, kw_only=True):
     symbol: str
     wish: str
     status: str
+    limited: bool = False
+    """Refused for the rate of our requests alone: a moment later the same may be taken."""
 
 
 class OrderUnknown(Message, frozen=True, kw_only=True):

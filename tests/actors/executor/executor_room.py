@@ -101,8 +101,11 @@ class Room:
         order = facts.stop_order(f"o-{client_order_id}", client_order_id, size, filled=D(filled), stop_price=stop_price)
         return self.hear(OrderAccepted, order=order)
 
-    def rejected(self, client_order_id: str, status: str, wish: str = "place") -> Sequence[Message]:
-        return self.hear(OrderRejected, client_order_id=client_order_id, symbol=XBT, wish=wish, status=status)
+    def rejected(
+        self, client_order_id: str, status: str, wish: str = "place", limited: bool = False
+    ) -> Sequence[Message]:
+        known = {"client_order_id": client_order_id, "symbol": XBT, "wish": wish, "status": status}
+        return self.hear(OrderRejected, **known, limited=limited)
 
     def unknown(self, client_order_id: str, wish: str = "place") -> Sequence[Message]:
         return self.hear(OrderUnknown, client_order_id=client_order_id, symbol=XBT, wish=wish)

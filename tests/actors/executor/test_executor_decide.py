@@ -325,6 +325,37 @@ def test_a_refused_stop_flattens_at_once() -> None:
     assert room.ended().reason == "flatten.stop_rejected"
 
 
+def test_a_stop_refused_for_the_rate_is_tried_again_a_second_later() -> None:
+    """Nothing is wrong with the stop, and a market order would be refused as it was."""
+    room = naked()
+    room.rejected(STOP, "apiLimitExceeded", limited=True)
+    assert placed(room.said) == []
+    assert placed(room.mark(50_000)) == []
+    assert placed(room.woken()) == [("stop", D(2))]
+    assert room.at == NOW + SECOND_US
+    again = room.trade.working("stop").client_order_id
+    assert again != STOP
+    room.accepted(again, "2", 49_000)
+    assert (room.trade.closing, room.trade.naked_since) == (None, None)
+
+
+def test_stops_refused_for_the_rate_again_and_again_flatten_when_time_is_up() -> None:
+    """The limit of a position without protection holds, whoever is at fault."""
+    room = naked()
+    while not room.trade.closing:
+        room.rejected(room.trade.working("stop").client_order_id, "apiLimitExceeded", limited=True)
+        assert room.trade.closing or room.woken()
+    assert NOW + 3 * SECOND_US < room.at <= NOW + 5 * SECOND_US
+    assert ("flatten", D(2)) in placed(room.all)
+
+
+def test_no_stop_is_waited_for_that_the_mark_is_already_beyond() -> None:
+    """It would fire at once: leave."""
+    room = naked()
+    room.rejected(STOP, "apiLimitExceeded", limited=True)
+    assert placed(room.mark(48_900)) == [("flatten", D(2))]
+
+
 def test_a_stop_nobody_confirms_flattens_in_time() -> None:
     """Five seconds without a listed stop."""
     room = naked()

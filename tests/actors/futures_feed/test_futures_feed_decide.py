@@ -305,6 +305,34 @@ def test_a_rate_limit_is_told_once_in_a_while() -> None:
     assert [(m.code, m.at) for m in of(Alert, out)] == [("RATE_LIMITED", T), ("RATE_LIMITED", T + 60 * SECOND)]
 
 
+def test_more_than_three_refused_orders_in_five_minutes_are_a_burst() -> None:
+    """Old ones, refused cancels and ids that are taken do not count; each refusal beyond the third says so."""
+    times = (0, 301, 302, 303, 304, 305)
+    refused = [answered("rejected", "invalidSize", at=T + n * SECOND) for n in times]
+    others = (
+        answered("rejected", "clientOrderIdAlreadyExist", at=T + 304 * SECOND),
+        answered("not_found", "notFound", at=T + 304 * SECOND, wish="cancel"),
+    )
+    _, out = run(fresh(), *refused[:4], *others, *refused[4:])
+    bursts = [m for m in of(Alert, out) if m.code == "REJECT_BURST"]
+    assert [(m.severity, m.at) for m in bursts] == [("critical", T + n * SECOND) for n in (304, 305)]
+    assert all(word in bursts[0].text for word in ("3", "5 minutes", XBT, OURS, "invalidSize"))
+
+
+@pytest.mark.parametrize(
+    ("status", "action", "limited"),
+    [
+        ("apiLimitExceeded", "", True),
+        ("our own rate limit, nothing was sent", "retry", True),
+        ("invalidSize", "", False),
+    ],
+)
+def test_a_refusal_says_whether_the_rate_alone_was_at_fault(status: str, action: str, limited: bool) -> None:
+    """By Kraken's word, or by what the gateway says of a request that never left."""
+    _, out = run(fresh(), answered("rejected", status, action=action))
+    assert [m.limited for m in of(OrderRejected, out)] == [limited]
+
+
 def test_the_rules_are_read_once_a_day() -> None:
     """The edge calls."""
     _, out = run(fresh(), from_edge(Woken, T, key=DAILY), from_edge(Woken, T, key="another"))

@@ -353,6 +353,22 @@ def test_margin_that_no_position_explains_is_a_mismatch() -> None:
     assert "margin_mismatch" not in [kind for kind, _, _ in drifts(out)]
 
 
+def test_equity_that_balance_and_funding_do_not_explain_is_a_mismatch() -> None:
+    """Judged when nothing is held, since a position's worth moves between two readings; each term is told."""
+    funded = replace(ACCOUNT, equity_usd=D(1098), balance_usd=D(1100), unrealized_funding_usd=D(-2))
+    for account, held, terms in (
+        (replace(ACCOUNT, equity_usd=D(1100)), 0, [("balance 1000.00 + unrealised 0 + funding 0.00 USD", "equity 1100.00 USD, +100.00")]),
+        (replace(ACCOUNT, equity_usd=D(1100)), 1, []),
+        (funded, 0, []),
+        (replace(funded, equity_usd=D("1098.99")), 0, []),
+    ):  # fmt: skip
+        _, out = run(
+            adopted(held, *([stop()] * held)), replace(snapshot(40, held, *([stop()] * held)), account=account)
+        )
+        found = [(ours, theirs) for kind, ours, theirs in drifts(out) if kind == "equity_mismatch"]
+        assert found == terms
+
+
 def test_effective_leverage_is_read_in_every_pass() -> None:
     """Notional at entry over equity; unknown without the contract's rules."""
     listed = from_edge(InstrumentsListed, T, instruments=(PF_XBTUSD,))
@@ -436,6 +452,7 @@ FOUND: dict[DriftKind, tuple[State, tuple[Message, ...]]] = {
     "foreign_order": (adopted(), (snapshot(40, 0, order("o9", None)),)),
     "missed_fill": (adopted(), (replace(filled(1, 1), cause="t"), replace(snapshot(40, 1, stop()), cause="t"))),
     "margin_mismatch": (run(adopted(), LISTED)[0], (replace(snapshot(40), account=USED),)),
+    "equity_mismatch": (adopted(), (replace(snapshot(40), account=replace(ACCOUNT, equity_usd=D(1100))),)),
     "stuck": (HELD, tuple(snapshot(40 + 15 * n, 1) for n in range(4))),
 }
 

@@ -14,6 +14,7 @@ from actors.connection import keep_connected
 from actors.hands import send
 from actors.part import Part
 from actors.shell import ChildSpec, World, live
+from protocol.codec import message_types
 from protocol.messages.base import Message, from_edge
 from protocol.messages.futures import AccountSeen, CommandAnswered, PositionsSeen, TickerSeen
 from protocol.messages.spot import CandleSeen, HistorySeen
@@ -93,7 +94,7 @@ def specs() -> list[ChildSpec]:
         ChildSpec(
             name=name,
             build=lambda world, name=name, state=state, step=step: Part(name, state, step),  # type: ignore[misc]
-            says=(Message,),
+            says=tuple(message_types()),
             hands=send,
             edge=edges.get(name),
         )

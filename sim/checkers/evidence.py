@@ -159,11 +159,13 @@ class Evidence:
     forgot: bool = False
     """The journal lost something that the next life would have needed."""
     _last: int = 0
+    _tickers: Sequence[tuple[str, str]] = ()
     _durable: dict[str, int] = field(default_factory=dict)
     """Fills that are told in the journal, and since when."""
 
     def __post_init__(self) -> None:
         self.past = Past(self.engine)
+        self._tickers = [(contract, f"ticker {contract}") for contract in self.contracts]
 
     @property
     def now(self) -> int:
@@ -293,9 +295,9 @@ class Evidence:
         now = self.now
         self.heard[feed] = now
         if '"ticker"' in text[:400]:
-            for contract in self.contracts:
+            for contract, name in self._tickers:
                 if contract in text:
-                    self.heard[f"ticker {contract}"] = now
+                    self.heard[name] = now
 
     def filled(self, fill: Fill) -> None:
         """The exchange executed something."""

@@ -74,8 +74,8 @@ class FuturesRest:
     async def answer(self, request: Request) -> Response:
         """Any call."""
         body = (await request.body()).decode("latin-1")
-        at, path = self.venue.now_us(), request.url.path.rstrip("/")
-        post_data = request.url.query + body
+        at, path = self.venue.now_us(), request.scope["path"].rstrip("/")
+        post_data = request.scope["query_string"].decode("latin-1") + body
         ask = Ask(parse_qsl(post_data, keep_blank_values=True), at, method=request.method)
         try:
             if path == ACCOUNT_LOG_CSV:
@@ -109,7 +109,7 @@ class FuturesRest:
         if account is None:
             raise Refused("authenticationError")
         nonce, authent = request.headers.get("Nonce", ""), request.headers.get("Authent", "")
-        refusal = account.refuses(post_data, request.url.path, authent, nonce)
+        refusal = account.refuses(post_data, request.scope["path"], authent, nonce)
         if refusal is None and trades and not account.key.trades:
             refusal = "authenticationError"
         if refusal is not None:

@@ -55,7 +55,7 @@ class SpotRest:
 
     async def answer(self, request: Request) -> Response:
         """Any call under /0/public."""
-        call = self.calls.get(request.url.path)
+        call = self.calls.get(request.scope["path"])
         if call is None:
             body = spot.write_spot_error("EGeneral:Unknown method")
         else:

@@ -16,6 +16,7 @@ from actors.kill_switch.causes import Watch, found, look_again_at, observe
 from actors.kill_switch.plan import kill_id, plan
 from config.settings import KillSwitchSettings, Settings
 from protocol import codec
+from protocol.kraken.faults import judge
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, KillProgress, KillRequested, Latch, Started, WakeAt, Woken
 from protocol.messages.futures import (
@@ -33,6 +34,8 @@ from protocol.ports import LatchState
 from protocol.units import SECOND_US, seconds_us
 
 AGAIN_US: Final = SECOND_US
+SHUT_AGAIN_US: Final = 5 * SECOND_US
+"""Between attempts to leave a market that the exchange calls closed: soon after it reopens, and no loop meanwhile (fault-catalogue 36)."""
 STUCK_US: Final = 15 * SECOND_US
 LOCKED_OUT_US: Final = 60 * SECOND_US
 """Between readings while the exchange refuses our key: more would lock it out."""
@@ -47,7 +50,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     an unanswered truth was asked for. `left`: what the last reading showed open. `moved`: newest word of the stream on
     each position and when it came; it can only keep a stop in place, never remove one. `sent`: when each symbol was last
     flattened and each order last cancelled; a reading that may not show the effect yet is no reason to sell twice. `awaited`: effects of what was sent
-    that nobody has told yet. `truth`: the last reading, for the record.
+    that nobody has told yet. `shut`: when a flatten was last refused because its market is closed. `truth`: the last reading, for the record.
     """
 
     patience_us: int
@@ -63,6 +66,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     left: str = "not read yet"
     moved: dict[str, tuple[Position, int]] = {}
     sent: dict[str, int] = {}
+    shut: dict[str, int] = {}
 
 
 Answer = tuple[State, list[Message]]
@@ -92,6 +96,8 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case OrderRejected(wish="cancel"):
             # No effect to wait for: most often the order was gone already.
             state, more = _told(state, message, message.client_order_id)
+        case OrderRejected(wish="place", symbol=symbol, status=status) if judge(status).kind == "mode":
+            state, more = replace(state, shut={**state.shut, symbol: message.at}), []
         case ExchangeSnapshot() if state.latched:
             state, more = _read(state, message)
         case SnapshotMissed() if state.since is not None:
@@ -219,7 +225,10 @@ def _overtaken(state: State, truth: ExchangeSnapshot, wish: PlaceOrder | CancelO
     symbol = wish.symbol
     position, at = state.moved.get(symbol, (None, -1))
     told_flat = position is not None and not position.size and at >= truth.began_at
-    return told_flat or (symbol in state.sent and truth.began_at < state.sent[symbol] + AGAIN_US)
+    sent = state.sent.get(symbol)
+    if told_flat or sent is None:
+        return told_flat
+    return truth.began_at < sent + (SHUT_AGAIN_US if state.shut.get(symbol, -1) >= sent else AGAIN_US)
 
 
 def _again(state: State, cause: Woken) -> Answer:

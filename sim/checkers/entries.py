@@ -21,6 +21,8 @@ from sim.faults.network import Reply, Request
 
 ROUNDING: Final = Decimal("1.001")
 """Of the catalogue's own wording of 7."""
+PROBES_MOST: Final = 13
+"""A minute, of one closed market."""
 VAIN_MOST: Final = 120
 """Changing requests a minute."""
 EXITS: Final = 2
@@ -233,7 +235,10 @@ class MarkRules(Invariant):
 
 
 class ModeAndRefusal(Invariant):
-    """22: no entry into a market that was told to be closed; nothing is sent again after a definitive refusal."""
+    """22: no entry into a market that was told to be closed and exits only to probe it; nothing is sent again after a definitive refusal.
+
+    A probe a minute, as the catalogue has it, would find a reopened market too late for its own 36 (within five seconds).
+    """
 
     number, name = 22, "mode and refusal"
     hears = (MarkPrice,)
@@ -242,6 +247,7 @@ class ModeAndRefusal(Invariant):
         super().__init__(evidence)
         self._closed: dict[str, int] = {}
         self._refused: dict[str, str] = {}
+        self._probes: dict[str, list[int]] = {}
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, MarkPrice):
@@ -262,9 +268,16 @@ class ModeAndRefusal(Invariant):
             self._refused[request.form["cliOrdId"]] = status
 
     def sent(self, sent: Sent) -> None:
+        closed = self._closed.get(sent.symbol)
+        if sent.op == "send" and sent.order_type == "mkt" and closed is not None and sent.at - closed > Bounds.HALT:
+            probes = [at for at in self._probes.get(sent.symbol, []) if at > sent.at - MINUTE_US]
+            self._probes[sent.symbol] = [*probes, sent.at]
+            if len(probes) >= PROBES_MOST:
+                self.fail(
+                    f"{sent.symbol}: {len(probes) + 1} market orders within a minute into a market that was told closed"
+                )
         if not sent.is_entry:
             return
-        closed = self._closed.get(sent.symbol)
         if closed is not None and sent.at - closed > Bounds.HALT:
             self.fail(f"{sent.symbol} entry {(sent.at - closed) / 1e6:.1f} s after the market was told closed")
         if sent.name in self._refused:

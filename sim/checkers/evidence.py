@@ -213,6 +213,7 @@ class Evidence:
             self.life > 0
             and not self.faults.active("rest")
             and not any(active.kind in ACCOUNT_DOWN for active in self.faults.active("account"))
+            and not any(self.engine.rules[symbol].tradeable for symbol in self.engine.state.closed_markets)
             and not any(active.kind in CHILD_DOWN for active in self.faults.active("process"))
         )
 

@@ -238,6 +238,15 @@ def closed_market(bench: Bench) -> None:
     bench.leave()
 
 
+def closed_market_hammered(bench: Bench) -> None:
+    bench.hold()
+    told = from_edge(MarkPrice, bench.now, **mark_fields(bench.now, post_only=True))
+    bench.say(told)
+    for number in range(14):
+        bench.wait(2)
+        bench.leave(f"exit {number}", reduceOnly="true")
+
+
 def many(bench: Bench) -> None:
     for _ in range(130):
         bench.leave(op="cancel")
@@ -346,7 +355,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     19: (lambda bench: bench.say(candle(bench, START), "spot_feed"), other_decision),
     20: (lambda bench: bench.leave(),),
     21: (lambda bench: bench.leave(orderType="stp", reduceOnly="true", triggerSignal="last", stopPrice="1"),),
-    22: (closed_market,),
+    22: (closed_market, closed_market_hammered),
     23: (many, purse_emptied),
     24: (unapproved, inputs_unknown, fill_from_nowhere),
     25: (dead_for_good,),

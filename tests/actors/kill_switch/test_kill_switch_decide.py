@@ -254,6 +254,26 @@ def test_a_reading_too_early_to_show_the_flatten_sends_no_second_one() -> None:
     assert len(of(KillProgress, out)) == 4
 
 
+@pytest.mark.parametrize(("status", "times"), [("marketIsPostOnly", 2), ("marketSuspended", 2), ("invalidSize", 4)])
+def test_a_closed_market_is_asked_seldom(status: str, times: int) -> None:
+    """Where the exchange calls the market closed a flatten is tried again after five seconds, not in a loop (storm 9106)."""
+    state, tried = latched(), 0
+    for second in range(1, 9):
+        state, out = run(state, snapshot(second, (position(2),)))
+        for wish in of(PlaceOrder, out):
+            tried += 1
+            refused = from_edge(
+                OrderRejected,
+                wish.at + 1,
+                symbol=XBT,
+                client_order_id=wish.client_order_id,
+                wish="place",
+                status=status,
+            )
+            state, _ = run(state, refused)
+    assert tried == times
+
+
 def test_a_cancel_that_may_still_be_answered_is_not_said_again() -> None:
     """Lost replies must not let cancels queue up before the flatten: each order's cancel goes once in a request's time-out."""
     resting = (target(),)

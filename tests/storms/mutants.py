@@ -87,9 +87,10 @@ MUTANTS = (
         {"fault": "proc.crash", "after": "stop.sent", "at_s": 1, "hook": "now"}),
     one("an order's id is used for other terms", WISHES, "trade.attempts.get(role, 0)),", "0),", {"fault": "rest.drop_request", "op": "send", "after": "entry.accepted", "for_s": 4},
         {"fault": "ex.mkt_protect", "pct": 0.01, "depth_usd": 50, "for_s": 60, "after": "position.opened"}),
-    one("a lost stop is replaced further away", DUTIES, 'return place(desk, trade, "stop", desk.lots(trade.cover), desk.stop_price(trade))\n\n\ndef mend',
-        'return place(desk, trade, "stop", desk.lots(trade.cover), trade.stop_price * (1 - trade.attempts.get("stop", 0) * '
-        '(1 if trade.plan.side == "long" else -1) * trade.cover / trade.cover / 1000))\n\n\ndef mend', {"fault": "ex.kill_order", "role": "stop", **OPENED}),
+    one("a lost stop is replaced further away", DUTIES,
+        'replace(trade, stop_due=None), "stop", desk.lots(trade.cover), desk.stop_price(trade))',
+        'replace(trade, stop_due=None), "stop", desk.lots(trade.cover), trade.stop_price * (1 - trade.attempts.get("stop", 0) * '
+        '(1 if trade.plan.side == "long" else -1) * trade.cover / trade.cover / 1000))', {"fault": "ex.kill_order", "role": "stop", **OPENED}),
     one("fills missing from the stream are never looked for", FEED, "state, out = _fills(state, seen, seen.fills)",
         "out = list[Message]()", {"fault": "ws.drop", "feed": "fills", **OPENED}, seconds=2400),
     one("rows that cannot be read count as absent", GATEWAY, "unread = (*resting.quarantined, *positions.quarantined)",

@@ -198,7 +198,8 @@ class _Loop:
             self.result.moments += 1
             if self.ahead is not None and self.stage.wakes(moment):
                 self.ahead.wake(moment)
-            self._bring("market", self.stage.happen(moment))
+            if self.ahead is None or not self.ahead.passes(moment):
+                self._bring("market", self.stage.happen(moment))
             if self.ahead is not None and moment.kind == "closed" and self.stage.is_last(moment):
                 self._leap(self.ahead)
             if DAY_US <= self.now - day < end - day:

@@ -22,6 +22,7 @@ from protocol.ports import Command
 from protocol.units import HOUR_US, MILLISECOND_US, Timeframe
 from sim.engine import Engine
 from sim.market.tape import BAR_US, LEG_US, Tape
+from sim.market.tick import Tick
 
 Kind = Literal["funding", "tick", "running", "closed"]
 SLOTS: Final[tuple[Kind, ...]] = ("funding", "tick", "running", "closed")
@@ -226,6 +227,18 @@ class Stage:
             case "closed":
                 closed = self.tape.closed(moment.spot, moment.grid - self.settle_us, moment.at)
                 return [] if closed is None else [closed]
+
+    def omit(self) -> None:
+        """Leave out the moment that `next` gave: it would tell what is known."""
+        self._script.popleft()
+
+    def pass_tick(self, moment: Moment) -> Tick:
+        """Play a tick that `next` gave and of which nothing is to be told, as it meets nothing."""
+        self._script.popleft()
+        self._ticked[moment.futures] = moment.at
+        tick = self.tape.tick(moment.futures, moment.at)
+        self.engine.see(tick)
+        return tick
 
     def send(self, command: Command, at: int) -> list[Message]:
         """Carry out a wish at the prices of `at`: what the market did since the last visit comes first."""

@@ -17,6 +17,7 @@ from actors.executor.duties import next_look, perform
 from actors.executor.exits import Plan, Policy, Trail
 from actors.executor.state import State, desk_of
 from actors.executor.trade import Trade
+from protocol.messages.futures import MarkPrice
 from protocol.units import SIGN, TIMEFRAME_MS
 
 NEAR: Final = 1e-9
@@ -64,6 +65,11 @@ def steady(state: State, before: Sequence[Trade] = ()) -> bool:
         if said or after is not trade or trade.working("target") is None or next_look(desk, trade) is not None:
             return False
     return True
+
+
+def price_told(state: State, mark: MarkPrice) -> State:
+    """The state after a mark that meets nothing."""
+    return replace(state, marks={**state.marks, mark.symbol: mark})
 
 
 def acts_at(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> int | None:

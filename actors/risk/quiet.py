@@ -78,11 +78,15 @@ def account_told(state: State, at: int, account: Account) -> State:
     return told_account(state, at, account)
 
 
-def prices_told(state: State, at: int, marks: Sequence[MarkPrice], positions: Sequence[Position]) -> State:
-    """The state after marks and positions that come near no limit."""
+def price_told(state: State, mark: MarkPrice) -> State:
+    """The state after a mark that comes near no limit."""
+    return msgspec.structs.replace(state, marks={**state.marks, mark.symbol: mark})
+
+
+def positions_told(state: State, at: int, positions: Sequence[Position]) -> State:
+    """The state after positions that come near no limit."""
     held = state.positions | {p.symbol: Held(still_liquidated_at(state, p), at) for p in positions}
-    shown = state.marks | {mark.symbol: mark for mark in marks}
-    return msgspec.structs.replace(state, marks=shown, positions=held)
+    return msgspec.structs.replace(state, positions=held)
 
 
 def day_begins(state: State, at: int) -> State:

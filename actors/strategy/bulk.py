@@ -158,9 +158,17 @@ def _longer(history: History, tf_ms: int) -> tuple[Candles, Bools]:
     if n == 0:
         return Candles(np.zeros(0, np.int64), np.zeros((0, 5))), np.zeros(0, np.bool_)
     o, h, low, c, v = (history.values[: n * size, column].reshape(n, size) for column in range(5))
-    columns = (o[:, 0], h.max(axis=1), low.min(axis=1), c[:, -1], np.add.accumulate(v, axis=1)[:, -1])
+    columns = (o[:, 0], _folded(np.maximum, h), _folded(np.minimum, low), c[:, -1], _folded(np.add, v))
     synthetic: Bools = np.logical_or.reduce(history.synthetic[: n * size].reshape(n, size), axis=1)
     return Candles(np.ascontiguousarray(history.times[: n * size : size]), np.stack(columns, axis=1)), synthetic
+
+
+def _folded(fold: np.ufunc, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each row as one number, from left to right; a column at a time, as there are few columns and many rows."""
+    folded = parts[:, 0].copy()
+    for column in range(1, parts.shape[1]):
+        fold(folded, parts[:, column], out=folded)
+    return folded
 
 
 class _Bulk:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from math import inf
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from actors.strategy import kernel as k
 from actors.strategy.names import LABELS, fvg_id, number, ob_id, pool_id
@@ -22,6 +22,10 @@ from config.strategy import RULE_VERSION, canonical_json
 ZONES_SHOWN: Final = 5
 POOLS_SHOWN: Final = 5
 ID_DIGITS: Final = 32
+
+Row = tuple[float, Callable[[int, int], str], list[int], list[float]]
+"""Distance from the close, and what a zone or a pool is shown from: how it is named, whole numbers, prices."""
+Shown = Callable[[Callable[[int, int], str], list[int], list[float]], dict[str, Any]]
 
 _encoder = msgspec.json.Encoder(order="sorted")
 """The text of `canonical_json` (but for the exponents of very small and very large numbers) in a seventh of the time."""
@@ -146,73 +150,52 @@ def _newest(series: Series, first: int, size: int, seen: int) -> list[tuple[int,
 def zones(series: Series) -> dict[str, list[dict[str, Any]]]:
     """The living zones nearest to the close, a few per side."""
     a, close = series.arrays, series.candle().close
-    sides: dict[int, list[tuple[float, dict[str, Any]]]] = {1: [], -1: []}
+    sides: dict[int, list[Row]] = {1: [], -1: []}
     for table_i, table_f, count, name in (
         (a.ob_i, a.ob_f, series.i[k.OB_COUNT], ob_id),
         (a.fvg_i, a.fvg_f, series.i[k.FVG_COUNT], fvg_id),
     ):
-        whole, edges = table_i[:count], table_f[:count, :2]
-        for d, edge in ((1, 0), (-1, 1)):
-            rows = np.flatnonzero(whole[:, k.DIR] == d)
-            away = np.abs(close - edges[rows, edge])
-            near = nearest(away, ZONES_SHOWN)
-            sides[d] += [
-                (distance, zone(name, *row, *ends))
-                for distance, row, ends in zip(
-                    away[near].tolist(), whole[rows[near]].tolist(), edges[rows[near]].tolist(), strict=True
-                )
-            ]
-    return {
-        side: [shown for _, shown in sorted(sides[d], key=by_distance)[:ZONES_SHOWN]]
-        for side, d in (("bullish", 1), ("bearish", -1))
-    }
+        for whole, edges in zip(table_i[:count].tolist(), table_f[:count].tolist(), strict=True):
+            d = whole[k.DIR]
+            sides[d].append((abs(close - (edges[0] if d > 0 else edges[1])), name, whole, edges))
+    return {side: nearest(sides[d], _zone, ZONES_SHOWN) for side, d in (("bullish", 1), ("bearish", -1))}
 
 
-def zone(
-    name: Callable[[int, int], str],
-    d: int,
-    named: int,
-    _born: int,
-    touched: int,
-    half: int,
-    filled: int,
-    mitigated: int,
-    top: float,
-    bottom: float,
-) -> dict[str, Any]:
-    """One zone as it is shown."""
+def _zone(name: Callable[[int, int], str], whole: list[int], edges: list[float]) -> dict[str, Any]:
+    d, named, _, touched, half, filled, mitigated = whole
     state = "FILLED" if filled else "HALF" if half else "PARTIAL" if touched else "OPEN"
-    return {"id": name(d, named), "dir": d, "top": top, "bottom": bottom, "state": state, "mitigated": mitigated >= 0}
-
-
-def nearest(away: k.Floats, most: int) -> NDArray[np.intp]:
-    """Which are among the `most` smallest, and those as small as the last of them."""
-    if len(away) <= most:
-        return np.arange(len(away))
-    return np.flatnonzero(away <= np.partition(away, most - 1)[most - 1])
-
-
-def by_distance(found: tuple[float, dict[str, Any]]) -> tuple[float, str]:
-    """The nearest first; where two are as near the id decides."""
-    return found[0], found[1]["id"]
+    return {
+        "id": name(d, named),
+        "dir": d,
+        "top": edges[0],
+        "bottom": edges[1],
+        "state": state,
+        "mitigated": mitigated >= 0,
+    }
 
 
 def pools(series: Series) -> dict[str, list[dict[str, Any]]]:
     """The living pools nearest to the close, a few per side."""
     a, close = series.arrays, series.candle().close
     count = series.i[k.POOL_COUNT]
-    whole, levels = a.pool_i[:count], a.pool_f[:count, k.LEVEL]
+    sides: dict[int, list[Row]] = {1: [], -1: []}
+    for whole, level in zip(a.pool_i[:count].tolist(), a.pool_f[:count, k.LEVEL].tolist(), strict=True):
+        sides[whole[k.DIR]].append((abs(close - level), pool_id, whole, [level]))
+    return {side: nearest(sides[d], _pool, POOLS_SHOWN) for side, d in (("above", 1), ("below", -1))}
 
-    def side(d: int) -> list[dict[str, Any]]:
-        rows = np.flatnonzero(whole[:, k.DIR] == d)
-        away = np.abs(close - levels[rows])
-        near = nearest(away, POOLS_SHOWN)
-        found = [
-            (distance, {"id": pool_id(d, row[k.ID_TIME]), "dir": d, "level": level, "count": row[k.COUNT]})
-            for distance, row, level in zip(
-                away[near].tolist(), whole[rows[near]].tolist(), levels[rows[near]].tolist(), strict=True
-            )
-        ]
-        return [pool for _, pool in sorted(found, key=by_distance)[:POOLS_SHOWN]]
 
-    return {"above": side(1), "below": side(-1)}
+def _pool(name: Callable[[int, int], str], whole: list[int], edges: list[float]) -> dict[str, Any]:
+    d = whole[k.DIR]
+    return {"id": name(d, whole[k.ID_TIME]), "dir": d, "level": edges[0], "count": whole[k.COUNT]}
+
+
+def nearest(rows: list[Row], shown: Shown, most: int) -> list[dict[str, Any]]:
+    """The `most` nearest rows as they are shown, the nearest first; where two are as near the id decides."""
+    rows.sort(key=_distance)
+    limit = rows[most - 1][0] if len(rows) > most else inf
+    found = [(distance, shown(name, whole, edges)) for distance, name, whole, edges in rows if distance <= limit]
+    found.sort(key=lambda pair: (pair[0], pair[1]["id"]))
+    return [table for _, table in found[:most]]
+
+
+_distance = itemgetter(0)

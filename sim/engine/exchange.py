@@ -165,7 +165,7 @@ class Engine:
         state.ticks[symbol] = tick
         still = state.closed_markets.get(symbol) in ("suspended", "post_only")
         # Only tradeable markets stream.
-        out: list[Message] = [self._ticker(tick)] if self.rules[symbol].tradeable else []
+        out: list[Message] = [self.ticker(tick)] if self.rules[symbol].tradeable else []
         if not still:
             if state.working:
                 self.matching.work(symbol, tick, out)
@@ -269,7 +269,7 @@ class Engine:
 
     def tickers(self) -> list[TickerSeen]:
         """The last ticker of every contract that has ticked."""
-        return [self._ticker(tick) for tick in self.state.ticks.values()]
+        return [self.ticker(tick) for tick in self.state.ticks.values()]
 
     def instruments(self, at: int) -> InstrumentsSeen:
         """The contract list."""
@@ -396,7 +396,8 @@ class Engine:
         if state.holdings and not any(isinstance(message, FillSeen) for message in out):
             out += self.standing(self.state.now)
 
-    def _ticker(self, tick: Tick) -> TickerSeen:
+    def ticker(self, tick: Tick) -> TickerSeen:
+        """A tick as the stream tells it."""
         closed = self.state.closed_markets.get(tick.symbol)
         time = tick.at - tick.at % MILLISECOND_US
         depth = self._best_size(tick)

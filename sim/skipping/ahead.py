@@ -28,6 +28,7 @@ from protocol.messages.base import from_edge
 from protocol.messages.futures import AccountChanged, MarkPrice
 from protocol.units import DAY_US, HOUR_US, seconds_us
 from sim.market.tape import BAR_US, Tape, Track
+from sim.market.tick import Tick
 from sim.skipping import scan
 from sim.stage import Moment, Stage
 
@@ -91,6 +92,8 @@ class Ahead:
         self._midnight = -(-self._start_us // DAY_US) * DAY_US
         """The first there is; as a candle it may lie beyond the last."""
         self._tables: replay.Tables = {}
+        self._uneventful = 0
+        """The moment whose ticks meet nothing."""
         self._steady: tuple[Trade, ...] = ()
         """Trades that were whole when last looked at."""
         self._loud: Bools = np.zeros(0, np.bool_)
@@ -227,7 +230,7 @@ class Ahead:
         landing: Landing = "open"
         settled = self._opens_us(bar) + self.stage.settle_us
         if bar == stop:
-            if found.bar > stop or (settles and met is not None and met >= settled):
+            if found.bar > stop or (settles and met is not None and met > settled):
                 landing = "settle"
         elif alone and met is not None and met > settled and self._opens_quietly(bar):
             landing = "inside"
@@ -291,14 +294,16 @@ class Ahead:
     def pass_over(self, now: int, leap: Leap) -> None:
         """Bring every state from `now` to just before where `leap` ends."""
         to, there = leap.to, leap.bar
+        self._uneventful = to if leap.landing == "settle" else 0
         engine, here = self.stage.engine, self._bar(now)
         hours = range(now - now % HOUR_US + HOUR_US, to, HOUR_US)
+        opened = there if leap.landing != "open" else there - 1
         if leap.flat:
+            engine.pass_reports(0, self._opens_us(opened))
             if hours and to % HOUR_US:
                 self.stage.pass_hours(hours[-1:])
         else:
             self._pass_held(hours, leap.looks)
-            opened = there if leap.landing != "open" else there - 1
             engine.pass_reports(opened - here + len(hours), self._opens_us(opened))
             if leap.landing != "open":
                 self._tell_opening(self._opens_us(there))
@@ -331,6 +336,20 @@ class Ahead:
         stops = self._own_stops[market.futures]
         return int(stops[np.searchsorted(stops, bar)])
 
+    def passes(self, moment: Moment) -> bool:
+        """Whether nothing comes of a moment but what is remembered; then it is over."""
+        if moment.kind == "closed":
+            # A candle that ran on under the feed's eyes was told with the first word of the next one.
+            newest = self.parts["spot_feed"].state.series[moment.spot].newest
+            if newest is None or newest.open_time_ms * 1000 + BAR_US + self.stage.settle_us != moment.grid:
+                return False
+            self.stage.omit()
+            return True
+        if moment.kind != "tick" or moment.grid != self._uneventful:
+            return False
+        self._tell_price(self.stage.pass_tick(moment))
+        return True
+
     def wake(self, moment: Moment) -> None:
         """Somebody looks at a contract again: bring its spot feed to where playing would have brought it."""
         self._pass_spot(
@@ -352,12 +371,19 @@ class Ahead:
     def _tell_opening(self, boundary: int) -> None:
         """What risk and the door would have been told at a boundary that is passed; its account is worked out and told already."""
         engine, part = self.stage.engine, self.parts["risk"]
-        held = [seen for seen in engine.tickers() if engine.held(seen.symbol)]
-        marks = [mark for seen in held for mark in self.parts["futures_feed"].receive(seen) if type(mark) is MarkPrice]
-        part.state = risk.prices_told(part.state, boundary, marks, engine.positions())
-        account = from_edge(AccountChanged, boundary, "passed", boundary, account=part.state.account)
-        for message in (*marks, account):
-            self.door.observe(message)
+        for symbol in engine.state.holdings:
+            self._tell_price(engine.state.ticks[symbol])
+        part.state = risk.positions_told(part.state, boundary, engine.positions())
+        self.door.observe(from_edge(AccountChanged, boundary, "passed", boundary, account=part.state.account))
+
+    def _tell_price(self, tick: Tick) -> None:
+        """A mark that meets nothing: whoever remembers marks does."""
+        trading, judging = self.parts["executor"], self.parts["risk"]
+        for mark in self.parts["futures_feed"].receive(self.stage.engine.ticker(tick)):
+            if isinstance(mark, MarkPrice):
+                self.door.observe(mark)
+                trading.state = executor.price_told(trading.state, mark)
+                judging.state = risk.price_told(judging.state, mark)
 
     def _pass_spot(self, market: _Market, there: int, landing: Landing) -> None:
         """The feed has told all but the newest candle, which is shown whole at its end, and told once it has settled."""

@@ -102,7 +102,11 @@ def on_unknown(state: State, message: OrderUnknown) -> Answers:
     """We asked and were not answered. Nothing is concluded; reduce-only orders may be sent again under the same id."""
     found = trade_of(state, message.client_order_id)
     if found is None:
-        return state, NOTHING
+        if message.wish != "place":
+            return state, NOTHING
+        text = f"{message.client_order_id}, of no trade that is open: outcome unknown"
+        state = update_ended(state, message.client_order_id, lambda order: advance(order, "unanswered", message.at))
+        return state, (alert(message, "ORDER_UNKNOWN", "warning", message.symbol, text),)
     trade, order = found
     if message.wish == "edit" and not order.resent:
         return carry_on(state, message, update(trade, replace(forget_wishes(order), resent=True)))

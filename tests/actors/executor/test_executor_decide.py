@@ -933,6 +933,16 @@ def test_a_stop_cancelled_by_hand_while_the_daemon_was_down_is_placed_again_at_o
     assert placed(room.mark(50_000)) == []
 
 
+def test_an_order_without_an_answer_is_told_though_its_trade_is_over() -> None:
+    """Its stop was sent anew and answered by nobody before the target filled (storm seed 9211); so is one of the kill switch."""
+    room = protected()
+    room.filled(TARGET, "2", 55_000)
+    room.position("0")
+    assert room.ended().reason == "exit.target"
+    assert codes(room.unknown(STOP)) == codes(room.unknown("ks-of-the-kill-switch")) == ["ORDER_UNKNOWN"]
+    assert codes(room.unknown(STOP, "cancel")) == []
+
+
 def test_a_triggered_order_of_a_trade_that_is_over_bars_no_entry_after_a_pass() -> None:
     """Its market order found nothing to reduce; exchange truth read afterwards ends it."""
     room = protected()

@@ -507,8 +507,9 @@ class Storm:
     def leap(self, seconds: float) -> None:
         """Time passes in which nothing runs."""
         self._note("leap", "host", f"{seconds:g}s")
+        self.evidence.pass_time()
         self.trio_clock.leap(seconds)
-        self.evidence.leapt_at = self.true_clock.now_us()
+        self.evidence.leapt()
 
     def forget(self) -> None:
         """What was written down until now will not be read again."""

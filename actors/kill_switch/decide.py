@@ -22,8 +22,10 @@ from protocol.messages.control import Alert, KillProgress, KillRequested, Latch,
 from protocol.messages.futures import (
     CancelOrder,
     ExchangeSnapshot,
+    Filled,
     OrderGone,
     OrderRejected,
+    OrderUnknown,
     PlaceOrder,
     Position,
     PositionChanged,
@@ -36,6 +38,8 @@ from protocol.units import SECOND_US, seconds_us
 AGAIN_US: Final = SECOND_US
 SHUT_AGAIN_US: Final = 5 * SECOND_US
 """Between attempts to leave a market that the exchange calls closed: soon after it reopens, and no loop meanwhile (fault-catalogue 36)."""
+UNHEARD_MOST: Final = 3
+"""Time-outs after which a flatten that nothing was heard of is said anew."""
 STUCK_US: Final = 15 * SECOND_US
 LOCKED_OUT_US: Final = 60 * SECOND_US
 """Between readings while the exchange refuses our key: more would lock it out."""
@@ -50,7 +54,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     an unanswered truth was asked for. `left`: what the last reading showed open. `moved`: newest word of the stream on
     each position and when it came; it can only keep a stop in place, never remove one. `sent`: when each symbol was last
     flattened and each order last cancelled; a reading that may not show the effect yet is no reason to sell twice. `awaited`: effects of what was sent
-    that nobody has told yet. `shut`: when a flatten was last refused because its market is closed. `truth`: the last reading, for the record.
+    that nobody has told yet. `asked_for`: by symbol the flatten that nothing was heard of yet. `shut`: when a flatten was last refused because its market is closed. `truth`: the last reading, for the record.
     """
 
     patience_us: int
@@ -66,6 +70,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     left: str = "not read yet"
     moved: dict[str, tuple[Position, int]] = {}
     sent: dict[str, int] = {}
+    asked_for: dict[str, str] = {}
     shut: dict[str, int] = {}
 
 
@@ -83,7 +88,7 @@ def initial(settings: Settings, latch: LatchState) -> State:
 
 def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
     """One message in; a cause that holds latches; while latched, what brings the account closer to flat."""
-    state, out = _watched(state, message)
+    state, out = _watched(_heard_of(state, message), message)
     match message:
         case KillRequested():
             state, more = _requested(state, message)
@@ -107,6 +112,19 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case _:
             more = []
     return state, (*out, *more)
+
+
+def _heard_of(state: State, message: Message) -> State:
+    """A flatten is answered by whatever names it: its fill, its end, a refusal, doubt."""
+    match message:
+        case Filled(fill=fill):
+            name = fill.client_order_id
+        case OrderRejected(client_order_id=name) | OrderUnknown(client_order_id=name) | OrderGone(client_order_id=name):
+            pass
+        case _:
+            return state
+    left = {symbol: asked for symbol, asked in state.asked_for.items() if asked != name}
+    return state if len(left) == len(state.asked_for) else replace(state, asked_for=left)
 
 
 def _watched(state: State, message: Message) -> Answer:
@@ -194,12 +212,15 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
     planned = plan(truth, state.kill, truth.began_at, truth.orders, tuple(positions.values()))
     commands = [wish for wish in planned if not _overtaken(state, truth, wish)]
     sent = {_subject(wish): truth.at for wish in commands}
+    asked_for = {wish.symbol: wish.client_order_id for wish in commands if isinstance(wish, PlaceOrder)}
     still_open = tuple(sorted(positions))
     progress = follow(
         truth, KillProgress, flat=not still_open, open_positions=still_open, working_orders=len(truth.orders)
     )
     awaited = tuple(_subject(wish) for wish in commands)
-    state = replace(state, asked=None, sent={**state.sent, **sent}, awaited=awaited)
+    state = replace(
+        state, asked=None, sent={**state.sent, **sent}, asked_for={**state.asked_for, **asked_for}, awaited=awaited
+    )
     if not (still_open or truth.orders):
         return replace(state, since=None, stuck=False), [progress] if state.since is not None else []
     state = replace(
@@ -228,6 +249,8 @@ def _overtaken(state: State, truth: ExchangeSnapshot, wish: PlaceOrder | CancelO
     sent = state.sent.get(symbol)
     if told_flat or sent is None:
         return told_flat
+    if symbol in state.asked_for and truth.at < sent + UNHEARD_MOST * state.patience_us:
+        return True  # it may still wait behind a cancel whose reply is lost: said each second, flattens would queue up and leave as one
     return truth.began_at < sent + (SHUT_AGAIN_US if state.shut.get(symbol, -1) >= sent else AGAIN_US)
 
 

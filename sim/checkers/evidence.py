@@ -207,6 +207,10 @@ class Evidence:
             self.reach_us += now - self._last if self._last else 0
         self._last = now
 
+    def leapt(self) -> None:
+        """Time has passed in which nobody ran: no bound counts it."""
+        self.leapt_at = self.disturbed_at = self._last = self.now
+
     def reachable(self) -> bool:
         """Whether private requests are answered, markets open, and a process is up."""
         return (

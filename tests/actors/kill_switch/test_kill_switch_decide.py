@@ -20,8 +20,10 @@ from protocol.messages.futures import (
     Account,
     CancelOrder,
     ExchangeSnapshot,
+    Filled,
     OpenOrder,
     OrderRejected,
+    OrderUnknown,
     PlaceOrder,
     Position,
     PositionChanged,
@@ -30,6 +32,7 @@ from protocol.messages.futures import (
 )
 from protocol.ports import LatchState
 from protocol.protection import is_stop_of
+from tests.fakes import facts
 
 XBT, ETH = "PF_XBTUSD", "PF_ETHUSD"
 SECOND = 1_000_000
@@ -111,6 +114,19 @@ def run(state: State, *messages: Message) -> tuple[State, list[Message]]:
     for message in messages:
         state, answers = decide.step(state, message)
         out.extend(answers)
+    return state, out
+
+
+def answered(state: State, *messages: Message) -> tuple[State, list[Message]]:
+    """Every answer, where each flatten fills in part at once."""
+    out: list[Message] = []
+    for message in messages:
+        state, said = run(state, message)
+        out += said
+        for wish in of(PlaceOrder, said):
+            fill = facts.fill(wish.client_order_id, wish.side, "0.1", client_order_id=wish.client_order_id)
+            state, said = run(state, from_edge(Filled, wish.at, wish.id, fill=fill))
+            out += said
     return state, out
 
 
@@ -219,7 +235,7 @@ def test_the_stop_goes_when_its_symbol_is_flat_and_then_it_is_done() -> None:
 
 def test_each_reading_is_a_new_attempt_with_its_own_id() -> None:
     """A partly filled flatten is sent again for the rest under another id; the same reading gives the same id."""
-    _, out = run(latched(), snapshot(1, (position(2),)), snapshot(2.5, (position(1),)))
+    _, out = answered(latched(), snapshot(1, (position(2),)), snapshot(2.5, (position(1),)))
     _, again = run(latched(), snapshot(1, (position(2),)))
     first, second = of(PlaceOrder, out)
 
@@ -248,7 +264,7 @@ def test_a_stream_that_says_flat_stops_the_selling_but_removes_no_stop() -> None
 def test_a_reading_too_early_to_show_the_flatten_sends_no_second_one() -> None:
     """The reconciler's readings arrive too: what they show may have been sold already."""
     long = (position(2),)
-    _, out = run(latched(), snapshot(1, long), snapshot(1.2, long), snapshot(2.4, long), snapshot(2.5, long))
+    _, out = answered(latched(), snapshot(1, long), snapshot(1.2, long), snapshot(2.4, long), snapshot(2.5, long))
 
     assert len(of(PlaceOrder, out)) == 2
     assert len(of(KillProgress, out)) == 4
@@ -277,10 +293,22 @@ def test_a_closed_market_is_asked_seldom(status: str, times: int) -> None:
 def test_a_cancel_that_may_still_be_answered_is_not_said_again() -> None:
     """Lost replies must not let cancels queue up before the flatten: each order's cancel goes once in a request's time-out."""
     resting = (target(),)
-    _, out = run(latched(), *(snapshot(second, (position(2),), resting) for second in range(1, 8)))
+    _, out = answered(latched(), *(snapshot(second, (position(2),), resting) for second in range(1, 8)))
 
     assert len(of(CancelOrder, out)) == 2
     assert len(of(PlaceOrder, out)) > 2
+
+
+def test_a_flatten_that_nothing_was_heard_of_is_not_said_again() -> None:
+    """Behind a cancel whose reply is lost flattens would queue up, and leave at once with sizes of long ago (storm 50040); an answer of
+    any kind, or three time-outs, and it is said anew.
+    """
+    long = (position(2),)
+    state, out = run(latched(), *(snapshot(second, long) for second in range(1, 15)))
+    (first,) = of(PlaceOrder, out)
+    doubt = from_edge(OrderUnknown, T + 15 * SECOND, client_order_id=first.client_order_id, symbol=XBT, wish="place")
+    assert len(of(PlaceOrder, run(state, doubt, snapshot(15, long))[1])) == 1
+    assert len(of(PlaceOrder, run(state, snapshot(15, long), snapshot(16, long))[1])) == 1
 
 
 def test_what_appears_after_it_was_done_is_dealt_with() -> None:

@@ -143,7 +143,11 @@ class Wire:
         if request.method != "POST" or not request.url.path.endswith("/sendorder"):
             return
 
-        async def trace(event: str, _info: Mapping[str, Any]) -> None:
+        inner = request.extensions.get("trace")
+
+        async def trace(event: str, info: Mapping[str, Any]) -> None:
+            if inner is not None:
+                await inner(event, info)
             if event == "http11.send_request_body.complete":
                 self.left.update(dict.fromkeys(names, self.seconds()))
             elif event == "http11.receive_response_headers.complete":

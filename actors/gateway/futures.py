@@ -90,6 +90,8 @@ class FuturesGateway:
         self._clock = clock
         self._hear_time = hear_time
         self._shown: dict[str, OpenOrder] = {}
+        self._leaving: dict[str, trio.Event] = {}
+        """Set once the last stop of a symbol was on the wire."""
         self._fills_until = fills_until
 
     # --- public ----------------------------------------------------------------------------------------------------
@@ -273,8 +275,9 @@ class FuturesGateway:
     async def send(self, command: Command) -> Sequence[Message]:
         """Carry out one wish, once. See protocol.ports.FuturesExchange for what is promised."""
         path, form = orders.write_command(command)
+        left = await self._turn(command)
         try:
-            data = await self.http.post(path, form, "protect" if _protects(command) else "enter")
+            data = await self.http.post(path, form, "protect" if _protects(command) else "enter", left=left)
             parsed = orders.parse_answer(command, data, self._clock.now_us())
         except (Throttled, KeyRefused) as error:
             # Nothing took effect: both say so of themselves.
@@ -285,6 +288,17 @@ class FuturesGateway:
         report(parsed.quarantined)
         self._remember(command, parsed.values)
         return parsed.values
+
+    async def _turn(self, command: Command) -> Callable[[], None] | None:
+        """Wait, with a target, until its stop is on the wire: each has a connection, and one may have to be opened first."""
+        if not isinstance(command, PlaceOrder):
+            return None
+        if command.role == "stop":
+            self._leaving[command.symbol] = left = trio.Event()
+            return left.set
+        if command.role == "target" and command.symbol in self._leaving:
+            await self._leaving[command.symbol].wait()
+        return None
 
     async def _looked_up(self, command: Command, doubt: str) -> Sequence[Message]:
         """What `orders/status` knows of a placement whose answer was lost, asked once; else the doubt.

@@ -5,7 +5,7 @@ Three purses: trading calls, the history API, and public market data, which can 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal
 from urllib.parse import quote_plus, urlencode
 
@@ -71,12 +71,24 @@ class FuturesHttp:
         cost = endpoints.COST.get(path, 1) if cost is None else cost
         return await self._request("GET", path, text, "", self._signed(path, text), cost, priority, purse)
 
-    async def post(self, path: str, form: Form, priority: Priority, *, cost: int | None = None) -> bytes:
-        """A signed wish. Raises GatewayError."""
+    async def post(
+        self,
+        path: str,
+        form: Form,
+        priority: Priority,
+        *,
+        cost: int | None = None,
+        left: Callable[[], None] | None = None,
+    ) -> bytes:
+        """A signed wish. `left` is called once it is on the wire, or never will be. Raises GatewayError."""
         body = urlencode(form)  # signed byte for byte as it is sent
         cost = endpoints.COST.get(path, 1) if cost is None else cost
         headers = self._signed(path, body) | {"Content-Type": "application/x-www-form-urlencoded"}
-        return await self._request("POST", path, "", body, headers, cost, priority, self._trading)
+        try:
+            return await self._request("POST", path, "", body, headers, cost, priority, self._trading, left)
+        finally:
+            if left is not None:
+                left()
 
     async def put(self, path: str, query: Form, *, cost: int) -> bytes:
         """A signed change of a preference, its parameters in the query. Raises GatewayError."""
@@ -102,12 +114,16 @@ class FuturesHttp:
         cost: int,
         priority: Priority,
         purse: Budget,
+        left: Callable[[], None] | None = None,
     ) -> bytes:
         await self._afford(path, cost, priority, purse)
         url = f"{path}?{query}" if query else self._address(path)
+        extensions = {} if left is None else {"trace": _once_sent(left)}
         try:
             with trio.fail_after(self._timeout_s):
-                response = await self._http.request(method, url, content=body.encode(), headers=dict(headers))
+                response = await self._http.request(
+                    method, url, content=body.encode(), headers=dict(headers), extensions=extensions
+                )
         except trio.TooSlowError as error:
             raise Unreachable(f"{path}: no answer within {self._timeout_s:g} s") from error
         except (httpx.HTTPError, OSError) as error:
@@ -137,6 +153,16 @@ class FuturesHttp:
             await spend(purse, cost, self._clock, priority)
             return
         raise Throttled(f"{path}: our own rate limit, nothing was sent")
+
+
+def _once_sent(left: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:
+    """httpcore's word that a request is on the wire."""
+
+    async def trace(event: str, _info: object) -> None:
+        if event == "http11.send_request_body.complete":
+            left()
+
+    return trace
 
 
 def _judge(path: str, response: httpx.Response) -> None:

@@ -20,6 +20,8 @@ class InMemory(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """One request, and its answer."""
         body = await request.aread()
+        if "trace" in request.extensions:
+            await request.extensions["trace"]("http11.send_request_body.complete", {})  # as httpcore says it
         status, headers, parts = 0, [], list[bytes]()
 
         async def receive() -> dict[str, Any]:

@@ -291,6 +291,36 @@ def status(command: orders.Command, word: str, order_id: str | None = "o-9", fil
     return orders.write_answer(command, said, fills or [], START_US)
 
 
+@pytest.mark.parametrize(("fails", "target_s"), [(False, 1), (True, 2)])
+async def test_a_target_leaves_once_its_stop_is_on_the_wire(
+    autojump_clock: trio.testing.MockClock, fails: bool, target_s: float
+) -> None:
+    """However long the stop's connection takes to open, and without waiting for its answer; a stop that never leaves holds it up no longer."""
+    left: list[tuple[str, float]] = []
+
+    async def answer(request: httpx.Request) -> object:
+        if request.url.path != endpoints.SEND_ORDER:
+            return httpx.Response(503)  # what became of the stop is looked up
+        name = parse_qs(request.content.decode())["cliOrdId"][0]
+        if name == "ks-1":
+            await trio.sleep(2 if fails else 1)
+            if fails:
+                return httpx.Response(503)
+            await request.extensions["trace"]("http11.send_request_body.complete", {})
+        left.append((name, trio.current_time()))
+        await trio.sleep(3)
+        return status(place(), "placed")
+
+    working = gateway(answer)
+    stop, target = (place(number, role=role) for number, role in ((1, "stop"), (2, "target")))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(working.send, stop)
+        await trio.sleep(0.1)
+        nursery.start_soon(working.send, target)
+    assert left[-1] == ("ks-2", target_s)
+    assert [name for name, _ in left[:-1]] == ([] if fails else ["ks-1"])
+
+
 async def test_a_stop_goes_out_signed_with_the_mark_as_its_trigger() -> None:
     """Every parameter, byte for byte under the signature."""
     sent: list[httpx.Request] = []

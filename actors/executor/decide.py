@@ -41,6 +41,8 @@ from protocol.units import SECOND_US
 
 ABSENT_PASSES: Final = 2
 """Complete reads of the truth, begun after its deadline, that prove an entry without a fill never was (invariant 15)."""
+SWEEP_EVERY_US: Final = 15 * SECOND_US
+"""An order left from a trade that is over is asked about so often, however many passes there are: each question may wait for a time-out."""
 TAKEN_FOR_US: Final = 15 * SECOND_US
 """So long a target that somebody else took off the book stays off: the kill switch takes it just before it flattens."""
 
@@ -85,7 +87,8 @@ def sweep(state: State, message: Reconciled) -> Answers:
             if order.state == "triggered":
                 # Its market order found nothing left to reduce: it must not bar the next entry for ever.
                 after = update(after, advance(order, "gone", message.at))
-            else:
+            elif not order.leaving or order.at + SWEEP_EVERY_US <= message.began_at:
+                after = update(after, replace(order, leaving=True, at=message.at))
                 said.append(cancel(message, trade.plan.symbol, order.client_order_id))
         ended.append(after)
     return (remember(state, ended=tuple(ended)) if tuple(ended) != state.memory.ended else state), said

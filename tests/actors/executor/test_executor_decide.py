@@ -933,6 +933,18 @@ def test_a_stop_cancelled_by_hand_while_the_daemon_was_down_is_placed_again_at_o
     assert placed(room.mark(50_000)) == []
 
 
+def test_an_order_left_from_a_trade_that_is_over_is_asked_about_now_and_then() -> None:
+    """Not in each pass: each question may wait for a time-out, and they would queue (storm seed 9312)."""
+    room = protected()
+    room.filled(TARGET, "2", 55_000)
+    room.position("0")
+    asked = []
+    for _ in range(40):
+        room.after(1)
+        asked += [room.at] * len(only(CancelOrder, room.hear(Reconciled, began_at=room.at, clean=True)))
+    assert [round((at - NOW) / SECOND_US) for at in asked] == [1, 16, 31]
+
+
 def test_an_order_without_an_answer_is_told_though_its_trade_is_over() -> None:
     """Its stop was sent anew and answered by nobody before the target filled (storm seed 9211); so is one of the kill switch."""
     room = protected()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from actors.cli.loading import uncollected
+
 
 def main() -> None:
     """Run the command line."""
-    from actors.cli.app import app
+    with uncollected():
+        from actors.cli.app import app
 
     app()
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from actors.cli.errors import Exit, bad_input, stop
+from actors.cli.loading import uncollected
 from actors.cli.options import AsJson, ConfigFile, day_us, files_by_series, files_by_symbol, one_of, settings_for
 from actors.cli.research import folder_of, wide_console
 from protocol.units import SECOND_US
@@ -109,7 +110,8 @@ def backtest(
         from actors.cli.store import stored
 
         files = {kind: found | files[kind] for kind, found in stored(settings).items()} | {"path": files["path"]}
-    from actors.modes.backtest import Sources, run_backtest
+    with uncollected():
+        from actors.modes.backtest import Sources, run_backtest
 
     sources = Sources(**files, history=files_by_series("history", history, settings), gap_policy=policy)
     if state is not None and (walk_forward is not None or matrix is not None):

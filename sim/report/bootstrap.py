@@ -80,5 +80,6 @@ def _blocks(rng: np.random.Generator, count: int, resamples: int) -> NDArray[np.
     if count < LEAST:
         return np.empty((0, count), np.int32)
     starts = rng.integers(0, count, (resamples, -(-count // BLOCK_DAYS))).astype(np.int32)
-    rows = (starts[:, :, None] + np.arange(BLOCK_DAYS, dtype=np.int32)) % np.int32(count)
+    rows = starts[:, :, None] + np.arange(BLOCK_DAYS, dtype=np.int32)
+    rows[rows >= count] -= np.int32(count)
     return rows.reshape(resamples, -1)[:, :count].astype(np.int32, copy=False)

@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from config.settings import Settings
 from protocol.messages.futures import EnterPosition, EntryBlocked, Instrument, SignalRefused, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import DAY_US, TIMEFRAME_MS
-from sim.curve import Floats
+from sim.curve import Curve, Floats
 from sim.engine.fees import KRAKEN
 from sim.loop import Result
 from sim.market import slippage
@@ -52,8 +53,8 @@ def find(settings: Settings, tape: Tape, result: Result, sources: Mapping[str, s
         open_since_us=[trade.opened_at for trade in still_open],
     )
     curve = result.curve
-    points = list(zip(curve.at_us.tolist(), curve.equity_usd.tolist(), strict=True))
-    drops = falls(points)
+    is_midnight = curve.at_us % DAY_US == 0
+    drops = falls(_points(curve, _turns(curve.equity_usd)))
     is_open = curve.notional_usd > 0
     sure = intervals(
         [float(one.pnl_usd) for one in told],
@@ -67,7 +68,7 @@ def find(settings: Settings, tape: Tape, result: Result, sources: Mapping[str, s
         "trade_count": len(closed),
         "costs": msgspec.to_builtins(group(trades)),
         "by": msgspec.to_builtins(cut(trades)),
-        "monthly_returns_pct": monthly_returns(points),
+        "monthly_returns_pct": monthly_returns(_points(curve, is_midnight | _ends(curve))),
         "drawdowns": {
             "deepest": msgspec.to_builtins(max(drops, key=lambda fall: fall.depth_pct, default=None)),
             "longest": msgspec.to_builtins(max(drops, key=lambda fall: fall.days, default=None)),
@@ -78,7 +79,7 @@ def find(settings: Settings, tape: Tape, result: Result, sources: Mapping[str, s
         "leverage_max_x": _most(curve.notional_usd[is_open] / curve.equity_usd[is_open]),
         "liquidation_distance_min_pct": _least(curve.liquidation_pct[is_open]),
         "decisions": _decisions(result),
-        "equity_daily": [(at, round(usd, 6)) for at, usd in points if at % DAY_US == 0],
+        "equity_daily": [(at, round(usd, 6)) for at, usd in _points(curve, is_midnight)],
         "candles": len(settings.symbols) * (tape.end_us - tape.start_us) // (TIMEFRAME_MS["15m"] * 1000),
         "filled_spans": {symbol: len(spans) for symbol, spans in tape.filled.items()},
         "filled": {symbol: [str(span) for span in spans] for symbol, spans in tape.filled.items()},
@@ -88,6 +89,23 @@ def find(settings: Settings, tape: Tape, result: Result, sources: Mapping[str, s
         "digest": result.digest(),
     }  # fmt: skip
     return Findings(document=document, trades=tuple(trades))
+
+
+def _points(curve: Curve, where: NDArray[np.bool_]) -> list[tuple[int, float]]:
+    return list(zip(curve.at_us[where].tolist(), curve.equity_usd[where].tolist(), strict=True))
+
+
+def _ends(curve: Curve) -> NDArray[np.bool_]:
+    ends = np.zeros(len(curve), np.bool_)
+    ends[:1] = ends[-1:] = True
+    return ends
+
+
+def _turns(equity: Floats) -> NDArray[np.bool_]:
+    """All but what lies within a stretch of equal equity: its first and its last point stand for it."""
+    inner = np.zeros(len(equity), np.bool_)
+    inner[1:-1] = (equity[1:-1] == equity[:-2]) & (equity[1:-1] == equity[2:])
+    return ~inner
 
 
 def _booked(told: TradeClosed, trade: TradeAccount) -> TradeClosed:

@@ -59,15 +59,17 @@ class MemoryBook:
     pages: list[bytes] = field(default_factory=list)
     steps: int = 0
     seal: str = NO_SEAL
-    copy: Write = lambda actor, message, answers: None
+    copy: Write | None = None
     """Whoever else is to write each step down."""
     _records: list[Record] = field(default_factory=list)
 
     def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
         """Note one step."""
-        self._records.append((actor, message, tuple(answers)))
-        self.copy(actor, message, answers)
-        if len(self._records) == PAGE_STEPS:
+        records = self._records
+        records.append((actor, message, tuple(answers)))
+        if self.copy is not None:
+            self.copy(actor, message, answers)
+        if len(records) == PAGE_STEPS:
             self.turn()
 
     def turn(self) -> None:
@@ -177,10 +179,10 @@ def run_backtest(
 
 
 @contextmanager
-def journal(settings: Settings, state: Path | None) -> Iterator[Write]:
+def journal(settings: Settings, state: Path | None) -> Iterator[Write | None]:
     """A journal as the daemon's, in the mode `backtest`: `explain` reads it."""
     if state is None:
-        yield MemoryBook.copy
+        yield None
         return
     from actors.ledger.journal import open_ledger
     from actors.ledger.store import database_url

@@ -52,8 +52,8 @@ def held_notional_usd(state: State, symbol: str, size: Decimal) -> Decimal:
 
 def held_sizes(state: State) -> dict[str, Decimal]:
     """Contracts held (unsigned) where there are any, by symbol."""
-    sizes = {symbol: held_size(state, symbol) for symbol in sorted({*state.positions, *state.memory.book})}
-    return {symbol: size for symbol, size in sizes.items() if size > 0}
+    known = sorted({*state.positions, *state.memory.book})
+    return {symbol: size for symbol in known if (size := held_size(state, symbol)) > 0}
 
 
 def still_pending(state: State, at: int) -> list[Pending]:

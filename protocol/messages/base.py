@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from protocol.ids import derive
+from protocol.ids import derive, named
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -25,7 +25,8 @@ def follow(cause: Message, kind: type[M], key: str | int = "", /, **fields: obje
 
     `key` tells apart several messages of one kind from one cause (a symbol, a leg).
     """
-    return kind(id=derive(kind.__name__, cause.id, key), cause=cause.id, at=cause.at, **fields)
+    before = cause.id
+    return kind(id=named(f"{kind.__name__}\x1f{before}\x1f{key}"), cause=before, at=cause.at, **fields)
 
 
 def from_edge(kind: type[M], at: int, /, *key: str | int, **fields: object) -> M:

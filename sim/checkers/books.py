@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from protocol.messages.base import Message
-from protocol.messages.control import Alert, Drift
+from protocol.messages.control import Alert, Drift, Reconciled
 from protocol.messages.futures import EnterPosition, Fill, Filled, OrderAccepted, OrderGone, OrderRejected, OrderUnknown
 from protocol.messages.signal import Signal
 from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence, Sent
@@ -100,12 +100,14 @@ class EvidenceBeforeDeath(Invariant):
     """15: no order is called dead that is alive."""
 
     number, name = 15, "evidence before death"
-    hears = (OrderUnknown, OrderGone, OrderRejected, OrderAccepted, Filled, Drift)
+    hears = (OrderUnknown, OrderGone, OrderRejected, OrderAccepted, Filled, Drift, Reconciled)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
         self._unknown: set[str] = set()
         self._told_no: set[str] = set()
+        self._arrived: dict[str, int] = {}
+        """Orders whose id the exchange called taken, and when: they arrived, and one that a later reading does not show is over."""
         self._silent: dict[str, int] = {}
         """Orders that left and were not heard of since, and in which life they left."""
 
@@ -113,6 +115,8 @@ class EvidenceBeforeDeath(Invariant):
         """The exchange's own no is evidence."""
         if request.op == "send" and (reply.status != HTTP_OK or b'"status":"placed"' not in reply.body):
             self._told_no.add(request.form.get("cliOrdId", ""))
+        if request.op == "send" and b"clientOrderIdAlreadyExist" in reply.body:
+            self._arrived[request.form.get("cliOrdId", "")] = request.at
 
     def sent(self, sent: Sent) -> None:
         """What is in doubt is not sent again under a new name, unless the contract's rules make it another order."""
@@ -131,6 +135,8 @@ class EvidenceBeforeDeath(Invariant):
         working = e.engine.state.working
         self._heard_of(message)
         match message:
+            case Reconciled(began_at=began_at):
+                self._unknown -= {name for name, at in self._arrived.items() if at < began_at}
             case OrderUnknown(wish="place", client_order_id=name):
                 self._unknown.add(name)
                 if any(w.order.client_order_id == name for w in working.values()):

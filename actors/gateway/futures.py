@@ -256,8 +256,10 @@ class FuturesGateway:
         while until is not None and _begins_after(pages[-1], until):
             if len(pages) == FILL_PAGES_MOST:
                 raise MalformedPayload("fills", "fillTime", f"{FILL_PAGES_MOST} pages do not reach the last fill read")
-            # One millisecond later: fills of the same one may lie on both sides of the edge.
-            query = {"lastFillTime": write_iso_ms(pages[-1].values[0].time + MILLISECOND_US)}
+            # One millisecond later: fills of the same one may lie on both sides of the edge. Where a whole page told nothing new that
+            # millisecond holds more than a page: the rest of it cannot be had, and asking again would go on for ever (storm 60149).
+            later_us = 0 if _nothing_new(pages) else MILLISECOND_US
+            query = {"lastFillTime": write_iso_ms(pages[-1].values[0].time + later_us)}
             data = await self.http.get(endpoints.FILLS, query, cost=endpoints.COST_FILLS_PAGED, priority=priority)
             pages.append(futures_rest.parse_fills(data))
         known = {fill.fill_id: fill for page in pages for fill in page.values}
@@ -332,6 +334,12 @@ class FuturesGateway:
                 self.http.limit_reached()
             if isinstance(command, PlaceOrder) and answer.outcome == "placed" and answer.order_id is not None:
                 self._shown.setdefault(answer.order_id, orders.resting(command, answer.order_id))
+
+
+def _nothing_new(pages: Sequence[Parsed[Fill]]) -> bool:
+    """Whether the last page holds only what earlier ones told."""
+    known = {fill.fill_id for page in pages[:-1] for fill in page.values}
+    return all(fill.fill_id in known for fill in pages[-1].values)
 
 
 def _begins_after(page: Parsed[Fill], until: int) -> bool:

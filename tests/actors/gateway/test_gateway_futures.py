@@ -625,6 +625,28 @@ async def test_fills_of_one_moment_on_both_sides_of_a_page_are_all_seen(autojump
     assert {f.fill_id for f in seen.fills} == {f"f{n}" for n in range(150)}
 
 
+async def test_a_millisecond_with_more_fills_than_a_page_ends(autojump_clock: trio.testing.MockClock) -> None:
+    """150 executions in one: what a page shows of it is read, and so is what came before; the same page is not asked for for ever (storm 60149)."""
+    times = [START_US + n * 1_000_000 for n in range(30)] + [START_US + 30_000_000] * 150
+    fills = [msgspec.structs.replace(FILL, fill_id=f"f{n}", time=time) for n, time in enumerate(times)]
+    asked = 0
+
+    def answer(request: httpx.Request) -> object:
+        nonlocal asked
+        if request.url.path != endpoints.FILLS:
+            return TRUTH[request.url.path]
+        asked += 1
+        before = request.url.params.get("lastFillTime")
+        older = [fill for fill in fills if before is None or fill.time < parse_iso_us(before, "", "")]
+        return futures_rest.write_fills(older[-100:], START_US)
+
+    seen = await gateway(answer, fills_until=lambda: START_US).snapshot()
+
+    assert isinstance(seen, SnapshotSeen)
+    assert {f.fill_id for f in seen.fills} == {f"f{n}" for n in (*range(30), *range(80, 180))}
+    assert asked == 3
+
+
 @pytest.mark.parametrize("path", sorted(TRUTH))
 @pytest.mark.parametrize(
     "answer",

@@ -19,7 +19,7 @@ from sim.storm import Case, Verdict, case_of, run_case
 
 AIM = 2000.0
 DAY_S = 86_400
-HISTORY_DAYS = 60
+HISTORY_DAYS = 450  # the daily bias wants 400 candles before anything trades
 MIB = 1 << 20
 
 

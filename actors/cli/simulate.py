@@ -73,8 +73,9 @@ def simulate(
     else:
         verdicts = _many(_range(str(seeds)), faults, safety_s, jobs, scheduler, json)
     again = f" --faults {faults}" * (faults != "full") + f" --for {duration}" * (duration != "2h")
-    report(verdicts, again + f" --plan {plan}" * (plan is not None), json)
-    missed = short_of(verdicts, reach)
+    figures = summary(verdicts)
+    report(figures, verdicts, again + f" --plan {plan}" * (plan is not None), json)
+    missed = short_of(figures, reach)
     if missed:
         typer.echo(f"error: --reach {reach}: less often came {', '.join(missed)}", err=True)
     raise typer.Exit(Exit.FAILED if missed or not all(verdict.passed for verdict in verdicts) else Exit.DONE)
@@ -196,15 +197,13 @@ def summary(verdicts: Iterable[Verdict]) -> dict[str, Any]:
     }
 
 
-def short_of(verdicts: list[Verdict], reach: int) -> list[str]:
+def short_of(figures: dict[str, Any], reach: int) -> list[str]:
     """What struck or was reached fewer times than `reach` in all."""
-    figures = summary(verdicts)
     return [name for what in ("injected", "sometimes") for name, count in figures[what].items() if count < reach]
 
 
-def report(verdicts: list[Verdict], again: str, json: bool) -> None:
+def report(figures: dict[str, Any], verdicts: list[Verdict], again: str, json: bool) -> None:
     """One JSON document, or the tables; then a line for each failure."""
-    figures = summary(verdicts)
     failures = [
         {"seed": v.seed, "invariant": v.failures[0][0], "at_s": v.failures[0][1], "seen": v.failures[0][2],
          "again": f"python -m actors simulate --seed {v.seed}{again}"}

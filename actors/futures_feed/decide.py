@@ -286,8 +286,9 @@ def _named(state: State, fill: Fill) -> Fill:
 
 def _before_us(told: Told, fill: Fill) -> bool:
     """Whether it is history of the account from before the first life, and not of our making."""
-    first = told.since is not None and not told.lost
-    return first and fill.time < (told.since or 0) and not is_ours(fill.client_order_id)
+    if told.lost or told.since is None:
+        return False
+    return fill.time < told.since and not is_ours(fill.client_order_id)
 
 
 # --- positions and account -----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from actors.risk.approval import on_signal, retry
 from actors.risk.entries import on_filled, on_gone, on_refused, on_unknown, settle
 from actors.risk.figures import daily_loss_pct, held_size, with_rate
 from actors.risk.guards import LIQUIDATION
-from actors.risk.state import NONE, ZERO, Answers, Held, State, roll_day, still_liquidated_at, told_account
+from actors.risk.state import NONE, ZERO, Answers, State, roll_day, told_account, told_positions
 from actors.risk.watch import kill_near_liquidation, watch_account, watch_symbol
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Drift, KillRequested, Started, WakeAt, Woken
@@ -142,8 +142,7 @@ def on_position(state: State, message: PositionChanged) -> Answers:
 
 def hold(state: State, cause: Message, positions: Sequence[Position], at: int) -> Answers:
     """Take over positions, then look at their symbols and the account again."""
-    held = state.positions | {p.symbol: Held(still_liquidated_at(state, p), at) for p in positions}
-    state = msgspec.structs.replace(state, positions=held)
+    state = told_positions(state, at, positions)
     said: list[Message] = []
     for position in positions:
         state, more = watch_symbol(state, cause, position.symbol)

@@ -13,7 +13,7 @@ import msgspec
 
 from actors.risk.guards import LET_GO
 from actors.risk.sizing import HUNDRED
-from actors.risk.state import Held, State, roll_day, still_liquidated_at, told_account
+from actors.risk.state import State, roll_day, told_account, told_positions
 from protocol.messages.futures import Account, MarkPrice, Position
 
 ONE: Final = Decimal(1)
@@ -85,8 +85,7 @@ def price_told(state: State, mark: MarkPrice) -> State:
 
 def positions_told(state: State, at: int, positions: Sequence[Position]) -> State:
     """The state after positions that come near no limit."""
-    held = state.positions | {p.symbol: Held(still_liquidated_at(state, p), at) for p in positions}
-    return msgspec.structs.replace(state, positions=held)
+    return told_positions(state, at, positions)
 
 
 def day_begins(state: State, at: int) -> State:

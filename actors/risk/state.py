@@ -119,6 +119,12 @@ def told_account(state: State, at: int, account: Account) -> State:
     return state
 
 
+def told_positions(state: State, at: int, positions: Sequence[Position]) -> State:
+    """The positions as told at `at`; what is not among them stays."""
+    held = state.positions | {p.symbol: Held(still_liquidated_at(state, p), at) for p in positions}
+    return msgspec.structs.replace(state, positions=held)
+
+
 def roll_day(state: State, at: int) -> State:
     """Begin a new UTC day with the equity last known. A clock that steps back begins nothing."""
     day = day_start_us(at)

@@ -13,7 +13,7 @@ Knows no seam. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,7 +96,7 @@ def draw(seed: int, profile: str = "full", seconds: float = 7200.0) -> Plan:
     ways = [parts for parts in PASSAGES.values() if all(part.fault in kinds for part in parts)]
     if ways and rng.random() < PASSAGE:
         faults += drawn(ways[int(rng.integers(len(ways)))], rng)
-    return Plan(seed=seed, faults=tuple(sorted(faults, key=lambda f: (f.after, f.at_s, f.fault))))
+    return Plan(seed=seed, faults=in_order(faults))
 
 
 def kinds_of(profile: str) -> frozenset[str]:
@@ -131,9 +131,14 @@ def _drawn(kind: str, rng: np.random.Generator, seconds: float) -> Fault:
     )
 
 
+def in_order(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    """As a plan has them."""
+    return tuple(sorted(faults, key=lambda f: (f.after, f.at_s, f.fault)))
+
+
 def drawn(passage: Sequence[Part], rng: np.random.Generator) -> tuple[Fault, ...]:
-    """The faults of a passage, in the order in which a plan has them."""
-    return tuple(sorted((_part(part, rng) for part in passage), key=lambda f: (f.after, f.at_s, f.fault)))
+    """The faults of a passage."""
+    return in_order(_part(part, rng) for part in passage)
 
 
 def _part(part: Part, rng: np.random.Generator) -> Fault:

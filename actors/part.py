@@ -14,23 +14,23 @@ from protocol.messages.base import Message
 S = TypeVar("S")
 
 
-def nothing(_state: object) -> bytes | None:
-    """For actors whose state is rebuilt from the market alone."""
-    return None
+def nothing(_state: object) -> bytes:
+    """For actors whose state is rebuilt from the market alone: never asked, as nothing they remember ever changes."""
+    return b""
 
 
 @dataclass
 class Part(Generic[S]):
     """`step(state, message) -> (state, answers)` decides; `durable(state)` is what must survive a crash.
 
-    `durable` returns the bytes to keep, or None for nothing. `remembered(state)` is the piece of state those bytes are
-    made of: they are made again only when it is another object than before.
+    `durable` returns the bytes to keep. `remembered(state)` is the piece of state those bytes are
+    made of: they are kept again only when it is another object than before.
     """
 
     name: str
     state: S
     step: Callable[[S, Message], tuple[S, Sequence[Message]]]
-    durable: Callable[[S], bytes | None] = nothing
+    durable: Callable[[S], bytes] = nothing
     remembered: Callable[[S], object] = field(default=lambda state: None)
 
     def receive(self, message: Message) -> Sequence[Message]:

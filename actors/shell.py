@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, get_args
 
 import trio
@@ -219,9 +220,7 @@ def _step(part: Part[Any], journal: Journal, message: Message) -> Sequence[Messa
     answers = part.receive(message)
     journal.record(part.name, message, answers)
     if part.remembered(part.state) is not remembered:
-        memory = part.durable(part.state)
-        if memory is not None:
-            journal.keep(part.name, memory)
+        journal.keep(part.name, partial(part.durable, part.state))
     return answers
 
 

@@ -22,7 +22,7 @@ class StandIn:
         self._journal = journal
         self._on_failure = on_failure
         self._on_damage = on_damage
-        self._memories: dict[str, bytes] = {}
+        self._memories: dict[str, Callable[[], bytes]] = {}
         self.failure = ""
         self.damaged: frozenset[str] = frozenset()
         """Whose memory was there and not whole."""
@@ -36,10 +36,10 @@ class StandIn:
         except JournalFailed as error:
             self._fail(error)
 
-    def keep(self, actor: str, memory: bytes) -> None:
+    def keep(self, actor: str, memory: Callable[[], bytes]) -> None:
         """Replace what `actor` remembers, if need be in this process only."""
         self._memories[actor] = memory
-        self._try(lambda: self._journal.keep(actor, sealed(actor, memory)))
+        self._try(lambda: self._journal.keep(actor, lambda: sealed(actor, memory())))
 
     def flush(self) -> None:
         """Make durable what was noted. When this fails entries are halted before it returns."""
@@ -48,7 +48,7 @@ class StandIn:
     def memory(self, actor: str) -> bytes | None:
         """What `actor` last asked to keep; None when nothing, or nothing whole. Raises JournalFailed when it cannot be read."""
         if actor in self._memories:
-            return self._memories[actor]
+            return self._memories[actor]()
         try:
             return unsealed(actor, self._journal.memory(actor))
         except MemoryCorrupt as damage:

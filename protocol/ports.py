@@ -4,7 +4,7 @@ simulated ones in sim. Every promise is stated here once; both sides are tested 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -113,8 +113,11 @@ class Journal(Protocol):
         """Write down that `actor` received `message` and said `answers`, in this order. May buffer."""
         ...
 
-    def keep(self, actor: str, memory: bytes) -> None:
-        """Replace what `actor` must remember across a crash; written with the records before it. May buffer."""
+    def keep(self, actor: str, memory: Callable[[], bytes]) -> None:
+        """Replace what `actor` must remember across a crash; written with the records before it. May buffer.
+
+        `memory` answers the same bytes whenever it is asked: once for many replacements, when they are written or read.
+        """
         ...
 
     def flush(self) -> None:

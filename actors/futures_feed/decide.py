@@ -91,7 +91,7 @@ def fills_until(memory: bytes | None) -> int | None:
     return told.since if told.fills_until is None else told.fills_until
 
 
-def durable(state: State) -> bytes | None:
+def durable(state: State) -> bytes:
     """The fills told, as `initial` takes them."""
     return _encoder.encode(state.told)
 

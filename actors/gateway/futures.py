@@ -17,7 +17,7 @@ import trio
 from actors.gateway.budget import Budget, Priority
 from actors.gateway.channel import Channel, Connect, Reading, answers_as_feed_lost, deadline, one_error, opened
 from actors.gateway.errors import GatewayError, KeyRefused, Throttled, Unreachable
-from actors.gateway.http import FuturesHttp
+from actors.gateway.http import Departure, FuturesHttp
 from actors.gateway.quarantine import report
 from actors.gateway.secret import Secret
 from config.settings import ExecutionSettings
@@ -90,8 +90,8 @@ class FuturesGateway:
         self._clock = clock
         self._hear_time = hear_time
         self._shown: dict[str, OpenOrder] = {}
-        self._leaving: dict[str, trio.Event] = {}
-        """Set once the last stop of a symbol was on the wire."""
+        self._stops: dict[str, Departure] = {}
+        """How far the last stop of a symbol got."""
         self._fills_until = fills_until
 
     # --- public ----------------------------------------------------------------------------------------------------
@@ -277,9 +277,10 @@ class FuturesGateway:
     async def send(self, command: Command) -> Sequence[Message]:
         """Carry out one wish, once. See protocol.ports.FuturesExchange for what is promised."""
         path, form = orders.write_command(command)
-        left = await self._turn(command)
+        departure, behind = self._turn(command)
+        priority: Priority = "protect" if _protects(command) else "enter"
         try:
-            data = await self.http.post(path, form, "protect" if _protects(command) else "enter", left=left)
+            data = await self.http.post(path, form, priority, departure=departure, behind=behind)
             parsed = orders.parse_answer(command, data, self._clock.now_us())
         except (Throttled, KeyRefused) as error:
             # Nothing took effect: both say so of themselves.
@@ -291,16 +292,16 @@ class FuturesGateway:
         self._remember(command, parsed.values)
         return parsed.values
 
-    async def _turn(self, command: Command) -> Callable[[], None] | None:
-        """Wait, with a target, until its stop is on the wire: each has a connection, and one may have to be opened first."""
+    def _turn(self, command: Command) -> tuple[Departure | None, Departure | None]:
+        """Its own departure, if a command is waited for, and the one it leaves behind: a target gets ready beside its stop, on a
+        connection of its own, which may have to be opened first.
+        """
         if not isinstance(command, PlaceOrder):
-            return None
+            return None, None
         if command.role == "stop":
-            self._leaving[command.symbol] = left = trio.Event()
-            return left.set
-        if command.role == "target" and command.symbol in self._leaving:
-            await self._leaving[command.symbol].wait()
-        return None
+            departure = self._stops[command.symbol] = Departure()
+            return departure, None
+        return None, self._stops.get(command.symbol) if command.role == "target" else None
 
     async def _looked_up(self, command: Command, doubt: str) -> Sequence[Message]:
         """What `orders/status` knows of a placement whose answer was lost, asked once; else the doubt.

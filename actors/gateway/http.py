@@ -6,6 +6,7 @@ Three purses: trading calls, the history API, and public market data, which can 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
 from typing import Final, Literal
 from urllib.parse import quote_plus, urlencode
 
@@ -26,8 +27,25 @@ PUBLIC_WINDOW_S: Final = 10
 Method = Literal["GET", "POST", "PUT"]
 Form = Sequence[tuple[str, str]] | Mapping[str, str]
 
+HEADERS_NEXT: Final = "http11.send_request_headers.started"
+BODY_SENT: Final = "http11.send_request_body.complete"
+"""httpcore's words for a request that has a connection and is about to leave, and for one that is on the wire."""
+
 CREDENTIAL_LEAST: Final = 16
 """Kraken's keys and signatures are longer; what is shorter might be part of any word."""
+
+
+class Departure:
+    """How far a request is on its way out, for one that must not overtake it: `paid` for and signed, `gone` onto the wire or given up."""
+
+    def __init__(self) -> None:
+        self.paid = trio.Event()
+        self.gone = trio.Event()
+
+    def over(self) -> None:
+        """Nobody need wait for it any longer."""
+        self.paid.set()
+        self.gone.set()
 
 
 class FuturesHttp:
@@ -78,17 +96,25 @@ class FuturesHttp:
         priority: Priority,
         *,
         cost: int | None = None,
-        left: Callable[[], None] | None = None,
+        departure: Departure | None = None,
+        behind: Departure | None = None,
     ) -> bytes:
-        """A signed wish. `left` is called once it is on the wire, or never will be. Raises GatewayError."""
+        """A signed wish. `departure` is told how far it got; with one that is `behind` it gets ready, and leaves after that one.
+
+        Raises GatewayError.
+        """
+        if behind is not None and not behind.paid.is_set():
+            await behind.paid.wait()
         body = urlencode(form)  # signed byte for byte as it is sent
         cost = endpoints.COST.get(path, 1) if cost is None else cost
         headers = self._signed(path, body) | {"Content-Type": "application/x-www-form-urlencoded"}
         try:
-            return await self._request("POST", path, "", body, headers, cost, priority, self._trading, left)
+            return await self._request(
+                "POST", path, "", body, headers, cost, priority, self._trading, departure, behind
+            )
         finally:
-            if left is not None:
-                left()
+            if departure is not None:
+                departure.over()
 
     async def put(self, path: str, query: Form, *, cost: int) -> bytes:
         """A signed change of a preference, its parameters in the query. Raises GatewayError."""
@@ -114,13 +140,17 @@ class FuturesHttp:
         cost: int,
         priority: Priority,
         purse: Budget,
-        left: Callable[[], None] | None = None,
+        departure: Departure | None = None,
+        behind: Departure | None = None,
     ) -> bytes:
         await self._afford(path, cost, priority, purse)
+        if departure is not None:
+            departure.paid.set()
         url = f"{path}?{query}" if query else self._address(path)
-        extensions = {} if left is None else {"trace": _once_sent(left)}
         try:
-            with trio.fail_after(self._timeout_s):
+            with trio.fail_after(self._timeout_s) as scope:
+                ordered = departure is not None or behind is not None
+                extensions = {"trace": _in_order(departure, behind, scope, self._timeout_s)} if ordered else {}
                 response = await self._http.request(
                     method, url, content=body.encode(), headers=dict(headers), extensions=extensions
                 )
@@ -155,12 +185,21 @@ class FuturesHttp:
         raise Throttled(f"{path}: our own rate limit, nothing was sent")
 
 
-def _once_sent(left: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:
-    """httpcore's word that a request is on the wire."""
+def _in_order(
+    departure: Departure | None, behind: Departure | None, scope: trio.CancelScope, timeout_s: float
+) -> Callable[[str, object], Awaitable[None]]:
+    """Heard at each step of a request by httpcore: where it waits for the one it is behind, and tells the one behind it.
+
+    It waits with its connection open and everything else done. What it waits is not counted as its own time.
+    """
 
     async def trace(event: str, _info: object) -> None:
-        if event == "http11.send_request_body.complete":
-            left()
+        if event == HEADERS_NEXT and behind is not None and not behind.gone.is_set():
+            scope.deadline = inf
+            await behind.gone.wait()
+            scope.deadline = trio.current_time() + timeout_s
+        elif event == BODY_SENT and departure is not None:
+            departure.gone.set()
 
     return trace
 

@@ -5,7 +5,7 @@ Runs in the thread that calls it and reads no clock. Knows the ports it fulfils,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain
@@ -72,7 +72,7 @@ class Ledger(LatchBook):
         super().__init__(engine)
         self._connection = connection
         self._records: list[Record] = []
-        self._memories: dict[str, bytes] = {}
+        self._memories: dict[str, Callable[[], bytes]] = {}
         self.failure = ""
         """Why nothing can be written any more; empty while all is well."""
         with connection.begin():
@@ -92,14 +92,14 @@ class Ledger(LatchBook):
         if len(self._records) >= BUFFER_MAX:
             self.settle()
 
-    def keep(self, actor: str, memory: bytes) -> None:
-        """Replace what `actor` remembers, with the next `flush`."""
+    def keep(self, actor: str, memory: Callable[[], bytes]) -> None:
+        """Replace what `actor` remembers, with the next `flush`, which asks for the bytes."""
         self._memories[actor] = memory
 
     def memory(self, actor: str) -> bytes | None:
         """What `actor` last asked to keep, flushed or not."""
         if actor in self._memories:
-            return self._memories[actor]
+            return self._memories[actor]()
         with failing_as(JournalFailed, "the ledger could not be read"), self._connection.begin():
             body: bytes | None = self._connection.scalar(
                 select(tables.memory.c.body).where(tables.memory.c.actor == actor)
@@ -123,10 +123,11 @@ class Ledger(LatchBook):
 
     def _write(self, tell: bool) -> None:
         pages = [*self._untold, (self._next_seq, self._records)] if self._records else self._untold
+        memories = [{"actor": actor, "body": memory()} for actor, memory in self._memories.items()]
         try:
             with failing_as(JournalFailed, "the ledger could not be written"), self._connection.begin():
                 sealed = self._write_page() if self._records else self._seal
-                self._upsert(tables.memory, [{"actor": a, "body": m} for a, m in self._memories.items()])
+                self._upsert(tables.memory, memories)
                 if tell:
                     self._tell(pages)
         except JournalFailed as failure:

@@ -54,7 +54,7 @@ class MemoryBook:
     What was decided on candles nobody stepped through is kept as columns (`replay.Reads`) by whoever looked ahead.
     """
 
-    memories: dict[str, bytes] = field(default_factory=dict)
+    memories: dict[str, Callable[[], bytes]] = field(default_factory=dict)
     state: LatchState = field(default_factory=lambda: LatchState(latched=False))
     pages: list[bytes] = field(default_factory=list)
     steps: int = 0
@@ -82,7 +82,7 @@ class MemoryBook:
         self.pages.append(page)
         self._records.clear()
 
-    def keep(self, actor: str, memory: bytes) -> None:
+    def keep(self, actor: str, memory: Callable[[], bytes]) -> None:
         """Replace what `actor` remembers."""
         self.memories[actor] = memory
 
@@ -91,7 +91,7 @@ class MemoryBook:
 
     def memory(self, actor: str) -> bytes | None:
         """What `actor` last asked to keep."""
-        return self.memories.get(actor)
+        return self.memories[actor]() if actor in self.memories else None
 
     def read(self) -> LatchState:
         """The latch."""

@@ -106,7 +106,7 @@ async def _directly(
             return await _close(site, ledger, asked)
     remembering, said = person.step(person.initial(settings, unsealed("person", ledger.memory("person"))), asked)
     ledger.record("person", asked, said)
-    ledger.keep("person", sealed("person", durable(remembering)))
+    ledger.keep("person", lambda: sealed("person", durable(remembering)))
     answer = next(message for message in said if isinstance(message, PersonAnswered))
     return Answer(answer.done, f"{answer.text} (no daemon is running: it holds from the next start on)")
 

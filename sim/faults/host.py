@@ -104,7 +104,7 @@ class Book:
         self._faults = faults
         self._wrote = wrote
         self._records: list[Record] = []
-        self._memories: dict[str, bytes] = {}
+        self._memories: dict[str, Callable[[], bytes]] = {}
         self.failed = ""
         """Why nothing can be written any more."""
 
@@ -115,13 +115,13 @@ class Book:
         self._must_be_well()
         self._records.append((actor, message, tuple(answers)))
 
-    def keep(self, actor: str, memory: bytes) -> None:
+    def keep(self, actor: str, memory: Callable[[], bytes]) -> None:
         """Replace what `actor` remembers, with the next flush."""
         self._memories[actor] = memory
 
     def memory(self, actor: str) -> bytes | None:
         """What `actor` last asked to keep."""
-        return self._memories.get(actor, self._disk.memories.get(actor))
+        return self._memories[actor]() if actor in self._memories else self._disk.memories.get(actor)
 
     def flush(self) -> None:
         """All or nothing. Raises DiskFailed, for good: a handle whose flush failed is dead."""
@@ -137,7 +137,7 @@ class Book:
         self._must_be_well()
         records, self._records = self._records, []
         if self._memories:
-            self._disk.memories |= self._memories
+            self._disk.memories |= {actor: memory() for actor, memory in self._memories.items()}
             self._disk.copy(self._faults.now_us())
             self._memories = {}
         self._wrote(records)

@@ -21,7 +21,8 @@ class InMemory(httpx.AsyncBaseTransport):
         """One request, and its answer."""
         body = await request.aread()
         if "trace" in request.extensions:
-            await request.extensions["trace"]("http11.send_request_body.complete", {})  # as httpcore says it
+            for word in ("http11.send_request_headers.started", "http11.send_request_body.complete"):
+                await request.extensions["trace"](word, {})  # as httpcore says it
         status, headers, parts = 0, [], list[bytes]()
 
         async def receive() -> dict[str, Any]:

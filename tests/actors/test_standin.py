@@ -35,7 +35,7 @@ def test_a_journal_that_works_is_used_as_it_is() -> None:
     journal, told = FakeJournal(), list[str]()
     stand_in = StandIn(journal, told.append)
     stand_in.record("risk", START, ())
-    stand_in.keep("risk", b"1")
+    stand_in.keep("risk", lambda: b"1")
     stand_in.flush()
     assert (journal.flushed, stand_in.memory("risk"), told) == (1, b"1", [])
     assert StandIn(journal, told.append).memory("risk") == b"1"
@@ -45,7 +45,7 @@ def test_a_journal_that_works_is_used_as_it_is() -> None:
 def test_a_damaged_memory_is_told_and_not_used(damage: Callable[[bytes], bytes]) -> None:
     """A byte that turned, in the memory or in its seal, or a cut: the actor starts without, and a person hears of it."""
     journal, told = FakeJournal(), list[str]()
-    StandIn(journal, told.append).keep("risk", b'{"streak":1}')
+    StandIn(journal, told.append).keep("risk", lambda: b'{"streak":1}')
     journal.memories["risk"] = damage(journal.memories["risk"])
     reader = StandIn(journal, lambda text: None, told.append)
     assert reader.memory("risk") is None
@@ -56,7 +56,7 @@ def test_a_damaged_memory_is_told_and_not_used(damage: Callable[[bytes], bytes])
 def test_a_memory_in_anothers_place_is_damage() -> None:
     """What one actor remembers is never taken for another's."""
     journal, told = FakeJournal(), list[str]()
-    StandIn(journal, told.append).keep("risk", b"{}")
+    StandIn(journal, told.append).keep("risk", lambda: b"{}")
     journal.memories["executor"] = journal.memories["risk"]
     assert StandIn(journal, lambda text: None, told.append).memory("executor") is None
     assert len(told) == 1
@@ -69,7 +69,7 @@ def test_the_first_failure_is_told_once_and_nothing_raises() -> None:
     stand_in.record("risk", START, ())
     stand_in.flush()
     stand_in.record("risk", START, ())
-    stand_in.keep("risk", b"2")
+    stand_in.keep("risk", lambda: b"2")
     stand_in.flush()
     assert told == ["no space left on device"]
     assert stand_in.failure == "no space left on device"

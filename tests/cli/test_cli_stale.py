@@ -26,7 +26,7 @@ def ledger_of(home: Home) -> Path:
 def other_memory(home: Home) -> Path:
     """The executor's memory has a field of another kind."""
     with open_ledger(f"sqlite:///{ledger_of(home)}") as ledger:
-        ledger.keep("executor", b'{"trades": {"PF_XBTUSD": {"plan": 1}}}')
+        ledger.keep("executor", lambda: b'{"trades": {"PF_XBTUSD": {"plan": 1}}}')
         ledger.flush()
     return ledger_of(home)
 
@@ -34,7 +34,7 @@ def other_memory(home: Home) -> Path:
 def no_memory_at_all(home: Home) -> Path:
     """Bytes that are no memory."""
     with open_ledger(f"sqlite:///{ledger_of(home)}") as ledger:
-        ledger.keep("futures_feed", sealed("futures_feed", b"no memory"))
+        ledger.keep("futures_feed", lambda: sealed("futures_feed", b"no memory"))
         ledger.flush()
     return ledger_of(home)
 
@@ -96,7 +96,7 @@ def test_the_position_of_a_refused_start_keeps_its_stop(holding: Home) -> None:
     """Nothing was sent: the memory put right, the daemon carries on as if nothing had been."""
     with open_ledger(f"sqlite:///{ledger_of(holding)}") as ledger:
         whole = ledger.memory("executor")
-        ledger.keep("executor", b"{")
+        ledger.keep("executor", lambda: b"{")
         ledger.flush()
     assert holding.command(*RUN).exit_code == 2
     with open_reader(f"sqlite:///{ledger_of(holding)}") as reader:
@@ -104,7 +104,7 @@ def test_the_position_of_a_refused_start_keeps_its_stop(holding: Home) -> None:
         assert not reader.latch().latched
     assert whole is not None
     with open_ledger(f"sqlite:///{ledger_of(holding)}") as ledger:
-        ledger.keep("executor", whole)
+        ledger.keep("executor", lambda: whole)
         ledger.flush()
     assert holding.command(*RUN).exit_code == 0
     with open_reader(f"sqlite:///{ledger_of(holding)}") as reader:

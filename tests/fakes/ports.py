@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import trio
@@ -36,8 +36,8 @@ class FakeJournal:
     def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
         self.records.append((actor, message, tuple(answers)))
 
-    def keep(self, actor: str, memory: bytes) -> None:
-        self.memories[actor] = memory
+    def keep(self, actor: str, memory: Callable[[], bytes]) -> None:
+        self.memories[actor] = memory()
 
     def flush(self) -> None:
         self.flushed = len(self.records)

@@ -80,21 +80,21 @@ class Life:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self._records: list[tuple[str, Message, tuple[Message, ...]]] = []
-        self._memories: dict[str, bytes] = {}
+        self._memories: dict[str, Callable[[], bytes]] = {}
 
     def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
         self._records.append((actor, message, tuple(answers)))
 
-    def keep(self, actor: str, memory: bytes) -> None:
+    def keep(self, actor: str, memory: Callable[[], bytes]) -> None:
         self._memories[actor] = memory
 
     def flush(self) -> None:
         self._disk.records += self._records
-        self._disk.memories |= self._memories
+        self._disk.memories |= {actor: memory() for actor, memory in self._memories.items()}
         self._records, self._memories = [], {}
 
     def memory(self, actor: str) -> bytes | None:
-        return self._memories.get(actor, self._disk.memories.get(actor))
+        return self._memories[actor]() if actor in self._memories else self._disk.memories.get(actor)
 
 
 @dataclass

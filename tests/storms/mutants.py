@@ -67,7 +67,7 @@ MUTANTS = (
     one("a fill told by two ways counts twice", FEED, "if fill.fill_id not in told.fills)", "if True)"),
     one("fills are forgotten in a crash", FEED, "told=Told(lost=lost) if memory is None else _decoder.decode(memory)", "told=Told(lost=lost)",
         CRASH),
-    one("nothing is kept for the next life", "actors/shell.py", "journal.keep(part.name, memory)", "pass", CRASH),
+    one("nothing is kept for the next life", "actors/shell.py", "journal.keep(part.name, partial(part.durable, part.state))", "pass", CRASH),
     one("the latch is kept in memory only", "actors/shell.py", "self.latch_store.latch(latch)", "pass", KILL),
     one("the gate is not asked", "actors/door.py", "closed = self._gate.closed_by(*names)", "closed: tuple[str, ...] = ()",
         {"fault": "op.act", "seq": "kill", "at_s": 20}),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,6 +17,7 @@ from gateway_fakes import START_US, Script, TrioClock, drain, hear, hold, nothin
 
 from actors.gateway.budget import Budget
 from actors.gateway.futures import FuturesGateway
+from actors.gateway.http import BODY_SENT, HEADERS_NEXT
 from actors.gateway.secret import Secret
 from config.settings import ExecutionSettings
 from protocol.kraken import endpoints, futures_rest, futures_ws, orders
@@ -48,6 +51,7 @@ SECRET = "c2VjcmV0"
 CHALLENGE = "226aee50-88fc-4618-a42a-34f7709570b2"
 SYMBOL = "PF_XBTUSD"
 SYMBOLS = (SYMBOL, "PF_ETHUSD")
+TIMEOUT_S = 5
 
 STOP = OpenOrder(
     order_id="o-1",
@@ -108,6 +112,7 @@ def gateway(
     budget: Budget | None = None,
     *,
     secret: str = SECRET,
+    nonce: Callable[[], int] | None = None,
     fills_until: Callable[[], int | None] = lambda: None,
 ) -> FuturesGateway:
     """A gateway whose REST is `handler` and whose WebSocket is `script`."""
@@ -117,8 +122,9 @@ def gateway(
         TrioClock(),
         key=KEY,
         secret=Secret(secret),
-        settings=ExecutionSettings(request_timeout_s=5),
+        settings=ExecutionSettings(request_timeout_s=TIMEOUT_S),
         budget=budget,
+        nonce=nonce,
         fills_until=fills_until,
     )
 
@@ -295,30 +301,60 @@ def status(command: orders.Command, word: str, order_id: str | None = "o-9", fil
 async def test_a_target_leaves_once_its_stop_is_on_the_wire(
     autojump_clock: trio.testing.MockClock, fails: bool, target_s: float
 ) -> None:
-    """However long the stop's connection takes to open, and without waiting for its answer; a stop that never leaves holds it up no longer."""
+    """Ready beside it, however long the stop's connection takes to open; a stop that never leaves holds it up no longer, and its own time begins then."""
+    ready: list[tuple[str, float]] = []
     left: list[tuple[str, float]] = []
 
     async def answer(request: httpx.Request) -> object:
         if request.url.path != endpoints.SEND_ORDER:
             return httpx.Response(503)  # what became of the stop is looked up
         name = parse_qs(request.content.decode())["cliOrdId"][0]
+        ready.append((name, trio.current_time()))
         if name == "ks-1":
             await trio.sleep(2 if fails else 1)
             if fails:
                 return httpx.Response(503)
-            await request.extensions["trace"]("http11.send_request_body.complete", {})
+        await request.extensions["trace"](HEADERS_NEXT, {})
+        await request.extensions["trace"](BODY_SENT, {})
         left.append((name, trio.current_time()))
-        await trio.sleep(3)
+        await trio.sleep(TIMEOUT_S - 0.1 - (0 if name == "ks-2" else 1))
         return status(place(), "placed")
 
-    working = gateway(answer)
+    working, outcomes = gateway(answer), list[str]()
+
+    async def send(command: PlaceOrder) -> None:
+        outcomes.extend(m.outcome for m in await working.send(command) if isinstance(m, CommandAnswered))
+
+    stop, target = (place(number, role=role) for number, role in ((1, "stop"), (2, "target")))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send, stop)
+        await trio.sleep(0.1)
+        nursery.start_soon(send, target)
+    assert ready == [("ks-1", 0), ("ks-2", 0.1)]
+    assert left[-1] == ("ks-2", target_s)
+    assert [name for name, _ in left[:-1]] == ([] if fails else ["ks-1"])
+    assert outcomes == ["unknown" if fails else "placed", "placed"]
+
+
+async def test_a_target_does_not_take_the_points_its_stop_waits_for(autojump_clock: trio.testing.MockClock) -> None:
+    """The stop is paid for and numbered first, however long our own rate limit holds it."""
+    sent: list[tuple[str, int]] = []
+
+    def answer(request: httpx.Request) -> object:
+        name = parse_qs(request.content.decode())["cliOrdId"][0]
+        sent.append((name, int(request.headers["Nonce"])))
+        return status(place(), "placed")
+
+    budget = Budget()
+    while not budget.take(1, START_US, "protect"):
+        pass
+    working = gateway(answer, budget=budget, nonce=partial(next, count(1)))
     stop, target = (place(number, role=role) for number, role in ((1, "stop"), (2, "target")))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(working.send, stop)
-        await trio.sleep(0.1)
+        await trio.sleep(BEHIND_S)
         nursery.start_soon(working.send, target)
-    assert left[-1] == ("ks-2", target_s)
-    assert [name for name, _ in left[:-1]] == ([] if fails else ["ks-1"])
+    assert sent == [("ks-1", 1), ("ks-2", 2)]
 
 
 async def test_a_stop_goes_out_signed_with_the_mark_as_its_trigger() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from decimal import Decimal as D
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_nothing_is_durable_before_flush_and_all_is_after(url: str) -> None:
     """`record` and `keep` buffer; `flush` writes both."""
     with open_ledger(url) as ledger, open_reader(url) as reader:
         ledger.record(*one_trade()[0])
-        ledger.keep("executor", b"state")
+        ledger.keep("executor", lambda: b"state")
         before = list(reader.steps())
         ledger.flush()
 
@@ -88,12 +89,30 @@ def test_a_full_buffer_is_written_unasked(url: str) -> None:
         assert len(list(reader.steps())) == BUFFER_MAX
 
 
+def test_a_memory_is_made_bytes_once_for_a_flush(url: str) -> None:
+    """Not for each step that changed it: an order waits for those bytes, and only the newest are written."""
+    made: list[bytes] = []
+
+    def memory(body: bytes) -> bytes:
+        made.append(body)
+        return body
+
+    with open_ledger(url) as ledger:
+        for body in (b"one", b"two", b"three"):
+            ledger.keep("executor", partial(memory, body))
+        assert made == []
+        ledger.flush()
+        ledger.flush()
+        assert made == [b"three"]
+        assert ledger.memory("executor") == b"three"
+
+
 def test_an_actor_remembers_its_newest_memory_across_a_restart(url: str) -> None:
     """Memory is replaced, survives, and is None for who never kept any."""
     with open_ledger(url) as ledger:
-        ledger.keep("executor", b"one")
+        ledger.keep("executor", lambda: b"one")
         ledger.flush()
-        ledger.keep("executor", b"two")
+        ledger.keep("executor", lambda: b"two")
         assert ledger.memory("executor") == b"two"
     with open_ledger(url) as ledger:
         assert ledger.memory("executor") == b"two"
@@ -224,7 +243,7 @@ def test_a_full_disk_fails_the_flush_and_loses_nothing_before_it(tmp_path: Path)
         pages = ledger._connection.exec_driver_sql("PRAGMA page_count").scalar()
         ledger._connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
         ledger._connection.rollback()
-        ledger.keep("executor", b"x" * 100_000)
+        ledger.keep("executor", lambda: b"x" * 100_000)
         with pytest.raises(JournalFailed, match="full"):
             ledger.flush()
     with open_reader(url) as reader:

@@ -46,7 +46,7 @@ def test_the_migrations_make_exactly_the_tables(url: str) -> None:
 def test_opening_again_migrates_nothing_and_keeps_everything(url: str) -> None:
     """Start-up is idempotent."""
     with open_ledger(url) as ledger:
-        ledger.keep("risk", b"kept")
+        ledger.keep("risk", lambda: b"kept")
     with open_ledger(url) as ledger:
         assert ledger.memory("risk") == b"kept"
 

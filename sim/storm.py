@@ -518,7 +518,7 @@ class Storm:
     def acknowledge(self) -> None:
         """A person acknowledges the latch: refused while anything is open, or the daemon runs and does not know of it."""
         e = self.evidence
-        if not self.disk.state.latched or e.positions or e.engine.state.working:
+        if not self.disk.state.latched or e.latched_reach is None or e.positions or e.engine.state.working:
             e.once("acknowledgement refused")
             return
         self.asked_to_kill = None

@@ -30,6 +30,7 @@ from protocol.kraken.wire import (
     one_by_one,
     parse_iso_us,
     plain,
+    showable,
     write_iso_ms,
 )
 from protocol.messages.base import Message, from_edge
@@ -298,7 +299,7 @@ def answered(
         order_id=order_id or (command.order_id if isinstance(command, CancelOrder) else None),
         symbol=command.symbol,
         outcome=outcome,
-        status=status,
+        status=showable(status),
         action=action or (judge(status).action if outcome in FAILED else ""),
     )
 

@@ -53,11 +53,11 @@ class MalformedPayload(ValueError):
 
 
 class Refused(Exception):
-    """The exchange answered and said no to the whole request. `error` is its word verbatim."""
+    """The exchange answered and said no to the whole request. `error` is its word, fit to be shown."""
 
     def __init__(self, error: str) -> None:
-        super().__init__(error)
-        self.error = error
+        self.error = showable(error)
+        super().__init__(self.error)
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,11 @@ def us_s(at: int) -> int:
 def plain(value: Decimal) -> str:
     """A decimal for a form body: never with an exponent."""
     return format(value, "f")
+
+
+def showable(words: str) -> str:
+    """The exchange's words as a person may see them: control characters escaped, so that no word moves a cursor."""
+    return words if words.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
 
 
 def without_none(**members: object) -> dict[str, object]:

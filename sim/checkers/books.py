@@ -104,10 +104,11 @@ class EvidenceBeforeDeath(Invariant):
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
-        self._unknown: set[str] = set()
+        self._unknown: dict[str, int] = {}
+        """Orders in doubt, and since when by the host's clock."""
         self._told_no: set[str] = set()
-        self._arrived: dict[str, int] = {}
-        """Orders whose id the exchange called taken, and when: they arrived, and one that a later reading does not show is over."""
+        self._absent: set[str] = set()
+        """Those of them that a complete list, begun after the last word of doubt, lacked."""
         self._silent: dict[str, int] = {}
         """Orders that left and were not heard of since, and in which life they left."""
 
@@ -115,15 +116,16 @@ class EvidenceBeforeDeath(Invariant):
         """The exchange's own no is evidence."""
         if request.op == "send" and (reply.status != HTTP_OK or b'"status":"placed"' not in reply.body):
             self._told_no.add(request.form.get("cliOrdId", ""))
-        if request.op == "send" and b"clientOrderIdAlreadyExist" in reply.body:
-            self._arrived[request.form.get("cliOrdId", "")] = request.at
 
     def sent(self, sent: Sent) -> None:
         """What is in doubt is not sent again under a new name, unless the contract's rules make it another order."""
         intent = self.e.intents.get(sent.name)
         if sent.op != "send" or intent is None or intent.role != "stop" or self.e.faults.injected["ex.spec"]:
             return
-        doubtful = {*self._unknown, *(name for name, life in self._silent.items() if life < sent.life)}
+        doubtful = {
+            *self._unknown.keys() - self._absent,
+            *(name for name, life in self._silent.items() if life < sent.life),
+        }
         self._silent[sent.name] = sent.life
         for name in sorted(doubtful - {sent.name}):
             before = self.e.intents.get(name)
@@ -136,9 +138,11 @@ class EvidenceBeforeDeath(Invariant):
         self._heard_of(message)
         match message:
             case Reconciled(began_at=began_at):
-                self._unknown -= {name for name, at in self._arrived.items() if at < began_at}
+                resting = {w.order.client_order_id for w in working.values()}
+                self._absent |= {n for n, at in self._unknown.items() if at < began_at and n not in resting}
             case OrderUnknown(wish="place", client_order_id=name):
-                self._unknown.add(name)
+                self._unknown[name] = message.at
+                self._absent.discard(name)
                 if any(w.order.client_order_id == name for w in working.values()):
                     e.once("unknown order that rests")
             case OrderGone(order_id=order_id) if order_id in working:
@@ -146,19 +150,19 @@ class EvidenceBeforeDeath(Invariant):
             case OrderRejected(wish="place", client_order_id=name):
                 if name in self._unknown:
                     e.once("unknown settled as rejected")
-                    self._unknown.discard(name)
+                    self._unknown.pop(name, None)
                 if name not in self._told_no and any(fill.client_order_id == name for fill in e.fills.values()):
                     self.fail(f"{message.symbol} order {name} is called refused ({message.status}) and was filled")
                 if any(w.order.client_order_id == name for w in working.values()):
                     self.fail(f"{message.symbol} order {name} is called refused ({message.status}) and rests")
             case Filled(fill=fill) if fill.client_order_id in self._unknown:
                 e.once("unknown settled as filled")
-                self._unknown.discard(fill.client_order_id)
+                self._unknown.pop(fill.client_order_id, None)
             case Drift(kind="missing_order", client_order_id=name) if name in self._unknown:
                 e.once("unknown settled as absent")
-                self._unknown.discard(name)
+                self._unknown.pop(name, None)
             case OrderAccepted(order=order) if order.client_order_id in self._unknown:
-                self._unknown.discard(order.client_order_id)
+                self._unknown.pop(order.client_order_id, None)
             case Drift(kind="foreign_order"):
                 e.once("foreign order found")
 

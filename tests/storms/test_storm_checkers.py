@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from protocol.kraken.endpoints import INSTRUMENTS, SEND_ORDER
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, Latch
+from protocol.messages.control import Alert, Latch, Reconciled
 from protocol.messages.futures import (
     EditOrder,
     EnterPosition,
@@ -19,6 +19,7 @@ from protocol.messages.futures import (
     FillSeen,
     MarkPrice,
     OrderGone,
+    OrderUnknown,
     PlaceOrder,
     Position,
     PositionChanged,
@@ -328,6 +329,25 @@ def called_flat(bench: Bench) -> None:
     bench.wait(80)
 
 
+def doubted(bench: Bench) -> None:
+    """A stop whose outcome nobody knows."""
+    bench.hold()
+    bench.intend("a", role="stop")
+    bench.leave("a", orderType="stp", side="sell", reduceOnly="true", stopPrice="49000")
+    bench.say(from_edge(OrderUnknown, bench.now, client_order_id="a", symbol=BTC, wish="place"))
+
+
+def replaced(bench: Bench) -> None:
+    """And another stop in its place."""
+    bench.intend("b", role="stop")
+    bench.leave("b", orderType="stp", side="sell", reduceOnly="true", stopPrice="49000")
+
+
+def doubted_and_replaced(bench: Bench) -> None:
+    doubted(bench)
+    replaced(bench)
+
+
 def naked(bench: Bench) -> None:
     bench.hold()
     bench.wait(150)
@@ -348,7 +368,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     12: (told_twice,),
     13: (lambda bench: bench.leave(),),
     14: (other_terms,),
-    15: (called_gone,),
+    15: (called_gone, doubted_and_replaced),
     16: (money_lost,),
     17: (position_lost,),
     18: (futures_heard,),
@@ -393,3 +413,13 @@ async def test_nothing_is_seen_where_nothing_is_wrong() -> None:
     bench.wait(300)
     bench.watchers.converged()
     assert bench.evidence.failures == []
+
+
+async def test_an_order_that_a_later_list_lacks_is_in_doubt_no_more() -> None:
+    """A stop may take its place: one too many is cancelled, one too few is a naked position."""
+    bench = Bench()
+    doubted(bench)
+    bench.wait(2)
+    bench.say(from_edge(Reconciled, bench.now, began_at=bench.now, clean=False))
+    replaced(bench)
+    assert 15 not in bench.broken

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.kraken import futures_rest, orders
-from protocol.kraken.wire import MalformedPayload, decode, encode, parse_iso_us
+from protocol.kraken.wire import MalformedPayload, Refused, decode, encode, parse_iso_us
 from protocol.messages.futures import CommandAnswered
 from tests.fakes.kraken_payloads import AT, FILL, ORDER, PLACE, POSITION, answer
 
@@ -100,3 +100,12 @@ def test_forms_of_foreign_clients_are_understood() -> None:
         "",
         "exit",
     )
+
+
+def test_words_of_the_exchange_move_no_cursor() -> None:
+    """Whatever it says of an order, a person sees it in printable characters."""
+    said = orders.answered(PLACE, AT, "unknown", "placed\x1b[2J\r\n\x00 é")
+    refusal = Refused("apiLimitExceeded\x07")
+
+    assert said.status == "placed\\x1b[2J\\r\\n\\x00 é"
+    assert str(refusal) == refusal.error == "apiLimitExceeded\\x07"

@@ -32,7 +32,8 @@ class Mailbox:
         self._capacity = capacity
         self._slots: deque[list[Message]] = deque()
         self._waiting: dict[tuple[type, str], list[Message]] = {}
-        self._arrived = trio.Event()
+        self._receiver: trio.lowlevel.Task | None = None
+        """Waits for a message."""
         self._overflowed = False
         self._in_a_row = 0
 
@@ -51,7 +52,9 @@ class Mailbox:
             self._slots.append(slot)
             if key is not None:
                 self._waiting[key] = slot
-        self._arrived.set()
+        if self._receiver is not None:
+            trio.lowlevel.reschedule(self._receiver)
+            self._receiver = None
 
     async def get(self) -> Message:
         """The oldest message. Raises MailboxOverflow once something could not be queued."""
@@ -61,14 +64,18 @@ class Mailbox:
             await trio.lowlevel.checkpoint()  # a full mailbox must not starve the others
         while not self._slots:
             self._in_a_row = 0
-            self._arrived = trio.Event()
-            await self._arrived.wait()
+            self._receiver = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._give_up)  # half of what an event takes, each message
         if self._overflowed:
             raise MailboxOverflow(f"{self.name}: more than {self._capacity} messages wait")
         (message,) = self._slots.popleft()
         if type(message) in CONFLATED:
             del self._waiting[(type(message), getattr(message, "symbol", ""))]
         return message
+
+    def _give_up(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._receiver = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     @property
     def next(self) -> Message | None:

@@ -120,6 +120,8 @@ class World:
 
     def tell_held(self) -> None:
         """Tell what minutes that are over have held back. Whoever keeps house calls it, about once a second."""
+        if not self._flow:
+            return
         self._flow, told = alerts.due(self._flow, self.clock.now_us())
         for alert in told:
             self.journal.record("alerts", alert, ())
@@ -161,12 +163,14 @@ class World:
         """Send `message` to its receivers in route order; `carry` takes what the sender's own timer or hands do."""
         self.see(sender, message)
         for receiver in self.routes[type(message)]:
-            if heard(receiver, message, self.gate, self.door, self.latch):
+            if receiver in self.mailboxes:  # most often
+                self.mailboxes[receiver].put(message)
+            elif heard(receiver, message, self.gate, self.door, self.latch):
                 continue
-            if receiver in (TIMER, EXCHANGE, SPOT_EXCHANGE):
+            elif receiver in (TIMER, EXCHANGE, SPOT_EXCHANGE):
                 carry(receiver, message)
             else:
-                self.mailboxes[receiver].put(message)
+                raise Unrouted(f"{receiver} has no mailbox for {type(message).__name__}")
 
 
 def heard(receiver: str, message: Message, gate: Gate, door: Door, latch: Callable[[Latch], None]) -> bool:

@@ -45,6 +45,8 @@ ACKNOWLEDGE_S: Final = 300.0
 """A person comes so long after the kill switch has latched, if the account is flat by then."""
 RESUME_S: Final = 900.0
 """A person restarts a daemon that keeps entries halted for so long."""
+ASKED_EVERY: Final = 1_000
+"""Rounds of the scheduler between two looks at the operating system."""
 COLLECTED_AFTER: Final = 20_000
 """Objects made and not yet gone."""
 STEPS_MOST: Final = 20
@@ -180,14 +182,32 @@ def _leaves(error: BaseException) -> list[str]:
 
 @contextmanager
 def scheduled(seed: int) -> Iterator[None]:
-    """Trio's order of ready tasks, as its own hook for Hypothesis sets it. The names are private: trio is pinned."""
+    """Trio's order of ready tasks, as its own hook for Hypothesis sets it, and nothing outside to wait for. The names are private: trio
+    is pinned.
+    """
     run: Any = trio._core._run
-    usual = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r
-    run._ALLOW_DETERMINISTIC_SCHEDULING, run._r = True, Shuffler(seed)
+    usual = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r, run.TheIOManager
+    run._ALLOW_DETERMINISTIC_SCHEDULING, run._r, run.TheIOManager = True, Shuffler(seed), _deaf(run.TheIOManager)
     try:
         yield
     finally:
-        run._ALLOW_DETERMINISTIC_SCHEDULING, run._r = usual
+        run._ALLOW_DETERMINISTIC_SCHEDULING, run._r, run.TheIOManager = usual
+
+
+def _deaf(manager: Any) -> Any:
+    """Trio's way to the operating system, asked once in so many rounds: nothing in a storm waits for it but Ctrl-C."""
+
+    class Deaf(manager):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self._rounds = 0
+
+        def get_events(self, timeout: float) -> Any:
+            """What has happened outside."""
+            self._rounds += 1
+            return super().get_events(timeout) if timeout or self._rounds % ASKED_EVERY == 0 else ()
+
+    return Deaf
 
 
 class Shuffler:
@@ -308,7 +328,7 @@ class Storm:
 
     def _report(self, messages: Any) -> None:
         self.watchers.report(messages)
-        for message in messages[1:]:
+        for message in messages:
             self._note(type(message).__name__, "exchange", message.id)
 
     def watch(self, sender: str, message: Message) -> None:

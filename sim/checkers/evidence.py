@@ -199,7 +199,7 @@ class Evidence:
 
     def pass_time(self) -> None:
         """Called at least once a second."""
-        now = self.now
+        now = self.now_us()
         calm = self.life > 0 and self.faults.calm
         if not calm and self.disturbed():
             self.disturbed_at = now
@@ -297,9 +297,8 @@ class Evidence:
 
     def frame(self, feed: str, text: str) -> None:
         """A frame was delivered to the daemon."""
-        now = self.now
-        self.heard[feed] = now
-        if '"ticker"' in text[:400]:
+        now = self.heard[feed] = self.now_us()
+        if '"ticker"' in text:
             for contract, name in self._tickers:
                 if contract in text:
                     self.heard[name] = now
@@ -315,26 +314,30 @@ class Evidence:
         self.records += len(records)
         if len(self.causes) > CAUSES_MOST:
             self.causes = dict(islice(self.causes.items(), len(self.causes) // 2, None))  # the older half
-        causes = self.causes
+        causes, kept = self.causes, KEPT
         for actor, received, answers in records:
-            for message in (received, *answers):
+            causes[received.id] = received.cause
+            if type(received) in kept:  # nearly all there is are prices
+                self._keep(received)
+            for message in answers:
                 causes[message.id] = message.cause
-                if type(message) not in KEPT:
-                    continue  # nearly all there is are prices
-                if isinstance(message, Filled):
-                    if actor == "futures_feed" and message is not received:
-                        self._durable[message.fill.fill_id] = self.now
+                if type(message) not in kept:
                     continue
-                if isinstance(message, PlaceOrder):
-                    self.intents.setdefault(message.client_order_id, message)
-                elif isinstance(message, EnterPosition):
-                    self.approved.setdefault(message.signal_id, message)
-                elif isinstance(message, Signal):
-                    self.signals.setdefault(message.id, message)
-                elif isinstance(message, SignalRefused):
-                    self.refused.add(message.signal_id)
-                elif isinstance(message, OrderAdmitted) and isinstance(message.order, PlaceOrder):
-                    self.admitted[message.order.client_order_id] = message
+                if isinstance(message, Filled) and actor == "futures_feed":
+                    self._durable[message.fill.fill_id] = self.now
+                self._keep(message)
+
+    def _keep(self, message: Message) -> None:
+        if isinstance(message, PlaceOrder):
+            self.intents.setdefault(message.client_order_id, message)
+        elif isinstance(message, EnterPosition):
+            self.approved.setdefault(message.signal_id, message)
+        elif isinstance(message, Signal):
+            self.signals.setdefault(message.id, message)
+        elif isinstance(message, SignalRefused):
+            self.refused.add(message.signal_id)
+        elif isinstance(message, OrderAdmitted) and isinstance(message.order, PlaceOrder):
+            self.admitted[message.order.client_order_id] = message
 
     def rolled_back(self, to_us: int) -> None:
         """The journal is as it was at `to_us`: what was booked since will be told again."""

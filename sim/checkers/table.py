@@ -100,8 +100,6 @@ class Watchers:
 
     def report(self, messages: Sequence[Message]) -> None:
         """What the exchange's books did."""
-        if len(messages) == 1 and isinstance(messages[0], TickerSeen):
-            return  # the market moved and nobody's order did
         self.e.pass_time()
         for message in messages:
             if isinstance(message, FillSeen) and message.source == "stream":
@@ -139,14 +137,15 @@ class Watchers:
     def wrote(self, records: Sequence[Record]) -> None:
         """Steps became durable."""
         self.e.wrote(records)
-        telling = [record for record in records if not self._dull(*record)]
-        for hear in self._hear["recorded"]:
+        # Nobody looks at prices that nobody's decision followed from, of any child but the strategy.
+        telling = [
+            record
+            for record in records
+            if type(record[1]) not in PRICES or record[0] == "strategy" or not PRICES.issuperset(map(type, record[2]))
+        ]
+        for hear in self._hear["recorded"] if telling else ():
             for record in telling:
                 hear(*record)
-
-    def _dull(self, actor: str, received: Message, answers: Sequence[Message]) -> bool:
-        """Whether nobody looks at it: prices that nobody's decision followed from, of any child but the strategy."""
-        return actor != "strategy" and type(received) in PRICES and all(type(answer) in PRICES for answer in answers)
 
     def began(self, life: int) -> None:
         """A process starts."""

@@ -158,14 +158,19 @@ class Engine:
         return self.matching.cancel_all(symbol, reason, stream), stream
 
     def move(self, tick: Tick) -> list[Message]:
-        """The market moved: `TickerSeen`, then what triggers, resting limits and liquidation did."""
+        """The market moved: `TickerSeen`, then what `meet` says."""
+        met = self.meet(tick)
+        # Only tradeable markets stream.
+        return [self.ticker(tick), *met] if self.rules[tick.symbol].tradeable else met
+
+    def meet(self, tick: Tick) -> list[Message]:
+        """The market moved: what triggers, resting limits and liquidation did."""
         state, symbol = self.state, tick.symbol
         state.now = tick.at
         self.matching.fix_rate(tick)
         state.ticks[symbol] = tick
         still = state.closed_markets.get(symbol) in ("suspended", "post_only")
-        # Only tradeable markets stream.
-        out: list[Message] = [self.ticker(tick)] if self.rules[symbol].tradeable else []
+        out: list[Message] = []
         if not still:
             if state.working:
                 self.matching.work(symbol, tick, out)

@@ -88,7 +88,8 @@ class Wire:
 
     def send_now(self, text: str) -> bool:
         """The same without waiting, while nothing is wrong."""
-        if self._held or self._faults.active("stream") or self._cut() or not self._socket.send_now(text):
+        active = self._faults.active
+        if self._held or active("stream") or (active("rest") and self._cut()) or not self._socket.send_now(text):
             return False
         if self._watch is not None:
             self._watch(self.feed, text)

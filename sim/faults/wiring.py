@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from protocol.messages.base import Message
-from protocol.messages.futures import FillSeen, PositionsSeen, TickerSeen
+from protocol.messages.futures import FillSeen, PositionsSeen
 from protocol.ports import Clock
 from sim.engine import Engine
 from sim.faults.account import Account
@@ -74,8 +74,6 @@ class Network:
     def told(self, messages: Sequence[Message]) -> None:
         """Names the moments that the exchange's books show."""
         self._on_report(messages)
-        if len(messages) == 1 and isinstance(messages[0], TickerSeen):
-            return  # most often
         for message in messages:
             if isinstance(message, FillSeen):
                 self._faults.reached("fill")

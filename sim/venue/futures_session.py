@@ -89,8 +89,8 @@ class FuturesSession:
             return reports.trades_snapshot(symbol, self.desk.now_us())
         if feed == endpoints.FEED_BOOK:
             return reports.book_snapshot(symbol)
-        ticker = next(ticker for ticker in self.desk.engine.tickers() if ticker.symbol == symbol)
-        return reports.ticker(ticker) if feed == endpoints.FEED_TICKER else reports.ticker_lite(ticker)
+        tick = self.desk.engine.state.ticks[symbol]
+        return reports.ticker(tick) if feed == endpoints.FEED_TICKER else reports.ticker_lite(tick)
 
     # --- account --------------------------------------------------------------------------------------------------
 

@@ -16,23 +16,35 @@ PIECES: Final = 8
 
 @dataclass
 class _Way:
-    """One direction. Nobody waits for more than one thing: `changed` is set when pieces come or go, or an end closes."""
+    """One direction. Who waits is woken when pieces come or go, or an end closes."""
 
     pieces: deque[bytes] = field(default_factory=deque)
     sender_gone: bool = False
     reader_gone: bool = False
-    reader: trio.Event | None = None
+    readers: list[trio.lowlevel.Task] = field(default_factory=list)
+    """One, and a second when somebody else ends the conversation."""
     sender: trio.Event | None = None
 
     def wake_reader(self) -> None:
-        if self.reader is not None:
-            self.reader.set()
-            self.reader = None
+        for reader in self.readers:
+            trio.lowlevel.reschedule(reader)
+        self.readers.clear()
 
     def wake_sender(self) -> None:
         if self.sender is not None:
             self.sender.set()
             self.sender = None
+
+    async def something(self) -> None:
+        """Until a piece comes or an end closes; half of what a `trio.Event` takes."""
+        reader = trio.lowlevel.current_task()
+
+        def give_up(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self.readers.remove(reader)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self.readers.append(reader)
+        await trio.lowlevel.wait_task_rescheduled(give_up)
 
 
 class PipeEnd(trio.abc.Stream):
@@ -82,9 +94,7 @@ class PipeEnd(trio.abc.Stream):
                 raise trio.ClosedResourceError("this end is closed")
             if way.sender_gone:
                 return b""
-            if way.reader is None:
-                way.reader = trio.Event()
-            await way.reader.wait()
+            await way.something()
         piece = way.pieces.popleft() if len(way.pieces) == 1 else b"".join(way.pieces)
         way.pieces.clear()
         if max_bytes is not None and len(piece) > max_bytes:

@@ -14,12 +14,12 @@ from msgspec.structs import replace
 from protocol.kraken import endpoints, futures_ws, markets
 from protocol.kraken.wire import us_ms
 from protocol.messages.base import Message
-from protocol.messages.futures import AccountSeen, Fill, FillSeen, OpenOrder, OrderSeen, PositionsSeen, TickerSeen
+from protocol.messages.futures import AccountSeen, Fill, FillSeen, OpenOrder, OrderSeen, PositionsSeen
 from protocol.units import HOUR_US, OrderSide
 from sim.engine import Engine, margin, sums
 from sim.market.tick import Tick
 from sim.venue import rows
-from sim.venue.marketdata import MarketData
+from sim.venue.marketdata import Day, MarketData
 from sim.venue.rows import Row
 
 FULL_FORM: Final = (
@@ -59,6 +59,8 @@ class Frame(NamedTuple):
 
 
 Levels = tuple[markets.Level, ...]
+Terms = tuple[object, ...]
+"""What the lasting part of a ticker hangs on."""
 Wanted = Callable[[str, str | None], bool]
 
 
@@ -77,7 +79,7 @@ class Reports:
         self._fills_told = 0
         self._logged = source.engine.state.logged
         self._books: dict[str, markets.Book] = {}
-        self._named: dict[str, Row] = {}
+        self._steady: dict[str, tuple[Terms, Row]] = {}
 
     # --- as it happens --------------------------------------------------------------------------------------------
 
@@ -85,8 +87,6 @@ class Reports:
         """What these reports of the engine are on the streams, in order."""
         for message in messages:
             match message:
-                case TickerSeen():
-                    yield from self._market(message, wanted)
                 case OrderSeen():
                     for feed in (endpoints.FEED_OPEN_ORDERS, endpoints.FEED_OPEN_ORDERS_VERBOSE):
                         if wanted(feed, None):
@@ -154,53 +154,68 @@ class Reports:
 
     # --- the market -----------------------------------------------------------------------------------------------
 
-    def _market(self, ticker: TickerSeen, wanted: Wanted) -> Iterator[Frame]:
-        symbol = ticker.symbol
+    def market(self, tick: Tick, wanted: Wanted) -> Iterator[Frame]:
+        """What a contract's feeds say of its newest prices, in order."""
+        symbol = tick.symbol
         if wanted(endpoints.FEED_TICKER, symbol):
-            yield Frame(endpoints.FEED_TICKER, symbol, self.ticker(ticker))
+            yield Frame(endpoints.FEED_TICKER, symbol, self.ticker(tick))
         if wanted(endpoints.FEED_TICKER_LITE, symbol):
-            yield Frame(endpoints.FEED_TICKER_LITE, symbol, self.ticker_lite(ticker))
+            yield Frame(endpoints.FEED_TICKER_LITE, symbol, self.ticker_lite(tick))
         if wanted(endpoints.FEED_TRADE, symbol):
-            yield Frame(endpoints.FEED_TRADE, symbol, self._trade(self._source.data.trade(symbol, ticker.at)))
+            yield Frame(endpoints.FEED_TRADE, symbol, self._trade(self._source.data.trade(symbol, tick.at)))
         if wanted(endpoints.FEED_BOOK, symbol):
-            yield from self._book_changes(self._source.engine.state.ticks[symbol])
+            yield from self._book_changes(tick)
 
-    def ticker(self, ticker: TickerSeen) -> Row:
-        """The whole state of a contract."""
-        engine, data, symbol = self._source.engine, self._source.data, ticker.symbol
-        tick, rate = engine.state.ticks[symbol], engine.state.rates[symbol].absolute
-        day, (bid_size, ask_size) = data.day(tick), data.sizes(tick)
-        coins, dollars = day.volume, day.volume * tick.mark
-        inverse, mark, last = engine.rules[symbol].inverse, float(tick.mark), tick.last
+    def ticker(self, tick: Tick) -> Row:
+        """The whole state of a contract at its newest prices."""
+        engine, data, symbol = self._source.engine, self._source.data, tick.symbol
+        state, day, mark, last = engine.state, data.day(tick), tick.mark, tick.last
+        terms = (
+            day, tick.at // HOUR_US, tick.funding_rate, state.rates[symbol], state.holdings.get(symbol),
+            state.closed_markets.get(symbol),
+        )  # fmt: skip
+        steady = self._steady.get(symbol)
+        if steady is None or steady[0] != terms:
+            steady = self._steady[symbol] = terms, self._lasting(tick, day)
+        bid_size, ask_size = data.sizes(tick)
         return {
-            **futures_ws.write_ticker(ticker),
-            **self._names(symbol),
-            "funding_rate": rate,
-            "funding_rate_prediction": rate,
-            "relative_funding_rate_prediction": ticker.funding_rate,
-            "next_funding_rate_time": us_ms(ticker.time - ticker.time % HOUR_US + HOUR_US),
-            "premium": round((mark / float(tick.index) - 1) * 100, 2),
+            **steady[1],
+            "time": us_ms(tick.at),
+            "bid": tick.bid,
+            "ask": tick.ask,
             "bid_size": bid_size,
             "ask_size": ask_size,
-            "volume": dollars if inverse else coins,
-            "volumeQuote": coins if inverse else dollars,
+            "index": tick.index,
+            "last": last,
+            "markPrice": mark,
+            "premium": round((float(mark) / float(tick.index) - 1) * 100, 2),
+            "volume" if engine.rules[symbol].inverse else "volumeQuote": day.volume * mark,
             "change": round((float(last) / float(day.open) - 1) * 100, 2),
-            "openInterest": abs(engine.held(symbol)),
-            "open": day.open,
             "high": max(day.high, last),
             "low": min(day.low, last),
         }
 
-    def _names(self, symbol: str) -> Row:
-        """What never changes of a contract's ticker."""
-        if symbol not in self._named:
-            levels = self._source.engine.rules[symbol].margin_levels
-            self._named[symbol] = {"leverage": f"{int(1 / levels[0][1])}x", "pair": pair(symbol)}
-        return self._named[symbol]
+    def _lasting(self, tick: Tick, day: Day) -> Row:
+        """A ticker, of which most stays the same from one tick to the next."""
+        engine, symbol = self._source.engine, tick.symbol
+        rate, levels = engine.state.rates[symbol].absolute, engine.rules[symbol].margin_levels
+        return {
+            **futures_ws.write_ticker(engine.ticker(tick)),
+            "leverage": f"{int(1 / levels[0][1])}x",
+            "pair": pair(symbol),
+            "funding_rate": rate,
+            "funding_rate_prediction": rate,
+            "relative_funding_rate_prediction": tick.funding_rate,
+            "next_funding_rate_time": us_ms(tick.at - tick.at % HOUR_US + HOUR_US),
+            "volume": day.volume,
+            "volumeQuote": day.volume,
+            "openInterest": abs(engine.held(symbol)),
+            "open": day.open,
+        }
 
-    def ticker_lite(self, ticker: TickerSeen) -> Row:
+    def ticker_lite(self, tick: Tick) -> Row:
         """The short form."""
-        whole = self.ticker(ticker)
+        whole = self.ticker(tick)
         names = (
             "product_id",
             "bid",

@@ -28,10 +28,15 @@ class SimulatedClock:
         self._epoch_us = epoch_us
         self._started = started
         self._time = time
+        self._asked: float | None = None
+        self._now_us = epoch_us
 
     def now_us(self) -> int:
         """Microseconds UTC; as monotonic as the trio clock below it."""
-        return self._epoch_us + round((self._time() - self._started) * SECOND_US)
+        now = self._time()
+        if now != self._asked:  # it is asked dozens of times at one moment
+            self._asked, self._now_us = now, self._epoch_us + round((now - self._started) * SECOND_US)
+        return self._now_us
 
     def trio_time(self, at_us: int) -> float:
         """The trio time of `at_us`, to sleep until."""

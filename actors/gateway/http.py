@@ -6,6 +6,7 @@ Three purses: trading calls, the history API, and public market data, which can 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from math import inf
 from typing import Final, Literal
 from urllib.parse import quote_plus, urlencode
@@ -166,9 +167,8 @@ class FuturesHttp:
 
     def _masked(self, content: bytes, authent: str) -> bytes:
         """An answer that shows our credentials back is read without them: what it says is journalled and shown."""
-        for text in (self.key, authent, self._secret.reveal()):
-            for form in dict.fromkeys((text, quote_plus(text), text.replace("/", r"\/"))):
-                content = content.replace(form.encode(), MASK.encode()) if len(form) >= CREDENTIAL_LEAST else content
+        for form in (*_forms(self.key), *_forms(authent), *_forms(self._secret.reveal())):
+            content = content.replace(form, MASK.encode())
         return content
 
     def _address(self, path: str) -> httpx.URL:
@@ -179,10 +179,19 @@ class FuturesHttp:
         return known
 
     async def _afford(self, path: str, cost: int, priority: Priority, purse: Budget) -> None:
+        if not purse.take(cost, self._clock.now_us(), priority):
+            return  # most often
         with trio.move_on_after(self._timeout_s):
             await spend(purse, cost, self._clock, priority)
             return
         raise Throttled(f"{path}: our own rate limit, nothing was sent")
+
+
+@lru_cache(maxsize=8)
+def _forms(credential: str) -> tuple[bytes, ...]:
+    """How a credential may be written in an answer; none when it is too short to be told from a word."""
+    forms = dict.fromkeys((credential, quote_plus(credential), credential.replace("/", r"\/")))
+    return tuple(form.encode() for form in forms if len(form) >= CREDENTIAL_LEAST)
 
 
 def _in_order(

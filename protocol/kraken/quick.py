@@ -82,9 +82,11 @@ def futures(data: Json) -> Ticker | Heartbeat | None:
             return None
         if isinstance(frame, Heartbeat):
             return frame if 0 <= frame.time < WHOLE_LIMIT else None
-        sizes = (size for size in (frame.bid_size, frame.ask_size) if size is not None)
-        numbers = frame.mark, frame.index, frame.bid, frame.ask, frame.last, *sizes
-        rate = frame.funding_rate
+        bid_size, ask_size, rate = frame.bid_size, frame.ask_size, frame.funding_rate
+        numbers = (
+            frame.mark, frame.index, frame.bid, frame.ask, frame.last,
+            LEAST if bid_size is None else bid_size, LEAST if ask_size is None else ask_size,
+        )  # fmt: skip
         usual = (
             min(numbers) >= LEAST
             and max(numbers) < MOST

@@ -209,11 +209,12 @@ class FreshData(Invariant):
 
     def second(self) -> None:
         held, now = self._held, self.e.now
-        for _, what, is_open in self.e.gate_log[self._read :]:
-            name = what.removeprefix("lease.")
-            if name in held:
-                held[name] += 1 if is_open else -1
-        self._read = len(self.e.gate_log)
+        if self._read < len(self.e.gate_log):
+            for _, what, is_open in self.e.gate_log[self._read :]:
+                name = what.removeprefix("lease.")
+                if name in held:
+                    held[name] += 1 if is_open else -1
+            self._read = len(self.e.gate_log)
         since = self.e.lives[-1] if self.e.lives else 0
         for lease, (feed, idle_us) in self._idle_us.items():
             age = now - self.e.heard.get(feed, since)

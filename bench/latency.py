@@ -44,6 +44,7 @@ from protocol.messages.signal import Signal
 from protocol.messages.spot import SpotPrice
 from protocol.units import TIMEFRAME_MS, moment
 from sim.clock import PacedClock, SystemClock
+from tests.fakes.restless import STRATEGY, candle_files
 
 ROUNDS, KILLS = int(os.environ.get("ROUNDS", "100")), int(os.environ.get("KILLS", "20"))
 ROUNDS_WITHIN_S, KILLS_WITHIN_S = 300.0, 150.0
@@ -56,19 +57,8 @@ SPEED = 300.0
 """Of the market that gives signals: a candle every three seconds, and the exchange read every second (15 in real trading) and a second
 after a fill: faster would measure the readings. Kills are measured at 1, as their timers are market time.
 """
-START_MS = 1_735_689_600_000  # 2025-01-01
-HISTORY, TRADED = 24_000, 1_000
-"""15m candles before and after it."""
-CYCLE = ((0, 3.1, -0.1, 3), (3, 4.6, 2.5, 4.3), (4.3, 4.4, 2.2, 2.6), (2.6, 2.8, 0.5, 1))
-"""Open, high, low, close of four candles that begin again one unit higher: a rise that leaves zones and comes back to them, so
-that every second candle signals.
-"""
-UNIT = 0.002
-RESTLESS = {
-    "exec_tfs": ["15m"], "adx_min": 0, "bias_mode": "ema", "bias_combine": "primary_only", "rr_min": 0.5, "cooldown_bars": 0,
-    "confirm_mode": "touch", "atr_pct_min": 0, "tp_fallback_r": 2, "sl_min_atr": 1.0, "ob_min_disp_atr": 0, "fvg_min_atr": 0,
-    "exit_on_choch": "off", "warmup_bars_exec": 100, "warmup_bars_4h": 210, "warmup_bars_1d": 210, "swing_left": 1, "swing_right": 1,
-}  # fmt: skip
+TRADED = 1_000
+"""Candles: more than a run lasts."""
 STRANGERS = 2
 """Resting orders a symbol besides stop and target: three symbols, twelve orders."""
 SO_TIMESTAMPNS = 35
@@ -87,20 +77,6 @@ def market(speed: float) -> dict[str, Any]:
     }
 
 
-def candle_files(root: str) -> Iterator[str]:
-    """A market that gives signals, as files for `venue serve`: `--data` and its value. Each symbol is at another place of the cycle."""
-    for place, spot in enumerate(SYMBOLS):
-        file, level = Path(root) / f"{place}.csv", 0.01
-        rows = ["time,open,high,low,close,volume"]
-        for number in range(place, HISTORY + TRADED + place):
-            prices = ",".join(f"{level * (1 + UNIT * units):.12g}" for units in CYCLE[number % len(CYCLE)])
-            rows.append(f"{START_MS + (number - place - HISTORY) * TIMEFRAME_MS['15m']},{prices},10")
-            level *= 1 + UNIT * (number % len(CYCLE) == len(CYCLE) - 1)
-        file.write_text("\n".join(rows))
-        yield from ("--data", f"{spot}={file}")
-    yield from ("--start", moment(START_MS * 1000)[:10])
-
-
 def settings_for(root: str, port: int, speed: float) -> Settings:
     """Live in env dev, no wait after a candle's end, and limits that let every round trade; a restless strategy in the fast market."""
     http, ws = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}"
@@ -109,7 +85,7 @@ def settings_for(root: str, port: int, speed: float) -> Settings:
             **market(speed),
             "mode": "live",
             "env": "dev",
-            "strategy": RESTLESS if speed > 1 else {},
+            "strategy": STRATEGY if speed > 1 else {},
             "risk": {"risk_pct": "0.01", "positions_max": 20, "cost_max_r": 100, "entries_per_day_max": 100, "loss_streak_max": 100, "cooldown_h": 0,
                      "mark_age_max_s": 30, "spot_age_max_s": 60, "basis_skew_max_s": 60},
             "execution": {"orders_per_minute": 100, "order_notional_max_usd": 1_000_000, "reconcile_s": 300 if speed > 1 else 15, "reconcile_after_s": min(speed, 300)},
@@ -377,7 +353,7 @@ def serving(root: str, speed: float) -> Iterator[tuple[int, Credentials]]:
     config = Path(root) / "venue.json"  # JSON is YAML
     config.write_text(Settings.model_validate(market(speed)).model_dump_json(include={"symbols", "market"}))
     command = [sys.executable, "-m", "actors", "venue", "serve", "--port", "0", "--speed", f"{speed:g}", "--config", str(config)]  # fmt: skip
-    command += candle_files(root) if speed > 1 else ()
+    command += candle_files(Path(root), SYMBOLS, TRADED) if speed > 1 else ()
     venue = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         told: dict[str, str] = {}

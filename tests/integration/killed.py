@@ -13,6 +13,7 @@ Exit 1 names the kill after which something was wrong.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -31,20 +32,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from actors.ledger.journal import open_reader
 from protocol.messages.futures import SnapshotSeen
+from tests.fakes.restless import STRATEGY, candle_files
 
 sys.path.append(str(Path(__file__).parents[1] / "cli"))
 from homes import Home, stop_all
 from served import Served, serving
 
 SPEED: Final = 240
-CONFIG: Final = f"""
-profile: standard
-risk: {{cost_max_r: 20, loss_streak_max: 100, daily_loss_max_pct: 20, drawdown_max_pct: 50, cooldown_h: 0, entries_per_day_max: 100}}
-execution: {{order_notional_max_usd: 1000000}}
-market: {{tick_s: 15, seed: 97, speed: {SPEED}}}
-strategy: {{preset: classic, max_hold_bars: 1, cooldown_bars: 0}}
-"""
-"""Entries often and short: a kill should meet a trade."""
+SETTINGS: Final[dict[str, Any]] = {
+    "risk": {"risk_pct": "0.05", "cost_max_r": 100, "loss_streak_max": 100, "cooldown_h": 0, "entries_per_day_max": 100, "basis_skew_max_s": 60},
+    "execution": {"orders_per_minute": 100, "order_notional_max_usd": 1_000_000},
+    "feeds": {"settle_ms": 0},
+    "market": {"tick_s": 15, "equity_usd": 1_000_000, "speed": SPEED},
+    "strategy": STRATEGY,
+}  # fmt: skip
+"""Entries often: a kill should meet a trade."""
+TRADED: Final = 1_000
+"""Candles: more than an ordeal lasts."""
 UP_S: Final = 8.0
 """At most so long a daemon lives on after its state was found whole."""
 START_UP_S: Final = 3.0
@@ -107,7 +111,8 @@ class Ordeal:
 
     def __init__(self, folder: Path, random: np.random.Generator) -> None:
         self._random = random
-        self._venue = [folder / "config.yaml", "--speed", str(SPEED), "--books", str(folder / "books")]
+        data = candle_files(folder, ("BTC/USD", "ETH/USD"), TRADED)
+        self._venue = [folder / "config.yaml", "--speed", str(SPEED), "--books", str(folder / "books"), *data]
         self.home = Home(folder / "state", folder / "config.yaml", "live")
         self.killed, self.held, self.entries, self._port = 0, 0, 0, 0
 
@@ -174,7 +179,7 @@ def main() -> int:
     columns = (TextColumn("kills"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with TemporaryDirectory() as name, Progress(*columns, console=console) as progress:
         folder = wanted.state or Path(name)
-        (folder / "config.yaml").write_text(CONFIG)
+        (folder / "config.yaml").write_text(json.dumps(SETTINGS))  # JSON is YAML
         bar = progress.add_task("", total=wanted.daemons + wanted.venues)
         ordeal = Ordeal(folder, random)
         hasty = (random.random() < 1 / 3 for _ in count())

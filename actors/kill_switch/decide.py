@@ -36,8 +36,10 @@ from protocol.ports import LatchState
 from protocol.units import SECOND_US, seconds_us
 
 AGAIN_US: Final = SECOND_US
-SHUT_AGAIN_US: Final = 5 * SECOND_US
-"""Between attempts to leave a market that the exchange calls closed: soon after it reopens, and no loop meanwhile (fault-catalogue 36)."""
+REFUSED_AGAIN_US: Final = 5 * SECOND_US
+"""Between attempts to leave that are refused again and again: soon after a market reopens, and no loop meanwhile (fault-catalogue 36)."""
+REFUSED_MOST: Final = 3
+"""Refusals in a row after which a flatten is said that seldom. Of a closed market one is enough, whatever is answered after it (storm 70010)."""
 UNHEARD_MOST: Final = 3
 """Time-outs after which a flatten that nothing was heard of is said anew."""
 STUCK_US: Final = 15 * SECOND_US
@@ -54,7 +56,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     an unanswered truth was asked for. `left`: what the last reading showed open. `moved`: newest word of the stream on
     each position and when it came; it can only keep a stop in place, never remove one. `sent`: when each symbol was last
     flattened and each order last cancelled; a reading that may not show the effect yet is no reason to sell twice. `awaited`: effects of what was sent
-    that nobody has told yet. `asked_for`: by symbol the flatten that nothing was heard of yet. `shut`: when a flatten was last refused because its market is closed. `truth`: the last reading, for the record.
+    that nobody has told yet. `asked_for`: by symbol the flatten that nothing was heard of yet. `refused`: by symbol the flattens refused in a row, a closed market's counting in full. `truth`: the last reading, for the record.
     """
 
     patience_us: int
@@ -71,7 +73,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     moved: dict[str, tuple[Position, int]] = {}
     sent: dict[str, int] = {}
     asked_for: dict[str, str] = {}
-    shut: dict[str, int] = {}
+    refused: dict[str, int] = {}
 
 
 Answer = tuple[State, list[Message]]
@@ -101,8 +103,6 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case OrderRejected(wish="cancel"):
             # No effect to wait for: most often the order was gone already.
             state, more = _told(state, message, message.client_order_id)
-        case OrderRejected(wish="place", symbol=symbol, status=status) if judge(status).kind == "mode":
-            state, more = replace(state, shut={**state.shut, symbol: message.at}), []
         case ExchangeSnapshot() if state.latched:
             state, more = _read(state, message)
         case SnapshotMissed() if state.since is not None:
@@ -115,7 +115,7 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
 
 
 def _heard_of(state: State, message: Message) -> State:
-    """A flatten is answered by whatever names it: its fill, its end, a refusal, doubt."""
+    """A flatten is answered by whatever names it: its fill, its end, a refusal, doubt. Refusals are counted."""
     match message:
         case Filled(fill=fill):
             name = fill.client_order_id
@@ -123,8 +123,23 @@ def _heard_of(state: State, message: Message) -> State:
             pass
         case _:
             return state
-    left = {symbol: asked for symbol, asked in state.asked_for.items() if asked != name}
-    return state if len(left) == len(state.asked_for) else replace(state, asked_for=left)
+    symbol = next((symbol for symbol, asked in state.asked_for.items() if asked == name), None)
+    if symbol is None:
+        return state
+    left = {other: asked for other, asked in state.asked_for.items() if other != symbol}
+    refused = {**state.refused, symbol: _refusals(state.refused.get(symbol, 0), message)}
+    return replace(state, asked_for=left, refused=refused)
+
+
+def _refusals(before: int, answer: Message) -> int:
+    """How often in a row a flatten was refused, with this answer. Doubt and a refusal for the rate of our requests say nothing of it."""
+    match answer:
+        case Filled() | OrderGone():
+            return 0
+        case OrderRejected(status=status, limited=False):
+            return REFUSED_MOST if judge(status).kind == "mode" else before + 1
+        case _:
+            return before
 
 
 def _watched(state: State, message: Message) -> Answer:
@@ -251,7 +266,7 @@ def _overtaken(state: State, truth: ExchangeSnapshot, wish: PlaceOrder | CancelO
         return told_flat
     if symbol in state.asked_for and truth.at < sent + UNHEARD_MOST * state.patience_us:
         return True  # it may still wait behind a cancel whose reply is lost: said each second, flattens would queue up and leave as one
-    return truth.began_at < sent + (SHUT_AGAIN_US if state.shut.get(symbol, -1) >= sent else AGAIN_US)
+    return truth.began_at < sent + (REFUSED_AGAIN_US if state.refused.get(symbol, 0) >= REFUSED_MOST else AGAIN_US)
 
 
 def _again(state: State, cause: Woken) -> Answer:

@@ -270,14 +270,14 @@ def test_a_reading_too_early_to_show_the_flatten_sends_no_second_one() -> None:
     assert len(of(KillProgress, out)) == 4
 
 
-@pytest.mark.parametrize(("status", "times"), [("marketIsPostOnly", 2), ("marketSuspended", 2), ("invalidSize", 4)])
-def test_a_closed_market_is_asked_seldom(status: str, times: int) -> None:
-    """Where the exchange calls the market closed a flatten is tried again after five seconds, not in a loop (storm 9106)."""
-    state, tried = latched(), 0
-    for second in range(1, 9):
+def refused_flattens(*statuses: str, seconds: int = 30) -> list[float]:
+    """When a flatten leaves, seconds, while each is refused with the next of the statuses, and then with the last of them."""
+    state, left = latched(), list[float]()
+    for second in range(1, seconds):
         state, out = run(state, snapshot(second, (position(2),)))
         for wish in of(PlaceOrder, out):
-            tried += 1
+            status = statuses[min(len(left), len(statuses) - 1)]
+            left.append((wish.at - T) / SECOND)
             refused = from_edge(
                 OrderRejected,
                 wish.at + 1,
@@ -285,9 +285,45 @@ def test_a_closed_market_is_asked_seldom(status: str, times: int) -> None:
                 client_order_id=wish.client_order_id,
                 wish="place",
                 status=status,
+                limited=status == "apiLimitExceeded",
             )
             state, _ = run(state, refused)
-    assert tried == times
+    return left
+
+
+@pytest.mark.parametrize("status", ["marketIsPostOnly", "marketSuspended"])
+def test_a_closed_market_is_asked_seldom(status: str) -> None:
+    """Where the exchange calls the market closed a flatten is tried again after five seconds, not in a loop (storm 9106)."""
+    assert refused_flattens(status, seconds=20) == [1.5, 7.5, 13.5, 19.5]
+
+
+def test_a_closed_market_stays_closed_whatever_else_is_answered() -> None:
+    """Another word of refusal does not say that it is open again (storm 70010)."""
+    assert refused_flattens("marketSuspended", "insufficientAvailableFunds", seconds=20) == [1.5, 7.5, 13.5, 19.5]
+
+
+def test_what_is_refused_again_and_again_is_asked_seldom() -> None:
+    """Three times as soon as a reading can show it, then every five seconds: nothing is tried in a loop."""
+    assert refused_flattens("invalidSize", seconds=20) == [1.5, 3.5, 5.5, 11.5, 17.5]
+
+
+def test_a_refusal_for_the_rate_of_requests_makes_no_flatten_seldom() -> None:
+    """The gateway slows down by itself; nothing is wrong with the order."""
+    assert refused_flattens("apiLimitExceeded", seconds=10) == [1.5, 3.5, 5.5, 7.5, 9.5]
+
+
+def test_a_flatten_that_fills_in_part_ends_the_row_of_refusals() -> None:
+    """The market takes orders again: the rest follows as soon as a reading shows it."""
+    state, out = run(latched(), snapshot(1, (position(2),)))
+    (wish,) = of(PlaceOrder, out)
+    refusal = from_edge(
+        OrderRejected, wish.at, symbol=XBT, client_order_id=wish.client_order_id, wish="place", status="marketSuspended"
+    )
+    state, out = run(state, refusal, snapshot(7, (position(2),)))
+    (wish,) = of(PlaceOrder, out)
+    part = facts.fill("part", "sell", 1, client_order_id=wish.client_order_id)
+    _, out = run(state, from_edge(Filled, wish.at, fill=part), snapshot(9, (position(1),)))
+    assert [wish.size for wish in of(PlaceOrder, out)] == [D(1)]
 
 
 def test_a_cancel_that_may_still_be_answered_is_not_said_again() -> None:

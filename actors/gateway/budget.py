@@ -20,6 +20,8 @@ WAIT_LEAST_US: Final = 1000
 """Shorter waits might not move a clock that runs fast."""
 PAUSE_FIRST_S: Final = 1
 PAUSE_MOST_S: Final = 60
+PAUSE_PROTECT_S: Final = 1
+"""Of what protects, from the second refusal in a row on: five a second into a ban serve nobody (storm 70204)."""
 
 
 class Budget:
@@ -35,12 +37,14 @@ class Budget:
         self._counted_at: int | None = None
         self._refusals = 0
         self._paused_until = 0
+        self._protect_paused_until = 0
 
     def take(self, points: int, now_us: int, priority: Priority) -> int:
         """Take `points` and answer 0, or take nothing and answer the microseconds to wait before asking again."""
         self._count(now_us)
-        if priority != "protect" and points and now_us < self._paused_until:
-            return max(WAIT_LEAST_US, self._paused_until - now_us)
+        paused_until = self._protect_paused_until if priority == "protect" else self._paused_until
+        if points and now_us < paused_until:
+            return max(WAIT_LEAST_US, paused_until - now_us)
         need = points * SECOND_US + round(self._full * KEPT[priority])
         if need > self._left and points:
             return max(WAIT_LEAST_US, ceil((need - self._left) / self._refill))
@@ -52,6 +56,8 @@ class Budget:
         self._count(now_us)
         self._left = 0
         pause_s = min(PAUSE_FIRST_S * 2**self._refusals, PAUSE_MOST_S)
+        if self._refusals:
+            self._protect_paused_until = now_us + PAUSE_PROTECT_S * SECOND_US
         self._refusals = min(self._refusals + 1, PAUSE_MOST_S)
         self._paused_until = max(self._paused_until, now_us + pause_s * SECOND_US)
 
@@ -60,7 +66,9 @@ class Budget:
         self._refusals = 0
 
     def _count(self, now_us: int) -> None:
-        passed = 0 if self._counted_at is None else max(0, now_us - self._counted_at)
+        passed = 0 if self._counted_at is None else now_us - self._counted_at
+        if passed < 0:  # a clock that was set back must not make a pause of an hour
+            passed = self._paused_until = self._protect_paused_until = 0
         self._left = min(self._full, self._left + int(passed * self._refill))
         self._counted_at = now_us
 

@@ -43,7 +43,6 @@ from protocol.messages.futures import (
 from protocol.ports import Clock, Command, FeedLost
 from protocol.units import BEHIND_S, MILLISECOND_US
 
-LIMIT_REACHED: Final = "apiLimitExceeded"
 FILL_ROWS: Final = 100
 """Rows of a full page of fills."""
 FILL_PAGES_MOST: Final = 40
@@ -267,8 +266,6 @@ class FuturesGateway:
         return Parsed(fills, tuple(problem for page in pages for problem in page.quarantined))
 
     def _failed(self, error: Exception) -> SnapshotFailed:
-        if isinstance(error, Refused) and error.error == LIMIT_REACHED:
-            self.http.limit_reached()
         at = self._clock.now_us()
         return from_edge(SnapshotFailed, at, at, reason=f"{type(error).__name__}: {error}", action=_action(error))
 
@@ -331,8 +328,6 @@ class FuturesGateway:
         for answer in messages:
             if not isinstance(answer, CommandAnswered):
                 continue
-            if answer.status == LIMIT_REACHED:
-                self.http.limit_reached()
             if isinstance(command, PlaceOrder) and answer.outcome == "placed" and answer.order_id is not None:
                 self._shown.setdefault(answer.order_id, orders.resting(command, answer.order_id))
 

@@ -25,6 +25,9 @@ PUBLIC_CALLS: Final = 20
 PUBLIC_WINDOW_S: Final = 10
 """Public calls cost nothing at Kraken; this is our own restraint."""
 
+LIMIT_REACHED: Final = b"apiLimitExceeded"
+"""Kraken's word inside an answer that is none."""
+
 Method = Literal["GET", "POST", "PUT"]
 Form = Sequence[tuple[str, str]] | Mapping[str, str]
 
@@ -122,10 +125,6 @@ class FuturesHttp:
         text = urlencode(query)
         return await self._request("PUT", path, text, "", self._signed(path, text), cost, "read", self._trading)
 
-    def limit_reached(self) -> None:
-        """The exchange said so inside an answer."""
-        self._trading.refused(self._clock.now_us())
-
     def _signed(self, path: str, post_data: str) -> dict[str, str]:
         nonce = "" if self._nonce is None else str(self._nonce())
         authent = futures_authent(self._secret.reveal(), post_data, path, nonce)
@@ -159,10 +158,12 @@ class FuturesHttp:
             raise Unreachable(f"{path}: no answer within {self._timeout_s:g} s") from error
         except (httpx.HTTPError, OSError) as error:
             raise Unreachable(f"{path}: {error!r}") from error
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        limited = response.status_code == httpx.codes.TOO_MANY_REQUESTS or LIMIT_REACHED in response.content
+        if limited:
             purse.refused(self._clock.now_us())
         _judge(path, response)
-        purse.served()
+        if not limited:
+            purse.served()
         return self._masked(response.content, headers.get("Authent", ""))
 
     def _masked(self, content: bytes, authent: str) -> bytes:

@@ -37,18 +37,31 @@ def test_the_wait_that_is_named_is_enough() -> None:
 
 
 def test_each_refusal_in_a_row_pauses_twice_as_long() -> None:
-    """Up to a minute; an answer ends the row. What protects does not pause."""
+    """Up to a minute; an answer ends the row. What protects does not pause at the first and a second at the others."""
     budget = Budget(points=1_000_000, window_s=1)
-    pauses = []
+    pauses, protecting = list[int](), list[int]()
     for second in range(0, 800, 100):
         now = second * SECOND_US
         budget.refused(now)
         pauses.append(budget.take(1, now, "read") // SECOND_US)
-        assert budget.take(1, now + 1000, "protect") == 0
+        protecting.append(budget.take(1, now + 1000, "protect"))
+        assert budget.take(1, now + SECOND_US, "protect") == 0
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert protecting == [0, *[SECOND_US - 1000] * 7]
     budget.served()
     budget.refused(10_000 * SECOND_US)
     assert budget.take(1, 10_000 * SECOND_US, "enter") == SECOND_US
+
+
+def test_a_clock_that_is_set_back_ends_a_pause() -> None:
+    """It would last for as long as the clock was wrong."""
+    budget = Budget()
+    for _ in range(2):
+        budget.refused(3600 * SECOND_US)
+
+    assert budget.take(0, 0, "read") == 0
+    assert budget.take(10, SECOND_US, "protect") == 0
+    assert budget.take(2, 6 * SECOND_US, "read") == 0
 
 
 def test_reading_stops_before_entries_do() -> None:

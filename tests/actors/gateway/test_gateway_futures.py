@@ -558,6 +558,19 @@ async def test_kraken_s_limit_is_believed(autojump_clock: trio.testing.MockClock
     assert trio.current_time() == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize("status", [200, 429])
+async def test_limits_reached_in_a_row_slow_down_what_protects(
+    status: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Whatever the status of Kraken's word for it: once a second from the second on (storm 70204)."""
+    refusal = httpx.Response(status, json=futures_rest.write_error("apiLimitExceeded", START_US))
+    working = gateway(lambda _request: refusal)
+    for _ in range(4):
+        await working.send(CANCEL)
+
+    assert trio.current_time() == pytest.approx(0.2 + 1 + 1)
+
+
 async def test_the_kill_switch_reads_the_truth_with_the_reserve(autojump_clock: trio.testing.MockClock) -> None:
     """What may be spent on reading is spent: a usual snapshot waits for points, an urgent one does not, not even in a pause."""
     budget = Budget()

@@ -7,7 +7,7 @@ Knows no trade, no strategy and no limit; judges nothing but the frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final, Literal, TypeVar
 
@@ -273,6 +273,14 @@ def _fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
     return state, [*out, *more]
 
 
+def _with_ours(told: Told, fills: Sequence[Fill]) -> Told:
+    """A first reading that lists executions of ours: the memory of an earlier life is lost, and the story began with the oldest of them."""
+    ours = [fill.time for fill in fills if is_ours(fill.client_order_id)]
+    if told.since is None or told.fills_until is not None or not ours:
+        return told
+    return replace(told, since=min(told.since, *ours))
+
+
 def _age(fill: Fill) -> tuple[int, str]:
     return fill.time, fill.fill_id
 
@@ -350,6 +358,7 @@ def _snapshot(state: State, seen: SnapshotSeen) -> Answer:
     Orders missing from the list are not told as gone: one list is no proof. The reconciler asks for a second.
     """
     state = _learn(state, ((order.order_id, order.client_order_id) for order in seen.orders))
+    state = replace(state, told=_with_ours(state.told, seen.fills))
     state, out = _fills(state, seen, seen.fills)
     newest = max((fill.time for fill in seen.fills), default=0)
     if newest > (state.told.fills_until or 0):

@@ -504,7 +504,7 @@ def test_fills_from_before_the_first_life_are_history() -> None:
         from_edge(Started, T),
         snapshot(
             fills=(
-                fill("old", client_order_id=None, time=T - 1),
+                fill("old", client_order_id=None, time=T - 2),
                 fill("ours", time=T - 1),
                 fill("new", client_order_id=None, time=T),
             )
@@ -512,6 +512,22 @@ def test_fills_from_before_the_first_life_are_history() -> None:
     )
 
     assert [m.fill.fill_id for m in of(Filled, out)] == ["ours", "new"]
+
+
+def test_executions_of_ours_prove_that_an_earlier_life_is_lost() -> None:
+    """A journal restored from before it began remembers nothing: what came with or after our oldest execution is told, a stranger's too
+    (storm 70310). Later readings change nothing.
+    """
+    lost = (
+        fill("before", client_order_id=None, time=T - 9),
+        fill("ours", time=T - 8),
+        fill("unwound", client_order_id=None, time=T - 8, fill_type="unwindBankrupt"),
+        fill("hand", client_order_id=None, time=T - 1),
+    )
+    state, out = run(fresh(), from_edge(Started, T), snapshot(fills=lost))
+    assert {m.fill.fill_id for m in of(Filled, out)} == {"ours", "unwound", "hand"}
+    _, out = run(state, snapshot(fills=(fill("early", time=T - 20), fill("stranger", client_order_id=None, time=T - 19))))
+    assert [m.fill.fill_id for m in of(Filled, out)] == ["early"]
 
 
 def test_the_memory_of_fills_is_bounded() -> None:

@@ -526,7 +526,9 @@ def test_executions_of_ours_prove_that_an_earlier_life_is_lost() -> None:
     )
     state, out = run(fresh(), from_edge(Started, T), snapshot(fills=lost))
     assert {m.fill.fill_id for m in of(Filled, out)} == {"ours", "unwound", "hand"}
-    _, out = run(state, snapshot(fills=(fill("early", time=T - 20), fill("stranger", client_order_id=None, time=T - 19))))
+    _, out = run(
+        state, snapshot(fills=(fill("early", time=T - 20), fill("stranger", client_order_id=None, time=T - 19)))
+    )
     assert [m.fill.fill_id for m in of(Filled, out)] == ["early"]
 
 

@@ -7,6 +7,8 @@ asks nobody whether it may.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -22,6 +24,7 @@ from protocol.messages.control import Alert, KillProgress, KillRequested, Latch,
 from protocol.messages.futures import (
     CancelOrder,
     ExchangeSnapshot,
+    Fill,
     Filled,
     OrderGone,
     OrderRejected,
@@ -47,8 +50,16 @@ LOCKED_OUT_US: Final = 60 * SECOND_US
 """Between readings while the exchange refuses our key: more would lock it out."""
 LIST_LAG_US: Final = 30 * SECOND_US
 """How long the exchange's lists have been seen to trail its events: a position told so recently counts, listed or not."""
+SIZES_KEPT: Final = 64
 WAKE: Final = "kill"
 WATCH: Final = "watch"
+
+
+class Flattening(msgspec.Struct, frozen=True, kw_only=True):
+    """A symbol's last flatten, and the signed sizes that its position has had since the first one, newest last."""
+
+    name: str
+    sizes: tuple[Decimal, ...]
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +67,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     an unanswered truth was asked for. `left`: what the last reading showed open. `moved`: newest word of the stream on
     each position and when it came; it can only keep a stop in place, never remove one. `sent`: when each symbol was last
     flattened and each order last cancelled; a reading that may not show the effect yet is no reason to sell twice. `awaited`: effects of what was sent
-    that nobody has told yet. `asked_for`: by symbol the flatten that nothing was heard of yet. `refused`: by symbol the flattens refused in a row, a closed market's counting in full. `truth`: the last reading, for the record.
+    that nobody has told yet. `asked_for`: by symbol the flatten that nothing was heard of yet. `refused`: by symbol the flattens refused in a row, a closed market's counting in full. `flattening`: what our fills have left of each symbol. `truth`: the last reading, for the record.
     """
 
     patience_us: int
@@ -74,6 +85,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     sent: dict[str, int] = {}
     asked_for: dict[str, str] = {}
     refused: dict[str, int] = {}
+    flattening: dict[str, Flattening] = {}
 
 
 Answer = tuple[State, list[Message]]
@@ -109,6 +121,8 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, more = _missed(state, message)
         case Woken(key=key) if key == WAKE and state.since is not None:
             state, more = _again(state, message)
+        case Filled(fill=fill):
+            state, more = _reduced(state, fill), []
         case _:
             more = []
     return state, (*out, *more)
@@ -224,8 +238,10 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
             positions.setdefault(symbol, position)
             if at >= truth.began_at:
                 positions[symbol] = position
-    planned = plan(truth, state.kill, truth.began_at, truth.orders, tuple(positions.values()))
+    left = {symbol: _left(state, position) for symbol, position in positions.items()}
+    planned = plan(truth, state.kill, truth.began_at, truth.orders, tuple(left.values()))
     commands = [wish for wish in planned if not _overtaken(state, truth, wish)]
+    state = replace(state, flattening={**state.flattening, **_flattening(state, commands, left)})
     sent = {_subject(wish): truth.at for wish in commands}
     asked_for = {wish.symbol: wish.client_order_id for wish in commands if isinstance(wish, PlaceOrder)}
     still_open = tuple(sorted(positions))
@@ -245,6 +261,40 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
     )
     state, alerts = _stuck(state, truth)
     return state, [*commands, progress, *alerts, _wake(truth)]
+
+
+def _reduced(state: State, fill: Fill) -> State:
+    """What a fill of a flatten leaves."""
+    last = state.flattening.get(fill.symbol)
+    if last is None or last.name != fill.client_order_id:
+        return state
+    left = last.sizes[-1] + (fill.size if fill.side == "buy" else -fill.size)
+    last = replace(last, sizes=(*last.sizes, left)[-SIZES_KEPT:])
+    return replace(state, flattening={**state.flattening, fill.symbol: last})
+
+
+def _left(state: State, position: Position) -> Position:
+    """A position less what our flattens have filled of it: a list that shows it as it was before them is stale (fault-catalogue 20).
+
+    Fills that leave nothing do not count against a list: whatever it shows is flattened.
+    """
+    last = state.flattening.get(position.symbol)
+    if last is None or position.size not in last.sizes or last.sizes[-1] * position.size <= 0:
+        return position
+    return replace(position, size=last.sizes[-1])
+
+
+def _flattening(
+    state: State, commands: Sequence[PlaceOrder | CancelOrder], left: Mapping[str, Position]
+) -> dict[str, Flattening]:
+    """What follows from now on of the symbols that are flattened; the sizes begin anew where the exchange shows another."""
+    following = dict[str, Flattening]()
+    for wish in commands:
+        if isinstance(wish, PlaceOrder):
+            size, last = left[wish.symbol].size, state.flattening.get(wish.symbol)
+            sizes = last.sizes if last is not None and last.sizes[-1] == size else (size,)
+            following[wish.symbol] = Flattening(name=wish.client_order_id, sizes=sizes)
+    return following
 
 
 def _subject(wish: PlaceOrder | CancelOrder) -> str:

@@ -108,9 +108,9 @@ class Wire:
     left: dict[str, float] = field(default_factory=dict)
     """Client order id -> its placement was on the wire."""
 
-    def http(self, base_url: str) -> httpx.AsyncClient:
+    def http(self, base_url: str, pace: float) -> httpx.AsyncClient:
         """The daemon's own client, with an ear on each placement."""
-        client = http_client(base_url)
+        client = http_client(base_url, pace)
         client.event_hooks = {"request": [self._hear_request]}
         return client
 

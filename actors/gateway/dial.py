@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from typing import Final
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from trio_websocket import open_websocket_url
 
 from actors.gateway.channel import Connect, Socket
+from actors.gateway.direct import Direct
 
 CONNECT_TIMEOUT_S: Final = 10
 DISCONNECT_TIMEOUT_S: Final = 2
@@ -18,10 +20,18 @@ trips with TLS). Below the minute after which servers begin to close idle ones.
 """
 
 
-def http_client(base_url: str) -> httpx.AsyncClient:
-    """A client for one exchange. Deadlines are the gateway's, around whole requests, so httpx has none of its own."""
+def http_client(base_url: str, pace: float = 1.0) -> httpx.AsyncClient:
+    """A client for one exchange. Deadlines are the gateway's, around whole requests, so httpx has none of its own.
+
+    `pace`: seconds of the run's clock in a real second. Where the environment names a proxy httpx finds its own way.
+    """
+    url = httpx.URL(base_url)
+    by_proxy = not getproxies().keys().isdisjoint((url.scheme, "all")) and not proxy_bypass(url.host)
+    transport = None if by_proxy else Direct(KEPT_OPEN_S * pace)
     limits = httpx.Limits(keepalive_expiry=KEPT_OPEN_S)
-    return httpx.AsyncClient(base_url=base_url, timeout=None, limits=limits, headers={"User-Agent": "kraken-smc"})
+    return httpx.AsyncClient(
+        base_url=base_url, timeout=None, limits=limits, transport=transport, headers={"User-Agent": "kraken-smc"}
+    )
 
 
 def websocket(url: str, pace: float = 1.0) -> Connect:

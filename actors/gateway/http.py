@@ -15,6 +15,7 @@ import httpx
 import trio
 
 from actors.gateway.budget import Budget, Priority, spend
+from actors.gateway.direct import BODY_SENT, HEADERS_NEXT
 from actors.gateway.errors import KeyRefused, Throttled, Unreachable
 from actors.gateway.secret import MASK, Secret
 from protocol.kraken import endpoints
@@ -30,10 +31,6 @@ LIMIT_REACHED: Final = b"apiLimitExceeded"
 
 Method = Literal["GET", "POST", "PUT"]
 Form = Sequence[tuple[str, str]] | Mapping[str, str]
-
-HEADERS_NEXT: Final = "http11.send_request_headers.started"
-BODY_SENT: Final = "http11.send_request_body.complete"
-"""httpcore's words for a request that has a connection and is about to leave, and for one that is on the wire."""
 
 CREDENTIAL_LEAST: Final = 16
 """Kraken's keys and signatures are longer; what is shorter might be part of any word."""
@@ -198,7 +195,7 @@ def _forms(credential: str) -> tuple[bytes, ...]:
 def _in_order(
     departure: Departure | None, behind: Departure | None, scope: trio.CancelScope, timeout_s: float
 ) -> Callable[[str, object], Awaitable[None]]:
-    """Heard at each step of a request by httpcore: where it waits for the one it is behind, and tells the one behind it.
+    """Heard at each step of a request: where it waits for the one it is behind, and tells the one behind it.
 
     It waits with its connection open and everything else done. What it waits is not counted as its own time.
     """

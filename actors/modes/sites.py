@@ -159,7 +159,7 @@ async def loopback_venue(
     state: StateDirectory,
     fills_until: Callable[[], int | None] = lambda: None,
     *,
-    http: Callable[[str], httpx.AsyncClient] = http_client,
+    http: Callable[[str, float], httpx.AsyncClient] = http_client,
     ws: Callable[[str, float], Connect] = websocket,
 ) -> AsyncIterator[Site]:
     """The whole live path without Kraken: `venue serve` over TCP. Its time is followed, and runs at `market.speed` here too.
@@ -169,7 +169,7 @@ async def loopback_venue(
     settings = in_real_time(settings)
     where, pace = settings.exchange, settings.market.speed
     clock = ExchangeClock(0)
-    async with http(where.spot_url) as spot_http, http(where.futures_url) as futures_http:
+    async with http(where.spot_url, pace) as spot_http, http(where.futures_url, pace) as futures_http:
         futures = FuturesGateway(
             futures_http,
             ws(where.futures_ws_url, pace),

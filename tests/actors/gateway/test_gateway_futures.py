@@ -16,8 +16,8 @@ import trio
 from gateway_fakes import START_US, Script, TrioClock, drain, hear, hold, nothing, rest, say, server
 
 from actors.gateway.budget import Budget
+from actors.gateway.direct import BODY_SENT, HEADERS_NEXT
 from actors.gateway.futures import FuturesGateway
-from actors.gateway.http import BODY_SENT, HEADERS_NEXT
 from actors.gateway.secret import Secret
 from config.settings import ExecutionSettings
 from protocol.kraken import endpoints, futures_rest, futures_ws, orders

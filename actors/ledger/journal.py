@@ -18,7 +18,7 @@ from actors.ledger import tables
 from actors.ledger.pages import NO_SEAL, Record, pack, seal, unpack
 from actors.ledger.project import ROUTINE, Row, changes, names_of
 from actors.ledger.queries import Reader, latch_state
-from actors.ledger.store import failing_as, hidden, owned, reading_engine, upgrade, writing_engine
+from actors.ledger.store import failing_as, fold_log, hidden, owned, reading_engine, upgrade, writing_engine
 from protocol.codec import encode
 from protocol.messages.base import Message
 from protocol.messages.control import Latch
@@ -28,6 +28,11 @@ from protocol.ports import JournalFailed, LatchState
 BUFFER_MAX: Final = 512
 """Steps held back before they are written unasked: an order's flush writes at most so many others first, some milliseconds after a start that
 reads years of candles. No bound on durability: that is `flush`.
+"""
+
+FOLDED_AFTER: Final = 8
+"""Writes after which the next `settle` brings SQLite's log into its file: the database would do so by itself in the middle of a write, which
+takes some milliseconds longer then, and an order may wait for that one.
 """
 
 TOLD: Final = "ledger.told"
@@ -73,6 +78,7 @@ class Ledger(LatchBook):
         self._connection = connection
         self._records: list[Record] = []
         self._memories: dict[str, Callable[[], bytes]] = {}
+        self._unfolded = 0
         self.failure = ""
         """Why nothing can be written any more; empty while all is well."""
         with connection.begin():
@@ -116,10 +122,15 @@ class Ledger(LatchBook):
             self._write(tell=False)
 
     def settle(self) -> None:
-        """`flush`, and bring the tables up to the record in the same transaction. Raises JournalFailed."""
+        """`flush`, and bring the tables up to the record in the same transaction. Raises JournalFailed.
+
+        Whatever else can wait for a moment without orders is done here.
+        """
         self._must_be_well()
         if self._records or self._memories or self._untold:
             self._write(tell=True)
+        if self._unfolded >= FOLDED_AFTER:
+            self._fold()
 
     def _write(self, tell: bool) -> None:
         pages = [*self._untold, (self._next_seq, self._records)] if self._records else self._untold
@@ -133,11 +144,21 @@ class Ledger(LatchBook):
         except JournalFailed as failure:
             self.failure = str(failure)
             raise
+        self._unfolded += 1
         self._seal = sealed
         self._next_seq += len(self._records)
         self._untold = [] if tell else pages
         self._records = []
         self._memories.clear()
+
+    def _fold(self) -> None:
+        self._unfolded = 0
+        try:
+            with failing_as(JournalFailed, "the ledger could not be written"):
+                fold_log(self._connection)
+        except JournalFailed as failure:
+            self.failure = str(failure)
+            raise
 
     def import_candles(self, candles: Iterable[CandleClosed]) -> None:
         """Add closed candles to the store; those already there stand."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,8 @@ def failing_as(kind: type[Exception], what: str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise kind(f"{what}: {' '.join(str(error.orig).split())}") from error
+    except sqlite3.Error as error:
+        raise kind(f"{what}: {error}") from error
 
 
 def hidden(url: str) -> str:
@@ -131,6 +134,16 @@ def _sqlite_begins(engine: Engine, begin: str, *pragmas: str) -> Engine:
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
+
+
+def fold_log(connection: Connection) -> None:
+    """Bring SQLite's write-ahead log into its file, as far as no reader is in the way; other databases see to that by themselves.
+
+    By the driver's own connection, as it may not stand in a transaction.
+    """
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 # --- one writer ----------------------------------------------------------------------------------------------

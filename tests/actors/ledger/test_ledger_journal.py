@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from actors.ledger import tables
-from actors.ledger.journal import BUFFER_MAX, Ledger, open_latch, open_ledger, open_reader
+from actors.ledger.journal import BUFFER_MAX, FOLDED_AFTER, Ledger, open_latch, open_ledger, open_reader
 from actors.ledger.store import SecondInstance
 from protocol.messages.base import from_edge
 from protocol.messages.control import Latch
@@ -87,6 +88,28 @@ def test_a_full_buffer_is_written_unasked(url: str) -> None:
             ledger.record(*step)
 
         assert len(list(reader.steps())) == BUFFER_MAX
+
+
+def test_the_log_is_brought_into_the_file_when_no_order_waits(tmp_path: Path) -> None:
+    """By `settle`: the file alone, without its log, then holds every step; no `flush` does that work."""
+
+    def in_the_file_alone() -> int:
+        shutil.copy(tmp_path / "ledger.sqlite", tmp_path / "copy.sqlite")
+        with open_reader(f"sqlite:///{tmp_path / 'copy.sqlite'}") as reader:
+            return len(list(reader.steps()))
+
+    with open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        ledger.settle()
+        steps = one_trade()[:FOLDED_AFTER]
+        for step in steps:
+            ledger.record(*step)
+            ledger.flush()
+        before = (tmp_path / "ledger.sqlite").read_bytes()
+        ledger.keep("executor", lambda: b"x" * 100_000)
+        ledger.flush()
+        assert (tmp_path / "ledger.sqlite").read_bytes() == before
+        ledger.settle()
+        assert in_the_file_alone() == len(steps)
 
 
 def test_a_memory_is_made_bytes_once_for_a_flush(url: str) -> None:

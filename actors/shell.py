@@ -7,9 +7,11 @@ nursery. Knows nothing of what the messages mean; `World` is what the children o
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from typing import Any, get_args
 
 import trio
@@ -96,6 +98,10 @@ class World:
     """How long after the one ahead a wish starts that leaves beside it: nothing over a real network, where it starts a scheduler's round later.
     None where nothing is ever on its way: one after another.
     """
+    orders_out: int = 0
+    """Wishes about orders that are being carried out now."""
+    order_seen: float = -inf
+    """When the last of them came or went, in trio's time."""
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     lives: dict[str, int] = field(default_factory=dict)
     _flow: alerts.Flow = field(default_factory=dict)
@@ -126,6 +132,21 @@ class World:
         for alert in told:
             self.journal.record("alerts", alert, ())
             self.tell("alerts", alert)
+
+    @contextmanager
+    def order_out(self) -> Iterator[None]:
+        """An order is on its way for as long as this is open."""
+        self.orders_out += 1
+        self.order_seen = trio.current_time()
+        try:
+            yield
+        finally:
+            self.orders_out -= 1
+            self.order_seen = trio.current_time()
+
+    def orders_rest(self, for_s: float) -> bool:
+        """Whether no order has been on its way for so many seconds of trio's time."""
+        return not self.orders_out and self.order_seen + for_s <= trio.current_time()
 
     def journal_failed(self, why: str) -> None:
         """Nothing is written down any more: no entry leaves, the kill switch closes what is open, exits go on."""
@@ -289,7 +310,9 @@ class Lanes:
     async def _carry_out(self, hands: Hands, wish: Message, behind_s: float = 0) -> None:
         if behind_s:
             await trio.sleep(behind_s)
-        for fact in await hands(self._world, wish):
+        with self._world.order_out() if type(wish) in COMMANDS else nullcontext():
+            facts = await hands(self._world, wish)
+        for fact in facts:
             self._world.post(f"{self._spec.name}.hands", fact, self._no_carry)
 
     def _no_carry(self, receiver: str, message: Message) -> None:

@@ -37,6 +37,8 @@ from sim.clock import PacedClock, stopwatch
 HOUSEKEEPING_REAL_S = 0.25
 HOUSEKEEPING_MOST_S = 150.0
 """Of market time: a market without a pace of its own (speed inf) must be kept house for too."""
+ORDERS_REST_REAL_S = 0.03
+HELD_BACK_REAL_S = 1.0
 LOOK_EVERY_S = 1.0
 HINTS_MOST = 4096
 
@@ -71,6 +73,14 @@ def run_daemon(
             return trio.run(daemon.run, open_site, clock=PacedClock(pace_of(settings)))
         finally:
             gc.unfreeze()
+
+
+async def let_orders_pass(world: World, pace: float) -> None:
+    """What people read waits, not for long, while an order is on its way or was a moment ago: its answer may be a fill that needs a stop."""
+    rest_s, most_s = (min(real_s * pace, HOUSEKEEPING_MOST_S) for real_s in (ORDERS_REST_REAL_S, HELD_BACK_REAL_S))
+    with trio.move_on_after(most_s):
+        while not world.orders_rest(rest_s):  # noqa: ASYNC110  for time to pass, not for an event
+            await trio.sleep(rest_s)
 
 
 @dataclass
@@ -193,6 +203,7 @@ class Daemon:
         while True:
             await trio.sleep(min(max(HOUSEKEEPING_REAL_S * pace, 1.0), HOUSEKEEPING_MOST_S))
             if pace <= HOUSEKEEPING_MOST_S / HOUSEKEEPING_REAL_S or since_s() >= HOUSEKEEPING_REAL_S:
+                await let_orders_pass(world, pace)
                 self._write(world)
                 since_s = stopwatch()
 

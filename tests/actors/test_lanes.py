@@ -138,3 +138,25 @@ async def test_the_next_message_can_be_seen_before_it_is_taken() -> None:
     mailbox.put(STOP)
     mailbox.put(TARGET)
     assert (mailbox.next, await mailbox.get(), mailbox.next) == (STOP, STOP, TARGET)
+
+
+async def test_an_order_is_on_its_way_until_it_is_answered(autojump_clock: MockClock) -> None:
+    """Others may wait for a moment without orders, which begins with the last answer."""
+    world, exchange = idle_world(), Exchange()
+    spec = ChildSpec(name="executor", build=lambda world: None, says=(), hands=exchange.hands)  # type: ignore[arg-type,return-value]
+    assert world.orders_rest(1)
+    async with trio.open_nursery() as nursery:
+        working = Lanes(spec, world, nursery)
+        working.put(STOP)
+        working.put(TARGET)
+        await trio.sleep(10)
+        assert not world.orders_rest(1)
+        exchange.answers["stop"].set()
+        await trio.sleep(10)
+        assert not world.orders_rest(1)
+        exchange.answers["target"].set()
+        await trio.sleep(0.5)
+        assert not world.orders_rest(1)
+        await trio.sleep(0.5)
+        assert world.orders_rest(1)
+        nursery.cancel_scope.cancel()

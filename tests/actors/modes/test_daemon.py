@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.modes import daemon
-from actors.modes.daemon import HOUSEKEEPING_MOST_S, HOUSEKEEPING_REAL_S, End, run_daemon
+from actors.modes.daemon import (
+    HOUSEKEEPING_MOST_S,
+    HOUSEKEEPING_REAL_S,
+    ORDERS_REST_REAL_S,
+    End,
+    let_orders_pass,
+    run_daemon,
+)
 from actors.state import StateDirectory
 from config.load import load
+from tests.fakes.worlds import idle_world
 
 SECONDS = 4 * HOUSEKEEPING_MOST_S + 1
 
@@ -48,6 +59,29 @@ def test_what_was_loaded_is_collected_before_entries_may_leave_and_never_looked_
     assert min(kept) == before, "nothing is kept while it is starting"
     assert max(kept) > before + 10_000
     assert gc.get_freeze_count() == before
+
+
+@pytest.mark.parametrize(
+    ("pace", "answered_s", "kept_s"), [(1, 0.1, 0.15), (1, 60, 1), (100, 10, 15), (inf, 1000, 150)]
+)
+async def test_housekeeping_waits_for_orders_and_not_for_long(
+    autojump_clock: MockClock, pace: float, answered_s: float, kept_s: float
+) -> None:
+    """Until none has been on its way for a moment; an exchange that does not answer holds it up no longer than a real second."""
+    world = idle_world()
+    await let_orders_pass(world, pace)
+    assert trio.current_time() == 0
+
+    async def order() -> None:
+        with world.order_out():
+            await trio.sleep(answered_s)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(order)
+        await wait_all_tasks_blocked()
+        await let_orders_pass(world, pace)
+        assert trio.current_time() == pytest.approx(kept_s, abs=0.3 * ORDERS_REST_REAL_S * min(pace, 100))
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(("real_s", "pages"), [(0.0, 1), (HOUSEKEEPING_REAL_S, 5)])

@@ -8,10 +8,14 @@ from typing import Final
 from protocol.messages.futures import Fill, OpenOrder
 from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
+from sim.engine.state import Holding, Working
 from sim.faults.network import Reply, Request
 
 FLATTEN_US: Final = 2_000_000
 """A flatten counts as in flight for so long."""
+
+
+Books = tuple[Holding | Working, ...]
 
 
 def stops(evidence: Evidence, symbol: str) -> list[OpenOrder]:
@@ -28,6 +32,12 @@ def stops(evidence: Evidence, symbol: str) -> list[OpenOrder]:
     ]
 
 
+def books_of(evidence: Evidence) -> Books:
+    """All that is held and all that rests: frozen, so comparing with what was seen before takes next to nothing."""
+    state = evidence.engine.state
+    return *state.holdings.values(), *state.working.values()
+
+
 class Protected(Invariant):
     """1: every position is covered by a stop, or has not been without one for longer than the bound."""
 
@@ -39,6 +49,8 @@ class Protected(Invariant):
         self._disturbed: dict[str, bool] = {}
         self._flatten: dict[str, int] = {}
         self._foreign: set[str] = set()
+        self._covered: Books | None = None
+        """The exchange's books when all that is held was covered."""
 
     def filled(self, fill: Fill) -> None:
         if fill.client_order_id not in self.e.intents:
@@ -52,8 +64,14 @@ class Protected(Invariant):
         e = self.e
         if not (e.engine.state.holdings or self._since or self._foreign):
             return
+        books = books_of(e)
+        if books == self._covered:
+            return
+        self._covered = books
         for symbol, size in e.positions.items():
             cover = sum((order.size for order in stops(e, symbol)), ZERO)
+            if cover < abs(size):
+                self._covered = None
             if cover >= abs(size) or e.now - self._flatten.get(symbol, 0) <= FLATTEN_US:
                 if symbol in self._since and cover >= abs(size):
                     e.once("naked position protected")
@@ -87,10 +105,15 @@ class NotOverProtected(Invariant):
         super().__init__(evidence)
         self._doubled: dict[str, int] = {}
         self._orphaned: dict[str, int] = {}
+        self._sound: tuple[Books, int] | None = None
+        """The exchange's books, and how many intents there were, when nothing was amiss."""
 
     def second(self) -> None:
         e = self.e
         if not (e.engine.state.working or self._doubled or self._orphaned):
+            return
+        seen = books_of(e), len(e.intents)
+        if seen == self._sound:
             return
         ours: dict[str, list[OpenOrder]] = {}
         orphans: list[str] = []
@@ -106,6 +129,7 @@ class NotOverProtected(Invariant):
                 orphans.append(order.order_id)
         self._long(self._doubled, [s for s, orders in ours.items() if len(orders) > 1], "two stops rest on")
         self._long(self._orphaned, orphans, "an exit order rests without a position:")
+        self._sound = None if self._doubled or self._orphaned else seen
 
     def _long(self, since: dict[str, int], names: list[str], what: str) -> None:
         e = self.e

@@ -6,6 +6,7 @@ For whoever visits every moment in turn (the venue of a storm); a backtest, whic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from sim.market.tape import BAR_US, Quote, Tape
 from sim.market.tick import Tick
@@ -16,7 +17,8 @@ class Columns:
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
-        self._columns: dict[str, tuple[int, Sequence[Quote]]] = {}
+        self._columns: dict[str, tuple[int, Sequence[Quote], Decimal | None]] = {}
+        """By contract: the candle's beginning, its quotes, and its funding rate unless that changes within."""
         self.end_us = tape.end_us
         self.candles, self.running, self.spot_price = tape.candles, tape.running, tape.spot_price
 
@@ -30,9 +32,13 @@ class Columns:
         if known is None or known[0] != bar_us:
             if not tape.start_us <= bar_us < self.end_us:
                 return tape.tick(futures_symbol, at_us)
-            known = self._columns[futures_symbol] = bar_us, tape.quotes(futures_symbol, bar_us)
-        mark, index, bid, ask = known[1][(at_us - bar_us) // tape.tick_us]
-        rate = tape.funding_rate(futures_symbol, at_us)
+            ends = [tape.funding_rate(futures_symbol, at) for at in (bar_us, bar_us + BAR_US - 1)]
+            rate = ends[0] if ends[0] == ends[1] else None
+            known = self._columns[futures_symbol] = bar_us, tape.quotes(futures_symbol, bar_us), rate
+        _, quotes, rate = known
+        mark, index, bid, ask = quotes[(at_us - bar_us) // tape.tick_us]
+        if rate is None:
+            rate = tape.funding_rate(futures_symbol, at_us)
         return Tick(
             at=at_us, symbol=futures_symbol, mark=mark, index=index, bid=bid, ask=ask, last=mark, funding_rate=rate
         )

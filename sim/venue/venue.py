@@ -128,6 +128,8 @@ class Venue:
         self._own_market = own_market
         self._spot: list[SpotSession] = []
         self._futures: list[FuturesSession] = []
+        self._audience: dict[tuple[str, str | None], bool] = {}
+        """Which feeds of the futures streams anybody listens to, as far as it was asked since the last request of a client."""
         self._connections = 0
         self._dead_man_us: int | None = None
         self._nursery: trio.Nursery | None = None
@@ -303,8 +305,11 @@ class Venue:
             self._spread(frame, due)
 
     def _wanted(self, feed: str, product: str | None) -> bool:
-        wanted = feed, product
-        return any([wanted in session.subscribed for session in self._futures])  # noqa: C419  asked each second, of one
+        name = feed, product
+        wanted = self._audience.get(name)
+        if wanted is None:
+            wanted = self._audience[name] = any(name in session.subscribed for session in self._futures)
+        return wanted
 
     def _spread(self, frame: Frame, due: int) -> None:
         text = encode(frame.body).decode()
@@ -335,9 +340,15 @@ class Venue:
             await socket.close(NORMAL_CLOSURE, f"nothing is at {path}")
             return
         session.greet()
+
+        def hear(text: str) -> None:
+            session.hear(text)
+            self._audience.clear()
+
         try:
-            await converse(socket, outbox, session.hear)
+            await converse(socket, outbox, hear)
         finally:
+            self._audience.clear()
             self._spot = [other for other in self._spot if other is not session]
             self._futures = [other for other in self._futures if other is not session]
 

@@ -9,7 +9,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from typing import Any
 
-import httpx
 import numpy as np
 import structlog
 import trio
@@ -18,6 +17,7 @@ from msgspec.structs import replace
 from actors.door import Door
 from actors.futures_feed.actor import booked_until
 from actors.gate import Gate
+from actors.gateway.dial import http_client
 from actors.gateway.futures import FuturesGateway
 from actors.gateway.secret import Secret
 from actors.gateway.spot import SpotGateway
@@ -39,7 +39,7 @@ TWICE_EACH = 50
 async def live(host: Host) -> None:
     """One life, until cancelled. Raises GaveUp when the supervisor does."""
     gate = Gate(LEASES, host.book.read(), host.gate_changed)
-    async with httpx.AsyncClient(transport=host.transport(), base_url="http://venue") as http:
+    async with http_client("http://venue", host.transport()) as http:
         world = World(
             settings=host.settings,
             clock=host.clock,

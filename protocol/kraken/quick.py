@@ -16,6 +16,7 @@ from protocol.kraken.wire import EXPONENT_MAX, WHOLE_LIMIT, Json
 
 LEAST, MOST = Decimal(1).scaleb(-EXPONENT_MAX), Decimal(1).scaleb(EXPONENT_MAX + 1)
 LEAST_FLOAT, MOST_FLOAT = float(LEAST), float(MOST)
+TEXT: Final = (str, bytes)
 YEAR_9999_MS: Final = 253_402_300_799_999
 
 
@@ -74,7 +75,7 @@ _spot: Final = msgspec.json.Decoder(Ohlc)
 
 def futures(data: Json) -> Ticker | Heartbeat | None:
     """The usual futures frame; None for any other."""
-    if not isinstance(data, str | bytes):
+    if not isinstance(data, TEXT):
         return None
     try:
         frame: Ticker | Heartbeat = _futures.decode(data)
@@ -101,7 +102,7 @@ def futures(data: Json) -> Ticker | Heartbeat | None:
 
 def spot(data: Json) -> Ohlc | None:
     """The usual spot frame; None for any other."""
-    if not isinstance(data, str | bytes):
+    if not isinstance(data, TEXT):
         return None
     try:
         frame: Ohlc = _spot.decode(data)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from functools import lru_cache
 from typing import Final
 
 TRIMMED_PREFIX: Final = "/derivatives"
@@ -16,6 +17,7 @@ class BadSecret(ValueError):
     """The configured secret is not base64: the operator is at fault. Copy it again from Kraken. Never quotes it."""
 
 
+@lru_cache(maxsize=32)  # the same reading is asked for again and again
 def futures_authent(secret_base64: str, post_data: str, path: str, nonce: str = "") -> str:
     """The `Authent` header: `post_data` is the query string or body byte for byte as sent, `path` without host or `?`."""
     signed = post_data + nonce + path.removeprefix(TRIMMED_PREFIX)

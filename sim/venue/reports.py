@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, Protocol
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from protocol.kraken import endpoints, futures_ws, markets
-from protocol.kraken.wire import us_ms
+from protocol.kraken.wire import encode, us_ms
 from protocol.messages.base import Message
 from protocol.messages.futures import AccountSeen, Fill, FillSeen, OpenOrder, OrderSeen, PositionsSeen
 from protocol.units import HOUR_US, OrderSide
@@ -199,7 +200,7 @@ class Reports:
         """A ticker, of which most stays the same from one tick to the next."""
         engine, symbol = self._source.engine, tick.symbol
         rate, levels = engine.state.rates[symbol].absolute, engine.rules[symbol].margin_levels
-        return {
+        row: Row = {
             **futures_ws.write_ticker(engine.ticker(tick)),
             "leverage": f"{int(1 / levels[0][1])}x",
             "pair": pair(symbol),
@@ -212,6 +213,7 @@ class Reports:
             "openInterest": abs(engine.held(symbol)),
             "open": day.open,
         }
+        return {name: Raw(encode(value)) for name, value in row.items()}
 
     def ticker_lite(self, tick: Tick) -> Row:
         """The short form."""

@@ -230,7 +230,7 @@ async def live(spec: ChildSpec, world: World) -> None:
 
         while True:
             answers = _step(part, world.journal, await mailbox.get())
-            if not COMMANDS.isdisjoint(map(type, answers)):
+            if answers and not COMMANDS.isdisjoint(map(type, answers)):
                 # Once for all of them: between an intent that is durable and the wire nothing waits for the disk again.
                 world.journal.flush()
             for answer in answers:

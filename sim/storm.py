@@ -24,7 +24,7 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert
 from protocol.messages.futures import OrderUnknown, TradeClosed, TradeOpened
 from protocol.units import SECOND_US, seconds_us
-from sim.checkers import Evidence, Failure, Load, Watchers
+from sim.checkers import PRICES, Evidence, Failure, Load, Watchers
 from sim.clock import SimulatedClock, stopwatch
 from sim.engine import Engine
 from sim.engine.state import to_bytes
@@ -333,6 +333,10 @@ class Storm:
 
     def watch(self, sender: str, message: Message) -> None:
         """What an actor says."""
+        if type(message) in PRICES:  # most often
+            self._note(type(message).__name__, sender, message.id)
+            self.watchers.said(sender, message)
+            return
         detail = message.id
         if isinstance(message, Alert):
             detail = f"{message.code} {message.text}"

@@ -5,6 +5,6 @@ They read the exchange's books, what crossed the network's edge, and the journal
 
 from sim.checkers.evidence import Bounds, Evidence, Failure, Load
 from sim.checkers.reached import SOMETIMES
-from sim.checkers.table import INVARIANTS, Watchers
+from sim.checkers.table import INVARIANTS, PRICES, Watchers
 
-__all__ = ["INVARIANTS", "SOMETIMES", "Bounds", "Evidence", "Failure", "Load", "Watchers"]
+__all__ = ["INVARIANTS", "PRICES", "SOMETIMES", "Bounds", "Evidence", "Failure", "Load", "Watchers"]

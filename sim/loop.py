@@ -2,7 +2,8 @@
 
 It decides nothing. Events come from `sim.stage` in one total order; after each the queue is drained to empty, first in, first
 out, with fan-out in route order. Timers: while anything is open each rings at its own moment; while all is flat
-time moves from event to event, and a timer rings at the first event at or after it was due.
+time moves from event to event, and a timer rings at the first event at or after it was due. Where what changes nothing is left out only
+routine waits so: time goes on from the others.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from sim.engine import Engine
 from sim.engine.state import Books
 from sim.flights import Flights, Lane
 from sim.market.tape import Tape
-from sim.skipping.ahead import DAY, LATE, RECONCILE, Ahead, Leap
+from sim.skipping.ahead import DAY, EXECUTOR, LATE, RECONCILE, Ahead, Leap
 from sim.stage import Stage
 
 Record = Callable[[str, Message, Sequence[Message]], None]
@@ -162,6 +163,7 @@ class _Loop:
     due: dict[tuple[str, str], int] = field(default_factory=dict)
     """When the newest wish of (actor, key) is due; older ones still lie in `alarms`."""
     alarms: list[tuple[int, str, str]] = field(default_factory=list)
+    ways: dict[type[Message], tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
 
     def begin(self, spot_symbols: Sequence[str]) -> None:
         """Start every actor, then bring the feeds what they fetch on connecting."""
@@ -183,9 +185,9 @@ class _Loop:
         while True:
             moment = self.stage.next(self.now)
             until = end if moment is None else moment.at
-            landing = self.flights.next_at
-            rings = until if moment is None or self.stage.busy() else self.stage.horizon(self.now, moment)
-            if self._ring(rings if landing is None else min(rings, landing)):
+            landing = self.flights.next_at if self.flights.latency_us else None
+            rings = until if landing is None else min(until, landing)
+            if self._ring(rings, rings if moment is None else min(rings, self.stage.horizon(self.now, moment))):
                 if self.ahead is not None and self.stage.settled(self.now):
                     self._leap(self.ahead)
                 continue
@@ -218,6 +220,9 @@ class _Loop:
                 self._set(owner, key, due + max(0, -((due - leap.to) // ahead.reconcile_us)) * ahead.reconcile_us)
             elif key.startswith(LATE):
                 del self.due[owner, key]
+            elif owner == EXECUTOR and due < leap.to:
+                del self.due[owner, key]
+                ahead.woken(key)
             elif (owner, key) == DAY and not leap.flat:
                 self._set(owner, key, max(due, day_start_us(leap.to - 1) + DAY_US))
             elif due < leap.to:
@@ -231,7 +236,7 @@ class _Loop:
             if due >= leap.to:
                 return
             del self.due[owner, key]
-            self._wake(owner, key, due, self.stage.before_next(due) if leap.flat else due)
+            self._wake(owner, key, due, due)
             again = self.due[owner, key]
             due = again + max(0, leap.to - 1 - again) // DAY_US * DAY_US
             if due != again:
@@ -239,16 +244,34 @@ class _Loop:
 
     # --- timers -------------------------------------------------------------------------------------------------
 
-    def _ring(self, horizon: int) -> bool:
-        """Ring the next timer that is due before `horizon`; whether there was one."""
-        while self.alarms and self.due.get(self.alarms[0][1:]) != self.alarms[0][0]:
-            heappop(self.alarms)  # replaced by a later wish for the same key
-        if not self.alarms or self.alarms[0][0] >= horizon:
+    def _ring(self, until: int, routine: int) -> bool:
+        """Ring the next timer that is due before `until`, or before `routine` if it may wait; whether there was one."""
+        waiting: list[tuple[int, str, str]] = []
+        found = None
+        while found is None and self.alarms and self.alarms[0][0] < until:
+            alarm = heappop(self.alarms)
+            if self.due.get(alarm[1:]) != alarm[0]:
+                continue  # replaced by a later wish for the same key
+            if self._may_wait(*alarm[1:]):
+                waiting.append(alarm)
+            else:
+                found = alarm
+        if found is None and waiting and waiting[0][0] < routine:
+            found = waiting.pop(0)
+        for alarm in waiting:
+            heappush(self.alarms, alarm)
+        if found is None:
             return False
-        due, owner, key = heappop(self.alarms)
+        due, owner, key = found
         del self.due[owner, key]
-        self._wake(owner, key, due, due if self.flights or self.stage.busy() else horizon - 1)
+        self._wake(owner, key, due, routine - 1 if self._may_wait(owner, key) else due)
         return True
+
+    def _may_wait(self, owner: str, key: str) -> bool:
+        """Whether a timer rings with the next event: all is flat, and nobody who looks ahead waits for it to be over."""
+        if self.flights or self.stage.busy():
+            return False
+        return self.ahead is None or key.startswith(LATE) or (owner, key) == RECONCILE
 
     def _wake(self, owner: str, key: str, due: int, at: int) -> None:
         self.now = max(self.now, at)
@@ -275,24 +298,33 @@ class _Loop:
         kind = type(message)
         if kind in KEPT:
             self.result.watch(sender, message)
-        for receiver in self.routes[kind]:
-            if receiver in self.parts or receiver in HANDS:
-                self.queue.append((sender, receiver, message))
-            elif receiver == TIMER:
+        ways = self.ways.get(kind)
+        queued, at_once = self._ways(kind) if ways is None else ways
+        for receiver in queued:
+            self.queue.append((sender, receiver, message))
+        for receiver in at_once:
+            if receiver == TIMER:
                 assert isinstance(message, WakeAt)
                 self._set(sender, message.key, message.due)
             elif not heard(receiver, message, self.gate, self.door, self.latch):
                 raise Unrouted(f"{receiver} hears nothing: see actors/tree.py")
 
+    def _ways(self, kind: type[Message]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Whose turn comes in the queue, and who hears at once, of a kind of message."""
+        queued = tuple(name for name in self.routes[kind] if name in self.parts or name in HANDS)
+        ways = self.ways[kind] = queued, tuple(name for name in self.routes[kind] if name not in queued)
+        return ways
+
     def _drain(self) -> None:
         queue, parts, record, post = self.queue, self.parts, self.record, self._post
         while queue:
             sender, receiver, message = queue.popleft()
-            if receiver in HANDS:
+            part = parts.get(receiver)
+            if part is None:
                 for fact in self._carry_out(sender, message):
                     post(f"{sender}.hands", fact)
                 continue
-            answers = parts[receiver].receive(message)
+            answers = part.receive(message)
             record(receiver, message, answers)
             for answer in answers:
                 post(receiver, answer)

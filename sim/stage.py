@@ -27,6 +27,9 @@ from sim.market.tick import Tick
 Kind = Literal["funding", "tick", "running", "closed"]
 SLOTS: Final[tuple[Kind, ...]] = ("funding", "tick", "running", "closed")
 """The order within one visit: mark before spot, both before the closed candle that may give a signal."""
+OF_A_LOOK: Final[tuple[tuple[int, Kind], ...]] = ((1, "tick"), (2, "running"))
+OF_A_BOUNDARY: Final[tuple[tuple[int, Kind], ...]] = (*OF_A_LOOK, (3, "closed"))
+"""What happens in a visit, each with its place in `SLOTS`."""
 FIRST_SLOT_US: Final = 1
 TICK_US: Final = FIRST_SLOT_US + SLOTS.index("tick")
 """Whole seconds belong to the actors' own timers: midnight comes before the market of midnight."""
@@ -98,13 +101,10 @@ class Stage:
             grid = min(due)
             if grid > self.tape.end_us:
                 return ()
-            moments = [
-                moment
-                for place, (pair, when) in enumerate(zip(self._pairs, due, strict=True))
-                if when == grid
-                for moment in self._visit(grid, place, *pair)
-                if moment.at > after
-            ]
+            moments: list[Moment] = []
+            for place, when in enumerate(due):
+                if when == grid and grid + self._width_us > after:
+                    moments += self._visit(grid, place, after)
             if moments and grid % HOUR_US == 0 and after <= grid and moments[0].kind != "funding":
                 moments.insert(0, Moment(grid + FIRST_SLOT_US, grid, "funding", *self._pairs[0]))
             if moments:
@@ -118,13 +118,6 @@ class Stage:
     def leap(self) -> None:
         """Somebody moved the time on without playing what lies between: look anew for what comes next."""
         self._changed = True
-
-    def before_next(self, after: int) -> int:
-        """The last microsecond before anything would happen after `after` if nobody slept."""
-        asleep, self._asleep = self._asleep, {}
-        found = next((moment.at - 1 for moment in self._upcoming(after, after - self._width_us)), after)
-        self._asleep = asleep
-        return found
 
     def horizon(self, now: int, moment: Moment) -> int:
         """When the first thing of `moment`'s grid moment would happen if nobody slept, seen from `now`; all is flat."""
@@ -165,7 +158,9 @@ class Stage:
         wake = self._asleep.get(futures)
         if wake is not None and after < wake:
             return wake
-        due = min(_next(after, BAR_US, 0), _next(after, BAR_US, self.settle_us))
+        # The boundary to come, or when the one before it has settled.
+        into = after % BAR_US
+        due = after - into + (self.settle_us if into < self.settle_us else BAR_US)
         if self.engine.busy(futures):
             due = due if after < self._straight_until else min(due, _next(after, LEG_US, 0))
             crossing = self._crossing(futures, max(after, self.tape.start_us))
@@ -178,9 +173,10 @@ class Stage:
         What was found once holds until then, whatever is asked in between.
         """
         until = _next(after, BAR_US, 0)
-        bounds = self.tape.reachable(futures, after, until, self.engine.levels(futures))
-        if not bounds:
+        levels = self.engine.levels(futures, self.tape.extent(futures, after, until))
+        if not levels:
             return None
+        bounds = self.tape.in_ticks(futures, levels)
         known = self._crossings.get(futures)
         if known is not None:
             since, found, *terms = known
@@ -192,17 +188,17 @@ class Stage:
 
     def met(self, futures: str, after: int, until: int) -> int | None:
         """The first moment in (`after`, `until`] at which a level of the exchange is crossed."""
-        return self.tape.first_crossing(futures, after, until, self.engine.levels(futures))
+        levels = self.engine.levels(futures, self.tape.extent(futures, after, until))
+        return self.tape.first_met(futures, after, until, self.tape.in_ticks(futures, levels)) if levels else None
 
-    def _visit(self, grid: int, place: int, spot: str, futures: str) -> list[Moment]:
-        """What happens to one symbol on one grid moment."""
-        kinds: list[Kind] = ["tick", "running"]
+    def _visit(self, grid: int, place: int, after: int) -> list[Moment]:
+        """What happens to one symbol on one grid moment, after `after`."""
+        kinds = OF_A_BOUNDARY if (grid - self.settle_us) % BAR_US == 0 else OF_A_LOOK
         if place == 0 and grid % HOUR_US == 0:
-            kinds.insert(0, "funding")
-        if (grid - self.settle_us) % BAR_US == 0:
-            kinds.append("closed")
+            kinds = ((0, "funding"), *kinds)
         first = grid + FIRST_SLOT_US + len(SLOTS) * place
-        return [Moment(first + SLOTS.index(kind), grid, kind, spot, futures) for kind in kinds]
+        pair = self._pairs[place]
+        return [Moment(first + slot, grid, kind, *pair) for slot, kind in kinds if first + slot > after]
 
     # --- what happens -------------------------------------------------------------------------------------------
 
@@ -245,11 +241,14 @@ class Stage:
         self._changed, self._straight_until = True, 0
         return [*self._refresh(command.symbol, at), *self._noted(self.engine.send(command, at))]
 
-    def pass_hours(self, hours: range) -> None:
-        """Full hours begin while nobody looks: what is owed is paid, and the funding rates are fixed."""
+    def pass_hours(self, hours: range, *, last: bool = True) -> None:
+        """Full hours begin while nobody looks: what is owed is paid, and the funding rates are fixed; of what is not held with the
+        `last` of them.
+        """
         terms = {
-            futures: self.tape.hourly_terms(futures, hours if self.engine.held(futures) else hours[-1:])
+            futures: self.tape.hourly_terms(futures, hours if held else hours[-1:])
             for _, futures in self._pairs
+            if (held := futures in self.engine.state.holdings) or last
         }
         self.engine.pass_hours(hours, FIRST_SLOT_US + SLOTS.index("funding"), terms)
 

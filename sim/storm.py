@@ -6,7 +6,6 @@ true. The daemon itself is an argument (`Live`): this room knows processes, a di
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableSequence
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from sim.faults.host import Book, Disk, HostClock, Killed, LeapingClock, Process
 from sim.faults.hosting import CHILD_DOWN, LIFE, Hosting
 from sim.faults.network import Reply, Request
 from sim.faults.wiring import faulty_venue
+from sim.garbage import rare_collections
 from sim.market.columns import Columns
 from sim.scene import BUSY, SETTINGS, YOUNG_ROWS, Scene, Tempo, scene_of, settings_at
 from sim.venue import Venue
@@ -47,8 +47,6 @@ RESUME_S: Final = 900.0
 """A person restarts a daemon that keeps entries halted for so long."""
 ASKED_EVERY: Final = 1_000
 """Rounds of the scheduler between two looks at the operating system."""
-COLLECTED_AFTER: Final = 20_000
-"""Objects made and not yet gone."""
 STEPS_MOST: Final = 20
 """Shrinking gives up after so many runs."""
 
@@ -160,17 +158,6 @@ def run_case(case: Case, live: Live, trace: Callable[[str], None] | None = None,
             Failure(0, storm.true_clock_end, f"the simulation broke: {'; '.join(_leaves(error))}")
         )
     return storm.verdict(watch())
-
-
-@contextmanager
-def rare_collections() -> Iterator[None]:
-    """Python looks for cycles less often: what a storm makes by the million, messages and frames, has none."""
-    usual = gc.get_threshold()
-    gc.set_threshold(COLLECTED_AFTER, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
 
 
 def _leaves(error: BaseException) -> list[str]:

@@ -6,16 +6,16 @@ For a driver that skips what is of no consequence: a steady trade is moved on ov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from actors.executor.duties import next_look, perform
+from actors.executor.duties import at_rest, next_look, perform
 from actors.executor.exits import Plan, Policy, Trail
-from actors.executor.state import State, desk_of
+from actors.executor.orders import TERMINAL
+from actors.executor.state import Memory, State, desk_of
 from actors.executor.trade import Trade
 from protocol.messages.futures import MarkPrice
 from protocol.units import SIGN, TIMEFRAME_MS
@@ -47,29 +47,42 @@ class Columns(Protocol):
     def bias(self) -> NDArray[np.int8]: ...
 
 
-def steady(state: State, before: Sequence[Trade] = ()) -> bool:
+def steady(state: State, before: Memory | None = None) -> bool:
     """Whether every trade is as it should be: marks and time alone change nothing until an order of its own is met.
 
-    `before`: trades that were found so; a trade that is still the same object still is.
+    `before`: a memory that was found so; what is still the same object in it still is.
     """
-    if not state.reconciled or any(order.live for trade in state.memory.ended for order in trade.orders):
+    memory = state.memory
+    if not state.reconciled or ((before is None or memory.ended is not before.ended) and leftovers(memory)):
         return False
-    for symbol, trade in state.memory.trades.items():
-        if any(trade is known for known in before):
+    for symbol, trade in memory.trades.items():
+        if before is not None and before.trades.get(symbol) is trade:
             continue
         mark = state.marks.get(symbol)
         if mark is None or trade.opened_at is None or trade.through_since is not None:
             return False
         desk = desk_of(state, mark, symbol)
+        if at_rest(desk, trade):
+            continue
         after, said = perform(desk, trade)
         if said or after is not trade or trade.working("target") is None or next_look(desk, trade) is not None:
             return False
     return True
 
 
+def leftovers(memory: Memory) -> bool:
+    """Whether an order of a trade that is over may still fill."""
+    return any(order.state not in TERMINAL for trade in memory.ended for order in trade.orders)
+
+
 def price_told(state: State, mark: MarkPrice) -> State:
     """The state after a mark that meets nothing."""
     return replace(state, marks={**state.marks, mark.symbol: mark})
+
+
+def woken(state: State, symbol: str) -> State:
+    """The state after a timer that found nothing to do."""
+    return replace(state, wakes={name: due for name, due in state.wakes.items() if name != symbol})
 
 
 def acts_at(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> int | None:
@@ -99,8 +112,10 @@ def passed(state: State, symbol: str, reads: Columns, rows: slice) -> State:
 
 def _first_after_entry(plan: Plan, reads: Columns, rows: slice) -> int:
     """Nothing counts on the entry candle."""
-    ended_ms = plan.entry_bar_ms + TIMEFRAME_MS[plan.timeframe]
     first: int = rows.start
+    ended_ms = plan.entry_bar_ms + TIMEFRAME_MS[plan.timeframe]
+    if first >= rows.stop or reads.close_ms[first] > ended_ms:
+        return first
     return max(first, int(np.searchsorted(reads.close_ms, ended_ms, side="right")))
 
 

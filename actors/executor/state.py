@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from actors.executor import exits
-from actors.executor.duties import next_look, over, perform
+from actors.executor.duties import at_rest, next_look, over, perform
 from actors.executor.exits import Policy
 from actors.executor.orders import Order, advance
 from actors.executor.trade import Trade, update
@@ -97,6 +97,10 @@ def carry_on(state: State, cause: Message, trade: Trade, said: Sequence[Message]
     """Put back a trade that changed, with its duties done: kept while anything is owed, else among the ended."""
     symbol = trade.plan.symbol
     desk = desk_of(state, cause, symbol)
+    if state.reconciled and at_rest(desk, trade):
+        if state.memory.trades.get(symbol) != trade:
+            state = remember(state, trades={**state.memory.trades, symbol: trade})
+        return state, said
     if state.reconciled:
         trade, more = perform(desk, trade)
         said = (*said, *more)

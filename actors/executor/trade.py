@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from actors.executor.exits import Plan, Trail
-from actors.executor.orders import Order
+from actors.executor.orders import TERMINAL, Order
 from protocol.messages.futures import Fill, Role
 from protocol.units import SIGN
 
@@ -66,8 +66,8 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
         """Contracts to protect or to close: what fills say, or the exchange's newer word if that is more, or flat."""
         held, told = self.entry_size - self.exit_size, self.position
         if self.position_fresh and told is not None:
-            return max(held, told) if told > 0 else ZERO
-        return max(held, ZERO)
+            return ZERO if told <= 0 else told if told > held else held
+        return held if held >= 0 else ZERO
 
     @property
     def flat(self) -> bool:
@@ -89,7 +89,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     def working(self, role: Role) -> Order | None:
         """The latest order of a role that may still fill."""
         for order in reversed(self.orders):
-            if order.role == role and order.live:
+            if order.role == role and order.state not in TERMINAL:
                 return order
         return None
 

@@ -28,6 +28,7 @@ from protocol.ports import LatchState
 from protocol.units import MINUTE_US, Timeframe
 from sim.clock import PacedClock, SimulatedClock, work_meter
 from sim.direct import Direct
+from sim.garbage import rare_collections
 from sim.loop import Result, run
 from sim.market import crossing
 from sim.market.files import BadPeriod, GapPolicy, when
@@ -166,7 +167,7 @@ def run_backtest(
     scan.load()
     crossing.load()
     worked_s = work_meter()
-    with journal(settings, state) as copy:
+    with journal(settings, state) as copy, rare_collections():
         book = MemoryBook(copy=copy)
         result = DRIVERS[driver](settings, tape, on_progress, book)
     run_s = round(worked_s(), 3)

@@ -20,7 +20,9 @@ FUNDING_HOURS_LEAST: Final = 8
 
 def lost_pct(equity: Decimal, of: Decimal | None) -> Decimal | None:
     """How far `equity` is below `of`, in percent; None when there is nothing to compare with."""
-    return None if of is None or of <= 0 else max(ZERO, (of - equity) / of * HUNDRED)
+    if of is None or of <= 0:
+        return None
+    return ZERO if equity >= of else (of - equity) / of * HUNDRED
 
 
 def daily_loss_pct(state: State) -> Decimal | None:
@@ -35,9 +37,8 @@ def drawdown_pct(state: State) -> Decimal | None:
 
 def held_size(state: State, symbol: str) -> Decimal:
     """Contracts held (unsigned): the exchange's word, and a fill it has not answered yet if that makes it more."""
-    held = state.positions.get(symbol)
-    told = abs(held.position.size) if held else ZERO
-    holding = state.memory.book.get(symbol)
+    held, holding = state.positions.get(symbol), state.memory.book.get(symbol)
+    told = ZERO if held is None else abs(held.position.size)
     if holding is None or (held is not None and held.at > holding.at):
         return told
     return max(told, abs(holding.size))
@@ -45,15 +46,19 @@ def held_size(state: State, symbol: str) -> Decimal:
 
 def held_notional_usd(state: State, symbol: str, size: Decimal) -> Decimal:
     """Of so many contracts at the mark; without one, at what was paid."""
-    instrument, mark, held = state.instruments.get(symbol), state.marks.get(symbol), state.positions.get(symbol)
-    price = mark.mark if mark else held.position.entry_price if held else ZERO
-    return size * price * (instrument.contract_size if instrument else Decimal(1))
+    instrument, mark = state.instruments.get(symbol), state.marks.get(symbol)
+    if mark is not None:
+        price = mark.mark
+    else:
+        held = state.positions.get(symbol)
+        price = ZERO if held is None else held.position.entry_price
+    return size * price if instrument is None else size * price * instrument.contract_size
 
 
 def held_sizes(state: State) -> dict[str, Decimal]:
     """Contracts held (unsigned) where there are any, by symbol."""
-    known = sorted({*state.positions, *state.memory.book})
-    return {symbol: size for symbol in known if (size := held_size(state, symbol)) > 0}
+    known = sorted(state.positions.keys() | state.memory.book.keys())
+    return {symbol: size for symbol in known if (size := held_size(state, symbol))}
 
 
 def still_pending(state: State, at: int) -> list[Pending]:
@@ -63,8 +68,12 @@ def still_pending(state: State, at: int) -> list[Pending]:
 
 def notional_usd(state: State, held: Mapping[str, Decimal], pending: Sequence[Pending]) -> Decimal:
     """Of all that is held, by symbol, and of what is pending."""
-    notional = sum((held_notional_usd(state, symbol, size) for symbol, size in held.items()), ZERO)
-    return sum((entry.notional_usd for entry in pending), notional)
+    notional = ZERO
+    for symbol, size in held.items():
+        notional += held_notional_usd(state, symbol, size)
+    for entry in pending:
+        notional += entry.notional_usd
+    return notional
 
 
 def exposure(state: State, at: int) -> Exposure:

@@ -70,10 +70,11 @@ def watch(state: State, cause: Message, guards: Sequence[Guard], seen: View, sym
     """Say what changed: an alert and, of most, a halt (of one symbol or of all) when a guard takes hold, a resume when it lets go."""
     said: list[Message] = []
     halts = state.halts
+    # In a first life nothing was ever said; after a restart even "all clear" must be said once.
+    unsaid = None if state.restarted else False
     for guard in guards:
         key = f"{guard.key}:{symbol}" if symbol else guard.key
-        # In a first life nothing was ever said; after a restart even "all clear" must be said once.
-        last = halts.get(key, None if state.restarted else False)
+        last = halts.get(key, unsaid)
         reading = guard.look(seen, bool(last))
         if reading is None or reading.breached == last:
             continue

@@ -7,6 +7,7 @@ proves it). Knows no position.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from actors.strategy import decide, replay
 from actors.strategy import kernel as k
 from actors.strategy.market import BASE_MS, BIAS, Market
+from actors.strategy.names import used_key
 from actors.strategy.replay import SIGNAL, Draft, History, Ints, Reads, Table
 from actors.strategy.rules import DAY_MS, SIDE_NAME, Extremes, Reading, View, first_failure
 from actors.strategy.series import Candle, Candles, Series, owned
@@ -35,6 +37,13 @@ VERDICTS: Final = {
     k.NO_ZONE: "zone.none",
     k.NO_RETEST: "zone.no_retest",
     k.NO_REJECTION: "zone.no_rejection",
+    k.ZONE_USED: "zone.already_used",
+    k.NO_RANGE: "pd.undefined",
+    k.MIDDLE_OF_RANGE: "pd.equilibrium",
+    k.WRONG_HALF: "pd.wrong_half",
+    k.WEAK_TREND: "adx.below_threshold",
+    k.DI_OPPOSED: "adx.di_opposed",
+    k.ODD_VOLATILITY: "atr.out_of_range",
 }
 Bools = NDArray[np.bool_]
 Names = NDArray[np.int16]
@@ -46,6 +55,18 @@ def load(params: StrategyParams) -> None:
     _scouted(params, series, "4h", History(np.zeros(0, np.int64), np.zeros((0, 5)), np.zeros(0, np.bool_)))
     series.feed(Candles(np.zeros(1, np.int64), np.ones((1, 5))))
     series.choose_zone(1, True, True, False)
+
+
+def terms_of(params: StrategyParams, used_zones: Iterable[str] = ()) -> k.Terms:
+    """What the kernel judges by, with the names of the zones that signals used up."""
+    whole, real = np.zeros(k.TERMS, np.int64), np.zeros(k.LIMITS)
+    whole[k.SETUP_MAX_AGE] = params.setup_max_age
+    whole[k.USES_BLOCKS], whole[k.USES_GAPS] = "ob" in params.entry_zones, "fvg" in params.entry_zones
+    whole[k.ONLY_PAIRS], whole[k.BY_TOUCH_ONLY] = params.require_confluence, params.confirm_mode == "touch"
+    whole[k.PD_FILTER], whole[k.ADX_DI_ALIGN] = params.pd_filter, params.adx_di_align
+    real[k.PD_BAND], real[k.ADX_MIN] = params.pd_band, params.adx_min
+    real[k.ATR_PCT_MIN], real[k.ATR_PCT_MAX] = params.atr_pct_min, params.atr_pct_max
+    return k.Terms(whole, real, np.array([used_key(name) for name in used_zones], np.int64))
 
 
 def tabulate(state: decide.State, symbol: str, history: History) -> Table:
@@ -119,8 +140,8 @@ class _Column:
             self.series.march(self.candles, self.done, row + 1, self.found.rows, self.output)
             self.done = row + 1
 
-    def seek(self, sides: NDArray[np.int8], terms: Ints) -> int | None:
-        """Bring the series to the next candle that rules B1 to C3 leave standing; None: to the end."""
+    def seek(self, sides: NDArray[np.int8], terms: k.Terms) -> int | None:
+        """Bring the series to the next candle that rules B1 to D3 leave standing; None: to the end."""
         row = self.series.seek(self.candles, self.done, sides, terms, self.output, self.found)
         self.done = min(row + 1, len(sides))
         return row if row < len(sides) else None
@@ -147,7 +168,7 @@ def _scouted(params: StrategyParams, series: Series, timeframe: BiasTimeframe, h
     scout = Series.of(params, timeframe, "bias")
     scout.restore(series.save())
     none = np.zeros(len(column.candles.times), np.int8)
-    scout.seek(column.candles, 0, none, np.zeros(k.TERMS, np.int64), column.output, column.found)
+    scout.seek(column.candles, 0, none, terms_of(params), column.output, column.found)
     return column
 
 
@@ -271,13 +292,9 @@ class _Bulk:
 
     def _decide(self, reasons: dict[ExecTimeframe, Names]) -> None:
         """Rules B1 to F1 where they are reached, in order of time; a signal uses its zone up."""
-        params = self.params
-        terms = np.zeros(k.TERMS, np.int64)
-        terms[k.SETUP_MAX_AGE] = params.setup_max_age
-        terms[k.USES_BLOCKS], terms[k.USES_GAPS] = "ob" in params.entry_zones, "fvg" in params.entry_zones
-        terms[k.ONLY_PAIRS], terms[k.BY_TOUCH_ONLY] = params.require_confluence, params.confirm_mode == "touch"
+        terms = {tf: terms_of(self.params, track.used_zones) for tf, track in self.market.tracks.items()}
         sides = {tf: np.where(reasons[tf] == OPEN_STILL, self.sides[tf], 0).astype(np.int8) for tf in self.exec}
-        next_row = {tf: column.seek(sides[tf], terms) for tf, column in self.exec.items()}
+        next_row = {tf: column.seek(sides[tf], terms[tf]) for tf, column in self.exec.items()}
         while True:
             waiting = {tf: int(self.exec[tf].close_ms[row]) for tf, row in next_row.items() if row is not None}
             if not waiting:
@@ -288,15 +305,17 @@ class _Bulk:
             for tf, row in closing:
                 assert row is not None
                 view = self._view(tf, row, close_ms)
-                reason = first_failure(view, since="C4")
+                reason = first_failure(view, since="D4")
                 if reason is None:
                     standing.append((tf, row, view))
                 else:
                     reasons[tf][row] = self._number(reason)
             if standing:
                 self._enter(standing, close_ms, reasons)
-            for tf, _ in closing:
-                next_row[tf] = self.exec[tf].seek(sides[tf], terms)
+            for tf, row in closing:
+                if reasons[tf][row] == SIGNAL:
+                    terms[tf] = terms_of(self.params, self.market.tracks[tf].used_zones)
+                next_row[tf] = self.exec[tf].seek(sides[tf], terms[tf])
         for tf, column in self.exec.items():
             for verdict, code in VERDICTS.items():
                 reasons[tf][column.found.verdict == verdict] = self._number(code)

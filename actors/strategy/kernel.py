@@ -1161,7 +1161,7 @@ def _digits(a: int) -> int:
     return count
 
 
-# --- a whole history: rules B1 to C3 of smc-spec 4, bar by bar ----------------------------------------------------------
+# --- a whole history: rules B1 to D3 of smc-spec 4, bar by bar ----------------------------------------------------------
 
 NOT_ASKED: Final = 0
 NO_STRUCTURE: Final = 1
@@ -1170,13 +1170,28 @@ TOO_OLD: Final = 3
 NO_ZONE: Final = 4
 NO_RETEST: Final = 5
 NO_REJECTION: Final = 6
+ZONE_USED: Final = 7
+NO_RANGE: Final = 8
+MIDDLE_OF_RANGE: Final = 9
+WRONG_HALF: Final = 10
+WEAK_TREND: Final = 11
+DI_OPPOSED: Final = 12
+ODD_VOLATILITY: Final = 13
 
 SETUP_MAX_AGE: Final = 0
 USES_BLOCKS: Final = 1
 USES_GAPS: Final = 2
 ONLY_PAIRS: Final = 3
 BY_TOUCH_ONLY: Final = 4
-TERMS: Final = 5
+PD_FILTER: Final = 5
+ADX_DI_ALIGN: Final = 6
+TERMS: Final = 7
+
+PD_BAND: Final = 0
+ADX_MIN: Final = 1
+ATR_PCT_MIN: Final = 2
+ATR_PCT_MAX: Final = 3
+LIMITS: Final = 4
 
 
 class Findings(NamedTuple):
@@ -1185,7 +1200,23 @@ class Findings(NamedTuple):
     rows: Floats  # (n, ROW_WIDTH)
     choch: npt.NDArray[np.int8]  # direction of the change of character known at this bar
     swings: Floats  # (n, 2): the last confirmed swing high and low
-    verdict: npt.NDArray[np.int8]  # the first of rules B1 to C3 that fails, NOT_ASKED where no side was given
+    verdict: npt.NDArray[np.int8]  # the first of rules B1 to D3 that fails, NOT_ASKED where no side was given
+
+
+class Terms(NamedTuple):
+    """What `seek` judges by: `whole` (TERMS,) and `real` (LIMITS,) parameters, and the zones that are used up, as `used_key` has them."""
+
+    whole: Ints
+    real: Floats
+    used: Ints
+
+
+def used_key(is_gap: bool, d: int, id_time: int) -> int:
+    """A zone as one number: kind, direction and the candle it is named after."""
+    return id_time * 4 + (2 if is_gap else 0) + (1 if d > 0 else 0)
+
+
+_used_key = inner(used_key)
 
 
 @outer
@@ -1196,14 +1227,14 @@ def seek(
     candles: Floats,
     start: int,
     sides: npt.NDArray[np.int8],
-    terms: Ints,
+    terms: Terms,
     out_i: Ints,
     out_f: Floats,
     found: Findings,
 ) -> int:
-    """Take candles from `start` on, which `inspect` found sound, and stop after the first that passes rules B1 to C3.
+    """Take candles from `start` on, which `inspect` found sound, and stop after the first that passes rules B1 to D3.
 
-    `sides` (n,): the side that rules A left standing, 0 for none. `terms` (TERMS,). `out_i` and `out_f` are an Output, written over.
+    `sides` (n,): the side that rules A left standing, 0 for none. `out_i` and `out_f` are an Output, written over.
     Returns the index of the candle it stopped after, n when there was none.
     """
     s = _borrowed(whole, real)
@@ -1221,12 +1252,21 @@ def seek(
 
 
 @inner
-def _verdict_on_setup(s: Arrays, whole: Ints, real: Floats, i: int, d: int, terms: Ints) -> int:
+def _verdict_on_setup(s: Arrays, whole: Ints, real: Floats, i: int, d: int, by: Terms) -> int:
+    """Rules B1 to D3."""
     if s.i[TREND] != d:
         return NO_STRUCTURE if s.i[TREND] == 0 else OPPOSED
     broken = s.i[BREAK_BAR + (0 if d > 0 else 1)]
-    if broken < 0 or i - broken > terms[SETUP_MAX_AGE]:
+    if broken < 0 or i - broken > by.whole[SETUP_MAX_AGE]:
         return TOO_OLD
+    verdict = _verdict_on_zone(s, whole, real, i, d, by)
+    return verdict if verdict != NOT_ASKED else _verdict_on_market(s.f, s.candles[i % len(s.times), CLOSE], d, by)
+
+
+@inner
+def _verdict_on_zone(s: Arrays, whole: Ints, real: Floats, i: int, d: int, by: Terms) -> int:
+    """Rules C1 to C4."""
+    terms = by.whole
     b, g = choose_zone(whole, real, d, terms[USES_BLOCKS] != 0, terms[USES_GAPS] != 0, terms[ONLY_PAIRS] != 0)
     if b == NO_ROW and g == NO_ROW:
         return NO_ZONE
@@ -1244,4 +1284,29 @@ def _verdict_on_setup(s: Arrays, whole: Ints, real: Floats, i: int, d: int, term
         rejects = d * close >= d * far
     else:
         rejects = d * close > d * s.candles[at, OPEN] and d * close >= d * ((top + bottom) / 2.0)
-    return NOT_ASKED if rejects else NO_REJECTION
+    if not rejects:
+        return NO_REJECTION
+    used_b = _used_key(False, d, s.ob_i[b, ID_TIME]) if b != NO_ROW else -1
+    used_g = _used_key(True, d, s.fvg_i[g, ID_TIME]) if g != NO_ROW else -1
+    for n in range(len(by.used)):
+        if by.used[n] == used_b or by.used[n] == used_g:
+            return ZONE_USED
+    return NOT_ASKED
+
+
+@inner
+def _verdict_on_market(f: Floats, close: float, d: int, by: Terms) -> int:
+    """Rules D1 to D3."""
+    if by.whole[PD_FILTER]:
+        pos, band = f[RANGE_POS], by.real[PD_BAND]
+        if np.isnan(pos):
+            return NO_RANGE
+        below, above = pos <= 0.5 - band, pos >= 0.5 + band
+        if not (below if d > 0 else above):
+            return WRONG_HALF if (above if d > 0 else below) else MIDDLE_OF_RANGE
+    if not f[ADX] >= by.real[ADX_MIN]:
+        return WEAK_TREND
+    if by.whole[ADX_DI_ALIGN] and not d * f[PLUS_DI] > d * f[MINUS_DI]:
+        return DI_OPPOSED
+    share = f[ATR] / close
+    return NOT_ASKED if by.real[ATR_PCT_MIN] <= share <= by.real[ATR_PCT_MAX] else ODD_VOLATILITY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from actors.strategy import kernel as k
@@ -62,6 +63,13 @@ def fvg_id(d: int, open_time_ms: int) -> str:
 def ob_id(d: int, open_time_ms: int) -> str:
     """Name of the order block of that candle."""
     return f"ob.{'b' if d > 0 else 's'}.{open_time_ms}"
+
+
+@lru_cache(maxsize=4096)
+def used_key(name: str) -> int:
+    """What `fvg_id` or `ob_id` named, as the kernel looks it up among used zones."""
+    kind, side, open_time_ms = name.split(".")
+    return k.used_key(kind == "fvg", 1 if side == "b" else -1, int(open_time_ms))
 
 
 def pool_id(d: int, open_time_ms: int) -> str:

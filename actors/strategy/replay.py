@@ -6,8 +6,10 @@ would have answered (a test proves it). Between the candles that matter the tabl
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import isnan
 from typing import Final
 
@@ -66,8 +68,13 @@ class Reads:
 
     def between(self, after_ms: int, until_ms: int) -> slice:
         """The candles that ended after `after_ms` and not after `until_ms`."""
-        first, last = np.searchsorted(self.close_ms, (after_ms, until_ms), side="right").tolist()
-        return slice(first, last)
+        return slice(bisect_right(self.ends, after_ms), bisect_right(self.ends, until_ms))
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """`close_ms` as plain numbers: a single one is found sooner among them."""
+        found: list[int] = self.close_ms.tolist()
+        return found
 
     def read(self, row: int, cause: CandleClosed) -> StructureRead:
         """What the candle of `row` said of structure, as it follows from `cause`."""

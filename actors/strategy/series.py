@@ -218,11 +218,11 @@ class Series:
         candles: Candles,
         start: int,
         sides: npt.NDArray[np.int8],
-        terms: k.Ints,
+        terms: k.Terms,
         output: k.Output,
         found: k.Findings,
     ) -> int:
-        """As `march`, up to the first candle that passes rules B1 to C3: see `kernel.seek`."""
+        """As `march`, up to the first candle that passes rules B1 to D3: see `kernel.seek`."""
         return int(k.seek(*self._memory, *candles, start, sides, terms, *output, found))
 
     def refresh(self, newest: Candle) -> None:

@@ -139,12 +139,9 @@ def structure(series: Series) -> dict[str, Any]:
 
 def _newest(series: Series, first: int, size: int, seen: int) -> list[tuple[int, int, int, float]]:
     """The content of one ring, oldest first: direction, time, note, level."""
-    rows = []
-    for n in range(max(0, seen - size), seen):
-        at = first + n % size
-        d, time, note = series.arrays.kept_i[at].tolist()
-        rows.append((d, time, note, float(series.arrays.kept_f[at])))
-    return rows
+    whole = series.arrays.kept_i[first : first + size].tolist()
+    levels = series.arrays.kept_f[first : first + size].tolist()
+    return [(*whole[n % size], levels[n % size]) for n in range(max(0, seen - size), seen)]
 
 
 def zones(series: Series) -> dict[str, list[dict[str, Any]]]:

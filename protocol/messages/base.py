@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,15 +20,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 M = TypeVar("M", bound=Message)
 
 
-def follow(cause: Message, kind: type[M], key: str | int = "", /, **fields: object) -> M:
+def follow(cause: Message, kind: type[M], key: str | int = "", /, **fields: Any) -> M:
     """A message of `kind` that follows from `cause`: same moment, id derived from the cause and `key`.
 
     `key` tells apart several messages of one kind from one cause (a symbol, a leg).
     """
     before = cause.id
-    return kind(id=named(f"{kind.__name__}\x1f{before}\x1f{key}"), cause=before, at=cause.at, **fields)
+    name = named(f"{kind.__name__}\x1f{before}\x1f{key}")
+    fields["id"], fields["cause"], fields["at"] = name, before, cause.at
+    return kind(**fields)
 
 
-def from_edge(kind: type[M], at: int, /, *key: str | int, **fields: object) -> M:
+def from_edge(kind: type[M], at: int, /, *key: str | int, **fields: Any) -> M:
     """A message that enters the system at an edge at `at`: id derived from its kind and `key`, no cause."""
-    return kind(id=derive(kind.__name__, *key), cause="", at=at, **fields)
+    fields["id"], fields["cause"], fields["at"] = derive(kind.__name__, *key), "", at
+    return kind(**fields)

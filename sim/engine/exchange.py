@@ -280,24 +280,32 @@ class Engine:
         """The contract list."""
         return from_edge(InstrumentsSeen, at, at, instruments=tuple(self.rules.values()))
 
-    def levels(self, symbol: str) -> tuple[Decimal, ...]:
-        """Marks at which something would happen: triggers on mark, resting limits, and the account's liquidation.
+    def levels(self, symbol: str, within: tuple[float, float] | None = None) -> tuple[Decimal, ...]:
+        """Marks at which something would happen: triggers on mark, resting limits, and the account's liquidation; `within`
+        two prices if told.
 
         Ascending. A trigger on another price, or a trailing stop, wants every tick. When several contracts are held each gets an equal share of what may be lost, so none of them is
         liquidated before one of them has crossed its level. A limit fills on bid or ask, which follow the mark: from its
         level on every tick must be visited.
         """
+        state = self.matching.state
         prices: list[Decimal] = []
-        for working in self.state.working.values():
+        for working in state.working.values():
             order = working.order
             if order.symbol == symbol:
-                prices += [p for p in (order.stop_price, order.limit_price) if p is not None][:1]
-        holding = self.state.holdings.get(symbol)
-        if holding is not None:
+                price = order.limit_price if order.stop_price is None else order.stop_price
+                if price is not None:
+                    prices.append(price)
+        holding = state.holdings.get(symbol)
+        if holding is not None and not (within and margin.is_safe(state, self.rules, holding, within)):
             name = margin.account_of(self.rules[symbol])
-            share = margin.surplus(self.state, self.rules, name) / len(margin.held_in(self.state, name))
-            price = sums.price_at_loss(holding, self.state.ticks[symbol].mark, share)
-            prices += [] if price is None else [price]
+            share = margin.surplus(state, self.rules, name) / len(margin.held_in(state, name))
+            price = sums.price_at_loss(holding, state.ticks[symbol].mark, share)
+            if price is not None:
+                prices.append(price)
+        if within is not None:
+            low, high = within
+            prices = [price for price in prices if low <= float(price) <= high]
         return tuple(sorted(prices))
 
     def order_levels(self, symbol: str) -> tuple[float, ...]:
@@ -312,9 +320,10 @@ class Engine:
 
     def busy(self, symbol: str) -> bool:
         """Whether a position or a resting order makes this contract's ticks matter."""
-        return symbol in self.state.holdings or any(
-            working.order.symbol == symbol for working in self.state.working.values()
-        )
+        state = self.matching.state
+        if symbol in state.holdings:
+            return True
+        return bool(state.working) and any(working.order.symbol == symbol for working in state.working.values())
 
     def held(self, symbol: str) -> Decimal:
         """Signed contracts of a position, 0 when there is none."""

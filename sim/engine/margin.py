@@ -18,6 +18,8 @@ from sim.engine.sums import ZERO
 
 Rules = Mapping[str, Instrument]
 DOLLARS: Final = ""
+CLEAR: Final = 0.99
+"""A loss nearer than this to what may be lost is looked at in Decimal."""
 
 
 def account_of(instrument: Instrument) -> str:
@@ -63,6 +65,22 @@ def surplus(state: State, instruments: Rules, name: str = DOLLARS) -> Decimal:
     return sums.surplus(books(state, name), holdings, marks, instruments)
 
 
+def is_safe(state: State, instruments: Rules, holding: Holding, within: tuple[float, float]) -> bool:
+    """Whether this position's mark may go to either of two prices with less lost than its share of what may be. In float64, and only
+    if it is clear; for a linear contract.
+    """
+    if holding.inverse:
+        return False
+    left, held = float(state.books.balance), 0
+    for other in state.holdings.values():
+        if not other.inverse:
+            held += 1
+            left += float(other.size) * float(state.ticks[other.symbol].mark) - float(other.cost)
+            left -= float(sums.maintenance_margin(instruments[other.symbol], other.size, other.cost))
+    size, mark = float(holding.size), float(state.ticks[holding.symbol].mark)
+    return min(size * (within[0] - mark), size * (within[1] - mark)) > -left / held * CLEAR
+
+
 def position(state: State, instruments: Rules, holding: Holding, surplus: Decimal) -> Position:
     """A position as the exchange reports it; `surplus` is its account's. Money of an inverse contract is in its coin."""
     mark = state.ticks[holding.symbol].mark
@@ -78,17 +96,23 @@ def position(state: State, instruments: Rules, holding: Holding, surplus: Decima
 
 def account(state: State, instruments: Rules, name: str = DOLLARS) -> Account:
     """Balances and margin at the last moment seen; of a coin account they are in its coin, whatever the names say."""
-    holdings, balance, owed = held_in(state, name), books(state, name).balance, total_funding_due(state, name)
-    worth = balance + unrealised(state, name) - owed
-    rates = [(abs(h.cost), sums.margin_rates(instruments[h.symbol], h.size, h.cost)) for h in holdings]
-    initial = sum((usd * rate for usd, (rate, _) in rates), ZERO)
+    balance = books(state, name).balance
+    gained = owed = initial = maintained = ZERO
+    for holding in held_in(state, name):
+        usd, symbol = abs(holding.cost), holding.symbol
+        first, then = sums.margin_rates(instruments[symbol], holding.size, holding.cost)
+        gained += sums.unrealised(holding, state.ticks[symbol].mark)
+        owed += funding_due(state, holding, state.now)
+        initial += usd * first
+        maintained += usd * then
+    worth = balance + gained - owed
     adds = any(may_add(working.order) for working in state.working.values())
     return Account(
         equity_usd=worth,
         balance_usd=balance,
         available_margin_usd=worth - (initial_margin_with_orders(state, instruments, name) if adds else initial),
         initial_margin_usd=initial,
-        maintenance_margin_usd=sum((usd * rate for usd, (_, rate) in rates), ZERO),
+        maintenance_margin_usd=maintained,
         unrealized_funding_usd=-owed,
     )
 

@@ -76,9 +76,11 @@ def fee(worth: Decimal, fee_pct: Decimal) -> Decimal:
 
 def margin_rates(instrument: Instrument, size: Decimal, worth: Decimal) -> tuple[Decimal, Decimal]:
     """Initial and maintenance fraction of a position: the whole takes the level that its entry value in dollars reaches."""
-    dollars = abs(size if instrument.inverse else worth)
+    dollars, levels = abs(size if instrument.inverse else worth), instrument.margin_levels
+    if len(levels) > 1 and levels[0][0] <= dollars < levels[1][0]:
+        return levels[0][1:]
     rates = (ZERO, ZERO)
-    for start, initial, maintenance in instrument.margin_levels:
+    for start, initial, maintenance in levels:
         if dollars < start:
             break
         rates = (initial, maintenance)

@@ -85,12 +85,18 @@ class Path:
 
     def reached(self, bar: int, into_us: int) -> list[float]:
         """The turns of a 15m candle up to a moment in it, and the price there; at its end all of them."""
-        first, offset = bar * self.rows_a_bar, bar * BAR_US + into_us
-        row, within = self.place(offset) if into_us < BAR_US else (first + self.rows_a_bar - 1, self.step_us)
+        first = bar * self.rows_a_bar
+        if into_us < BAR_US:
+            row, within = self.place(bar * BAR_US + into_us)
+        else:
+            row, within = first + self.rows_a_bar - 1, self.step_us
         before: list[float] = self.knots[first:row].ravel().tolist() if row > first else []
         turns = self.turns(row)
-        price = turns[3] if within == self.step_us else self.price(offset)
-        return [*before, *turns[: within // self.leg_us + 1], price]
+        leg = min(within // self.leg_us, 2)
+        price = turns[leg] + (turns[leg + 1] - turns[leg]) * ((within - leg * self.leg_us) / self.leg_us)
+        if within == self.step_us:
+            return [*before, *turns, turns[3]]
+        return [*before, *turns[: leg + 1], price]
 
     def told(self, offset_us: int) -> tuple[int, int]:
         """Beginning and end, as offsets, of the finest candle that is known to hold a moment: the order in it is made up."""

@@ -10,7 +10,7 @@ Candles the source lacks are flat in the path and, as at an exchange without tra
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -103,11 +103,6 @@ class Track:
         """The way of spot."""
         return path_of(self.candles, self.finer)
 
-    @cached_property
-    def basis_row(self) -> list[float]:
-        """Basis at the open of the first candle and at each close."""
-        return [float(self.basis[0]), *self.basis.tolist()]
-
     def place(self, at_us: int) -> tuple[int, int]:
         """(candle, microseconds into it). At and after the end the last candle is over."""
         if at_us < self.start_us:
@@ -124,13 +119,19 @@ class Track:
 
     def mark(self, at_us: int) -> float:
         """The unrounded mark at a moment."""
-        return self.marked(self.spot(at_us), at_us)
+        return self.look(at_us)[1]
 
-    def marked(self, spot: float, at_us: int) -> float:
-        """The unrounded mark where spot is known."""
+    def look(self, at_us: int) -> tuple[float, float]:
+        """The spot path and the unrounded mark at a moment."""
         bar, into = self.place(at_us)
-        before, after = self.basis_row[bar], self.basis_row[bar + 1]
-        return spot * (1.0 + (before + (after - before) * (into / BAR_US)))
+        spot = self.path.price(bar * BAR_US + into)
+        before, after = self.basis_points.item(bar), self.basis_points.item(bar + 1)
+        return spot, spot * (1.0 + (before + (after - before) * (into / BAR_US)))
+
+    @cached_property
+    def tick_size(self) -> float:
+        """The contract's price step."""
+        return float(self.instrument.tick)
 
     def marks(self, at_us: Ints) -> Floats:
         """`mark` of many moments, bit for bit the same."""
@@ -185,25 +186,33 @@ class Track:
     @cached_property
     def funding_paid(self) -> Floats:
         """What one contract has paid from the first candle's open to each open after it, USD; about 1e-12 exact."""
-        opens_us = self.start_us + np.arange(len(self.candles) + 1, dtype=np.int64) * BAR_US
+        bars = len(self.candles)
         if not self.funding_us:
-            return np.zeros(len(opens_us))
-        opens_hour = np.maximum((opens_us - opens_us % HOUR_US - self.start_us) // BAR_US, 0)
-        hour_us = self.start_us + opens_hour * BAR_US
-        which = self._intervals(hour_us + 1)
+            return np.zeros(bars + 1)
+        # Of each hour the rate and the index; the first may have begun before the data does.
+        before = self.start_us % HOUR_US // BAR_US
+        hours = -(-(bars + before) // HOUR_BARS)
+        opens = np.maximum(np.arange(hours) * HOUR_BARS - before, 0)
+        which = self._intervals(self.start_us + opens * BAR_US + 1)
         cap = float(self.instrument.max_relative_funding_rate)
         relative = np.clip(np.array([float(rate) for rate in self.funding_rate])[which], -cap, cap)
-        size = float(self.instrument.tick)
-        spot = np.concatenate((self.candles.open, self.candles.close[-1:]))
-        a_bar = relative * np.rint(spot[opens_hour] / size) * size * (BAR_US / HOUR_US)
-        paid: Floats = np.concatenate(([0.0], np.cumsum(a_bar[:-1])))
+        size = self.tick_size
+        an_hour = relative * np.rint(self.candles.open[opens] / size) * size * (BAR_US / HOUR_US)
+        a_bar = np.repeat(an_hour, HOUR_BARS)[before : before + bars]
+        paid: Floats = np.concatenate(([0.0], np.cumsum(a_bar)))
         return paid
 
-    def rates(self, at_us: Ints) -> list[Decimal]:
-        """The relative rate an hour in force at many moments."""
-        if not self.funding_us:
-            return [ZERO] * len(at_us)
-        return [self.funding_rate[interval] for interval in self._intervals(at_us).tolist()]
+    def hourly_rates(self, hours: range) -> list[Decimal]:
+        """The relative rate an hour in force when each of these hours has begun."""
+        ends, last = self.funding_us, len(self.funding_us) - 1
+        if last < 0:
+            return [ZERO] * len(hours)
+        found, step = [], min(bisect_right(ends, hours.start), last)
+        for hour in hours:
+            while step < last and ends[step] <= hour:
+                step += 1
+            found.append(self.funding_rate[step])
+        return found
 
     def _intervals(self, at_us: Ints) -> Ints:
         """Which of the funding's steps each moment lies in; beyond the last that one."""
@@ -215,8 +224,8 @@ class Track:
 
     @cached_property
     def basis_points(self) -> Floats:
-        """`basis_row` as a column."""
-        return np.array(self.basis_row)
+        """Basis at the open of the first candle and at each close."""
+        return np.concatenate((self.basis[:1], self.basis))
 
 
 class Tape:
@@ -385,21 +394,21 @@ class Tape:
 
     def tick(self, futures_symbol: str, at_us: int) -> Tick:
         """The contract's prices at `at_us`, on its tick: bid below and ask above the mark by half the spread."""
-        track = self._contracts[futures_symbol]
-        step = track.instrument.tick
-        size, grid = float(step), self._grid(at_us)
-        spot = track.spot(grid)
-        mark = round(track.marked(spot, grid) / size)
+        track, grid = self._contracts[futures_symbol], at_us - at_us % self.tick_us
+        step, size = track.instrument.tick, track.tick_size
+        spot, unrounded = track.look(grid)
+        mark = round(unrounded / size)
+        marked = mark * step
         half_spread = self._half_spread if not self._spread_share else float(self.half_spread(track, np.array(grid)))
         range_pct, turnover_usd = self._condition(track, grid) if self._conditions else (ZERO, ZERO)
         return Tick(
             at=at_us,
             symbol=futures_symbol,
-            mark=mark * step,
+            mark=marked,
             index=round(spot / size) * step,
             bid=math.floor(mark * (1.0 - half_spread)) * step,
             ask=math.ceil(mark * (1.0 + half_spread)) * step,
-            last=mark * step,
+            last=marked,
             funding_rate=self._rate(track, at_us),
             range_pct=range_pct,
             turnover_usd=turnover_usd,
@@ -435,12 +444,12 @@ class Tape:
     def hourly_terms(self, futures_symbol: str, hours: range) -> list[tuple[Decimal, Decimal]]:
         """`funding_terms` at the first tick of each of these full hours (microseconds), which lie before the end."""
         track = self._contracts[futures_symbol]
-        step = track.instrument.tick
+        step, size = track.instrument.tick, track.tick_size
         first = (hours.start - track.start_us) // BAR_US
         opened = track.candles.open[first : first + len(hours) * HOUR_BARS : HOUR_BARS].tolist()
-        size = float(step)
-        rates = track.rates(np.arange(hours.start, hours.stop, hours.step, dtype=np.int64) + 1)
-        return [(rate, round(price / size) * step) for rate, price in zip(rates, opened, strict=True)]
+        return [
+            (rate, round(price / size) * step) for rate, price in zip(track.hourly_rates(hours), opened, strict=True)
+        ]
 
     def funding_rate(self, futures_symbol: str, at_us: int) -> Decimal:
         """The relative rate an hour in force at `at_us`, paid by longs when above zero; 0 when none is simulated."""
@@ -484,10 +493,24 @@ class Tape:
         self, futures_symbol: str, after_us: int, until_us: int, levels: Iterable[Decimal]
     ) -> tuple[float, ...]:
         """Those of `levels`, in ticks, that may be crossed in (`after_us`, `until_us`]: cheap, and never wrongly left out."""
+        low, high = self.extent(futures_symbol, after_us, until_us)
+        return self.in_ticks(futures_symbol, [level for level in levels if low <= float(level) <= high])
+
+    def in_ticks(self, futures_symbol: str, prices: Iterable[Decimal]) -> tuple[float, ...]:
+        """Prices as multiples of the contract's tick."""
+        step = self._contracts[futures_symbol].instrument.tick
+        return tuple(float(price / step) for price in prices)
+
+    def extent(self, futures_symbol: str, after_us: int, until_us: int) -> tuple[float, float]:
+        """Bounds (least, most) of mark, bid and ask from `after_us` to `until_us`."""
         track = self._contracts[futures_symbol]
         until_us = min(until_us, self.end_us)
-        low, high = self._in_ticks(track, *track.bounds(after_us, until_us), after_us, until_us)
-        return tuple(bound for level in levels if low <= (bound := float(level / track.instrument.tick)) <= high)
+        low, high = track.bounds(after_us, until_us)
+        half_spread, pad = self._half_spread, 2.0 * track.tick_size
+        if self._spread_share:
+            candles = np.arange(after_us, until_us + BAR_US, BAR_US, dtype=np.int64)
+            half_spread = float(self.half_spread(track, candles).max())
+        return low * (1.0 - half_spread) - pad, high * (1.0 + half_spread) + pad
 
     def first_met(self, futures_symbol: str, after_us: int, until_us: int, bounds: Sequence[float]) -> int | None:
         """`first_crossing` of levels in ticks."""
@@ -510,14 +533,6 @@ class Tape:
                 size=float(track.instrument.tick),
             )
         return line
-
-    def _in_ticks(self, track: Track, low: float, high: float, start_us: int, end_us: int) -> tuple[float, float]:
-        """Bounds of bid and ask, in ticks, where the unrounded mark stays between `low` and `high`."""
-        size, half_spread = float(track.instrument.tick), self._half_spread
-        if self._spread_share:
-            candles = np.arange(start_us, end_us + BAR_US, BAR_US, dtype=np.int64)
-            half_spread = float(self.half_spread(track, candles).max())
-        return low / size * (1.0 - half_spread) - 2.0, high / size * (1.0 + half_spread) + 2.0
 
     # --- inside ---------------------------------------------------------------------------------------------
 

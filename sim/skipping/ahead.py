@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from actors.door import Door
 from actors.executor import quiet as executor
-from actors.executor.trade import Trade
+from actors.executor.state import Memory
 from actors.part import Part
 from actors.reconciler import decide as reconciler
 from actors.risk import quiet as risk
@@ -40,6 +40,8 @@ LATE: Final = "late:"
 """Timers of the spot feed that every candle sets anew."""
 DAY: Final = ("risk", "day")
 RECONCILE: Final = ("reconciler", "reconcile")
+EXECUTOR: Final = "executor"
+"""Its timers have it look at a trade again: one that is steady has nothing to wait for."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,10 @@ class Ahead:
         self._tables: replay.Tables = {}
         self._uneventful = 0
         """The moment whose ticks meet nothing."""
-        self._steady: tuple[Trade, ...] = ()
-        """Trades that were whole when last looked at."""
+        self._onlookers: frozenset[str] = frozenset()
+        """Spot symbols whose candle, when it settles at that moment, leads to nothing."""
+        self._steady: Memory | None = None
+        """What the executor remembers, as it was when all was last found as it should be."""
         self._loud: Bools = np.zeros(0, np.bool_)
         self._stops: Ints = np.zeros(0, np.int64)
         """Candles that are played whatever prices do, and those of one contract's own."""
@@ -170,7 +174,7 @@ class Ahead:
             return None
         rings = self._bars
         for timer, moment in due.items():
-            if timer != DAY and not timer[1].startswith(LATE) and (held or timer != RECONCILE):
+            if timer[0] != EXECUTOR and timer != DAY and not timer[1].startswith(LATE) and (held or timer != RECONCILE):
                 rings = min(rings, self._bar(moment - 1))
         stop = min(int(self._stops[np.searchsorted(self._stops, here + 1)]), rings)
         if stop <= here:
@@ -201,7 +205,7 @@ class Ahead:
         trading = parts["executor"].state
         if not executor.steady(trading, self._steady):
             return False
-        self._steady = tuple(trading.memory.trades.values())
+        self._steady = trading.memory
         return (
             reconciler.settled(parts["reconciler"].state)
             and spot_feed.whole(parts["spot_feed"].state)
@@ -289,6 +293,11 @@ class Ahead:
             bounds,
         )
 
+    def woken(self, symbol: str) -> None:
+        """The executor's timer for a steady trade, or for one that is over, has rung."""
+        part = self.parts[EXECUTOR]
+        part.state = executor.woken(part.state, symbol)
+
     # --- moving on --------------------------------------------------------------------------------------------
 
     def pass_over(self, now: int, leap: Leap) -> None:
@@ -312,7 +321,7 @@ class Ahead:
                 reads = self._reads(futures, trade.plan.timeframe)
                 rows = reads.between(self._ms(here), self._ms(there) - (leap.landing != "inside"))
                 part.state = executor.passed(part.state, futures, reads, rows)
-            self._steady = tuple(part.state.memory.trades.values())
+            self._steady = part.state.memory
         sleepers = {
             market.futures: wake
             for market in self._markets
@@ -328,6 +337,8 @@ class Ahead:
             else:
                 self.stage.rouse(market.futures)
                 self._pass_spot(market, there, leap.landing)
+        settles = leap.landing == "settle"
+        self._onlookers = frozenset(m.spot for m in self._markets if settles and self._looks_on(m, there))
         if leap.landing == "inside":
             self.stage.straight(self._opens_us(there + 1))
 
@@ -345,10 +356,42 @@ class Ahead:
                 return False
             self.stage.omit()
             return True
-        if moment.kind != "tick" or moment.grid != self._uneventful:
+        if moment.grid != self._uneventful:
             return False
-        self._tell_price(self.stage.pass_tick(moment))
-        return True
+        if moment.kind == "tick":
+            self._tell_price(self.stage.pass_tick(moment))
+            return True
+        if moment.kind == "running" and moment.spot in self._onlookers:
+            self.stage.omit()
+            self._look_on(self._market_of[moment.futures], self._bar(moment.grid))
+            return True
+        return False
+
+    def _looks_on(self, market: _Market, bar: int) -> bool:
+        """Whether nothing comes of a contract's candle that ended with the opening of `bar`."""
+        state = self.parts["executor"].state
+        trade = state.memory.trades.get(market.futures)
+        if self._next_stop(market, bar) == bar:
+            return False
+        if trade is None:
+            return True
+        reads = self._reads(market.futures, trade.plan.timeframe)
+        return executor.acts_at(trade, state.policy, reads, self._ended(reads, bar)) is None
+
+    def _look_on(self, market: _Market, bar: int) -> None:
+        """The candle that ended with the opening of `bar` has settled: the feed has told it, and trailing remembers."""
+        self._pass_spot(market, bar, "inside")
+        part = self.parts["executor"]
+        trade, was_steady = part.state.memory.trades.get(market.futures), part.state.memory is self._steady
+        if trade is not None:
+            reads = self._reads(market.futures, trade.plan.timeframe)
+            part.state = executor.passed(part.state, market.futures, reads, self._ended(reads, bar))
+        if was_steady:
+            self._steady = part.state.memory
+
+    def _ended(self, reads: replay.Reads, bar: int) -> slice:
+        """The row of the candle that ended with the opening of `bar`, if one did."""
+        return reads.between(self._ms(bar) - 1, self._ms(bar))
 
     def wake(self, moment: Moment) -> None:
         """Somebody looks at a contract again: bring its spot feed to where playing would have brought it."""
@@ -362,7 +405,7 @@ class Ahead:
         for look in looks:
             before, hours = _split(hours, look)
             if before:
-                self.stage.pass_hours(before)
+                self.stage.pass_hours(before, last=not hours)
             part.state = risk.account_told(part.state, look, self.stage.account_at(look))
         if hours:
             self.stage.pass_hours(hours)

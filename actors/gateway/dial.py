@@ -43,7 +43,7 @@ class Client(httpx.AsyncClient):
 
 
 def http_client(
-    base_url: str, pace: float = 1.0, transport: httpx.AsyncBaseTransport | None = None
+    base_url: str, pace: float = 1.0, *, transport: httpx.AsyncBaseTransport | None = None
 ) -> httpx.AsyncClient:
     """A client for one exchange. Deadlines are the gateway's, around whole requests, so httpx has none of its own.
 

@@ -39,7 +39,7 @@ TWICE_EACH = 50
 async def live(host: Host) -> None:
     """One life, until cancelled. Raises GaveUp when the supervisor does."""
     gate = Gate(LEASES, host.book.read(), host.gate_changed)
-    async with http_client("http://venue", host.transport()) as http:
+    async with http_client("http://venue", transport=host.transport()) as http:
         world = World(
             settings=host.settings,
             clock=host.clock,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from typing import Final
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from trio_websocket import open_websocket_url
 
 from actors.gateway.channel import Connect, Socket
-from actors.gateway.direct import Direct
+from actors.gateway.direct import Client, Direct
 
 CONNECT_TIMEOUT_S: Final = 10
 DISCONNECT_TIMEOUT_S: Final = 2
@@ -20,28 +20,6 @@ trips with TLS). Below the minute after which servers begin to close idle ones.
 """
 
 
-class Cookies(httpx.Cookies):
-    """httpx's own, which look only into answers that set some: a sixth of a request's time went into finding none."""
-
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Take up what `response` sets."""
-        if "set-cookie" in response.headers:
-            super().extract_cookies(response)
-
-
-class Client(httpx.AsyncClient):
-    """httpx's own with these cookies."""
-
-    def __init__(self, **terms: Any) -> None:
-        super().__init__(**terms)
-        self._kept = Cookies()
-
-    @property  # type: ignore[misc]  # nobody sets them
-    def cookies(self) -> httpx.Cookies:
-        """What servers have set."""
-        return self._kept
-
-
 def http_client(
     base_url: str, pace: float = 1.0, *, transport: httpx.AsyncBaseTransport | None = None
 ) -> httpx.AsyncClient:
@@ -49,13 +27,12 @@ def http_client(
 
     `pace`: seconds of the run's clock in a real second. `transport`: over that one. Where the environment names a proxy httpx finds its own way.
     """
-    if transport is None:
-        url = httpx.URL(base_url)
-        by_proxy = not getproxies().keys().isdisjoint((url.scheme, "all")) and not proxy_bypass(url.host)
-        transport = None if by_proxy else Direct(KEPT_OPEN_S * pace)
-    limits = httpx.Limits(keepalive_expiry=KEPT_OPEN_S)
-    headers = {"User-Agent": "kraken-smc"}
-    return Client(base_url=base_url, timeout=None, limits=limits, transport=transport, headers=headers)
+    url, headers = httpx.URL(base_url), {"User-Agent": "kraken-smc"}
+    by_proxy = not getproxies().keys().isdisjoint((url.scheme, "all")) and not proxy_bypass(url.host)
+    if transport is None and by_proxy:
+        limits = httpx.Limits(keepalive_expiry=KEPT_OPEN_S)
+        return httpx.AsyncClient(base_url=base_url, timeout=None, limits=limits, headers=headers)
+    return Client(base_url, transport or Direct(KEPT_OPEN_S * pace), headers)
 
 
 def websocket(url: str, pace: float = 1.0) -> Connect:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -95,6 +95,28 @@ class Direct(httpx.AsyncBaseTransport):
             return _Connection(stream)
         except (OSError, trio.BrokenResourceError, ssl.CertificateError) as error:
             raise httpx.ConnectError(str(error.__cause__ or error)) from error
+
+
+class Client(httpx.AsyncClient):
+    """A client over one transport that does nothing a browser does: no cookies, no redirects, no credentials of its own, nothing streamed.
+
+    Who speaks with one interface of one exchange needs none of that, and it took a fifth of a request's time.
+    """
+
+    def __init__(self, base_url: str, transport: httpx.AsyncBaseTransport, headers: Mapping[str, str]) -> None:
+        self._way = transport
+        super().__init__(base_url=base_url, timeout=None, transport=transport, headers=headers)
+
+    async def send(self, request: httpx.Request, **_: object) -> httpx.Response:
+        """One request, heard by the hooks, and its whole answer."""
+        for hook in self.event_hooks["request"]:
+            await hook(request)
+        answer = await self._way.handle_async_request(request)
+        answer.request = request
+        await answer.aread()
+        for hook in self.event_hooks["response"]:
+            await hook(answer)
+        return answer
 
 
 class _Connection:

@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from trio.testing import wait_all_tasks_blocked
 
 from actors.gateway.dial import http_client
-from actors.gateway.direct import BODY_SENT, HEADERS_NEXT, HEADERS_READ, Direct
+from actors.gateway.direct import BODY_SENT, HEADERS_NEXT, HEADERS_READ, Client, Direct
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -60,7 +61,7 @@ async def served(*answers: bytes | Sequence[bytes]) -> AsyncIterator[tuple[Serve
         (listener,) = await nursery.start(listen)
         server.port = listener.socket.getsockname()[1]
         base_url = f"http://127.0.0.1:{server.port}"
-        async with httpx.AsyncClient(base_url=base_url, timeout=None, transport=Direct(10.0)) as client:
+        async with Client(base_url, Direct(10.0), {"User-Agent": "test"}) as client:
             yield server, client
         nursery.cancel_scope.cancel()
 
@@ -79,6 +80,22 @@ async def test_a_request_is_one_write_and_its_steps_are_told_in_order() -> None:
     assert request.startswith(b"POST /orders HTTP/1.1\r\n")
     assert request.endswith(b"\r\n\r\nsize=1")
     assert told == [HEADERS_NEXT, BODY_SENT, HEADERS_READ]
+
+
+async def test_a_client_does_nothing_a_browser_does() -> None:
+    """It follows no redirect and gives no cookie back; hooks hear the request and its answer, which knows its request."""
+    heard: list[object] = []
+
+    async def hear(said: object) -> None:
+        heard.append(said)
+
+    moved = b"HTTP/1.1 302 Found\r\nLocation: /there\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
+    async with served(moved) as (server, client):
+        client.event_hooks = {"request": [hear], "response": [hear]}
+        answers = [await client.get("/here") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [302, 302]
+    assert heard == [answers[0].request, answers[0], answers[1].request, answers[1]]
+    assert all(b"ser-Agent: test\r\n" in request and b"ookie" not in request for request in server.got)
 
 
 async def test_one_connection_serves_requests_in_turn_and_two_at_once_have_one_each() -> None:
@@ -113,14 +130,14 @@ async def test_an_answer_is_whole_however_it_is_cut_and_coded(answer: bytes | Se
 
 
 async def close_all(server: Server) -> None:
+    await wait_all_tasks_blocked()
     for stream in server.streams:
         await stream.aclose()
-    await trio.sleep(0.01)
 
 
 async def say_more(server: Server) -> None:
+    await wait_all_tasks_blocked()
     await server.streams[-1].send_all(OK)
-    await trio.sleep(0.01)
 
 
 @pytest.mark.parametrize("between", [close_all, say_more])
@@ -236,7 +253,7 @@ async def test_a_proxy_of_the_environment_is_left_to_httpx(monkeypatch: pytest.M
         monkeypatch.delenv(name.upper(), raising=False)
 
     def is_direct(url: str) -> bool:
-        return isinstance(http_client(url)._transport, Direct)
+        return isinstance(http_client(url), Client)
 
     assert is_direct("https://futures.kraken.com")
     monkeypatch.setenv("https_proxy", "http://proxy:3128")

@@ -253,7 +253,8 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
         state, asked=None, sent={**state.sent, **sent}, asked_for={**state.asked_for, **asked_for}, awaited=awaited
     )
     if not (still_open or truth.orders):
-        return replace(state, since=None, stuck=False), [progress] if state.since is not None else []
+        state, was = replace(state, since=None, stuck=False, refused={}, flattening={}), state.since
+        return state, [progress] if was is not None else []
     state = replace(
         state,
         since=truth.at if state.since is None else state.since,

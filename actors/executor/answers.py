@@ -6,11 +6,13 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from actors.executor.duties import covered
 from actors.executor.foreign import note_stop
 from actors.executor.orders import (
     ALREADY_EXISTS,
     GONE_EVENT,
     NOT_FOUND,
+    PROTECTION,
     WOULD_NOT_REDUCE,
     Order,
     advance,
@@ -33,18 +35,21 @@ def on_accepted(state: State, message: OrderAccepted) -> Answers:
     """An order rests, or its terms changed."""
     listed = message.order
 
-    def confirmed(order: Order) -> Order:
-        return confirm(order, listed.size, listed.filled, listed.stop_price, message.at)
+    def confirmed(order: Order, given_up: bool = False) -> Order:
+        return confirm(order, listed.size, listed.filled, listed.stop_price, message.at, given_up)
 
     found = trade_of(state, listed.client_order_id)
     if found is None:
         known = update_ended(state, listed.client_order_id, confirmed)
         return (note_stop(state, listed) if known is state else known), NOTHING
     trade, order = found
-    said: list[Message] = []
-    if order.state in {"cancelled", "rejected"} and order.role in {"stop", "target"}:
-        # Listed though we gave it up: a late frame, or alive and beside its replacement. A cancel is right in both cases.
-        said.append(cancel(message, listed.symbol, order.client_order_id))
+    if order.state not in {"cancelled", "rejected"} or order.role not in PROTECTION:
+        return carry_on(state, message, update(trade, confirmed(order)))
+    if order.role == "stop" and trade.cover and not covered(trade, trade.working("stop")):
+        # It may be all there is: it goes when another one rests (storm 80015).
+        return carry_on(state, message, update(trade, confirmed(order, given_up=True)))
+    # Listed though we gave it up: a late frame, or alive and beside its replacement. A cancel is right in both cases.
+    said = (cancel(message, listed.symbol, order.client_order_id),)
     return carry_on(state, message, update(trade, confirmed(order)), said)
 
 
@@ -80,8 +85,8 @@ def refused(order: Order, message: OrderRejected) -> Order:
 
 
 def after_refusal(trade: Trade, order: Order, message: OrderRejected) -> Trade:
-    """A refused stop leaves the position naked: out at once, unless only the rate of our requests was at fault: then another is tried soon, until
-    the time without protection is up. "Would not reduce" says that there is none.
+    """A refused stop leaves the position naked: out at once, unless only the rate of our requests was at fault, or another one is there
+    to be replaced: then the next is tried soon, until the time without protection is up. "Would not reduce" says that there is none.
     """
     if message.status in WOULD_NOT_REDUCE:
         leaving = order.role in {"exit", "flatten"}
@@ -89,11 +94,11 @@ def after_refusal(trade: Trade, order: Order, message: OrderRejected) -> Trade:
         if leaving and told_flat and trade.working("target") is None:
             return replace(trade, position=ZERO, position_fresh=True, position_at=message.at)
         return trade
-    if order.role != "stop" or trade.working("stop") is not None:
+    if order.role != "stop":
         return trade
     return (
         replace(trade, stop_due=message.at + STOP_AGAIN_US)
-        if message.limited
+        if message.limited or trade.working("stop") is not None
         else leave(trade, "flatten.stop_rejected")
     )
 

@@ -161,8 +161,9 @@ def mend_stop(desk: Desk, trade: Trade, stop: Order) -> Result:
     price = desk.stop_price(trade)
     if stop.stuck:
         useful = not covered(trade, stop) or stop.resting_price != price
-        if useful and trade.attempts.get("stop", 0) < STOPS_MAX:
-            return place(desk, trade, "stop", desk.lots(trade.cover), price)
+        due = trade.stop_due is None or desk.at >= trade.stop_due
+        if useful and due and trade.attempts.get("stop", 0) < STOPS_MAX:
+            return place(desk, replace(trade, stop_due=None), "stop", desk.lots(trade.cover), price)
         return trade, NOTHING
     wanted = desk.lots(trade.cover + stop.filled)
     if (stop.size, stop.stop_price) == (wanted, price) or not stop.resting:

@@ -17,6 +17,7 @@ from protocol.units import OrderSide
 OrderState = Literal["pending", "submitted", "partial", "triggered", "filled", "cancelled", "rejected", "unknown"]
 OrderEvent = Literal[
     "accepted",  # the exchange lists it, or says that its client order id is taken
+    "relisted",  # the exchange lists it although it was given up, and nothing stands in its place
     "part_filled",
     "fully_filled",
     "done",  # gone from the book because it filled; the fills are told apart from this
@@ -31,6 +32,7 @@ OrderEvent = Literal[
 TRANSITIONS: Final[dict[OrderState, dict[OrderEvent, OrderState]]] = {
     "pending": {
         "accepted": "submitted",
+        "relisted": "submitted",
         "part_filled": "partial",
         "fully_filled": "filled",
         "done": "filled",
@@ -43,6 +45,7 @@ TRANSITIONS: Final[dict[OrderState, dict[OrderEvent, OrderState]]] = {
     },
     "submitted": {
         "accepted": "submitted",
+        "relisted": "submitted",
         "part_filled": "partial",
         "fully_filled": "filled",
         "done": "filled",
@@ -55,6 +58,7 @@ TRANSITIONS: Final[dict[OrderState, dict[OrderEvent, OrderState]]] = {
     },
     "partial": {
         "accepted": "partial",
+        "relisted": "partial",
         "part_filled": "partial",
         "fully_filled": "filled",
         "done": "filled",
@@ -67,6 +71,7 @@ TRANSITIONS: Final[dict[OrderState, dict[OrderEvent, OrderState]]] = {
     },
     "triggered": {
         "accepted": "triggered",
+        "relisted": "triggered",
         "part_filled": "triggered",
         "fully_filled": "filled",
         "done": "filled",
@@ -79,6 +84,7 @@ TRANSITIONS: Final[dict[OrderState, dict[OrderEvent, OrderState]]] = {
     },
     "unknown": {
         "accepted": "submitted",
+        "relisted": "submitted",
         "part_filled": "partial",
         "fully_filled": "filled",
         "done": "filled",
@@ -89,10 +95,10 @@ TRANSITIONS: Final[dict[OrderState, dict[OrderEvent, OrderState]]] = {
         "missing": "cancelled",
         "restarted": "unknown",
     },
-    # The terminal states. Frames out of order do not revive an order; a fill always counts (invariant 12).
+    # The terminal states. Frames out of order do not revive an order, unless nothing else protects (storm 80015); a fill always counts (invariant 12).
     "filled": dict.fromkeys(OrderEvent.__args__, "filled"),  # type: ignore[attr-defined]
-    "cancelled": {**dict.fromkeys(OrderEvent.__args__, "cancelled"), "fully_filled": "filled"},  # type: ignore[attr-defined]
-    "rejected": {**dict.fromkeys(OrderEvent.__args__, "rejected"), "fully_filled": "filled"},  # type: ignore[attr-defined]
+    "cancelled": {**dict.fromkeys(OrderEvent.__args__, "cancelled"), "fully_filled": "filled", "relisted": "submitted"},  # type: ignore[attr-defined]
+    "rejected": {**dict.fromkeys(OrderEvent.__args__, "rejected"), "fully_filled": "filled", "relisted": "submitted"},  # type: ignore[attr-defined]
 }
 
 PROTECTION: Final[tuple[Role, ...]] = ("stop", "target")
@@ -163,15 +169,20 @@ def fill(order: Order, size: Decimal, at: int) -> Order:
     return msgspec.structs.replace(order, filled=filled)
 
 
-def confirm(order: Order, open_size: Decimal, filled: Decimal, stop_price: Decimal | None, at: int) -> Order:
+def confirm(
+    order: Order, open_size: Decimal, filled: Decimal, stop_price: Decimal | None, at: int, given_up: bool = False
+) -> Order:
     """The order as the exchange lists it: `open_size` is what is still open there.
 
-    After a silence we do not know which of our edits arrived: what is listed is then also what was last asked for.
+    After a silence, and of an order that was `given_up`, we do not know which of our edits arrived: what is listed is then also what was last
+    asked for.
     """
     listed = {"resting_size": open_size + filled, "resting_price": stop_price, "resent": False}
-    if order.state == "unknown":
+    if given_up or order.state == "unknown":
         listed |= {"size": open_size + filled, "stop_price": stop_price}
-    return msgspec.structs.replace(advance(order, "accepted", at), **listed)
+    if given_up:
+        listed |= {"leaving": False, "stuck": False, "taken": False}
+    return msgspec.structs.replace(advance(order, "relisted" if given_up else "accepted", at), **listed)
 
 
 def forget_wishes(order: Order) -> Order:

@@ -394,12 +394,50 @@ def test_a_refused_resend_proves_nothing_about_the_first() -> None:
     assert placed(room.woken()) == [("flatten", D(2))]
 
 
+SECOND_STOP = ids.client_order_id("s1", "stop", 1)
+
+
 def test_an_order_given_up_and_listed_all_the_same_is_cancelled() -> None:
     """It would stand beside its replacement."""
     room = protected()
     room.drift("missing_order", client_order_id=STOP)
+    room.accepted(SECOND_STOP, "2", 49_000)
 
     assert [m.client_order_id for m in only(CancelOrder, room.accepted(STOP, "2", 49_000))] == [STOP]
+
+
+def test_a_stop_given_up_and_listed_all_the_same_stays_until_another_rests() -> None:
+    """It may be all that protects; its listed terms are what we go by (storm 80015)."""
+    room = protected()
+    room.drift("missing_order", client_order_id=STOP)
+
+    assert only(CancelOrder, room.accepted(STOP, "1", 48_900)) == []
+    assert (room.trade.find(STOP).size, room.trade.find(STOP).stop_price) == (D(1), D(48_900))
+    assert [m.client_order_id for m in only(CancelOrder, room.accepted(SECOND_STOP, "2", 49_000))] == [STOP]
+
+
+def test_a_stop_given_up_is_kept_when_its_replacement_is_refused() -> None:
+    """While we leave, too: the market may be closed to everything but cancels."""
+    room = protected()
+    room.drift("missing_order", client_order_id=STOP)
+    assert placed(room.rejected(SECOND_STOP, "marketSuspended")) == [("flatten", D(2))]
+
+    assert only(CancelOrder, room.accepted(STOP, "2", 49_000)) == []
+    assert room.trade.working("stop").client_order_id == STOP
+    room.drift("missing_order", client_order_id=STOP)
+    assert room.trade.working("stop") is None, "two readings without it take it away again"
+
+
+def test_replacements_of_a_stop_are_not_refused_in_one_breath() -> None:
+    """While the one before may rest the next is tried a second later (storm 80015)."""
+    room = protected()
+    room.after(10)
+    (stop,) = only(PlaceOrder, room.drift("missing_stop"))
+    assert stop.client_order_id == SECOND_STOP
+
+    assert placed(room.rejected(SECOND_STOP, "marketSuspended")) == []
+    assert placed(room.woken()) == [("stop", D(2))]
+    assert room.at >= NOW + 11 * SECOND_US
 
 
 def test_a_lost_stop_is_replaced_at_the_same_price() -> None:

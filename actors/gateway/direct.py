@@ -43,6 +43,7 @@ class Direct(httpx.AsyncBaseTransport):
     def __init__(self, kept_open_s: float) -> None:
         self._kept_open_s = kept_open_s
         self._tls = httpx.create_ssl_context()
+        self._tls.set_alpn_protocols(["http/1.1"])
         self._idle: dict[tuple[str, str, int], deque[_Connection]] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

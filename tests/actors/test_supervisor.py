@@ -203,6 +203,18 @@ async def test_prices_conflate_and_facts_do_not() -> None:
     assert [getattr(m, "price", None) or getattr(m, "code", None) for m in got] == [2.0, "1.0", "2.0"]
 
 
+async def test_a_receiver_that_gave_up_is_not_woken() -> None:
+    """What comes after its time-out waits for the next who asks."""
+    mailbox = Mailbox("m")
+    with trio.move_on_after(0):
+        await mailbox.get()
+    mailbox.put(alert("x"))
+    await trio.testing.wait_all_tasks_blocked()
+    message = await mailbox.get()
+    assert isinstance(message, Alert)
+    assert message.code == "x"
+
+
 async def test_an_overflow_is_the_receivers_fault() -> None:
     """`put` never raises; the receiver does, so that the supervisor restarts it."""
     mailbox = Mailbox("m", capacity=1)

@@ -186,6 +186,11 @@ def test_recorded_funding_becomes_a_rate_an_hour(tmp_path: Path) -> None:
     at = [tape.funding_rate(XBT, tape.start_us + h * HOUR_US) for h in (1, 8, 9, 16)]
     assert at == [Decimal("0.0001"), Decimal("0.0001"), Decimal("-0.00005"), Decimal("-0.00005")]
     assert recorded(tmp_path, bars).funding_rate(XBT, T0 * 1000) == 0
+    columns = Columns(tape)
+    for hour in range(1, 18):
+        for second in (-1, 0, 1, 60):
+            moment = tape.start_us + hour * HOUR_US + second * SECOND_US + 1
+            assert columns.tick(XBT, moment).funding_rate == tape.tick(XBT, moment).funding_rate
 
 
 def test_a_period_makes_history_of_what_lies_before_it(tmp_path: Path) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock
 from venues import START, Hands, enter_private, hear, hear_until, say, venue
 
 from protocol.kraken import endpoints, futures_ws, markets
+from protocol.kraken.wire import encode
 from protocol.units import HOUR_US, SECOND_US
 from sim.engine import Engine
+from sim.engine.state import Holding
 from sim.market.contracts import INVERSE, PF_ETHUSD, PF_XBTUSD
 from sim.venue import Venue
+from sim.venue.reports import Reports
 
 BTC, PI = "PF_XBTUSD", "PI_XBTUSD"
 ENTRY = {"orderType": "mkt", "symbol": BTC, "side": "buy", "size": "0.5", "cliOrdId": "entry"}
@@ -193,3 +197,23 @@ async def test_candles_of_a_contract(place: Venue, autojump_clock: MockClock) ->
         "time": (start_s - 600) * 1000, "open": "58200.0", "high": "58380.0", "low": "58200.0", "close": "58380.0", "volume": "1.0",
     }  # fmt: skip
     assert len(days["candles"]) == 2
+
+
+async def test_what_a_ticker_keeps_from_the_last_one_never_shows(place: Venue) -> None:
+    """Whatever happened in between, each is what a venue that tells its first one would write."""
+    engine, at = place.engine, place.now_us()
+    held = Holding(symbol=BTC, size=Decimal("0.5"), cost=Decimal(30_000), since=at, filled_at=at)
+    happenings: list[Callable[[], object]] = [
+        lambda: None,
+        lambda: engine.state.holdings.update({BTC: held}),
+        lambda: engine.close_market(BTC, "post_only"),
+        lambda: engine.close_market(BTC, None),
+        lambda: engine.state.holdings.pop(BTC),
+    ]
+    for happen in happenings:
+        happen()
+        for tick in engine.state.ticks.values():
+            for later in (0, 1, 3_600):
+                place.move(replace(tick, at=tick.at + later * SECOND_US, mark=tick.mark + later, index=tick.index))
+                moved = engine.state.ticks[tick.symbol]
+                assert encode(place.reports.ticker(moved)) == encode(Reports(place).ticker(moved))

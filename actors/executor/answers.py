@@ -22,11 +22,15 @@ from actors.executor.orders import (
 from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of, update_ended
 from actors.executor.trade import ZERO, Trade, update
 from actors.executor.wishes import alert, cancel, leave
+from actors.memory import remember
+from protocol.kraken.faults import judge
 from protocol.messages.base import Message
 from protocol.messages.control import Severity
 from protocol.messages.futures import OrderAccepted, OrderGone, OrderRejected, OrderUnknown
 from protocol.units import SECOND_US
 
+ASKED_ALREADY_US: Final = 10 * SECOND_US
+"""After somebody else was refused by a closed market: twice as long as he waits himself."""
 STOP_AGAIN_US: Final = SECOND_US
 """After a second at Kraken's rate there are points for five orders; a market order to leave would be refused as the stop was."""
 
@@ -57,7 +61,8 @@ def on_rejected(state: State, message: OrderRejected) -> Answers:
     """A refusal is definitive for the wish it answers, and evidence about the order in what it says."""
     found = trade_of(state, message.client_order_id)
     if found is None:
-        return update_ended(state, message.client_order_id, lambda order: refused(order, message)), NOTHING
+        state = update_ended(state, message.client_order_id, lambda order: refused(order, message))
+        return asked_already(state, message), NOTHING
     trade, order = found
     changed = refused(order, message)
     trade = update(trade, changed)
@@ -68,6 +73,15 @@ def on_rejected(state: State, message: OrderRejected) -> Answers:
         said.append(alert(message, "ORDER_REJECTED", severity, message.symbol, text))
         trade = after_refusal(trade, order, message)
     return carry_on(state, message, trade, said)
+
+
+def asked_already(state: State, message: OrderRejected) -> State:
+    """A market that refuses somebody else because it is closed need not be asked by us too: the kill switch asks every five seconds (storm 70583)."""
+    trade = state.memory.trades.get(message.symbol)
+    if trade is None or not trade.closing or message.wish != "place" or judge(message.status).kind != "mode":
+        return state
+    trade = replace(trade, exit_due=max(trade.exit_due or 0, message.at + ASKED_ALREADY_US))
+    return remember(state, trades={**state.memory.trades, message.symbol: trade})
 
 
 def refused(order: Order, message: OrderRejected) -> Order:

@@ -440,6 +440,30 @@ def test_replacements_of_a_stop_are_not_refused_in_one_breath() -> None:
     assert room.at >= NOW + 11 * SECOND_US
 
 
+def test_a_closed_market_that_somebody_else_asks_is_not_asked_too() -> None:
+    """The kill switch does, every five seconds; ten seconds after its last refusal we ask again ourselves (storm 70583)."""
+    room = naked()
+    room.rejected(STOP, "marketSuspended")
+    room.rejected(ids.client_order_id("s1", "flatten"), "marketSuspended")
+    for _ in range(6):
+        room.after(5)
+        room.rejected("ks-kill", "marketSuspended")
+        room.hear(Woken, key=XBT)
+    assert placed(room.all).count(("flatten", D(2))) == 1
+    room.after(10)
+    assert placed(room.hear(Woken, key=XBT)) == [("flatten", D(2))]
+
+
+def test_a_refusal_of_a_stranger_for_another_reason_holds_nobody_up() -> None:
+    """Only that the market is closed is true for us too."""
+    room = naked()
+    room.rejected(STOP, "invalidSize")
+    room.rejected(ids.client_order_id("s1", "flatten"), "marketSuspended")
+    room.after(5)
+    room.rejected("ks-kill", "insufficientAvailableFunds")
+    assert placed(room.hear(Woken, key=XBT)) == [("flatten", D(2))]
+
+
 def test_a_lost_stop_is_replaced_at_the_same_price() -> None:
     """With a new id, and said."""
     room = protected()

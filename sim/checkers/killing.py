@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
+from protocol.messages.futures import Fill
+from protocol.units import SECOND_US
 from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.checkers.protection import stops
+
+NEWS_US: Final = SECOND_US
+"""So long an execution may be on its way to whoever reads the account."""
 
 
 class KillIsAbsolute(Invariant):
@@ -14,14 +20,47 @@ class KillIsAbsolute(Invariant):
 
     number, name = 9, "kill is absolute"
 
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._filled: list[tuple[int, Fill]] = []
+
+    def filled(self, fill: Fill) -> None:
+        now = self.e.now
+        self._filled = [*((at, before) for at, before in self._filled if at >= now - NEWS_US), (now, fill)]
+
     def sent(self, sent: Sent) -> None:
         if self.e.latched_reach is None or sent.op in ("cancel", "cancel_all"):
             return
         held = abs(sent.positions.get(sent.symbol, ZERO))
         if sent.op == "send" and not sent.reduce_only:
             self.fail(f"{sent.symbol} entry {sent.name} leaves while the kill switch is latched")
-        elif sent.op == "send" and sent.order_type == "mkt" and held and sent.size - held >= self._lot(sent.symbol):
+        elif sent.op == "send" and sent.order_type == "mkt" and held and self._too_much(sent, held):
             self.fail(f"{sent.symbol}: a flatten of {sent.size} while {held} is held")
+
+    def _too_much(self, sent: Sent, held: Decimal) -> bool:
+        return sent.size - held - self._unheard(sent) >= self._lot(sent.symbol)
+
+    def _unheard(self, sent: Sent) -> Decimal:
+        """What orders of others than who sends this, a stop or an exit of the executor, filled so lately that it may not be known yet.
+
+        The sender's own do not count: what he sends twice he cannot have waited for (storm 50040).
+        """
+        since, sender = sent.at - NEWS_US, self._sender(sent.name)
+        return sum(
+            (
+                fill.size
+                for at, fill in self._filled
+                if at >= since
+                and (fill.symbol, fill.side) == (sent.symbol, sent.side)
+                and self._sender(fill.client_order_id or "") != sender
+            ),
+            ZERO,
+        )
+
+    def _sender(self, name: str) -> str:
+        """The trade or the latching that an order belongs to; empty for a stranger's."""
+        intent = self.e.intents.get(name)
+        return "" if intent is None else intent.signal_id
 
     def _lot(self, symbol: str) -> Decimal:
         """Less than one too much is the rounding to whole lots: the exchange cuts it away."""

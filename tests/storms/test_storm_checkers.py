@@ -176,6 +176,25 @@ def latched_entry(bench: Bench) -> None:
     bench.leave()
 
 
+def flattened_after(bench: Bench, signal: str, seconds: int) -> None:
+    """While latched half of what is held goes by an order of `signal`; so many seconds later the kill flattens the whole."""
+    bench.hold()
+    bench.latched()
+    bench.intend("half", signal, role="flatten")
+    bench.trade(place("half", "sell", "0.05", reduce_only=True))
+    bench.wait(seconds)
+    bench.intend("whole", "kill", role="flatten")
+    bench.leave("whole", side="sell", size="0.1", reduceOnly="true")
+
+
+def flattened_twice(bench: Bench) -> None:
+    flattened_after(bench, "kill", 0)
+
+
+def flattened_late(bench: Bench) -> None:
+    flattened_after(bench, "signal", 2)
+
+
 def latched_and_held(bench: Bench) -> None:
     bench.hold()
     bench.latched()
@@ -362,7 +381,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     6: (lambda bench: bench.leave(size="25"), lambda bench: bench.leave(size=a_little(SETTINGS.risk.leverage_cap))),
     7: (risky, slightly_risky),
     8: (lambda bench: bench.leave(size="6"), near_liquidation),
-    9: (latched_entry,),
+    9: (latched_entry, flattened_twice, flattened_late),
     10: (latched_and_held,),
     11: (latch_forgotten,),
     12: (told_twice,),
@@ -423,3 +442,10 @@ async def test_an_order_that_a_later_list_lacks_is_in_doubt_no_more() -> None:
     bench.say(from_edge(Reconciled, bench.now, began_at=bench.now, clean=False))
     replaced(bench)
     assert 15 not in bench.broken
+
+
+async def test_what_an_exit_fills_while_the_kill_switch_decides_is_no_fault_of_its() -> None:
+    """The fill of another's order is on its way for a moment, and the exchange cuts off what is too much (storm 80055)."""
+    bench = Bench()
+    flattened_after(bench, "signal", 0)
+    assert 9 not in bench.broken

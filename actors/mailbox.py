@@ -1,23 +1,29 @@
 """An actor's one inbox: bounded, in order, conflating market data.
 
-`put` never waits, so a slow actor cannot slow the one who sends to it. The newest price replaces one that still waits;
-everything else queues, and a full queue is a fault of the receiver: it raises there, and the supervisor decides.
+`put` never waits, so a slow actor cannot slow the one who sends to it. The newest price replaces one that still waits, and so does the newest
+edit of an order: each of a hundred parts of a fill asks for one, and together they used up the exchange's points (storm 80090). Everything else
+queues, and a full queue is a fault of the receiver: it raises there, and the supervisor decides.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import trio
 
 from protocol.messages.base import Message
-from protocol.messages.futures import AccountChanged, AccountSeen, MarkPrice, TickerSeen
+from protocol.messages.futures import AccountChanged, AccountSeen, EditOrder, MarkPrice, TickerSeen
 from protocol.messages.spot import SpotPrice
 
 CAPACITY = 20_000
 IN_A_ROW_MOST = 16
 """Messages taken without letting the others run; waiting for one lets them anyway."""
-CONFLATED = frozenset({MarkPrice, SpotPrice, TickerSeen, AccountChanged, AccountSeen})
+CONFLATED: Final[dict[type[Message], str]] = {
+    **dict.fromkeys((MarkPrice, SpotPrice, TickerSeen, AccountChanged, AccountSeen), "symbol"),
+    EditOrder: "client_order_id",
+}
+"""What the newest replaces, and the field that says of what it is the newest."""
 
 
 class MailboxOverflow(Exception):
@@ -40,8 +46,9 @@ class Mailbox:
     def put(self, message: Message) -> None:
         """Queue `message`; never waits, never raises: an overflow is raised to the receiver."""
         key = None
-        if type(message) in CONFLATED:
-            key = (type(message), getattr(message, "symbol", ""))
+        kind = type(message)
+        if kind in CONFLATED:
+            key = (kind, getattr(message, CONFLATED[kind], ""))
             if key in self._waiting:
                 self._waiting[key][0] = message
                 return
@@ -69,8 +76,9 @@ class Mailbox:
         if self._overflowed:
             raise MailboxOverflow(f"{self.name}: more than {self._capacity} messages wait")
         (message,) = self._slots.popleft()
-        if type(message) in CONFLATED:
-            del self._waiting[(type(message), getattr(message, "symbol", ""))]
+        kind = type(message)
+        if kind in CONFLATED:
+            del self._waiting[(kind, getattr(message, CONFLATED[kind], ""))]
         return message
 
     def _give_up(self, _raise_cancel: object) -> trio.lowlevel.Abort:

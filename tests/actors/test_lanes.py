@@ -160,3 +160,18 @@ async def test_an_order_is_on_its_way_until_it_is_answered(autojump_clock: MockC
         await trio.sleep(0.5)
         assert world.orders_rest(1)
         nursery.cancel_scope.cancel()
+
+
+async def test_an_edit_that_still_waits_gives_way_to_a_newer_one_of_its_order() -> None:
+    """A fill in a hundred parts asks for a hundred edits; those that no reply held up are enough (storm 80090)."""
+
+    def edit(name: str, order: str) -> EditOrder:
+        return EditOrder(id=name, cause="part", at=0, client_order_id=order, role="stop", symbol=XBT, size=Decimal(2))
+
+    exchange = Exchange()
+    wishes = [edit(f"{order}{part}", order) for part in range(9) for order in ("stop", "target")]
+    async with lanes(exchange, STOP, *wishes, CANCEL):
+        await exchange.answer("stop")
+        await exchange.answer("stop8")
+        await exchange.answer("target8")
+        assert exchange.names == ["stop", "stop8", "target8", "cancel"]

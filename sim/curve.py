@@ -69,11 +69,12 @@ def draw(
         if not ours:
             continue
         legs = _legs(ours, track.instrument, fees_usd)
-        leg = np.searchsorted(legs.at_us, at + look_us, side="right") - 1
+        begins = np.searchsorted(at + look_us, legs.at_us[1:])
+        leg = np.repeat(np.arange(len(legs.at_us)), np.diff(begins, prepend=0, append=len(at)))
         first = (tape.start_us - track.start_us) // BAR_US
         marks = track.opening_marks[first : first + len(at)]
         size = legs.size[leg]
-        equity += legs.cash_usd[leg] + size * marks - _funding(track, legs, leg, at + look_us)
+        equity += legs.cash_usd[leg] + size * marks - _funding(track, legs, leg, first, look_us)
         notional += np.abs(size) * marks
         maintenance += legs.maintenance_usd[leg]
         held.append((size, marks))
@@ -106,14 +107,13 @@ def _legs(fills: Sequence[Filled], instrument: Instrument, fees_usd: Mapping[str
     return _Legs(np.array(columns[0], np.int64), *(np.array(column, np.float64) for column in columns[1:]))
 
 
-def _funding(track: Track, legs: _Legs, leg: NDArray[np.intp], at_us: Ints) -> Floats:
-    """Paid up to each moment, accrued included."""
-    opens_us = track.start_us + np.arange(len(track.funding_paid), dtype=np.int64) * BAR_US
-
-    def paid(moments: Ints) -> Floats:
-        return np.interp(moments.astype(np.float64), opens_us.astype(np.float64), track.funding_paid)
-
-    at_fills = paid(legs.at_us)
+def _funding(track: Track, legs: _Legs, leg: NDArray[np.intp], first: int, look_us: int) -> Floats:
+    """Paid up to `look_us` after the opening of each candle from `first` on, accrued included."""
+    paid = track.funding_paid
+    opens_us = track.start_us + np.arange(len(paid), dtype=np.int64) * BAR_US
+    at_fills = np.interp(legs.at_us.astype(np.float64), opens_us.astype(np.float64), paid)
     before = np.concatenate(([0.0], np.cumsum(legs.size[:-1] * np.diff(at_fills))))
-    funding: Floats = before[leg] + legs.size[leg] * (paid(at_us) - at_fills[leg])
+    now = paid[first : first + len(leg)].copy()
+    now[: len(paid) - 1 - first] += (np.diff(paid) / BAR_US)[first : first + len(leg)] * look_us
+    funding: Floats = before[leg] + legs.size[leg] * (now - at_fills[leg])
     return funding

@@ -69,6 +69,8 @@ class Stage:
         """Contracts that nobody looks at, and the boundary at which somebody will."""
         self._crossings: dict[str, tuple[int, int | None, int, tuple[float, ...]]] = {}
         """What was looked for last, by contract: from when, what was found, up to when, at which levels in ticks."""
+        self._extents: dict[str, tuple[int, tuple[float, float]]] = {}
+        """How far prices go in the candle that ends then, and in the one that begins, by contract."""
         self.fees_usd: dict[str, Decimal] = {}
         """Fill id -> what the exchange booked; a fill is told before its fee is."""
 
@@ -173,7 +175,10 @@ class Stage:
         What was found once holds until then, whatever is asked in between.
         """
         until = _next(after, BAR_US, 0)
-        levels = self.engine.levels(futures, self.tape.extent(futures, after, until))
+        extent = self._extents.get(futures)
+        if extent is None or extent[0] != until:
+            extent = self._extents[futures] = until, self.tape.extent(futures, after, until)
+        levels = self.engine.levels(futures, extent[1])
         if not levels:
             return None
         bounds = self.tape.in_ticks(futures, levels)

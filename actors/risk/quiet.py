@@ -73,6 +73,11 @@ def limits(state: State) -> Limits | None:
     )
 
 
+def indifferent_to_spot(state: State) -> bool:
+    """Whether a spot price near the mark is nothing to say or to remember for long: no signal waits for it, and no guard is up."""
+    return not (state.memory.delayed or any(state.halts.values()))
+
+
 def account_told(state: State, at: int, account: Account) -> State:
     """The state after an account that breaks no limit."""
     return told_account(state, at, account)

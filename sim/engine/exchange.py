@@ -95,8 +95,10 @@ class Engine:
         self.rules = {instrument.symbol: instrument for instrument in instruments}
         self.revalue_us = revalue_s * SECOND_US
         self.equity_coin = equity_coin
+        self.state = State(books=Books(start=equity_usd), coins=self._coin_accounts())
+        """What it remembers. To be read only."""
         self.matching = Matching(
-            State(books=Books(start=equity_usd), coins=self._coin_accounts()),
+            self.state,
             self.rules,
             schedule=schedule or flat(maker_fee_pct, taker_fee_pct),
             slippage=slippage or (lambda _tick, _usd: slippage_pct),
@@ -104,11 +106,6 @@ class Engine:
             limits_through=limits_through,
             to_come=to_come,
         )
-
-    @property
-    def state(self) -> State:
-        """What it remembers. To be read only."""
-        return self.matching.state
 
     def _coin_accounts(self) -> dict[str, Books]:
         return {i.symbol: Books(start=self.equity_coin) for i in self.rules.values() if i.inverse}
@@ -257,9 +254,15 @@ class Engine:
             began_at=at,
             orders=tuple(working.order for working in self.state.working.values()),
             positions=self.positions(),
-            fills=tuple(fill for fill in self.state.fills[-FILLS_SHOWN:] if fill.time >= since),
+            fills=self._fills_since(since),
             account=self.account(),
         )
+
+    def _fills_since(self, since: int) -> tuple[Fill, ...]:
+        """The newest fills, oldest first; they are kept in order of time."""
+        newest = self.state.fills[-FILLS_SHOWN:]
+        count = next((n for n, fill in enumerate(reversed(newest)) if fill.time < since), len(newest))
+        return tuple(newest[len(newest) - count :])
 
     def standing(self, at: int) -> tuple[PositionsSeen, AccountSeen]:
         """The whole list of positions and the account, with the next sequence number."""
@@ -288,7 +291,7 @@ class Engine:
         liquidated before one of them has crossed its level. A limit fills on bid or ask, which follow the mark: from its
         level on every tick must be visited.
         """
-        state = self.matching.state
+        state = self.state
         prices: list[Decimal] = []
         for working in state.working.values():
             order = working.order
@@ -320,7 +323,7 @@ class Engine:
 
     def busy(self, symbol: str) -> bool:
         """Whether a position or a resting order makes this contract's ticks matter."""
-        state = self.matching.state
+        state = self.state
         if symbol in state.holdings:
             return True
         return bool(state.working) and any(working.order.symbol == symbol for working in state.working.values())
@@ -392,7 +395,7 @@ class Engine:
                 f"the saved account holds {', '.join(unknown)}: list these contracts or start a new account"
             )
         state.coins = {**self._coin_accounts(), **state.coins}
-        self.matching.state = state
+        self.state = self.matching.state = state
 
     # --- reports --------------------------------------------------------------------------------------------
 

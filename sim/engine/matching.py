@@ -524,15 +524,15 @@ class Matching:
         """`realise_funding` and `fix_hour` of a held contract, hour after hour, without the log."""
         holding, absolute = self.state.holdings[symbol], self.state.rates[symbol].absolute
         size, grain = holding.size, sums.COIN_GRAIN if holding.inverse else sums.GRAIN
-        since, paid = holding.since, holding.funding
-        rate, relative = None, ZERO
-        for hour, (told, index) in zip(hours, terms, strict=True):
-            at = hour + lag_us
-            due = size * absolute
-            paid += (due if at - since == HOUR_US else due * (at - since) / HOUR_US).quantize(grain)
+        at = hours[0] + lag_us
+        paid = holding.funding + (size * absolute * (at - holding.since) / HOUR_US).quantize(grain)
+        rate, relative, a_dollar = None, ZERO, ZERO
+        for told, index in terms[:-1]:
             if told is not rate:  # one rate is in force for hours
                 rate, relative = told, self._capped(symbol, told)
-            absolute, since = relative / index if holding.inverse else relative * index, at
+                a_dollar = size * relative
+            paid += (size * (relative / index) if holding.inverse else a_dollar * index).quantize(grain)
+        absolute, since = self._absolute(symbol, *terms[-1]), hours[-1] + lag_us
         self.state.holdings[symbol] = replace(holding, funding=ZERO, since=since)
         self.state.rates[symbol] = FundingRate(hour=hours[-1], absolute=absolute)
         if paid:

@@ -69,9 +69,11 @@ class Path:
     def price(self, offset_us: int) -> float:
         """The price so long after the first candle's open."""
         row, within = self.place(offset_us)
-        leg = min(within // self.leg_us, 2)
-        knots = self.turns(row)
-        return knots[leg] + (knots[leg + 1] - knots[leg]) * ((within - leg * self.leg_us) / self.leg_us)
+        leg_us, knots = self.leg_us, self.knots
+        leg = within // leg_us if within < self.step_us else 2
+        begin: float = knots.item(row, leg)
+        end: float = knots.item(row, leg + 1)
+        return begin + (end - begin) * ((within - leg * leg_us) / leg_us)
 
     def prices(self, offset_us: Ints) -> Floats:
         """`price` of many moments, bit for bit the same."""

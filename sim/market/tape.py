@@ -109,8 +109,9 @@ class Track:
             raise ValueError(
                 f"{self.spot_symbol}: {when(at_us // 1000)} is before the data begins, {when(self.start_us // 1000)}"
             )
-        bar, into = divmod(min(at_us, self.end_us) - self.start_us, BAR_US)
-        return (bar, into) if at_us < self.end_us else (bar - 1, BAR_US)
+        if at_us >= self.end_us:
+            return len(self.candles) - 1, BAR_US
+        return divmod(at_us - self.start_us, BAR_US)
 
     def spot(self, at_us: int) -> float:
         """The spot path at a moment."""
@@ -563,7 +564,8 @@ class Tape:
     def _rate(track: Track, at_us: int) -> Decimal:
         if not track.funding_us:
             return ZERO
-        return track.funding_rate[min(bisect_left(track.funding_us, at_us), len(track.funding_us) - 1)]
+        step = bisect_left(track.funding_us, at_us)
+        return track.funding_rate[step] if step < len(track.funding_us) else track.funding_rate[-1]
 
     def _series(self, spot_symbol: str, timeframe: Timeframe) -> Candles:
         if timeframe == "15m":

@@ -315,13 +315,15 @@ class Ahead:
             self._pass_held(hours, leap.looks)
             engine.pass_reports(opened - here + len(hours), self._opens_us(opened))
             if leap.landing != "open":
-                self._tell_opening(self._opens_us(there))
+                self._tell_opening(self._opens_us(there), shown_again=leap.landing == "settle")
             part = self.parts["executor"]
             for futures, trade in part.state.memory.trades.items():
                 reads = self._reads(futures, trade.plan.timeframe)
                 rows = reads.between(self._ms(here), self._ms(there) - (leap.landing != "inside"))
                 part.state = executor.passed(part.state, futures, reads, rows)
             self._steady = part.state.memory
+        settles = leap.landing == "settle"
+        self._onlookers = frozenset(m.spot for m in self._markets if settles and self._looks_on(m, there))
         sleepers = {
             market.futures: wake
             for market in self._markets
@@ -336,9 +338,8 @@ class Ahead:
                 self.stage.sleep(market.futures, self._opens_us(wakes) + settles_us)
             else:
                 self.stage.rouse(market.futures)
-                self._pass_spot(market, there, leap.landing)
-        settles = leap.landing == "settle"
-        self._onlookers = frozenset(m.spot for m in self._markets if settles and self._looks_on(m, there))
+                if market.spot not in self._onlookers:
+                    self._pass_spot(market, there, leap.landing)
         if leap.landing == "inside":
             self.stage.straight(self._opens_us(there + 1))
 
@@ -357,7 +358,7 @@ class Ahead:
             self.stage.omit()
             return True
         if moment.grid != self._uneventful:
-            return False
+            return moment.kind == "running" and self._is_idle_talk(moment)
         if moment.kind == "tick":
             self._tell_price(self.stage.pass_tick(moment))
             return True
@@ -366,6 +367,16 @@ class Ahead:
             self._look_on(self._market_of[moment.futures], self._bar(moment.grid))
             return True
         return False
+
+    def _is_idle_talk(self, moment: Moment) -> bool:
+        """Whether a spot price inside a candle leads to nothing; the candle is shown whole at its end."""
+        into = moment.grid % BAR_US
+        if into in (0, self.stage.settle_us) or self._loud[self._bar(moment.grid)]:
+            return False
+        if not risk.indifferent_to_spot(self.parts["risk"].state):
+            return False
+        self.stage.omit()
+        return True
 
     def _looks_on(self, market: _Market, bar: int) -> bool:
         """Whether nothing comes of a contract's candle that ended with the opening of `bar`."""
@@ -411,11 +422,15 @@ class Ahead:
             self.stage.pass_hours(hours)
             part.state = risk.day_begins(part.state, hours[-1])
 
-    def _tell_opening(self, boundary: int) -> None:
-        """What risk and the door would have been told at a boundary that is passed; its account is worked out and told already."""
+    def _tell_opening(self, boundary: int, *, shown_again: bool) -> None:
+        """What risk and the door would have been told at a boundary that is passed; its account is worked out and told already.
+
+        `shown_again`: the next moment is another mark of the first contract.
+        """
         engine, part = self.stage.engine, self.parts["risk"]
         for symbol in engine.state.holdings:
-            self._tell_price(engine.state.ticks[symbol])
+            if not (shown_again and symbol == self._markets[0].futures):
+                self._tell_price(engine.state.ticks[symbol])
         part.state = risk.positions_told(part.state, boundary, engine.positions())
         self.door.observe(from_edge(AccountChanged, boundary, "passed", boundary, account=part.state.account))
 

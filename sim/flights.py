@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from protocol.messages.futures import leaves_beside
+from protocol.messages.futures import EditOrder, leaves_beside
 from protocol.ports import Command
 
 Lane = tuple[str, str, bool]
@@ -62,6 +62,13 @@ class Flights:
         traffic = self._lanes.setdefault(lane, Traffic())
         if not traffic.waiting and traffic.admits(wish):
             return lane
+        edits = isinstance(wish, EditOrder)
+        for place, older in enumerate(traffic.waiting if edits else ()):
+            if isinstance(older, EditOrder) and older.client_order_id == wish.client_order_id:
+                traffic.waiting[place] = (
+                    wish  # the newest edit takes the place of one that still waits, as in `actors.mailbox`
+                )
+                return None
         traffic.waiting.append(wish)
         return None
 

@@ -120,7 +120,7 @@ async def test_one_connection_serves_requests_in_turn_and_two_at_once_have_one_e
         b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s"
-        % (len(gzip.compress(b"ok", mtime=0)), gzip.compress(b"ok")),
+        % (len(gzip.compress(b"ok", mtime=0)), gzip.compress(b"ok", mtime=0)),
     ],
 )
 async def test_an_answer_is_whole_however_it_is_cut_and_coded(answer: bytes | Sequence[bytes]) -> None:

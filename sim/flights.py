@@ -65,9 +65,8 @@ class Flights:
         edits = isinstance(wish, EditOrder)
         for place, older in enumerate(traffic.waiting if edits else ()):
             if isinstance(older, EditOrder) and older.client_order_id == wish.client_order_id:
-                traffic.waiting[place] = (
-                    wish  # the newest edit takes the place of one that still waits, as in `actors.mailbox`
-                )
+                # The newest edit takes the place of one that still waits, as in `actors.mailbox`.
+                traffic.waiting[place] = wish
                 return None
         traffic.waiting.append(wish)
         return None

@@ -17,8 +17,8 @@ from actors.executor.closing import on_close
 from actors.executor.drifts import on_drift
 from actors.executor.entries import on_blocked, on_enter
 from actors.executor.fills import on_filled, on_position
-from actors.executor.orders import PROTECTION, TERMINAL, Order, advance, forget_wishes
-from actors.executor.state import NOTHING, Answers, State, carry_on
+from actors.executor.orders import PROTECTION, Order, advance, forget_wishes
+from actors.executor.state import NOTHING, Answers, State, carry_on, leftovers
 from actors.executor.trade import ZERO, Trade, update
 from actors.executor.wishes import cancel, leave
 from actors.memory import remember
@@ -77,7 +77,7 @@ def sweep(state: State, message: Reconciled) -> Answers:
     """Ask again about orders left from trades that are over: a crash may have swallowed their end, and nobody else knows them."""
     said: list[Message] = []
     ended: list[Trade] = []
-    if not any(order.state not in TERMINAL for trade in state.memory.ended for order in trade.orders):
+    if not leftovers(state.memory):
         return state, said
     for trade in state.memory.ended:
         after = trade

@@ -343,14 +343,7 @@ NOTHING_AWAITED: Final = (None,) * 5
 
 
 def perform(desk: Desk, trade: Trade) -> Result:
-    """Every duty once."""
-    if at_rest(desk, trade):
-        return trade, NOTHING
-    return perform_all(desk, trade)
-
-
-def perform_all(desk: Desk, trade: Trade) -> Result:
-    """`perform` without asking whether there can be anything to do."""
+    """Every duty once. Of a trade `at_rest` there is nothing to do: whoever calls often asks that first."""
     said: list[Message] = []
     for _name, duty in DUTIES:
         trade, more = duty(desk, trade)

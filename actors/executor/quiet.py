@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from actors.executor.duties import at_rest, next_look, perform
 from actors.executor.exits import Plan, Policy, Trail
-from actors.executor.orders import TERMINAL
-from actors.executor.state import Memory, State, desk_of
+from actors.executor.state import Memory, State, desk_of, leftovers
 from actors.executor.trade import Trade
 from protocol.messages.futures import MarkPrice
 from protocol.units import SIGN, TIMEFRAME_MS
@@ -68,11 +67,6 @@ def steady(state: State, before: Memory | None = None) -> bool:
         if said or after is not trade or trade.working("target") is None or next_look(desk, trade) is not None:
             return False
     return True
-
-
-def leftovers(memory: Memory) -> bool:
-    """Whether an order of a trade that is over may still fill."""
-    return any(order.state not in TERMINAL for trade in memory.ended for order in trade.orders)
 
 
 def price_told(state: State, mark: MarkPrice) -> State:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from actors.executor import exits
 from actors.executor.duties import at_rest, next_look, over, perform
 from actors.executor.exits import Policy
-from actors.executor.orders import Order, advance
+from actors.executor.orders import TERMINAL, Order, advance
 from actors.executor.trade import Trade, update
 from actors.executor.wishes import Desk
 from actors.memory import recalled, remember
@@ -93,22 +93,24 @@ def desk_of(state: State, cause: Message, symbol: str) -> Desk:
     return Desk(cause=cause, execution=state.execution, mark=mark, instrument=rules)
 
 
+def leftovers(memory: Memory) -> bool:
+    """Whether an order of a trade that is over may still fill."""
+    return any(order.state not in TERMINAL for trade in memory.ended for order in trade.orders)
+
+
 def carry_on(state: State, cause: Message, trade: Trade, said: Sequence[Message] = NOTHING) -> Answers:
     """Put back a trade that changed, with its duties done: kept while anything is owed, else among the ended."""
     symbol = trade.plan.symbol
     desk = desk_of(state, cause, symbol)
-    if state.reconciled and at_rest(desk, trade):
-        if state.memory.trades.get(symbol) != trade:
-            state = remember(state, trades={**state.memory.trades, symbol: trade})
-        return state, said
-    if state.reconciled:
+    active = state.reconciled and not at_rest(desk, trade)
+    if active:
         trade, more = perform(desk, trade)
         said = (*said, *more)
         if over(trade):
             return retire(state, trade), said
     if state.memory.trades.get(symbol) != trade:
         state = remember(state, trades={**state.memory.trades, symbol: trade})
-    due = next_look(desk, trade) if state.reconciled else None
+    due = next_look(desk, trade) if active else None
     if due is None or state.wakes.get(symbol) == due:
         return state, said
     state = replace(state, wakes={**state.wakes, symbol: due})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from actors.executor.duties import at_rest, next_look, over, perform_all
+from actors.executor.duties import at_rest, next_look, over, perform
 from actors.executor.state import desk_of
 from protocol.messages.base import from_edge
 from protocol.messages.control import Woken
@@ -61,7 +61,7 @@ def test_a_trade_at_rest_owes_nothing_now_or_later(
     at = NOW + hours * HOUR_US
     desk = desk_of(ROOM.state, from_edge(Woken, at, XBT, key=XBT), XBT)
     if at_rest(desk, trade):
-        after, said = perform_all(desk, trade)
+        after, said = perform(desk, trade)
         assert after is trade
         assert not said
         assert next_look(desk, trade) is None

@@ -92,7 +92,7 @@ class StateDirectory:
         """Whether a daemon is up. Asks without taking the lock, so that a daemon that starts now is not kept out."""
         if not self._lock_file.exists():
             return False
-        with self._lock_file.open("a+") as lock:
+        with self._lock_file.open("rb") as lock:  # on a disk that cannot be written, too
             answer = fcntl.fcntl(lock, fcntl.F_OFD_GETLK, WHOLE_FILE)
         (kind,) = struct.unpack_from("h", answer)
         return bool(kind != fcntl.F_UNLCK)

@@ -64,7 +64,8 @@ def status(
     """Say whether the kill switch is latched, since when, by whom and why."""
     from actors.modes.emergency import latch_state
 
-    latch = latch_state(daemon_settings(mode, env, config, state))
+    with no_site():
+        latch = latch_state(daemon_settings(mode, env, config, state))
     if json:
         typer.echo(json_text.dumps({"latched": latch.latched, "reason": latch.reason, "by": latch.by, "at": latch.at}))
     elif latch.latched:

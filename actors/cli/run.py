@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Annotated, Any, TextIO, cast
 
@@ -73,7 +73,7 @@ def _seconds(duration: str) -> float:
 def _run(settings: Settings, seconds: float | None, trades: int | None, log: str, dry_run: bool) -> int:
     from actors.modes.daemon import run_daemon
     from actors.modes.emergency import latch_state
-    from actors.modes.sites import site_of
+    from actors.modes.sites import StaleState, site_of
     from actors.state import AlreadyRunning, StateDirectory
 
     with ExitStack() as stack:
@@ -90,9 +90,12 @@ def _run(settings: Settings, seconds: float | None, trades: int | None, log: str
         file = words if log == "json" else stack.enter_context(directory.log_file.open("a"))
         screen = stack.enter_context(Screen(settings, words, quiet=log == "json"))
         write_log = log_to(file)
-        latch = latch_state(settings)
-        if latch.latched:
-            ERRORS.print(latched_text(latch), markup=False)
+        with suppress(
+            StaleState
+        ):  # an older store is brought up to date below, and of a damaged one said what is wrong
+            latch = latch_state(settings)
+            if latch.latched:
+                ERRORS.print(latched_text(latch), markup=False)
 
         def watch(sender: str, message: Message) -> None:
             write_log(sender, message)

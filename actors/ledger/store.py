@@ -56,6 +56,10 @@ def database_url(store: StoreSettings, mode: Mode, env: Environment) -> str:
     )
 
 
+class Unreadable(NoLedger):
+    """There is a store, and what stands in it cannot be known: it is damaged, locked, or of another version."""
+
+
 @contextmanager
 def failing_as(kind: type[Exception], what: str) -> Iterator[None]:
     """Whatever the database complains of, as one line of ours."""
@@ -110,13 +114,15 @@ def reading_engine(url: str) -> Engine:
 
 
 def _must_be_ours(engine: Engine, place: str) -> None:
-    with failing_as(NoLedger, f"the ledger at {place} cannot be read"), engine.connect() as connection:
+    with failing_as(Unreadable, f"the ledger at {place} cannot be read"), engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     wanted = _migrations().get_current_head()
     if found is None:
         raise NoLedger(f"no ledger at {place}: the daemon has not run in this mode and environment yet")
     if found != wanted:
-        raise NoLedger(f"the ledger at {place} has schema {found}, this program reads {wanted}: start the daemon once")
+        raise Unreadable(
+            f"the ledger at {place} has schema {found}, this program reads {wanted}: start the daemon once"
+        )
 
 
 def _in_memory(url: URL) -> bool:

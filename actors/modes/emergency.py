@@ -16,8 +16,8 @@ from actors.gate import Gate
 from actors.hands import payload
 from actors.kill_switch.plan import kill_id, plan
 from actors.ledger.journal import Ledger, open_ledger, open_reader
-from actors.ledger.store import NoLedger, database_url
-from actors.modes.sites import OpenSite, Refused, Site, pace_of, site_of
+from actors.ledger.store import NoLedger, SecondInstance, Unreadable, database_url, failing_as
+from actors.modes.sites import OpenSite, Refused, Site, StaleState, pace_of, site_of
 from actors.state import AlreadyRunning, StateDirectory
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
@@ -52,8 +52,7 @@ def kill(settings: Settings, reason: str, by: str) -> KillOutcome:
     open_site = site_of(settings)
     state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
     if state.owned_by_other():
-        state.request_kill(reason)
-        outcome = trio.run(_await_kill, state)
+        outcome = _by_daemon(state, reason)
         if outcome.flat or settings.mode != "live":
             return outcome  # paper's exchange lives in the daemon: nobody else can reach it
         return kill_on_exchange(settings, state, open_site, reason, by, outcome.text)
@@ -61,10 +60,21 @@ def kill(settings: Settings, reason: str, by: str) -> KillOutcome:
         state.own()
     except AlreadyRunning:
         return kill(settings, reason, by)  # one has started since
+    except OSError as error:  # a disk that cannot be written: nothing else can start on it either
+        trouble = f"the state directory could not be locked ({error})"
+        return kill_on_exchange(settings, state, open_site, reason, by, trouble)
     try:
         return kill_on_exchange(settings, state, open_site, reason, by)
     finally:
         state.release()
+
+
+def _by_daemon(state: StateDirectory, reason: str) -> KillOutcome:
+    try:
+        state.request_kill(reason)
+    except OSError as error:
+        return KillOutcome(False, f"the daemon could not be asked ({error})")
+    return trio.run(_await_kill, state)
 
 
 def rehearse(settings: Settings) -> tuple[str, ...]:
@@ -135,13 +145,15 @@ class Record:
     state: StateDirectory
     trouble: str
     ledger: Ledger | None = None
+    kept: str = ""
+    """Where the latch is, when it is not in the store."""
 
     @contextmanager
     def or_note(self) -> Iterator[None]:
         """Do without the ledger from the first failure on, and remember why."""
         try:
             yield
-        except (JournalFailed, SQLAlchemyError, OSError) as error:
+        except (JournalFailed, NoLedger, SecondInstance, SQLAlchemyError, OSError) as error:
             self.ledger = None
             note = f"the store could not be written ({str(error).splitlines()[0]})"
             self.trouble = f"{self.trouble}; {note}" if self.trouble else note
@@ -152,7 +164,11 @@ class Record:
             if self.ledger is not None:
                 self.ledger.latch(latch)
         if self.ledger is None:
-            self.state.request_kill(latch.reason)
+            self.kept = "the latch is a request in the state directory, obeyed at the next start"
+            try:
+                self.state.request_kill(latch.reason)
+            except OSError as error:
+                self.kept = f"the latch is written down nowhere ({error}): start no daemon before it can be"
         self.say(latch)
 
     def say(self, *messages: Message) -> None:
@@ -213,19 +229,27 @@ def _refusal(wish: Command, facts: Sequence[Message]) -> dict[str, str]:
 def _told(text: str, record: Record) -> str:
     if not record.trouble:
         return text
-    where = (
-        "" if record.ledger is not None else "; the latch is a request in the state directory, obeyed at the next start"
-    )
+    where = f"; {record.kept}" if record.kept else ""
     return f"{text}. Note: {record.trouble}{where}"
 
 
 def latch_state(settings: Settings) -> LatchState:
-    """What is written down of the kill switch; unlatched when no daemon has ever run. A request that waits counts as latched."""
+    """What is written down of the kill switch; unlatched when no daemon has ever run. A request that waits counts as latched.
+
+    Raises StaleState when there is a store and it cannot be read: nothing is known then.
+    """
     state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
     waiting = state.kill_requested()
     try:
-        with open_reader(database_url(settings.store, settings.mode, settings.env)) as reader:
+        with (
+            open_reader(database_url(settings.store, settings.mode, settings.env)) as reader,
+            failing_as(Unreadable, "the latch cannot be read"),
+        ):
             latch = reader.latch()
+    except Unreadable as error:
+        if waiting is None:
+            raise StaleState(f"whether the kill switch is latched cannot be told: {error}") from None
+        latch = LatchState(latched=False)
     except NoLedger:
         latch = LatchState(latched=False)
     if latch.latched or waiting is None:
@@ -234,7 +258,7 @@ def latch_state(settings: Settings) -> LatchState:
 
 
 def acknowledge(settings: Settings, reason: str, by: str) -> str:
-    """Clear the latch once nothing is open. Raises Refused while a daemon runs or the account is not flat."""
+    """Clear the latch once nothing is open. Raises Refused while a daemon runs or the account is not flat, StaleState when the store cannot be read."""
     open_site = site_of(settings)
     if not reason.strip():
         raise Refused("an acknowledgement needs a reason: say what was wrong and why it is safe to trade again")
@@ -255,7 +279,7 @@ def acknowledge(settings: Settings, reason: str, by: str) -> str:
             ledger.flush()
             ledger.acknowledge(by, reason, at)
             state.forget_kill_request()
-    except JournalFailed as error:
+    except (JournalFailed, NoLedger, SecondInstance, OSError) as error:
         raise Refused(
             f"the store could not be written ({str(error).splitlines()[0]}): nothing is acknowledged"
         ) from None

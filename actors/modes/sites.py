@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import httpx
+import structlog
 import trio
 
 from actors.gateway.channel import Connect
@@ -32,6 +33,8 @@ from sim.clock import ExchangeClock, SimulatedClock, stopwatch
 from sim.engine import Engine
 from sim.market.tape import Tape
 from sim.venue import Venue
+
+log = structlog.get_logger(__name__)
 
 PACE_WATCHED_S: Final = 0.5
 """Real seconds over which the pace of the venue's time is measured at the start."""
@@ -217,7 +220,14 @@ def nonces(state: StateDirectory, clock: Clock, pace: float = 1.0) -> Callable[[
     file = state.nonce_file
     floor = int(file.read_text()) if file.exists() else 0
     ahead_us = round(AHEAD_US * max(1.0, pace))
-    return Nonces(clock.now_us, floor, lambda kept: state.replace(file, str(kept).encode()), ahead_us).next
+
+    def keep(kept: int) -> None:
+        try:
+            state.replace(file, str(kept).encode())
+        except OSError as error:  # a full disk must keep no stop and no flatten from being signed
+            log.warning("nonce.not_kept", file=str(file), why=str(error))
+
+    return Nonces(clock.now_us, floor, keep, ahead_us).next
 
 
 def require_loopback(settings: Settings) -> None:

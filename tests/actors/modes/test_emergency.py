@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal as D
@@ -13,8 +15,8 @@ import pytest
 import trio
 
 from actors.ledger.journal import open_ledger, open_reader
-from actors.modes.emergency import acknowledge, kill_on_exchange, latch_state
-from actors.modes.sites import Refused, Site
+from actors.modes.emergency import acknowledge, kill, kill_on_exchange, latch_state
+from actors.modes.sites import Refused, Site, StaleState, nonces
 from actors.state import AlreadyRunning, StateDirectory
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
@@ -112,6 +114,86 @@ def test_a_store_that_cannot_be_written_keeps_nobody_from_flattening(tmp_path: P
     assert "the store could not be written" in outcome.text
     assert "obeyed at the next start" in outcome.text
     assert StateDirectory(tmp_path, settings.mode, settings.env).kill_requested() == "drill"
+
+
+def test_a_store_that_a_daemon_holds_keeps_nobody_from_flattening(tmp_path: Path) -> None:
+    """A daemon that hangs owns the ledger: flat all the same, and the request waits for whatever life comes next."""
+    with open_ledger(f"sqlite:///{tmp_path / 'paper-dev' / 'ledger.sqlite'}"):
+        outcome, settings = killed(tmp_path, HalfDown)
+    assert outcome.flat
+    assert "another process writes" in outcome.text
+    assert StateDirectory(tmp_path, settings.mode, settings.env).kill_requested() == "drill"
+
+
+def test_a_store_of_another_version_keeps_nobody_from_flattening(tmp_path: Path) -> None:
+    """An emergency asks for no migration."""
+    url = f"sqlite:///{tmp_path / 'paper-dev' / 'ledger.sqlite'}"
+    with open_ledger(url):
+        pass
+    with sqlite3.connect(tmp_path / "paper-dev" / "ledger.sqlite") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    outcome, _ = killed(tmp_path, HalfDown)
+    assert outcome.flat
+    assert "9999" in outcome.text
+
+
+def no_space(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_keeps_nobody_from_flattening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the store nor the request can be written: flat all the same, and told that the latch is nowhere."""
+    (tmp_path / "paper-dev" / "ledger.sqlite").mkdir(parents=True)
+    monkeypatch.setattr(StateDirectory, "replace", no_space)
+    outcome, _ = killed(tmp_path, HalfDown)
+    assert outcome.flat
+    assert "the latch is written down nowhere ([Errno 28] No space left on device): start no daemon" in outcome.text
+
+
+@pytest.mark.parametrize("hung", [False, True])
+def test_a_disk_that_cannot_be_written_leads_straight_to_the_exchange(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hung: bool
+) -> None:
+    """Neither the lock nor the request to a daemon can be had: the command acts by itself."""
+    settings = Settings.model_validate({"mode": "live", "store": {"directory": str(tmp_path)}})
+    daemon = StateDirectory(tmp_path, "live", "dev")
+    if hung:
+        daemon.own()
+    monkeypatch.setattr(StateDirectory, "own", no_space)
+    monkeypatch.setattr(StateDirectory, "replace", no_space)
+
+    @asynccontextmanager
+    async def open_site(*_: Any) -> AsyncIterator[Site]:
+        exchange, nowhere = HalfDown(), None
+        yield Site(settings, exchange.clock, nowhere, exchange)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("actors.modes.emergency.site_of", lambda settings: open_site)
+    outcome = kill(settings, "drill", "ann")
+    assert outcome.flat
+    assert "No space left on device" in outcome.text
+    daemon.release()
+
+
+async def test_a_nonce_that_cannot_be_written_down_signs_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk must keep no stop from being placed; the numbers go on rising."""
+    monkeypatch.setattr(StateDirectory, "replace", no_space)
+    number = nonces(StateDirectory(tmp_path, "live", "dev"), SimulatedClock(START))
+    assert number() < number()
+
+
+def test_a_latch_that_cannot_be_read_is_not_called_released(tmp_path: Path) -> None:
+    """Unknown is not unlatched: neither the state nor an acknowledgement is given on a damaged store."""
+    settings = Settings.model_validate({"store": {"directory": str(tmp_path)}})
+    (tmp_path / "paper-dev").mkdir()
+    (tmp_path / "paper-dev" / "ledger.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(StaleState, match="cannot be told"):
+        latch_state(settings)
+    with pytest.raises(StaleState, match="cannot be told"):
+        acknowledge(settings, "fine again", "ann")
+    StateDirectory(tmp_path, "paper", "dev").request_kill("drill")
+    assert latch_state(settings).latched
 
 
 def test_what_could_not_be_done_is_said_exactly(tmp_path: Path) -> None:

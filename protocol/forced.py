@@ -6,6 +6,7 @@ from typing import Final
 
 FORCED_FILLS: Final[dict[str, str]] = {
     "liquidation": "LIQUIDATED",
+    "partialLiquidation": "LIQUIDATED",
     "unwindBankrupt": "DELEVERAGED",
     "unwindCounterparty": "DELEVERAGED",
     "assignor": "ASSIGNED",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from itertools import count
 from typing import Final, Generic, Protocol, TypeVar
 
 import trio
@@ -24,6 +25,8 @@ NETWORK: Final = (
 """How a connection fails."""
 PING_EVERY_S: Final = 30
 """Kraken closes what is silent for a minute, on both exchanges."""
+PONG_WITHIN_S: Final = 10
+"""A ping frame that is not answered is let go: whether anything still comes is watched where it is read."""
 
 
 class Socket(Protocol):
@@ -35,6 +38,10 @@ class Socket(Protocol):
 
     async def get_message(self) -> str | bytes:
         """Wait for one frame."""
+        ...
+
+    async def ping(self, payload: bytes) -> None:
+        """Send a ping frame (RFC 6455, 5.5.2) and wait for its pong."""
         ...
 
 
@@ -51,6 +58,11 @@ class Channel:
         """Send one JSON text frame. Raises FeedLost."""
         with _network_as_feed_lost():
             await self._socket.send_message(encode(payload).decode())
+
+    async def ping(self, payload: bytes) -> None:
+        """A ping frame of the WebSocket protocol, and its pong. Raises FeedLost."""
+        with _network_as_feed_lost():
+            await self._socket.ping(payload)
 
     async def receive(self) -> str | bytes:
         """The next frame. Raises FeedLost when the connection ends."""
@@ -77,8 +89,11 @@ class Reading(Generic[T]):
 
 
 @asynccontextmanager
-async def opened(connect: Connect, ping: Callable[[], object]) -> AsyncIterator[Channel]:
-    """A channel that is pinged for as long as the scope lasts. Raises FeedLost, as itself and not in a group."""
+async def opened(connect: Connect, ping: Callable[[], object] | None = None) -> AsyncIterator[Channel]:
+    """A channel that is pinged for as long as the scope lasts: with what `ping` makes, or by frames of the WebSocket protocol.
+
+    Raises FeedLost, as itself and not in a group.
+    """
     with _goodbye_as_feed_lost(), one_error():
         async with AsyncExitStack() as stack:
             with _network_as_feed_lost(), one_error():
@@ -109,11 +124,15 @@ def deadline(seconds: float, what: str) -> Iterator[None]:
         raise FeedLost(f"{what}: no answer within {seconds:g} s") from error
 
 
-async def _keep_alive(channel: Channel, ping: Callable[[], object]) -> None:
+async def _keep_alive(channel: Channel, ping: Callable[[], object] | None) -> None:
     try:
-        while True:
+        for number in count(1):
             await trio.sleep(PING_EVERY_S)
-            await channel.send(ping())
+            if ping is not None:
+                await channel.send(ping())
+                continue
+            with trio.move_on_after(PONG_WITHIN_S):
+                await channel.ping(b"%d" % number)
     except FeedLost:
         return  # whoever receives hears of it too, and says so
 

@@ -24,6 +24,8 @@ HEADERS_READ: Final = "http11.receive_response_headers.complete"
 """
 
 READ_MOST: Final = 65_536
+HEADERS_MOST: Final = 102_400
+"""Bytes of an answer's headers, as httpcore has it; proxies in between write long ones."""
 PORTS: Final = {"http": 80, "https": 443}
 
 Trace = Callable[[str, dict[str, Any]], Awaitable[None]]
@@ -126,7 +128,7 @@ class _Connection:
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.idle_since = 0.0
-        self._talk = h11.Connection(h11.CLIENT)
+        self._talk = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEADERS_MOST)
 
     async def carry(self, request: httpx.Request) -> httpx.Response:
         """Send the request in one piece and read its answer."""

@@ -111,7 +111,9 @@ def write_error(error: str, at: int) -> dict[str, object]:
 
 
 class _MarginLevel(Record):
-    from_: NonNegative = Field(validation_alias=AliasChoices("numNonContractUnits", "contracts"))
+    # One of the two; the other is absent or null.
+    units: NonNegative | None = Field(None, alias="numNonContractUnits")
+    contracts: NonNegative | None = None
     initial: Positive = Field(alias="initialMargin")
     maintenance: Positive = Field(alias="maintenanceMargin")
 
@@ -138,7 +140,7 @@ def _instrument(value: object) -> Instrument | None:
     if isinstance(value, dict) and not str(value.get("symbol", "PF_")).upper().startswith(PERPETUAL):
         return None
     row = check(_Instrument, value, "instruments")
-    levels = ((level.from_, level.initial, level.maintenance) for level in row.margin_levels)
+    levels = [(_begins(level), level.initial, level.maintenance) for level in row.margin_levels]
     return Instrument(
         symbol=row.symbol,
         tick=row.tick,
@@ -150,6 +152,14 @@ def _instrument(value: object) -> Instrument | None:
         margin_levels=tuple(sorted(levels)),
         max_relative_funding_rate=row.max_relative_funding_rate,
     )
+
+
+def _begins(level: _MarginLevel) -> Decimal:
+    """From which size on a margin level holds: quote units, or contracts of an inverse one."""
+    start = level.contracts if level.units is None else level.units
+    if start is None:
+        raise MalformedPayload("instruments", "marginLevels", "neither numNonContractUnits nor contracts")
+    return start
 
 
 def write_instruments(instruments: Sequence[Instrument], at: int) -> dict[str, object]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from protocol.kraken import markets, quick
 from protocol.kraken.account import LogEntry, read_log_entry
@@ -116,6 +116,9 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 FuturesFrame = Info | Challenge | Subscribed | FuturesRefusal | FuturesHeartbeat | FuturesOther | Told | Shown
 
+Reachable = Annotated[Number | None, AfterValidator(lambda price: price if price is not None and price > 0 else None)]
+"""A price that is documented as signed: at or below zero it cannot be reached, and there is none."""
+
 # --- records -----------------------------------------------------------------------------------------------------------
 
 
@@ -174,7 +177,7 @@ class _Position(Record):
     symbol: Symbol = Field(alias="instrument")
     balance: Number
     entry_price: NonNegative
-    liquidation_price: OptionalPrice = Field(None, alias="liquidation_threshold")
+    liquidation_price: Reachable = Field(None, alias="liquidation_threshold")
     pnl: Number | None = None
     pnl_currency: str | None = None
     margin: NonNegative | None = Field(None, alias="initial_margin")
@@ -624,11 +627,6 @@ def write_private_subscribe(feed: str, api_key: str, challenge: str, signed: str
     """Ask for a private feed."""
     proof = {"api_key": api_key, "original_challenge": challenge, "signed_challenge": signed}
     return {"event": "subscribe", "feed": feed, **proof}
-
-
-def write_ping() -> dict[str, object]:
-    """Prove life."""
-    return {"event": "ping"}
 
 
 class FuturesRequest(Record):

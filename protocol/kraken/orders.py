@@ -117,7 +117,8 @@ def write_command(command: Command) -> tuple[str, dict[str, str]]:
     if isinstance(command, PlaceOrder):
         return SEND_ORDER, _send_form(command)
     if isinstance(command, EditOrder):
-        form = {"cliOrdId": command.client_order_id, "size": plain(command.size)}
+        # Said, because Kraken's default is RELATIVE: `size` would be what is open, and past fills would come on top.
+        form = {"cliOrdId": command.client_order_id, "size": plain(command.size), "qtyMode": "ABSOLUTE"}
         return EDIT_ORDER, form | _prices(command)
     if command.order_id is not None:
         return CANCEL_ORDER, {"order_id": command.order_id}
@@ -258,7 +259,7 @@ class _Status(Record):
     order_id: str | None = Field(None, validation_alias=AliasChoices("order_id", "orderId"))
     client_order_id: str | None = Field(None, alias="cliOrdId")
     received: str | None = Field(None, validation_alias=AliasChoices("receivedTime", "dateTimeReceived"))
-    events: list[dict[str, Any]] = Field(default_factory=list, alias="orderEvents")
+    events: list[dict[str, Any]] | None = Field(None, alias="orderEvents")
 
 
 class _EventOrder(Record):
@@ -319,8 +320,9 @@ def parse_answer(command: Command, data: Json, at: int) -> Parsed[Message]:
 def read_status(command: Command, value: Mapping[str, Any], at: int) -> Parsed[Message]:
     """One `sendStatus`, `editStatus`, `cancelStatus` or row of `batchStatus` as the answer to `command`. Raises MalformedPayload."""
     status = check(_Status, value, _STATUS_MEMBER[type(command)])
+    events = status.events or []
     executions = one_by_one(
-        (event for event in status.events if event.get("type") == "EXECUTION"),
+        (event for event in events if event.get("type") == "EXECUTION"),
         lambda event: check(_Execution, _present(event), "orderEvents"),
         "orderEvents",
     )
@@ -331,7 +333,7 @@ def read_status(command: Command, value: Mapping[str, Any], at: int) -> Parsed[M
         _outcome(command, status.status, executions.values),
         status.status,
         order_id=status.order_id,
-        client_order_id=status.client_order_id or _named_in(status.events),
+        client_order_id=status.client_order_id or _named_in(events),
     )
     return Parsed((*fills, answer), executions.quarantined)
 

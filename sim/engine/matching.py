@@ -251,13 +251,10 @@ class Matching:
             return
         limit = replace(
             order,
-            order_id=derive("limit from", order.order_id),
             order_type="lmt",
             stop_price=None,
             trigger=None,
         )
-        if order.client_order_id is not None:
-            self.state.client_ids[order.client_order_id] = limit.order_id
         self._rest(replace(working, order=limit), "limit_order_from_stop", out)
 
     def _reached(self, order: OpenOrder, tick: Tick) -> bool:

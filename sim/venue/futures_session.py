@@ -57,7 +57,8 @@ class FuturesSession:
             self._refuse("Json Error")
             return
         if request.event == "ping":
-            self._say(futures_ws.write_pong())
+            # Only ping frames of the WebSocket protocol count, whatever some clients send.
+            self._say(futures_ws.write_refusal("alert", "Bad websocket message"))
         elif request.event == "challenge":
             self._challenge(request)
         elif request.event == "unsubscribe":

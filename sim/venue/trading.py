@@ -6,7 +6,7 @@ A refusal is a success with another word in it, as at Kraken. Knows no signature
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Protocol
 
 from protocol.ids import derive
@@ -14,7 +14,7 @@ from protocol.kraken import endpoints, orders
 from protocol.kraken.account import DeadMan, write_cancel_all_after
 from protocol.kraken.batch import parse_batch_form, write_batch_answer
 from protocol.kraken.futures_rest import write_success
-from protocol.kraken.wire import MalformedPayload, Refused, write_iso_ms
+from protocol.kraken.wire import MalformedPayload, Refused, plain, write_iso_ms
 from protocol.messages.futures import CommandAnswered, FillSeen, OpenOrder, PlaceOrder
 from protocol.ports import Command
 from sim.engine import Answer, Engine, rules
@@ -29,6 +29,8 @@ BOOK_REFUSALS: Final = ("postWouldExecute", "iocWouldNotExecute", "wouldNotReduc
 UNSUPPORTED: Final = ("limitPriceOffsetValue", "limitPriceOffsetUnit")
 DEVIATION_UNITS: Final = ("PERCENT", "QUOTE_CURRENCY")
 DEVIATION_PCT: Final = (Decimal("0.1"), Decimal(50))
+QTY_MODES: Final = ("RELATIVE", "ABSOLUTE")
+"""How the size of an edit is meant; the first is the default."""
 BATCH_MOST: Final = 50
 
 
@@ -101,7 +103,7 @@ class Trading:
 
     def _edit(self, form: Mapping[str, str], at: int) -> Row:
         old = self._named(form)
-        full = {"size": str(old.order.size + old.order.filled), **form} if old is not None else {"size": "1", **form}
+        full = {**form, "size": _total(form, old.order)} if old is not None else {"size": "1", **form}
         name = "unknown" if old is None else old.order.client_order_id or old.order.order_id
         symbol = "" if old is None else old.order.symbol
         command = orders.parse_edit_order(full, at, symbol, name)
@@ -193,6 +195,18 @@ class Trading:
         if seconds < 0:
             raise MalformedPayload("cancelallordersafter", "timeout", "not below 0")
         return write_cancel_all_after(DeadMan(now=ask.at, fires_at=self.venue.arm(seconds)))
+
+
+def _total(form: Mapping[str, str], order: OpenOrder) -> str:
+    """The size of an edit as the new total: by default it is what shall be open, past fills not counted (`qtyMode`)."""
+    mode = form.get("qtyMode", QTY_MODES[0])
+    if mode not in QTY_MODES:
+        raise MalformedPayload("editorder", "qtyMode", f"one of {', '.join(QTY_MODES)}")
+    try:
+        size = Decimal(form.get("size", str(order.size)))
+        return form["size"] if mode == "ABSOLUTE" and "size" in form else plain(size + order.filled)
+    except InvalidOperation:
+        return form["size"]  # the parser's to refuse
 
 
 def batch_items(ask: Ask) -> list[dict[str, str]]:

@@ -126,6 +126,10 @@ class Muffled:
         """Frames to the exchange always arrive."""
         await self.socket.send_message(message)
 
+    async def ping(self, payload: bytes) -> None:
+        """Pings are frames to the exchange too."""
+        await self.socket.ping(payload)
+
     async def get_message(self) -> str | bytes:
         """The next frame that comes through."""
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -50,6 +51,38 @@ def server(script: Script) -> Callable[[], Any]:
             nursery.cancel_scope.cancel()
 
     return connect
+
+
+@dataclass
+class Listened:
+    """A socket whose ping frames are noted, with trio's time, before they go out."""
+
+    socket: WebSocketConnection
+    pings: list[float]
+
+    async def send_message(self, message: str | bytes) -> None:
+        """As it is."""
+        await self.socket.send_message(message)
+
+    async def get_message(self) -> str | bytes:
+        """As it comes."""
+        return await self.socket.get_message()
+
+    async def ping(self, payload: bytes) -> None:
+        """Note it and send it."""
+        self.pings.append(trio.current_time())
+        await self.socket.ping(payload)
+
+
+def listened(connect: Callable[[], Any], pings: list[float]) -> Callable[[], Any]:
+    """A factory of the same connections that notes ping frames in `pings`."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Listened]:
+        async with connect() as socket:
+            yield Listened(socket, pings)
+
+    return opened
 
 
 async def say(socket: WebSocketConnection, *frames: object) -> None:

@@ -117,6 +117,7 @@ async def test_one_connection_serves_requests_in_turn_and_two_at_once_have_one_e
         OK,
         [b"HTTP/1.1 200 OK\r\nContent-", b"Length: 2\r\n\r\n", b"o", b"k"],
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n",
+        [b"HTTP/1.1 200 OK\r\nContent-Security-Policy: %s" % (b"a" * 40_000), b"\r\nContent-Length: 2\r\n\r\nok"],
         b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s"

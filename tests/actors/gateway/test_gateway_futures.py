@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -13,7 +14,7 @@ import httpx
 import msgspec
 import pytest
 import trio
-from gateway_fakes import START_US, Script, TrioClock, drain, hear, hold, nothing, rest, say, server
+from gateway_fakes import START_US, Listened, Script, TrioClock, drain, hear, hold, listened, nothing, rest, say, server
 
 from actors.gateway.budget import Budget
 from actors.gateway.direct import BODY_SENT, HEADERS_NEXT
@@ -159,6 +160,51 @@ def after_greeting(*frames: object) -> Script:
 
 
 # --- stream -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_connection_is_kept_by_ping_frames_and_no_json(autojump_clock: trio.testing.MockClock) -> None:
+    """Kraken calls a JSON ping "Bad websocket message": every half minute a frame of the protocol, and nothing else is said."""
+    pings: list[float] = []
+    said: list[object] = []
+
+    async def script(socket: Any) -> None:
+        await greet(socket)
+        while True:
+            said.append(await hear(socket))
+
+    connect = listened(server(script), pings)
+    settings = ExecutionSettings(request_timeout_s=TIMEOUT_S)
+    futures = FuturesGateway(rest(nothing), connect, TrioClock(), key=KEY, secret=Secret(SECRET), settings=settings)
+    async with futures.stream(SYMBOLS):
+        await trio.sleep(95)
+    await trio.sleep(100)
+
+    assert [round(moment) for moment in pings] == [30, 60, 90]
+    assert said == []
+
+
+async def test_a_ping_without_pong_is_let_go_and_the_next_one_sent(autojump_clock: trio.testing.MockClock) -> None:
+    """Whether anything still comes is the reader's to judge; the pings must not stop for it."""
+    pings: list[float] = []
+
+    class Deaf(Listened):
+        async def ping(self, payload: bytes) -> None:
+            """Sent, and never answered."""
+            pings.append(trio.current_time())
+            await trio.sleep_forever()
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Any]:
+        async with server(after_greeting())() as socket:
+            yield Deaf(socket, pings)
+
+    settings = ExecutionSettings(request_timeout_s=TIMEOUT_S)
+    futures = FuturesGateway(rest(nothing), connect, TrioClock(), key=KEY, secret=Secret(SECRET), settings=settings)
+    async with futures.stream(SYMBOLS):
+        await trio.sleep(130)
+
+    assert len(pings) == 3
+    assert max(later - earlier for earlier, later in pairwise(pings)) < endpoints.PING_WITHIN_S
 
 
 async def test_everything_private_and_public_arrives_as_messages(autojump_clock: trio.testing.MockClock) -> None:

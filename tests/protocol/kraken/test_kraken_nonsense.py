@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.kraken import futures_rest, orders
+from protocol.forced import FORCED_FILLS
+from protocol.kraken import futures_rest, futures_ws, orders
 from protocol.kraken.wire import MalformedPayload, Refused, decode, encode, parse_iso_us
-from protocol.messages.futures import CommandAnswered
+from protocol.messages.futures import CommandAnswered, PositionsSeen
 from tests.fakes.kraken_payloads import AT, FILL, ORDER, PLACE, POSITION, answer
 
 
@@ -39,6 +41,16 @@ def test_a_fill_type_of_next_year_is_kept() -> None:
     payload["fills"][0]["fillType"] = "adl"
 
     assert futures_rest.parse_fills(encode(payload)).values[0].fill_type == "adl"
+
+
+def test_every_documented_fill_type_that_is_no_order_s_is_forced() -> None:
+    """Kraken's list of May 2026: what is not a maker's or a taker's execution is the exchange's own doing."""
+    documented = {
+        "maker", "taker", "takerAfterEdit", "liquidation", "partialLiquidation", "assignor", "assignee",
+        "unwindBankrupt", "unwindCounterparty",
+    }  # fmt: skip
+
+    assert documented - set(FORCED_FILLS) == {"maker", "taker", "takerAfterEdit"}
 
 
 def test_lower_case_symbols_are_one_with_upper_case() -> None:
@@ -100,6 +112,52 @@ def test_forms_of_foreign_clients_are_understood() -> None:
         "",
         "exit",
     )
+
+
+def test_a_liquidation_price_below_zero_is_none_and_loses_no_position() -> None:
+    """Kraken documents a signed number, and a whole list is lost with one row: a long with more money than it is worth has no such price."""
+    position = {"instrument": "PF_XBTUSD", "balance": 0.01, "entry_price": 60000.0, "pnl": 1.0, "pnl_currency": "USD"}
+    for threshold in (0.0, -41250.5, None):
+        rows = [{**position, "liquidation_threshold": threshold}]
+        frame = {"feed": "open_positions", "account": "a", "positions": rows, "seq": 4, "timestamp": 1}
+        told = futures_ws.parse_futures_frame(frame, AT)
+        assert isinstance(told, futures_ws.Told)
+        (seen,) = told.messages
+        assert isinstance(seen, PositionsSeen)
+        assert (seen.positions[0].size, seen.positions[0].liquidation_price) == (Decimal("0.01"), None)
+
+
+def test_a_margin_level_says_its_unit_by_the_member_that_is_not_null() -> None:
+    """Both limits are documented as nullable: contracts for the inverse, quote units for the linear ones."""
+    terms = {"tickSize": 0.5, "contractValueTradePrecision": 0, "maxPositionSize": 1000, "tradeable": True}
+    margins = {"initialMargin": 0.02, "maintenanceMargin": 0.01}
+    linear = {"contracts": None, "numNonContractUnits": 0, **margins}
+    inverse = {"numNonContractUnits": None, "contracts": 500000, **margins}
+    neither = {"numNonContractUnits": None, "contracts": None, **margins}
+    rows = [
+        {"symbol": symbol, "type": kind, **terms, "marginLevels": [level]}
+        for symbol, kind, level in (
+            ("PF_XBTUSD", "flexible_futures", linear),
+            ("PI_XBTUSD", "futures_inverse", inverse),
+            ("PF_ETHUSD", "flexible_futures", neither),
+        )
+    ]
+    parsed = futures_rest.parse_instruments(
+        {"result": "success", "instruments": rows, "serverTime": "2026-01-01T00:00:00.000Z"}
+    )
+
+    assert [instrument.margin_levels[0][0] for instrument in parsed.values] == [0, 500000]
+    assert [problem.field for problem in parsed.quarantined] == ["[2].marginLevels"]
+
+
+def test_an_answer_without_events_is_an_answer() -> None:
+    """`orderEvents` is optional in Kraken's reference, and null is how it says that there is nothing."""
+    status = {"status": "insufficientAvailableFunds", "receivedTime": "2026-01-01T00:00:00.000Z", "orderEvents": None}
+    answer = {"result": "success", "sendStatus": status, "serverTime": "2026-01-01T00:00:00.000Z"}
+    (answered,) = orders.parse_answer(PLACE, answer, AT).values
+
+    assert isinstance(answered, CommandAnswered)
+    assert (answered.outcome, answered.status) == ("rejected", "insufficientAvailableFunds")
 
 
 def test_words_of_the_exchange_move_no_cursor() -> None:

@@ -166,12 +166,13 @@ def test_a_resting_limit_is_filled_at_its_price_for_the_maker_fee() -> None:
 
 
 def test_a_stop_with_a_limit_becomes_a_limit_order_when_the_market_has_gapped() -> None:
-    """It stays unfilled through the gap, under a new order id and the old client id."""
+    """It stays unfilled through the gap, under the ids it had: recorded histories of Kraken show one id before and after."""
     exchange = long()
     wish = place("stop", "sell", "0.5", "stp", stop_price=59_000, limit_price=58_900, reduce_only=True)
     exchange.send(wish, START)
     messages = exchange.move(tick(58_000, START + 1))
     assert reasons(messages) == [(False, "stop_order_triggered"), (True, "limit_order_from_stop")]
+    assert len({m.order.order_id for m in messages if isinstance(m, OrderSeen)}) == 1
     assert answered(exchange.send(cancel("stop"), START + 2)).outcome == "cancelled"
 
 

@@ -221,11 +221,12 @@ async def test_private_feeds_stay_shut_without_the_right_answer_to_the_challenge
 
 
 async def test_heartbeats_come_with_each_second(place: Venue, autojump_clock: MockClock) -> None:
-    """One a second once they are asked for, and a ping is answered."""
+    """One a second once they are asked for; a ping of the protocol is answered by its pong, one of JSON by an alert."""
     async with place.connect(endpoints.FUTURES_WS_PATH) as stream:
         await say(stream, {"event": "subscribe", "feed": "heartbeat"})
         await say(stream, {"event": "ping"})
-        await hear_until(stream, event="pong")
+        assert (await hear_until(stream, event="alert"))["message"] == "Bad websocket message"
+        await stream.ping(b"1")
         for second in range(3):
             frame = futures_ws.parse_futures_frame(await stream.get_message(), 0)
             assert frame == futures_ws.FuturesHeartbeat(START + (second + 1) * 1_000_000)

@@ -92,6 +92,32 @@ async def test_a_limit_order_that_takes_what_there_is_rests_with_the_remainder(
     nursery.cancel_scope.cancel()
 
 
+async def test_the_size_of_an_edit_is_what_is_open_unless_it_is_called_absolute(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Kraken's default is RELATIVE: past fills come on top. What our client writes says that its size is the total."""
+    running = venue(engine=exchange_of(depth_usd=Decimal(12_000)))
+    await nursery.start(running.run)
+    async with running.http_client() as http:
+        hands = Hands(running, http)
+        await hands.post(endpoints.SEND_ORDER, {**BID, "size": "1", "limitPrice": "60002"})
+        edits = (
+            {"cliOrdId": "bid", "size": "0.5"},
+            {"cliOrdId": "bid", "size": "0.5", "qtyMode": "RELATIVE"},
+            {"cliOrdId": "bid", "size": "0.5", "qtyMode": "ABSOLUTE"},
+            {"cliOrdId": "bid", "size": "0.5", "qtyMode": "HALF"},
+        )
+        totals = []
+        for edit in edits:
+            answer = await hands.post(endpoints.EDIT_ORDER, {**edit, "limitPrice": "50000"})
+            events = answer.get("editStatus", {}).get("orderEvents") or [{"new": {"quantity": answer.get("error")}}]
+            totals.append(events[0]["new"]["quantity"])
+    assert totals == [0.8998, 0.8998, 0.5, "invalidArgument: qtyMode"]
+    wish = orders.parse_edit_order({"cliOrdId": "bid", "size": "0.5"}, START, "PF_XBTUSD")
+    assert orders.write_command(wish)[1]["qtyMode"] == "ABSOLUTE"
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     ("terms", "status", "reason"),
     [

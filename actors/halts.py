@@ -21,6 +21,7 @@ RELEASES: Final[dict[str, Release]] = {
     "reconciliation": Release("automatic", "the next clean pass"),
     "futures.key": Release("automatic", "the exchange takes our key again"),
     "spot.gap": Release("automatic", "the missing candles are in hand"),
+    "spot.revised": Release("manual", "`entries resume --key`, after a look at the candle"),
     "risk.daily_loss": Release("automatic", "00:00 UTC"),
     "risk.drawdown": Release("automatic", "equity is back within `risk.drawdown_max_pct` of its highest"),
     "risk.cooldown": Release("automatic", "`risk.cooldown_h` are over"),

@@ -20,6 +20,8 @@ from protocol.messages.control import KillRequested, Latch
 from protocol.units import seconds_us
 
 FAILURES_MAX = 64
+Failure = tuple[str, int, Exception]
+"""Who, in which life, and of what."""
 
 
 class GaveUp(Exception):
@@ -39,7 +41,8 @@ class Supervisor:
         self._scopes: dict[str, trio.CancelScope] = {}
         self._ended: dict[str, trio.Event] = {}
         self._deaths: dict[str, deque[int]] = {spec.name: deque() for spec in specs}
-        self._failed_send, self._failed = trio.open_memory_channel[tuple[str, int, Exception]](FAILURES_MAX)
+        self._gave_up = dict[str, bool]()
+        self._failed_send, self._failed = trio.open_memory_channel[Failure](FAILURES_MAX)
 
     async def run(self) -> None:
         """Keep the tree alive until cancelled; then stop it in reverse order. Raises GaveUp."""
@@ -89,7 +92,7 @@ class Supervisor:
     async def _answer(self, name: str, life: int, error: Exception, nursery: trio.Nursery) -> None:
         if life != self._world.lives[name]:
             return  # it has restarted since, with a child that failed before it
-        index = next(i for i, spec in enumerate(self._specs) if spec.name == name)
+        index = self._place(name)
         spec = self._specs[index]
         now = self._world.clock.now_us()
         deaths = self._deaths[name]
@@ -107,10 +110,28 @@ class Supervisor:
         escalated = len(deaths) > spec.restarts
         if escalated:
             self._escalate(spec, now)
-        await trio.sleep(backoff_s(len(deaths), self._world.jitter()))
-        await self._start_from(index, nursery)
-        if not (escalated and spec.escalation == "halt"):
+        guard = await self._failed_before(index, backoff_s(len(deaths), self._world.jitter()))
+        if guard is None:
+            await self._start_from(index, nursery)
+        else:
+            await self._answer(*guard, nursery)  # which starts this one, too
+        if escalated and spec.escalation == "halt":
+            self._gave_up[name] = True
+        if name not in self._gave_up:
             self._world.gate.resume(halt)
+
+    def _place(self, name: str) -> int:
+        return next(i for i, spec in enumerate(self._specs) if spec.name == name)
+
+    async def _failed_before(self, index: int, within_s: float) -> Failure | None:
+        """The failure of a child that stands before `index`, if one comes within the pause: a guard must not wait for its feeder's."""
+        with trio.move_on_after(within_s):
+            while True:
+                failure = await self._failed.receive()
+                name, life, _ = failure
+                if self._place(name) < index and life == self._world.lives[name]:
+                    return failure
+        return None
 
     def _escalate(self, spec: ChildSpec, now: int) -> None:
         text = f"{spec.name} failed more than {spec.restarts} times in {spec.period_s:.0f} s"

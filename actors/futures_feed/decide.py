@@ -134,7 +134,8 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, more = _limited(state, message, message.reason.rpartition(": ")[2])
             out += [follow(message, SnapshotMissed, reason=message.reason, action=message.action), *more]
         case Started():
-            state, out = _started(state, message), []
+            # The gate may hold the halt of an earlier life of this child; a key that is still refused halts anew.
+            state, out = _started(state, message), [follow(message, ResumeEntries, key=BARRED)] * message.restarted
         case Woken(key=key) if key == DAILY:
             state, out = ask_rules(state, message, "a day has passed")
         case _:

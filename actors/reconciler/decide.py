@@ -11,10 +11,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from actors.reconciler import view
-from actors.reconciler.passes import judge
+from actors.reconciler.passes import HALT, judge
 from actors.reconciler.view import Answer, State, durable, initial, remembered, wake
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Alert, Started, Woken
+from protocol.messages.control import Alert, ResumeEntries, Started, Woken
 from protocol.messages.futures import ExchangeSnapshot, RequestSnapshot, SnapshotMissed
 
 __all__ = ["State", "durable", "initial", "remembered", "settled", "step"]
@@ -31,7 +31,7 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case SnapshotMissed():
             state, out = _missed(state, message)
         case Started() | Woken(key="reconcile"):
-            out = [_look(message, "periodic"), wake(message, "reconcile", state.every_us)]
+            out = [*_let_go(message), _look(message, "periodic"), wake(message, "reconcile", state.every_us)]
         case Woken(key="soon"):
             out = [_look(message, "soon after an event")]
         case _:
@@ -45,6 +45,11 @@ def settled(state: State) -> bool:
     return state.judged >= 0 and not (
         state.missed or state.unknown or state.orphans or state.lasting or state.unclean or doubts
     )
+
+
+def _let_go(cause: Started | Woken) -> list[Message]:
+    """The gate may hold the halt of an earlier life. Entries wait for a clean pass of this one, which finds what is still wrong."""
+    return [follow(cause, ResumeEntries, key=HALT)] if isinstance(cause, Started) and cause.restarted else []
 
 
 def _missed(state: State, cause: SnapshotMissed) -> Answer:

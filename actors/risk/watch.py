@@ -76,6 +76,10 @@ def watch(state: State, cause: Message, guards: Sequence[Guard], seen: View, sym
         key = f"{guard.key}:{symbol}" if symbol else guard.key
         last = halts.get(key, unsaid)
         reading = guard.look(seen, bool(last))
+        if reading is None and last is None and seen.position is not None:
+            reading = guard.look(
+                seen, True
+            )  # an earlier life may have raised it: that nothing is held must be said, too
         if reading is None or reading.breached == last:
             continue
         halts = {**halts, key: reading.breached}

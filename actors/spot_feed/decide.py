@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from actors.spot_feed.candle import flat, malformed, premature, same_values
 from config.settings import Settings
 from protocol.messages.base import Message, follow
-from protocol.messages.control import HaltEntries, ResumeEntries, WakeAt, Woken
+from protocol.messages.control import HaltEntries, ResumeEntries, Started, WakeAt, Woken
 from protocol.messages.spot import CandleClosed, CandleSeen, HistorySeen, RequestHistory, SpotFault, SpotPrice
 from protocol.units import TIMEFRAME_MS, Timeframe, close_time_us, seconds_us
 
@@ -102,6 +102,9 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             series, out = _candle(state.rules, state.series[symbol], message)
         case HistorySeen(symbol=symbol) if symbol in state.series:
             series, out = _history(state.rules, state.series[symbol], message)
+        case Started(restarted=True):
+            # The gate may hold the halt of an earlier life of this child; a hole that is still there halts anew.
+            return state, tuple(_resume(message, symbol) for symbol in state.series)
         case Woken(key=key):
             kind, _, symbol = key.partition(":")
             if symbol not in state.series:
@@ -183,7 +186,8 @@ def _again(series: Series, newest: CandleSeen, candle: CandleSeen) -> Answer:
         return series, []  # an earlier frame of it, late
     out: list[Message] = [_fault(candle, candle, "data.revised", "closed candle came again with other values")]
     if not series.revised:
-        out.append(_halt(candle, series.symbol, "a closed spot candle was revised: look at it, then resume entries"))
+        reason = "a closed spot candle was revised: look at it, then resume entries"
+        out.append(_halt(candle, series.symbol, reason, "spot.revised"))
     return replace(series, revised=True), out
 
 
@@ -273,8 +277,7 @@ def _watch(rules: Rules, series: Series, cause: Message) -> Answer:
     out: list[Message] = []
     if series.gap and not series.hole:
         series = replace(series, gap=False)
-        if not series.revised:  # that one is a person's to end
-            out.append(follow(cause, ResumeEntries, series.symbol, key=f"spot.gap:{series.symbol}"))
+        out.append(_resume(cause, series.symbol))
     if series.heard is not None and series.late_for != expected:
         # Without a stream (a recorded market) nothing can be late: no timer for every candle of a backtest.
         series = replace(series, late_for=expected)
@@ -380,5 +383,9 @@ def _fault(cause: Message, candle: CandleSeen, code: str, detail: str) -> SpotFa
     )
 
 
-def _halt(cause: Message, symbol: str, reason: str) -> HaltEntries:
-    return follow(cause, HaltEntries, symbol, key=f"spot.gap:{symbol}", reason=reason, symbol=symbol)
+def _halt(cause: Message, symbol: str, reason: str, key: str = "spot.gap") -> HaltEntries:
+    return follow(cause, HaltEntries, symbol, key=f"{key}:{symbol}", reason=reason, symbol=symbol)
+
+
+def _resume(cause: Message, symbol: str) -> ResumeEntries:
+    return follow(cause, ResumeEntries, symbol, key=f"spot.gap:{symbol}")

@@ -20,6 +20,7 @@ KEYS = (
     OWN,
     f"{OWN}:PF_XBTUSD",
     "spot.gap:BTC/USD",
+    "spot.revised:BTC/USD",
     "journal",
 )
 

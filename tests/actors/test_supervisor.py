@@ -156,6 +156,44 @@ async def test_too_many_restarts_escalate(
         nursery.cancel_scope.cancel()
 
 
+async def test_who_guards_does_not_wait_for_the_pause_of_a_feeder(autojump_clock: trio.testing.MockClock) -> None:
+    """A feeder that dies at each start is in its longest pause: a guard that dies meanwhile is up again after its own, the feeder with it."""
+    heard: list[tuple[str, Message]] = []
+    specs = [
+        ChildSpec("a", echo("a", heard, "boom"), (), restarts=2, guards=True),
+        ChildSpec("b", echo("b", heard, "boom"), (), restarts=99),
+    ]
+    world = Bench(specs).world()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Supervisor(specs, world).run)
+        for _ in range(7):
+            await settle()
+            world.mailboxes["b"].put(alert("boom"))
+            await trio.sleep(40)
+        world.mailboxes["b"].put(alert("boom"))
+        await trio.sleep(1)
+        heard.clear()
+        world.mailboxes["a"].put(alert("boom"))
+        await trio.sleep(1)
+        assert starts(heard) == [("a", True), ("b", True)]
+        assert world.gate.closed_by() == ("gate.not_reconciled",)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_child_that_gave_up_holds_entries_back_for_good(autojump_clock: trio.testing.MockClock) -> None:
+    """One more death long after, alone in its period, is no reason to let entries go: that is a person's restart."""
+    specs = [ChildSpec("b", echo("b", [], "boom"), (), restarts=1, period_s=60, escalation="halt")]
+    world = Bench(specs).world()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Supervisor(specs, world).run)
+        for pause_s in (5, 600, 600):
+            await settle()
+            world.mailboxes["b"].put(alert("boom"))
+            await trio.sleep(pause_s)
+        assert "gate.halt:supervisor.b" in world.gate.closed_by()
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_child_that_must_not_fail_ends_the_process(autojump_clock: trio.testing.MockClock) -> None:
     """Escalation `exit` raises GaveUp out of the supervisor; the latch is written first, so the host restarts it latched."""
     specs = [ChildSpec("b", echo("b", [], "boom"), (), restarts=0, escalation="exit")]

@@ -694,3 +694,13 @@ def test_a_refused_key_halts_entries_until_it_is_taken_again() -> None:
     assert halts(refused, read, refused) == ["HaltEntries", "Alert"]
     assert halts(refused, read, placed) == ["HaltEntries", "Alert", "ResumeEntries"]
     assert halts(answered(3, "rejected", "reject"), placed) == []
+
+
+def test_the_next_life_ends_the_halt_for_a_refused_key() -> None:
+    """The gate may hold it although the key is taken again; a key that is still refused halts anew."""
+    state, out = run(fresh(), from_edge(Started, T, restarted=True))
+    assert [m.key for m in of(ResumeEntries, out)] == [decide.BARRED]
+    at = T + 1
+    _, out = run(state, from_edge(SnapshotFailed, at, at, reason="authenticationError", action="halt"))
+    assert [m.key for m in of(HaltEntries, out)] == [decide.BARRED]
+    assert of(ResumeEntries, run(fresh(), from_edge(Started, T))[1]) == []

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from actors.reconciler import decide
 from actors.reconciler.judge import DIFFERENCES
+from actors.reconciler.passes import HALT
 from actors.reconciler.view import GONE_KEPT, Memory, State
 from config.settings import ExecutionSettings, Settings
 from protocol import codec
@@ -689,3 +690,12 @@ def test_unknown_messages_are_tolerated() -> None:
     )
 
     assert run(state, mark, from_edge(Woken, T, key="other")) == (state, [])
+
+
+def test_the_next_life_ends_the_halt_of_the_one_before() -> None:
+    """The gate may hold it although the difference is gone; entries wait for a clean pass of the new life in any case."""
+    state = decide.initial(SETTINGS)
+    _, out = decide.step(state, from_edge(Started, T, restarted=True))
+    assert [m.key for m in out if isinstance(m, ResumeEntries)] == [HALT]
+    _, out = decide.step(state, from_edge(Started, T))
+    assert not any(isinstance(m, ResumeEntries) for m in out)

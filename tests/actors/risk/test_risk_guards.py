@@ -12,7 +12,7 @@ from test_risk_decide import ETH, NOON, READY, ROUND, XBT, account, mark, only, 
 from actors.risk.guards import ACCOUNT_GUARDS, SYMBOL_GUARDS, Guard
 from actors.risk.state import initial
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, HaltEntries, ResumeEntries, RiskState, Woken
+from protocol.messages.control import Alert, HaltEntries, ResumeEntries, RiskState, Started, Woken
 from protocol.units import DAY_US, HOUR_US
 
 
@@ -58,6 +58,14 @@ def test_each_guard_takes_hold_and_lets_go(key: str) -> None:
     _, said = run(course.lets_go, state)
     assert [m.raised for m in only(RiskState, said) if m.guard == key] == [False]
     assert [m.key for m in only(ResumeEntries, said) if m.key == full] == [full] * guard.halts
+
+
+@pytest.mark.parametrize("key", [guard.key for guard in SYMBOL_GUARDS])
+def test_a_guard_that_ended_while_we_were_down_lets_go(key: str) -> None:
+    """The gate still holds what an earlier life of this child said: with nothing held and prices together, each symbol's halts end."""
+    _, said = run((from_edge(Started, NOON, restarted=True), *READY[1:], position("0", NOON + 1)))
+    assert [m.key for m in only(ResumeEntries, said) if m.key == f"{key}:{XBT}"] == [f"{key}:{XBT}"]
+    assert only(HaltEntries, said) == []
 
 
 def test_spot_alone_lets_the_basis_go() -> None:

@@ -234,11 +234,21 @@ def test_a_revision_halts_entries_until_a_person_looks() -> None:
     state, out = run(ready(), seen(0, close=100.5), seen(0, close=100.5))
 
     assert [m.code for m in of(SpotFault, out)] == ["data.revised", "data.revised"]
-    assert [m.key for m in of(HaltEntries, out)] == [f"spot.gap:{BTC}"]
+    assert [m.key for m in of(HaltEntries, out)] == [f"spot.revised:{BTC}"]
 
     state, out = run(state, seen(2), seen(1, at=closes(2) + SETTLE_US))
     assert told(out) == [1, 2]
-    assert of(ResumeEntries, out) == []
+    assert [m.key for m in of(ResumeEntries, out)] == [f"spot.gap:{BTC}"], "the other one is a person's to end"
+
+
+def test_the_next_life_ends_the_halt_for_a_hole() -> None:
+    """The gate may hold one of an earlier life of this child; a hole that is still there halts anew."""
+    restarted = from_edge(Started, closes(0), restarted=True)
+    state, out = run(decide.initial(SETTINGS), restarted)
+    assert [m.key for m in of(ResumeEntries, out)] == [f"spot.gap:{BTC}"]
+    _, out = run(state, *backfilled(), seen(0), seen(2))
+    assert [m.key for m in of(HaltEntries, out)] == [f"spot.gap:{BTC}"]
+    assert run(decide.initial(SETTINGS), from_edge(Started, closes(0)))[1] == []
 
 
 def test_a_hole_halts_entries_is_asked_for_and_filled_in_order() -> None:

@@ -52,6 +52,7 @@ from protocol.messages.futures import (
     PositionsSeen,
     TickerSeen,
 )
+from protocol.units import HOUR_US
 
 SNAPSHOT_REASON: Final = "snapshot"
 """`OrderSeen.reason` of an order that rested already when the stream began."""
@@ -132,6 +133,7 @@ class _Ticker(Record):
     ask_size: NonNegative | None = None
     last: Positive
     funding_rate: Number | None = Field(None, alias="relative_funding_rate")
+    next_funding: Any = Field(None, alias="next_funding_rate_time")
     suspended: bool = False
     post_only: bool = False
     time_ms: Milliseconds = Field(alias="time")
@@ -269,7 +271,9 @@ def _control(event: str, payload: Mapping[str, Any]) -> FuturesFrame:
 
 def _ticker(payload: Mapping[str, Any], at: int, _known: Mapping[str, OpenOrder]) -> Told:
     row = check(_Ticker, payload, "ticker")
-    fields = row.model_dump(exclude={"time_ms"})
+    fields = row.model_dump(exclude={"time_ms", "next_funding"})
+    if row.funding_rate is None and row.next_funding is not None:
+        fields["funding_rate"] = Decimal(0)  # a rate of zero is not written
     time = ms_us(row.time_ms)
     message = from_edge(TickerSeen, at, row.symbol, time, at, time=time, **fields)
     return Told(feed=FEED_TICKER, messages=(message,))
@@ -467,9 +471,12 @@ def write_heartbeat(at: int) -> dict[str, object]:
 
 
 def write_ticker(ticker: TickerSeen) -> dict[str, object]:
-    """A ticker frame; the time is cut to milliseconds. No funding members when the rate is None."""
+    """A ticker frame; the time is cut to milliseconds. No funding members when the rate is None, no rates when it is zero."""
     rate = ticker.funding_rate
-    funding = {} if rate is None else {"funding_rate": rate * ticker.index, "relative_funding_rate": rate}
+    funding: dict[str, object] = {}
+    if rate is not None:
+        funding = {"funding_rate": rate * ticker.index, "relative_funding_rate": rate} if rate else {}
+        funding["next_funding_rate_time"] = us_ms(ticker.time - ticker.time % HOUR_US + HOUR_US)
     return {
         "time": us_ms(ticker.time),
         "product_id": ticker.symbol,

@@ -37,6 +37,13 @@ BOOK_REASONS: Final = {
 }
 """How the verbose feed calls what the book refused."""
 TRADES_SHOWN: Final = 50
+RATES: Final = (
+    "funding_rate",
+    "funding_rate_prediction",
+    "relative_funding_rate",
+    "relative_funding_rate_prediction",
+)
+"""Members of a ticker that are left out when they are zero."""
 PUBLIC_PRODUCT_FEEDS: Final = (
     endpoints.FEED_TICKER,
     endpoints.FEED_TICKER_LITE,
@@ -213,7 +220,7 @@ class Reports:
             "openInterest": abs(engine.held(symbol)),
             "open": day.open,
         }
-        return {name: Raw(encode(value)) for name, value in row.items()}
+        return {name: Raw(encode(value)) for name, value in row.items() if value or name not in RATES}
 
     def ticker_lite(self, tick: Tick) -> Row:
         """The short form."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from protocol.forced import FORCED_FILLS
 from protocol.kraken import futures_rest, futures_ws, orders
 from protocol.kraken.wire import MalformedPayload, Refused, decode, encode, parse_iso_us
-from protocol.messages.futures import CommandAnswered, PositionsSeen
+from protocol.messages.futures import CommandAnswered, PositionsSeen, TickerSeen
 from tests.fakes.kraken_payloads import AT, FILL, ORDER, PLACE, POSITION, answer
 
 
@@ -125,6 +125,26 @@ def test_a_liquidation_price_below_zero_is_none_and_loses_no_position() -> None:
         (seen,) = told.messages
         assert isinstance(seen, PositionsSeen)
         assert (seen.positions[0].size, seen.positions[0].liquidation_price) == (Decimal("0.01"), None)
+
+
+def test_a_funding_rate_of_zero_is_left_out_and_is_not_unknown() -> None:
+    """Kraken documents "if zero, field is not populated"; without even the next time of funding the rate is not known."""
+    ticker = {
+        "feed": "ticker", "product_id": "PF_XBTUSD", "time": 1_767_571_200_000, "bid": 59999.0, "ask": 60001.0, "last": 60000.0,
+        "index": 60000.5, "markPrice": 60000.25, "suspended": False, "post_only": False,
+    }  # fmt: skip
+    cases = (
+        ({"next_funding_rate_time": 1_767_574_800_000}, Decimal(0)),
+        ({"next_funding_rate_time": 1_767_574_800_000, "relative_funding_rate": -1e-6}, Decimal("-0.000001")),
+        ({}, None),
+        ({"next_funding_rate_time": None}, None),
+    )
+    for members, rate in cases:
+        told = futures_ws.parse_futures_frame(encode({**ticker, **members}), AT)
+        assert isinstance(told, futures_ws.Told)
+        (seen,) = told.messages
+        assert isinstance(seen, TickerSeen)
+        assert seen.funding_rate == rate
 
 
 def test_a_margin_level_says_its_unit_by_the_member_that_is_not_null() -> None:

@@ -271,11 +271,14 @@ class Matching:
         """What the book gives an order that executes now."""
         instrument, tick = self.instruments[order.symbol], self.state.ticks[order.symbol]
         limit = order.limit_price
-        if limit is None:
-            limit = rules.protected(order.side, tick, instrument, self.protection_pct)
         size = self._executable(order)
         usd = size if instrument.inverse else size * tick.mark
-        price = rules.taker_price(order.side, limit, tick, instrument, self.slippage(tick, usd))
+        slippage_pct = self.slippage(tick, usd)
+        if limit is None and self.depth_usd is not None:
+            limit = rules.protected(order.side, tick, instrument, self.protection_pct)
+        price = rules.taker_price(order.side, limit, tick, instrument, slippage_pct)
+        if limit is None:  # an endless book trades at any price: what slippage was told is paid in full
+            return [(size, price)]
         return rules.sweep(order.side, size, price, limit, instrument=instrument, depth_usd=self.depth_usd)
 
     def _make(self, working: Working, out: list[Message]) -> None:

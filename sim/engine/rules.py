@@ -89,12 +89,16 @@ def protected(side: OrderSide, tick: Tick, instrument: Instrument, within_pct: D
     return round_floor(price, instrument.tick) if side == "buy" else round_ceiling(price, instrument.tick)
 
 
-def taker_price(side: OrderSide, limit: Decimal, tick: Tick, instrument: Instrument, slippage_pct: Decimal) -> Decimal:
-    """What an order that crosses pays: the touch plus slippage, away from us by the tick, never beyond its limit."""
+def taker_price(
+    side: OrderSide, limit: Decimal | None, tick: Tick, instrument: Instrument, slippage_pct: Decimal
+) -> Decimal:
+    """What an order that crosses pays: the touch plus slippage, away from us by the tick, never beyond its limit if it has one."""
     price = touch(side, tick) * (1 + SIGNED[side] * slippage_pct / 100)
     if side == "buy":
-        return min(round_ceiling(price, instrument.tick), limit)
-    return max(round_floor(price, instrument.tick), limit)
+        dear = round_ceiling(price, instrument.tick)
+        return dear if limit is None else min(dear, limit)
+    cheap = max(round_floor(price, instrument.tick), instrument.tick)
+    return cheap if limit is None else max(cheap, limit)
 
 
 def sweep(

@@ -293,6 +293,15 @@ def test_a_restless_market_adds_to_slippage() -> None:
     assert next(m.fill.price for m in said if isinstance(m, FillSeen)) == Decimal(60_032)
 
 
+@pytest.mark.parametrize(("side", "paid"), [("buy", 61_802), ("sell", 58_199)])
+def test_slippage_is_paid_in_full_in_an_endless_book(side: str, paid: int) -> None:
+    """Three percent asked for are three percent paid: the protection of a market order does not make a stress test cheaper."""
+    exchange = engine(slippage_pct=D(3))
+    exchange.move(tick(60_000))
+    said = exchange.send(place("in", side, "1"), START)
+    assert next(m.fill.price for m in said if isinstance(m, FillSeen)) == D(paid)
+
+
 def test_a_contract_that_ends_is_settled_at_the_index_and_taken_off_the_market() -> None:
     """Its orders are cancelled, the whole position closed whatever the book holds, its ticker silent and every new order refused."""
     exchange = long("0.5")

@@ -248,6 +248,11 @@ class Settings(Section):
                 raise ValueError(f"symbols: a {name} market is named twice")
         if not self.symbols:
             raise ValueError("symbols: at least one is needed")
+        waited, asked = self.feeds.settle_ms, self.strategy.settle_ms
+        if asked not in (waited, StrategyParams.model_fields["settle_ms"].default):
+            raise ValueError(
+                f"strategy.settle_ms: {asked} is not feeds.settle_ms ({waited}), by which candles wait: set both"
+            )
         return self
 
     @property

@@ -171,6 +171,15 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, said: str)
     assert refusal(tmp_path, text).startswith(said)
 
 
+def test_the_two_names_of_one_wait_must_agree(tmp_path: Path) -> None:
+    """Candles wait by `feeds.settle_ms`; the strategy's own, which only names the parameters, is not accepted and ignored."""
+    said = refusal(tmp_path, "strategy: {settle_ms: 9000}")
+    assert said == "settings: strategy.settle_ms: 9000 is not feeds.settle_ms (3000), by which candles wait: set both"
+    both = load_text(tmp_path, "strategy: {settle_ms: 9000}\nfeeds: {settle_ms: 9000}")
+    assert both.feeds.settle_ms == both.strategy.settle_ms == 9000
+    assert load_text(tmp_path, "feeds: {settle_ms: 0}").feeds.settle_ms == 0
+
+
 def test_two_faults_are_both_named(tmp_path: Path) -> None:
     """One run of the command shows all there is to mend."""
     said = refusal(tmp_path, "risk: {risk_pct: 2, leverage_cap: 20}")

@@ -655,10 +655,15 @@ def _rates(per_hour: Floats) -> tuple[Decimal, ...]:
 
 
 def _funding_steps(series: Series) -> Steps:
-    """Each interval's rate as a rate an hour; the first interval is taken to be as long as the second."""
-    hours = np.diff(series.time, prepend=2 * series.time[0] - series.time[1] if len(series.time) > 1 else 0) / 3_600_000
-    if len(series.time) == 1:
-        hours = np.ones(1)
+    """Each interval's rate as a rate an hour; the first interval is taken to be as long as the second.
+
+    Where a rate is missing, the interval is longer than those beside it: the rate that ends it is of one as long as they are.
+    """
+    hours = np.diff(series.time) / HOUR_MS
+    if len(hours) > 1:
+        beside = np.maximum(np.append(0.0, hours[:-1]), np.append(hours[1:], 0.0))
+        hours = np.minimum(hours, beside)
+    hours = np.concatenate((hours[:1], hours)) if len(hours) else np.ones(1)
     return tuple((series.time * 1000).tolist()), _rates(series.value / hours)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -191,6 +192,24 @@ def test_recorded_funding_becomes_a_rate_an_hour(tmp_path: Path) -> None:
         for second in (-1, 0, 1, 60):
             moment = tape.start_us + hour * HOUR_US + second * SECOND_US + 1
             assert columns.tick(XBT, moment).funding_rate == tape.tick(XBT, moment).funding_rate
+
+
+@pytest.mark.parametrize(
+    ("ends_h", "an_hour"),
+    [
+        ((8, 16, 32, 40), {10: 8, 20: 8, 30: 8, 36: 8}),  # the rate of hour 24 is missing: what was paid then is not nothing
+        ((8, 32, 40), {10: 8, 30: 8, 36: 8}),
+        ((8, 16, 32), {10: 8, 20: 8, 30: 8}),
+        ((8, 16, 24, 28, 32, 40, 48), {20: 8, 26: 4, 30: 4, 36: 8}),  # shorter intervals are no holes
+    ],
+)
+def test_a_missing_funding_rate_is_not_zero(tmp_path: Path, ends_h: Sequence[int], an_hour: dict[int, int]) -> None:
+    """A hole in the rates is paid at the rate an hour of the interval that ends it, which is as long as its neighbours."""
+    bars = [(100.0, 101.0, 99.0, 100.0)] * 160
+    rows = [[T0 + h * 3_600_000, 0.0008] for h in ends_h]
+    tape = recorded(tmp_path, bars, funding={BTC: write(tmp_path / "funding.csv", "time,rate", rows)})
+    found = {h: tape.funding_rate(XBT, tape.start_us + h * HOUR_US) for h in an_hour}
+    assert found == {h: Decimal("0.0008") / hours for h, hours in an_hour.items()}
 
 
 def test_a_period_makes_history_of_what_lies_before_it(tmp_path: Path) -> None:

@@ -86,12 +86,11 @@ class Fetcher:
     async def _funding(self, symbol: str, contract: str) -> None:
         name = SeriesName("funding", symbol, None)
         newest = self._store.newest_ms(name) or 0
-        rates = await self._futures.funding_rates(contract)
-        rows = [
-            (rate.time // 1000, float(rate.relative))
-            for rate in rates
-            if rate.relative is not None and rate.time // 1000 > newest
-        ]
+        found = await self._futures.funding_rates(contract)
+        rates = [(rate.time // 1000, float(rate.relative)) for rate in found if rate.relative is not None]
+        # Kraken names a rate by when its period begins, the store by when it ends: where the next one begins.
+        ends = [*(begins for begins, _ in rates[1:]), *(begins + HOUR_MS for begins, _ in rates[-1:])]
+        rows = [(end, rate) for end, (_, rate) in zip(ends, rates, strict=True) if end > newest]
         self._add(name, rows, FUNDING_COLUMNS)
 
     def _add(self, name: SeriesName, rows: Sequence[tuple[float, ...]], columns: Sequence[str]) -> None:

@@ -34,7 +34,7 @@ class Shop(Protocol):
     data: MarketData
 
     def funding(self, symbol: str, hour_us: int) -> tuple[Decimal, Decimal] | None:
-        """Relative rate and index at a full hour, None before the market's data begin."""
+        """Relative rate and index of the hour that begins then, None before the market's data begin."""
         ...
 
 

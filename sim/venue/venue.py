@@ -267,9 +267,9 @@ class Venue:
             self.cancel_all(None, "dead_man_switch")
 
     def funding(self, symbol: str, hour_us: int) -> tuple[Decimal, Decimal] | None:
-        """Relative rate and index at a full hour, None before the market's data begin."""
+        """Relative rate and index of the hour that begins then, None before the market's data begin."""
         try:
-            tick = self.market.tick(symbol, hour_us)
+            tick = self.market.tick(symbol, hour_us + 1)  # a full hour still belongs to the one before it
         except ValueError:
             return None
         return tick.funding_rate, tick.index

@@ -19,6 +19,7 @@ from actors.gateway.spot import SpotGateway
 from actors.modes.fetch import Fetcher, FetchFailed, public_futures
 from actors.modes.sites import engine_for
 from config.load import load
+from protocol.units import HOUR_US, decimal
 from sim.clock import SimulatedClock
 from sim.market.store import SeriesName, Store
 from sim.market.tape import Tape
@@ -125,6 +126,7 @@ async def test_fetch_goes_on_where_it_was(home: Path, autojump_clock: MockClock)
         said.clear()
         whole = Fetcher(store, spot, futures, clock, lambda name, rows: said.append((name, rows)))
         await whole.run([("BTC/USD", "PF_XBTUSD")])
+        rates = await futures.funding_rates("PF_XBTUSD")
         nursery.cancel_scope.cancel()
 
     fetched = dict(said)
@@ -134,6 +136,15 @@ async def test_fetch_goes_on_where_it_was(home: Path, autojump_clock: MockClock)
     times = store.read(SeriesName("spot", "BTC/USD", "15m"))
     assert times is not None
     assert np.diff(times["time"]).tolist() == [900_000] * 722
+
+    # Kraken names an hour's rate by its beginning, the store by its end: the newest row is the hour that is running.
+    assert rates[-1].time == clock.now_us() // HOUR_US * HOUR_US
+    assert [rate.relative for rate in rates] == [tape.funding_rate("PF_XBTUSD", rate.time + 1) for rate in rates]
+    kept = store.read(SeriesName("funding", "BTC/USD", None))
+    assert kept is not None
+    assert (kept["time"] * 1000).tolist() == [rate.time + HOUR_US for rate in rates]
+    ends = [(int(time) * 1000, decimal(rate)) for time, rate in zip(kept["time"], kept["rate"], strict=True)]
+    assert [rate for _, rate in ends] == [tape.funding_rate("PF_XBTUSD", end - 1) for end, _ in ends]
 
 
 class _Cut(FuturesData):

@@ -197,7 +197,7 @@ def test_recorded_funding_becomes_a_rate_an_hour(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ends_h", "an_hour"),
     [
-        ((8, 16, 32, 40), {10: 8, 20: 8, 30: 8, 36: 8}),  # the rate of hour 24 is missing: what was paid then is not nothing
+        ((8, 16, 32, 40), {10: 8, 20: 8, 30: 8, 36: 8}),  # that of hour 24 is missing
         ((8, 32, 40), {10: 8, 30: 8, 36: 8}),
         ((8, 16, 32), {10: 8, 20: 8, 30: 8}),
         ((8, 16, 24, 28, 32, 40, 48), {20: 8, 26: 4, 30: 4, 36: 8}),  # shorter intervals are no holes

@@ -429,7 +429,7 @@ def distance_after(case: Case) -> Decimal | None:
     maintenance = (
         case.account.maintenance_margin_usd + case.exposure.pending_maintenance_usd + case.plan.maintenance_margin_usd
     )
-    equity = case.account.equity_usd - case.plan.entry_fee_usd
+    equity = case.account.margin_equity_usd - case.plan.entry_fee_usd
     return liquidation_distance(equity, maintenance, case.exposure.notional_usd + case.plan.notional_usd)
 
 

@@ -95,6 +95,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     maintenance_margin_usd: Decimal
     unrealized_funding_usd: Decimal = Decimal(0)
 
+    @property
+    def margin_equity_usd(self) -> Decimal:
+        """What backs the positions, at least: equity, or less where collateral counts below its value or orders bind it."""
+        return min(self.equity_usd, self.available_margin_usd + self.initial_margin_usd)
+
 
 # --- what the edge saw -------------------------------------------------------------------------------------
 

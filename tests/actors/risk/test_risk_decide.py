@@ -516,6 +516,14 @@ def test_leverage_near_the_cap_is_told_and_beyond_the_cap_refused() -> None:
     assert only(ResumeEntries, said) == []
 
 
+def test_collateral_that_counts_for_less_brings_liquidation_nearer() -> None:
+    """Liquidation is on margin equity: what coins and euros are worth above what they back does not keep it away."""
+    assert reasons((*READY, account(available_margin_usd=D(100_000)), signal())) == ()
+    assert reasons((*READY, account(available_margin_usd=D(7_000)), signal())) == ("liquidation.near",)
+    held = account(available_margin_usd=D(90_000), initial_margin_usd=D(10_000), maintenance_margin_usd=D(5_000))
+    assert reasons((*READY, held, signal())) == ()
+
+
 def test_a_near_liquidation_halts_and_a_very_near_one_kills() -> None:
     """Inside the buffer entries stop; inside half of it the kill switch is asked to reduce."""
     state, said = run((*READY, position("1", liquidation="35000")))

@@ -28,6 +28,7 @@ RELEASES: Final[dict[str, Release]] = {
     "risk.basis": Release("automatic", "spot and mark are close again, with hysteresis"),
     "risk.basis_held": Release("automatic", "spot and mark are close again, or the position is closed"),
     "risk.liquidation": Release("automatic", "the distance to liquidation is back, or the position is closed"),
+    "stopping": Release("manual", "the next start: the daemon was asked to stop"),
     "person": Release("manual", "`entries resume`"),
 }
 """By the beginning of the halt's key; what follows it names a child or a market."""

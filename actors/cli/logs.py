@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 import msgspec
@@ -40,8 +41,9 @@ def log_to(file: TextIO) -> Callable[[str, Message], None]:
         if not isinstance(message, UNLOGGED):
             fields = msgspec.to_builtins(message, builtin_types=())
             kind = fields.pop("type")
-            logger.info(
-                kind, sender=sender, **{f"{k}": v for k, v in fields.items() if k not in ("snapshot", "verdict")}
-            )
+            with suppress(OSError):  # a full disk must end no actor; the journal's own failure tells of it
+                logger.info(
+                    kind, sender=sender, **{f"{k}": v for k, v in fields.items() if k not in ("snapshot", "verdict")}
+                )
 
     return write

@@ -28,10 +28,10 @@ from actors.state import StateDirectory
 from actors.supervisor import Supervisor
 from actors.tree import CHILDREN, LEASES, ROUTES
 from config.settings import Settings
-from protocol.messages.base import Message
-from protocol.messages.control import Alert, KillProgress, PersonAnswered
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Alert, KillProgress, KillRequested, Latch, PersonAnswered
 from protocol.messages.futures import TradeClosed
-from protocol.ports import JournalFailed
+from protocol.ports import JournalFailed, LatchState, LatchStore
 from sim.clock import PacedClock, stopwatch
 
 HOUSEKEEPING_REAL_S = 0.25
@@ -75,12 +75,49 @@ def run_daemon(
             gc.unfreeze()
 
 
+@dataclass(frozen=True)
+class LatchOrRequest:
+    """protocol.ports.LatchStore: the ledger's, and where that cannot be written a request in the state directory, which the next start obeys."""
+
+    ledger: LatchStore
+    state: StateDirectory
+
+    def read(self) -> LatchState:
+        """As written in the ledger; a request is found by whoever looks for requests."""
+        return self.ledger.read()
+
+    def latch(self, latch: Latch) -> None:
+        """Raises JournalFailed when it can be kept nowhere."""
+        try:
+            self.ledger.latch(latch)
+        except JournalFailed as failure:
+            try:
+                self.state.request_kill(latch.reason)
+            except OSError:
+                raise failure from None
+
+    def acknowledge(self, by: str, reason: str, at: int) -> None:
+        """Nobody acknowledges to a running daemon: the command does, on the ledger."""
+        self.ledger.acknowledge(by, reason, at)
+
+
 async def let_orders_pass(world: World, pace: float) -> None:
     """What people read waits, not for long, while an order is on its way or was a moment ago: its answer may be a fill that needs a stop."""
     rest_s, most_s = (min(real_s * pace, HOUSEKEEPING_MOST_S) for real_s in (ORDERS_REST_REAL_S, HELD_BACK_REAL_S))
     with trio.move_on_after(most_s):
         while not world.orders_rest(rest_s):  # noqa: ASYNC110  for time to pass, not for an event
             await trio.sleep(rest_s)
+
+
+async def stop_entering(world: World) -> None:
+    """Before an end that was asked for: no entry leaves any more, and what is on its way is answered and its stop placed, in two time-outs at most."""
+    execution = world.settings.execution
+    world.gate.halt("stopping", "the daemon was asked to stop")
+    # A reply that is lost is followed by a reading, and that by a stop.
+    rest_s = execution.reconcile_after_s + execution.request_timeout_s / 5
+    with trio.move_on_after(2 * execution.request_timeout_s):
+        while not world.orders_rest(rest_s):  # noqa: ASYNC110  for time to pass, not for an event
+            await trio.sleep(rest_s / 10)
 
 
 @dataclass
@@ -104,6 +141,7 @@ class Daemon:
         self._status = StatusPage()
         self._ended = End.DONE
         self._collected = False
+        self._published = True
         self._hinted = trio.Event()
         self._latched_before = self.ledger.read().latched or self.state.kill_requested() is not None
         async with (
@@ -118,7 +156,7 @@ class Daemon:
                 spot=site.spot,
                 futures=site.futures,
                 journal=self.ledger,
-                latch_store=self.ledger,
+                latch_store=LatchOrRequest(self.ledger, self.state),
                 gate=gate,
                 door=Door(site.settings, gate),
                 routes=ROUTES,
@@ -130,7 +168,7 @@ class Daemon:
                 watch=self._observe,
                 tell=self.watch,
             )
-            nursery.start_soon(self._heed_signals)
+            nursery.start_soon(self._heed_signals, world)
             nursery.start_soon(self._heed_hints)
             nursery.start_soon(self._keep_house, world)
             if self.seconds is not None:
@@ -167,18 +205,36 @@ class Daemon:
                 self._ended = End.LATCHED
                 self._scope.cancel()
             case PersonAnswered():
-                hand_out(self.state, message)
+                with suppress(OSError):  # whoever asked is told that no answer came; the journal has it
+                    hand_out(self.state, message)
             case _:
                 pass
 
-    async def _heed_signals(self) -> None:
-        """SIGUSR1 is the kill switch; the request is a file, as from any other hand."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) as signals:
-            async for received in signals:
-                if received == signal.SIGUSR1:
-                    self.state.request_kill("signal SIGUSR1")
-                else:
-                    self._scope.cancel()
+    async def _heed_signals(self, world: World) -> None:
+        """SIGUSR1 is the kill switch; the request is a file, as from any other hand. The others end the run, a second one at once."""
+        stopping = False
+        async with trio.open_nursery() as nursery:
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) as signals:
+                async for received in signals:
+                    if received == signal.SIGUSR1:
+                        self._request_kill(world)
+                    elif stopping:
+                        self._scope.cancel()
+                    else:
+                        stopping = True
+                        nursery.start_soon(self._stop, world)
+
+    def _request_kill(self, world: World) -> None:
+        reason = "signal SIGUSR1"
+        try:
+            self.state.request_kill(reason)
+        except OSError:  # a full disk: the next life will not know of it, this one does
+            now = world.clock.now_us()
+            world.mailboxes["kill_switch"].put(from_edge(KillRequested, now, reason, now, reason=reason, by="person"))
+
+    async def _stop(self, world: World) -> None:
+        await stop_entering(world)
+        self._scope.cancel()
 
     async def _heed_hints(self) -> None:
         with self.state.kill_hints() as hints:
@@ -212,4 +268,10 @@ class Daemon:
         with suppress(JournalFailed):  # the next flush says so
             self.ledger.settle()
         world.journal.flush()
-        self.state.write_status(self._status.page(world.gate, world.lives))
+        try:
+            self.state.write_status(self._status.page(world.gate, world.lives))
+            self._published = True
+        except OSError as error:  # money before pages: a full disk ends no daemon
+            if self._published:
+                self._published = False
+                world.alert("status", "JOURNAL_WRITE", "critical", f"the status page cannot be written: {error}")

@@ -22,6 +22,7 @@ KEYS = (
     "spot.gap:BTC/USD",
     "spot.revised:BTC/USD",
     "journal",
+    "stopping",
 )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import io
 from collections.abc import Callable, Mapping
 from math import inf
 from pathlib import Path
@@ -11,17 +13,23 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.cli.logs import log_to
 from actors.modes import daemon
 from actors.modes.daemon import (
     HOUSEKEEPING_MOST_S,
     HOUSEKEEPING_REAL_S,
     ORDERS_REST_REAL_S,
     End,
+    LatchOrRequest,
     let_orders_pass,
     run_daemon,
 )
 from actors.state import StateDirectory
 from config.load import load
+from protocol.messages.base import Message, from_edge
+from protocol.messages.control import Alert, Latch
+from protocol.ports import JournalFailed
+from tests.fakes.ports import FakeLatchStore
 from tests.fakes.worlds import idle_world
 
 SECONDS = 4 * HOUSEKEEPING_MOST_S + 1
@@ -91,3 +99,67 @@ def test_a_market_as_fast_as_it_goes_is_told_by_real_time(
     """Each look at the real clock that finds a quarter of a second gone publishes a page; without that there is the last one only."""
     monkeypatch.setattr(daemon, "stopwatch", lambda: lambda: real_s)
     assert run(tmp_path, 1e12, SECONDS).pages == pages
+
+
+class Full(StateDirectory):
+    """On a disk without room."""
+
+    def write_status(self, status: Mapping[str, object]) -> None:
+        """Nothing can be published."""
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_page_that_cannot_be_written_ends_no_daemon(tmp_path: Path) -> None:
+    """Whoever holds a position goes on holding it; a person is told once."""
+    overrides = {"store": {"directory": str(tmp_path)}, "market": {"speed": 100_000}}
+    settings = load("paper", "dev", None, overrides, {})
+    state = Full(tmp_path, settings.mode, settings.env)
+    state.own()
+    said: list[Message] = []
+    end = run_daemon(
+        settings, state, lambda _sender, message: said.append(message), lambda _what, _is_open: None, seconds=SECONDS
+    )
+    state.release()
+    assert end is End.DONE
+    alerts = [m for m in said if isinstance(m, Alert) and m.code == "JOURNAL_WRITE"]
+    assert [(a.severity, a.count) for a in alerts] == [("critical", 1)]
+
+
+class Broken(FakeLatchStore):
+    """A store that takes nothing."""
+
+    def latch(self, latch: Latch) -> None:
+        """The disk is at fault."""
+        raise JournalFailed("database is locked")
+
+
+def test_a_latch_that_the_store_does_not_take_waits_for_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a request in the state directory; where that cannot be written either, whoever latches hears of it."""
+    state = StateDirectory(tmp_path, "paper", "dev")
+    latch = from_edge(Latch, 1, reason="liquidated", by="risk")
+    LatchOrRequest(Broken(), state).latch(latch)
+    assert state.kill_requested() == "liquidated"
+    state.forget_kill_request()
+
+    kept = FakeLatchStore()
+    LatchOrRequest(kept, state).latch(latch)
+    assert (kept.read().latched, state.kill_requested()) == (True, None)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(StateDirectory, "replace", full)
+    with pytest.raises(JournalFailed, match="locked"):
+        LatchOrRequest(Broken(), state).latch(latch)
+
+
+def test_a_log_on_a_full_disk_ends_no_actor() -> None:
+    """What is said is said to the others all the same."""
+
+    class Disk(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    log_to(Disk())("gate", from_edge(Alert, 1, code="GATE", severity="info", text="open"))

@@ -114,6 +114,7 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, out = _fills(state, message, (message.fill,))
         case PositionsSeen(sequence=sequence) if _newer(sequence, state.positions_sequence):
             state, out = _positions(replace(state, positions_sequence=sequence), message, message.positions, message.at)
+            state = replace(state, streamed={seen.symbol: seen.size for seen in message.positions})
         case AccountSeen(sequence=sequence) if _newer(sequence, state.account_sequence):
             state, out = _account(replace(state, account_sequence=sequence), message, message.account, message.at)
         case InstrumentsSeen():
@@ -267,11 +268,24 @@ def _fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
         return state, []
     out: list[Message] = [follow(cause, Filled, fill_id, fill=fill) for fill_id, fill in new.items()]
     kept = _newest({**told.fills, **dict.fromkeys(new)}, FILLS_KEPT)
-    state = replace(state, told=replace(told, fills=kept))
+    state = _counted(replace(state, told=replace(told, fills=kept)), new.values(), cause.at)
     if not any(FORCED_FILLS.get(fill.fill_type) == "SETTLED" for fill in new.values()):
         return state, out
     state, more = ask_rules(state, cause, "a position was settled")
     return state, [*out, *more]
+
+
+def _counted(state: State, fills: Iterable[Fill], at: int) -> State:
+    """What fills do to a position: take off what the stream said of it, or make it larger than a list may show yet."""
+    streamed, enlarged = dict(state.streamed), dict(state.enlarged)
+    for fill in fills:
+        before = streamed.get(fill.symbol, Decimal(0))
+        after = before + (fill.size if fill.side == "buy" else -fill.size)
+        if (before - after) * before > 0:
+            streamed[fill.symbol] = after if after * before > 0 else Decimal(0)
+        else:
+            enlarged[fill.symbol] = at
+    return replace(state, streamed=streamed, enlarged=enlarged)
 
 
 def _with_ours(told: Told, fills: Sequence[Fill]) -> Told:
@@ -303,8 +317,12 @@ def _before_us(told: Told, fill: Fill) -> bool:
 # --- positions and account -----------------------------------------------------------------------------------------
 
 
-def _positions(state: State, cause: Message, listed: tuple[Position, ...], as_of: int) -> Answer:
-    """Tell what differs. The list is whole: who is not in it is flat. Knowledge newer than `as_of` stands."""
+def _positions(
+    state: State, cause: Message, listed: tuple[Position, ...], as_of: int, *, trailing: tuple[str, ...] = ()
+) -> Answer:
+    """Tell what differs. The list is whole: who is not in it is flat. Knowledge newer than `as_of` stands, and so does
+    what is known of symbols in which the list is `trailing`.
+    """
     by_symbol = {p.symbol: p for p in listed}
     absent = (s for s in (*state.symbols, *state.positions) if s not in by_symbol)
     every = {**by_symbol, **{s: _flat(s) for s in absent}}
@@ -314,7 +332,7 @@ def _positions(state: State, cause: Message, listed: tuple[Position, ...], as_of
         if known is None:
             positions[symbol] = (seen, as_of)
             out.append(follow(cause, PositionChanged, symbol, position=seen))
-        elif known[1] <= as_of:
+        elif known[1] <= as_of and symbol not in trailing:
             position = _with_what_is_known(seen, known[0])
             positions[symbol] = (position, as_of)
             if _terms(position) != _terms(known[0]):
@@ -372,7 +390,9 @@ def _snapshot(state: State, seen: SnapshotSeen) -> Answer:
             out += more
     listed = {order.order_id for order in seen.orders}
     orders = {k: v for k, v in state.orders.items() if k in listed or v[1] >= seen.began_at}
-    state, positions = _positions(replace(state, orders=orders), seen, seen.positions, seen.began_at)
+    trailing = _trailing(state, {position.symbol: position.size for position in seen.positions}, seen.began_at)
+    state = replace(state, orders=orders)
+    state, positions = _positions(state, seen, seen.positions, seen.began_at, trailing=trailing)
     state, account = _account(state, seen, seen.account, seen.began_at)
     truth = follow(
         seen,
@@ -392,3 +412,13 @@ def _proves(state: State, order_id: str, began_at: int) -> bool:
     if order_id in state.gone:
         return began_at > state.gone[order_id] + LIST_LAG_US
     return order_id not in state.orders or state.orders[order_id][1] < began_at
+
+
+def _trailing(state: State, listed: dict[str, Decimal], began_at: int) -> tuple[str, ...]:
+    """Where a list shows less than the stream said and no fill took off, so soon after a fill that it may show what was before it."""
+    return tuple(
+        symbol
+        for symbol, size in state.streamed.items()
+        if (size - listed.get(symbol, Decimal(0))) * size > 0
+        and began_at < state.enlarged.get(symbol, -LIST_LAG_US) + LIST_LAG_US
+    )

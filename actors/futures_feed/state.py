@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final, Literal
 
 import msgspec
@@ -29,7 +30,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What was last told. `orders`: order id -> (terms, when); `gone`: order id -> when; `positions`: symbol -> (.., when).
 
-    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile.
+    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile. `streamed`: signed sizes as the stream last said them, less what fills took off since; `enlarged`: when a fill last made a position larger.
     """
 
     symbols: tuple[str, ...]
@@ -47,6 +48,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     gone: dict[str, int] = {}
     names: dict[str, str] = {}
     positions: dict[str, tuple[Position, int]] = {}
+    streamed: dict[str, Decimal] = {}
+    enlarged: dict[str, int] = {}
     positions_sequence: int | None = None
     account: tuple[Account, int] | None = None
     account_sequence: int | None = None

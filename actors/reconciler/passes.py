@@ -64,7 +64,7 @@ def judge(state: State, snapshot: ExchangeSnapshot) -> Answer:
     foreign = _foreign(state, differing, naked, theirs)
     orders, missing = _missing_orders(state, snapshot, quiet)
     unknown, unsettled = _unsettled(state, snapshot)
-    orphans, orphaned = _orphans(state, snapshot, theirs, quiet)
+    orphans, orphaned = _orphans(state, snapshot, theirs, firm)
     found = [*differing, *naked, *foreign_orders(snapshot, state.names), *missing, *unsettled, *orphaned]
     found += _learned(state, snapshot)
     if len(quiet) == len(symbols):

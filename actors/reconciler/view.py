@@ -167,7 +167,10 @@ def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
         text = f"{fill.symbol}: {fill.side} {fill.size} at {fill.price}, {fill.fill_type}, not asked for by this system"
         return state, [follow(cause, Alert, code=code, severity="critical", text=text), soon]
     signed = fill.size if fill.side == "buy" else -fill.size
-    sizes = {**state.memory.sizes, fill.symbol: state.memory.sizes.get(fill.symbol, Decimal(0)) + signed}
+    size = state.memory.sizes.get(fill.symbol, Decimal(0)) + signed
+    sizes = {**state.memory.sizes, fill.symbol: size}
+    # A word from before this fill says nothing of what it left.
+    words = {k: v for k, v in state.words.items() if k != fill.symbol or v[0].size == size}
     orders = state.orders
     if fill.order_id in orders:
         orders = {**orders, fill.order_id: replace(orders[fill.order_id], changed_at=cause.at, absent=0, filled=True)}
@@ -181,7 +184,8 @@ def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
         order_id=fill.order_id,
     )
     state = _learn(state, cause, fill.time, missed)
-    return replace(state, memory=with_sizes(state.memory, sizes), orders=orders, unknown=unknown), [soon]
+    state = replace(state, memory=with_sizes(state.memory, sizes), orders=orders, unknown=unknown, words=words)
+    return state, [soon]
 
 
 def with_sizes(memory: Memory, sizes: dict[str, Decimal], foreign: tuple[str, ...] | None = None) -> Memory:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from house import House
+from house import House, open_house
 from trio.testing import MockClock
 
 from protocol.messages.control import Alert
-from protocol.messages.futures import EntryBlocked, OrderUnknown, Protected, SignalRefused
+from protocol.messages.futures import CancelOrder, EntryBlocked, OrderUnknown, Protected, SignalRefused, TradeClosed
+from sim.faults.plan import plan_of
 
 LOOK_UP = "cliOrdIds="
 
@@ -103,3 +104,20 @@ async def test_the_same_entry_twice_is_one_order(house: House, autojump_clock: M
     await house.settle()
     assert len(house.entry_fills) == 1
     assert [a.code for a in house.heard(Alert) if a.severity == "critical"] == []
+
+
+@pytest.mark.parametrize("stream", ["heard", "mute"])
+async def test_a_list_from_before_the_entry_takes_no_stop_away(autojump_clock: MockClock, stream: str) -> None:
+    """For half a minute REST shows no position yet, as it was before the fill (fault-catalogue 20): the trade goes on, protected."""
+    faults = [{"fault": "rest.stale", "endpoint": "positions", "for_s": 29.0}]
+    if stream == "mute":
+        faults.append({"fault": "ws.drop", "feed": "open_positions", "for_s": 29.0})
+    async with open_house(plan=plan_of({"seed": 20, "faults": faults})) as house:
+        await house.settle(15)  # a reading, which is shown from now on
+        house.signal()
+        await house.until(lambda: house.protected)
+        await house.settle(60)
+        assert house.protected
+        assert house.heard(TradeClosed) == []
+        assert [wish for wish in house.sent if isinstance(wish, CancelOrder)] == []
+        assert not [alert for alert in house.heard(Alert) if "orphan_order" in alert.text]

@@ -642,6 +642,39 @@ def test_a_snapshot_never_overrules_a_newer_event() -> None:
     assert kinds(run(state, stream[0])[1]) == []
 
 
+def test_a_list_that_trails_a_fill_takes_nothing_off_the_stream() -> None:
+    """Half a minute after a fill a list may show what was before it; a list that shows more, and a larger one later, are told."""
+    state, _ = run(fresh(), positions_seen(sequence=1), fill_seen(fill("entry", size=D(2))))
+    state, _ = run(state, positions_seen(position(2), sequence=2, at=T + 1))
+
+    old, out = run(
+        state, snapshot(began_at=T + SECOND), snapshot(began_at=T + LIST_LAG_US - 1, positions=(position(1),))
+    )
+    assert of(PositionChanged, out) == []
+    _, out = run(old, snapshot(began_at=T + 9 * SECOND, positions=(position(3),)))
+    assert [m.position.size for m in of(PositionChanged, out)] == [D(3)]
+    _, out = run(old, snapshot(began_at=T + LIST_LAG_US))
+    assert [m.position.size for m in of(PositionChanged, out)] == [D(0)]
+
+
+def test_a_list_that_fills_explain_is_believed_at_once() -> None:
+    """What was sold since the stream spoke may be missing from the list, and no more than that; of what nobody bought it need not wait."""
+    state, _ = run(fresh(), positions_seen(sequence=1), fill_seen(fill("entry", size=D(2))))
+    state, _ = run(state, positions_seen(position(2), sequence=2, at=T + 1))
+    sold = fill("out", side="sell", size=D(1), time=T + SECOND)
+
+    _, out = run(state, snapshot(began_at=T + SECOND, fills=(sold,), positions=(position(1),)))
+    assert [m.position.size for m in of(PositionChanged, out)] == [D(1)]
+    _, out = run(state, snapshot(began_at=T + SECOND, fills=(sold,)))
+    assert of(PositionChanged, out) == []
+    _, out = run(state, snapshot(began_at=T + SECOND, fills=(replace(sold, size=D(2)),)))
+    assert [m.position.size for m in of(PositionChanged, out)] == [D(0)]
+
+    state, _ = run(fresh(), positions_seen(position(-2), sequence=1))
+    _, out = run(state, snapshot(began_at=T + 1))
+    assert [m.position.size for m in of(PositionChanged, out)] == [D(0)]
+
+
 def test_a_list_without_an_order_kills_nothing() -> None:
     """Absence from one list is no proof: no OrderGone is told, whatever the age of the list."""
     state, _ = run(fresh(), order_seen(order()))

@@ -339,6 +339,14 @@ def test_a_list_that_trails_proves_nothing_against_an_event() -> None:
     assert drifts(run(state, flat, snapshot(4, 0, stop()))[1]) == [("ghost_position", "1", "0")]
 
 
+def test_a_word_from_before_a_fill_says_nothing_of_what_it_left() -> None:
+    """The stream called it flat, then we bought: a list from before that is not confirmed by it, nor are orders called orphans."""
+    flat = from_edge(PositionChanged, T, position=position(0))
+    state, _ = run(adopted(), flat, filled(1, 1), accepted(1.1, stop()))
+    _, out = run(state, snapshot(2, 0, stop()), snapshot(3, 0, stop()), snapshot(4, 0, stop()))
+    assert drifts(out) == []
+
+
 MARGIN = replace(ACCOUNT, initial_margin_usd=D(500))
 
 

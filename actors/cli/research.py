@@ -41,8 +41,10 @@ def strategy_params(preset: str, sets: Sequence[str] | None, **given: Any) -> St
             raise stop(Exit.BAD_INPUT, f"error: --set {pair!r}: write --preset {text}")
         chosen[name] = scalar(text)
     chosen |= {name: value for name, value in given.items() if value is not None}
+    # Nothing waits for a candle here, so the deployment's wait is whatever was asked for.
+    wait = {"feeds": {"settle_ms": chosen["settle_ms"]}} if "settle_ms" in chosen else {}
     with bad_input(BadSetting):
-        return load("backtest", "paper", None, {"strategy": {"preset": preset, **chosen}}, {}).strategy
+        return load("backtest", "paper", None, {"strategy": {"preset": preset, **chosen}, **wait}, {}).strategy
 
 
 def columns(candles: Candles) -> Columns:

@@ -62,6 +62,11 @@ def document(*words: str) -> Any:
     return json.loads(done.stdout)
 
 
+def test_a_wait_may_be_part_of_the_parameters() -> None:
+    """No deployment waits here, so there is none to contradict: `settle_ms` names the parameters and nothing else."""
+    assert strategy_params("runner", ["settle_ms=9000"]).settle_ms == 9000
+
+
 @pytest.mark.slow
 def test_analyze(file: Path) -> None:
     """The document is the public function's answer, a parameter set on the command line included."""

@@ -23,7 +23,9 @@ RELEASES: Final[dict[str, Release]] = {
     "spot.gap": Release("automatic", "the missing candles are in hand"),
     "spot.revised": Release("manual", "`entries resume --key`, after a look at the candle"),
     "risk.daily_loss": Release("automatic", "00:00 UTC"),
-    "risk.drawdown": Release("automatic", "equity is back within four fifths of `risk.drawdown_max_pct` of its highest"),
+    "risk.drawdown": Release(
+        "automatic", "equity is back within four fifths of `risk.drawdown_max_pct` of its highest"
+    ),
     "risk.cooldown": Release("automatic", "`risk.cooldown_h` are over"),
     "risk.basis": Release("automatic", "spot and mark are close again, with hysteresis"),
     "risk.basis_held": Release("automatic", "spot and mark are close again, or the position is closed"),

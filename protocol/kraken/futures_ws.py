@@ -133,6 +133,7 @@ class _Ticker(Record):
     ask_size: NonNegative | None = None
     last: Positive
     funding_rate: Number | None = Field(None, alias="relative_funding_rate")
+    absolute: Any = Field(None, alias="funding_rate")
     next_funding: Any = Field(None, alias="next_funding_rate_time")
     suspended: bool = False
     post_only: bool = False
@@ -271,9 +272,9 @@ def _control(event: str, payload: Mapping[str, Any]) -> FuturesFrame:
 
 def _ticker(payload: Mapping[str, Any], at: int, _known: Mapping[str, OpenOrder]) -> Told:
     row = check(_Ticker, payload, "ticker")
-    fields = row.model_dump(exclude={"time_ms", "next_funding"})
-    if row.funding_rate is None and row.next_funding is not None:
-        fields["funding_rate"] = Decimal(0)  # a rate of zero is not written
+    fields = row.model_dump(exclude={"time_ms", "absolute", "next_funding"})
+    if row.funding_rate is None and not row.absolute and row.next_funding is not None:
+        fields["funding_rate"] = Decimal(0)  # rates of zero are not written
     time = ms_us(row.time_ms)
     message = from_edge(TickerSeen, at, row.symbol, time, at, time=time, **fields)
     return Told(feed=FEED_TICKER, messages=(message,))

@@ -30,6 +30,7 @@ class Ticker(msgspec.Struct, tag_field="feed", tag="ticker", frozen=True, kw_onl
     ask: Decimal
     last: Decimal
     funding_rate: Decimal | None = msgspec.field(name="relative_funding_rate", default=None)
+    absolute: Raw | UnsetType = msgspec.field(name="funding_rate", default=UNSET)
     next_funding: Raw | UnsetType = msgspec.field(name="next_funding_rate_time", default=UNSET)
     suspended: bool = False
     post_only: bool = False
@@ -85,7 +86,7 @@ def futures(data: Json) -> Ticker | Heartbeat | None:
         if isinstance(frame, Heartbeat):
             return frame if 0 <= frame.time < WHOLE_LIMIT else None
         if frame.funding_rate is None and frame.next_funding is not UNSET:
-            return None  # a rate of zero, which is not written
+            return None  # perhaps a rate of zero, which is not written
         bid_size, ask_size, rate = frame.bid_size, frame.ask_size, frame.funding_rate
         numbers = (
             frame.mark, frame.index, frame.bid, frame.ask, frame.last,

@@ -128,7 +128,7 @@ def test_a_liquidation_price_below_zero_is_none_and_loses_no_position() -> None:
 
 
 def test_a_funding_rate_of_zero_is_left_out_and_is_not_unknown() -> None:
-    """Kraken documents "if zero, field is not populated"; without even the next time of funding the rate is not known."""
+    """Kraken documents "if zero, field is not populated"; beside an absolute rate, or without the next time of funding, it is not known."""
     ticker = {
         "feed": "ticker", "product_id": "PF_XBTUSD", "time": 1_767_571_200_000, "bid": 59999.0, "ask": 60001.0, "last": 60000.0,
         "index": 60000.5, "markPrice": 60000.25, "suspended": False, "post_only": False,
@@ -136,6 +136,7 @@ def test_a_funding_rate_of_zero_is_left_out_and_is_not_unknown() -> None:
     cases = (
         ({"next_funding_rate_time": 1_767_574_800_000}, Decimal(0)),
         ({"next_funding_rate_time": 1_767_574_800_000, "relative_funding_rate": -1e-6}, Decimal("-0.000001")),
+        ({"next_funding_rate_time": 1_767_574_800_000, "funding_rate": -0.005}, None),
         ({}, None),
         ({"next_funding_rate_time": None}, None),
     )

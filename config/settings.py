@@ -136,7 +136,9 @@ class FeedSettings(Section):
     """When a feed counts as lost and how it comes back."""
 
     spot_idle_s: float = Field(5, gt=0, le=120)
-    futures_idle_s: float = Field(3, gt=0, le=120)
+    futures_idle_s: float = Field(
+        12, gt=0, le=120, description="in a quiet market nothing but a heartbeat each 10 s comes"
+    )
     settle_ms: int = Field(3000, ge=0, le=60_000, description="wait after a candle's end before it counts as closed")
     request_timeout_s: float = Field(10, gt=0, le=60, description="spot REST answers and subscriptions")
     bar_late_s: float = Field(30, gt=0, le=600, description="closed candle not in hand after its end: ask by REST")

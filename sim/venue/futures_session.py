@@ -76,11 +76,14 @@ class FuturesSession:
     # --- market ---------------------------------------------------------------------------------------------------
 
     def _subscribe_products(self, feed: str, wanted: Sequence[str]) -> None:
-        if not wanted or any(symbol not in self.desk.engine.state.ticks for symbol in wanted):
+        if not wanted:
             self._refuse("Invalid product id")
-            return
-        self._say(futures_ws.write_subscribed(feed, wanted))
-        for symbol in wanted:
+        for symbol in wanted:  # each is answered for itself
+            if symbol not in self.desk.engine.state.ticks:
+                problem = f"Couldn't subscribe to invalid product `{symbol}`"
+                self._say(futures_ws.write_refusal("alert", problem))
+                continue
+            self._say(futures_ws.write_subscribed(feed, [symbol]))
             self._say(self._first_of_market(feed, symbol))
             self.subscribed[feed, symbol] = None
 

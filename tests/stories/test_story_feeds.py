@@ -117,7 +117,7 @@ async def test_entries_halt_for_exactly_as_long_as_the_feed_is_down(
         await house.until(lambda: house.gate.closed_by() != (), 1)
     else:
         silence(house, feed)
-        await house.until(lambda: house.gate.closed_by() != (), 10)
+        await house.until(lambda: house.gate.closed_by() != (), house.settings.feeds.futures_idle_s + 1)
         silence(house, feed, False)
     await house.until(lambda: house.gate.closed_by() == (), 60)
     changes = [is_open for at, what, is_open in house.gate_log if at >= began and what == f"lease.{feed}"]

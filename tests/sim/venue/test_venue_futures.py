@@ -193,10 +193,9 @@ async def test_tickers_come_each_tick_and_in_market_order(place: Venue, autojump
     """The state at once, then a frame a second for each contract."""
     async with place.connect(endpoints.FUTURES_WS_PATH) as stream:
         await say(stream, {"event": "subscribe", "feed": "ticker", "product_ids": list(place.contracts)})
-        await hear_until(stream, event="subscribed")
         seen = []
         for _ in range(6):
-            await hear_until(stream, feed="ticker")
+            await hear_until(stream, feed="ticker", event=None)  # each contract is acknowledged for itself
             seen.append(place.now_us() - START)
         assert seen == [0, 0, 1_000_001, 1_000_001, 2_000_001, 2_000_001]
 
@@ -204,12 +203,16 @@ async def test_tickers_come_each_tick_and_in_market_order(place: Venue, autojump
 async def test_private_feeds_stay_shut_without_the_right_answer_to_the_challenge(
     place: Venue, autojump_clock: MockClock
 ) -> None:
-    """A wrong signature and a missing challenge are an alert; unknown feeds, products and nonsense an error."""
+    """A wrong signature, a missing challenge and an unknown product are an alert; unknown feeds and nonsense an error."""
     proof = {"api_key": place.key, "original_challenge": "", "signed_challenge": "x"}
     cases: list[tuple[dict[str, object], str]] = [
         ({"event": "subscribe", "feed": "fills", **proof}, "Failed to subscribe to authenticated feed"),
         ({"event": "subscribe", "feed": "weather"}, "Invalid feed"),
-        ({"event": "subscribe", "feed": "ticker", "product_ids": ["PF_NONE"]}, "Invalid product id"),
+        (
+            {"event": "subscribe", "feed": "ticker", "product_ids": ["PF_NONE"]},
+            "Couldn't subscribe to invalid product `PF_NONE`",
+        ),
+        ({"event": "subscribe", "feed": "ticker", "product_ids": []}, "Invalid product id"),
         ({"event": "dance"}, "Json Error"),
         ({"event": "challenge", "api_key": "other"}, "Invalid API key"),
     ]

@@ -99,6 +99,13 @@ class Track:
         return (int(self.candles.time[-1]) + BAR_MS) * 1000
 
     @cached_property
+    def traded(self) -> Ints:
+        """For each candle the newest up to it in which anything was traded, -1 before the first."""
+        here = np.where(self.candles.synthetic, -1, np.arange(len(self.candles), dtype=np.int64))
+        newest: Ints = np.maximum.accumulate(here)
+        return newest
+
+    @cached_property
     def path(self) -> PricePath:
         """The way of spot."""
         return path_of(self.candles, self.finer)
@@ -545,6 +552,7 @@ class Tape:
         if not self._spread_share:
             return np.full(at_us.shape, self._half_spread)
         bar = np.clip((at_us - track.start_us) // BAR_US, 0, len(track.candles) - 1) - 1
+        bar = np.where(bar < 0, -1, track.traded[bar])
         c = track.candles
         ranges = np.where(bar < 0, 0.0, (c.high[bar] - c.low[bar]) / c.close[bar])
         wide: Floats = self._half_spread + ranges * self._spread_share / 2
@@ -552,8 +560,9 @@ class Tape:
 
     @staticmethod
     def _condition(track: Track, grid_us: int) -> tuple[Decimal, Decimal]:
-        """Range (percent of the close) and turnover (USD) of the last closed candle; 0 before there is one."""
-        bar = track.place(grid_us)[0] - 1
+        """Range (percent of the close) and turnover (USD) of the last closed candle with trades; 0 before there is one."""
+        place = track.place(grid_us)[0]
+        bar = track.traded.item(place - 1) if place else -1
         if bar < 0:
             return ZERO, ZERO
         c = track.candles

@@ -105,6 +105,19 @@ def test_slippage_grows_with_the_range_of_the_candle_before(tmp_path: Path, mark
     )
 
 
+def test_a_candle_without_trades_does_not_make_a_market_cheap(tmp_path: Path, market: Candles) -> None:
+    """In a hole the conditions are those of the last candle that was traded: no turnover is no free order."""
+    file = written(tmp_path, "s.parquet", market)
+    pd.read_parquet(file).drop(index=[10, 11]).to_parquet(file)
+    modelled = settings(slippage_range_share="0.1", slippage_size_pct="0.3", spread_range_share="0.1", spread_pct=0)
+    tape = Tape.recorded(modelled, {BTC: file})
+    before, *holes = (tape.tick(XBT, tape.start_us + bar * BAR_US) for bar in (10, 11, 12))
+    assert before.turnover_usd > 0
+    for hole in holes:
+        assert (hole.range_pct, hole.turnover_usd) == (before.range_pct, before.turnover_usd)
+        assert hole.ask - hole.bid == before.ask - before.bid > 2
+
+
 def test_native_candles_come_before_our_own(tmp_path: Path, market: Candles) -> None:
     """Days known only as days lead up to those made of 15m candles, without a gap and without one told twice."""
     days = aggregate(market, "1d")

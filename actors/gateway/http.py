@@ -155,7 +155,11 @@ class FuturesHttp:
             raise Unreachable(f"{path}: no answer within {self._timeout_s:g} s") from error
         except (httpx.HTTPError, OSError) as error:
             raise Unreachable(f"{path}: {error!r}") from error
-        limited = response.status_code == httpx.codes.TOO_MANY_REQUESTS or LIMIT_REACHED in response.content
+        limited = (
+            response.status_code == httpx.codes.TOO_MANY_REQUESTS
+            or LIMIT_REACHED in response.content
+            or _blocked(response)
+        )
         if limited:
             purse.refused(self._clock.now_us())
         _judge(path, response)
@@ -211,11 +215,18 @@ def _in_order(
     return trace
 
 
+def _blocked(response: httpx.Response) -> bool:
+    """Whether the proxy before the exchange let nothing through: 403 with a page, where the exchange itself would say why in JSON."""
+    return response.status_code == httpx.codes.FORBIDDEN and response.content.lstrip().startswith(b"<")
+
+
 def _judge(path: str, response: httpx.Response) -> None:
     """Raise for a status that is no answer. Other errors go to the parser: Kraken's have a body that says why."""
     status = response.status_code
     if status < httpx.codes.BAD_REQUEST:
         return
+    if _blocked(response):
+        raise Throttled(f"{path}: HTTP {status} and a page, from what lies before the exchange")
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         raise KeyRefused(f"{path}: HTTP {status}")
     if status == httpx.codes.TOO_MANY_REQUESTS:

@@ -13,6 +13,7 @@ from protocol.kraken.wire import Json, MalformedPayload, Parsed, Refused, decode
 from protocol.messages.base import Message
 from protocol.messages.futures import CommandAnswered, Fill
 
+_FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 _WORD: Final[Mapping[str, str]] = {SEND_ORDER: "send", EDIT_ORDER: "edit", CANCEL_ORDER: "cancel"}
 
 
@@ -22,7 +23,8 @@ def write_batch(commands: Sequence[Command]) -> tuple[str, dict[str, str]]:
     for position, command in enumerate(commands):
         path, form = write_command(command)
         tag = {"order_tag": str(position)} if path == SEND_ORDER else {}
-        rows.append({"order": _WORD[path], **tag, **form})
+        flags = {name: _FLAGS[text] for name, text in form.items() if text in _FLAGS}
+        rows.append({"order": _WORD[path], **tag, **form, **flags})
     return BATCH_ORDER, {"json": encode({"batchOrder": rows}).decode()}
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 from pydantic import AliasChoices, Field
 
+from protocol.kraken.faults import VERDICTS
 from protocol.kraken.wire import (
     Json,
     MalformedPayload,
@@ -90,11 +91,12 @@ def _error_word(payload: Mapping[str, Any]) -> str:
     word = payload.get("error")
     if isinstance(word, str) and word:
         return word
-    # The older form: no `error`, a list of {code, message}.
-    rows = payload.get("errors")
+    # The older form: no `error`, a status and a list of {code, message}.
+    status, rows = str(payload.get("status") or "unknownError"), payload.get("errors")
     if isinstance(rows, list) and rows and isinstance(rows[0], dict) and "message" in rows[0]:
-        return str(rows[0]["message"])
-    return str(payload.get("status") or "unknownError")
+        message = str(rows[0]["message"])
+        return message if message in VERDICTS else f"{status}: {message}"
+    return status
 
 
 def write_success(at: int, **members: object) -> dict[str, object]:

@@ -504,6 +504,14 @@ async def test_the_inner_status_decides(command: orders.Command, word: str, outc
             httpx.Response(400, json={"result": "error", "status": "BAD_REQUEST", "errors": [{"code": 11, "message": "invalid order type"}]}),
             "rejected",
         ),
+        (
+            httpx.Response(400, json={"result": "error", "status": "BAD_REQUEST", "errors": [{"code": 1, "message": "UUID string too large"}]}),
+            "rejected",
+        ),
+        (
+            httpx.Response(400, json={"result": "error", "status": "INTERNAL", "errors": [{"code": 1, "message": "who knows"}]}),
+            "unknown",
+        ),
     ],
 )  # fmt: skip
 async def test_only_proof_of_refusal_is_a_refusal(answer: object, outcome: str) -> None:
@@ -513,6 +521,25 @@ async def test_only_proof_of_refusal_is_a_refusal(answer: object, outcome: str) 
     assert isinstance(done, CommandAnswered)
     assert done.outcome == outcome
     assert done.status
+
+
+@pytest.mark.parametrize(
+    ("answer", "action"),
+    [
+        (httpx.Response(403, text="\n<!DOCTYPE html><title>Attention Required! | Cloudflare</title>"), "retry"),
+        (httpx.Response(403, json={"status": "forbidden"}), "halt"),
+        (httpx.Response(403), "halt"),
+        (httpx.Response(401, json={"status": "unauthorized"}), "halt"),
+    ],
+)
+async def test_a_page_that_stands_in_the_way_is_not_the_exchange_refusing_our_key(
+    answer: httpx.Response, action: str
+) -> None:
+    """Nothing took effect either way; a block passes, and no key need be changed for it."""
+    (done,) = await gateway(lambda _request: answer).send(place())
+
+    assert isinstance(done, CommandAnswered)
+    assert (done.outcome, done.action) == ("rejected", action)
 
 
 async def test_an_answer_that_never_comes_is_unknown(autojump_clock: trio.testing.MockClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.forced import FORCED_FILLS
-from protocol.kraken import futures_rest, futures_ws, orders
+from protocol.kraken import batch, futures_rest, futures_ws, orders
 from protocol.kraken.wire import MalformedPayload, Refused, decode, encode, parse_iso_us
 from protocol.messages.futures import CommandAnswered, PositionsSeen, TickerSeen
 from tests.fakes.kraken_payloads import AT, FILL, ORDER, PLACE, POSITION, answer
@@ -169,6 +170,15 @@ def test_a_margin_level_says_its_unit_by_the_member_that_is_not_null() -> None:
 
     assert [instrument.margin_levels[0][0] for instrument in parsed.values] == [0, 500000]
     assert [problem.field for problem in parsed.quarantined] == ["[2].marginLevels"]
+
+
+def test_a_batch_is_json_and_says_its_booleans_as_such() -> None:
+    """Forms know only text; sizes and prices go as text in other clients too, a flag does not."""
+    (row,) = json.loads(batch.write_batch([PLACE])[1]["json"])["batchOrder"]
+
+    assert (row["reduceOnly"], row["size"]) == (False, "1")
+    (back,) = batch.parse_batch_form(batch.write_batch([PLACE])[1])
+    assert back["reduceOnly"] == "false"
 
 
 def test_an_answer_without_events_is_an_answer() -> None:

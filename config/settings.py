@@ -149,7 +149,7 @@ class MarketSettings(Section):
 
     seed: int = Field(97, ge=0)
     speed: float = Field(300, gt=0, description="simulated seconds a second")
-    tick_s: int = Field(1, ge=1, le=900, description="seconds between marks")
+    tick_s: int = Field(1, ge=1, le=900, description="seconds between marks; what lies between two fires no stop")
     start: str = Field("2026-01-05T00:00:00Z", description="first moment of trading; history lies before it")
     equity_usd: Decimal = Field(Decimal(10_000), gt=0, description="paper balance")
     slippage_pct: Decimal = Field(Decimal("0.01"), ge=0, le=5)

@@ -201,7 +201,8 @@ def journal(settings: Settings, state: Path | None) -> Iterator[Write | None]:
 def told_sources(settings: Settings, tape: Tape, sources: Sources) -> dict[str, str]:
     """Where basis, funding and the way inside the candles come from, in words."""
     path = "; ".join(_path_of(track) for track in tape.tracks.values() if track.finer is not None)
-    told = {"path": f"{path}; elsewhere {COARSE}" if path else COARSE}
+    coarse = f"{COARSE}; marks {_often(settings.market.tick_s)} on it while anything is open"
+    told = {"path": f"{path}; elsewhere {coarse}" if path else coarse}
     if not sources.data:
         return told | {
             "basis": "stochastic, of the seeded synthetic market",
@@ -222,7 +223,11 @@ def told_sources(settings: Settings, tape: Tape, sources: Sources) -> dict[str, 
     }
 
 
-COARSE = "open, extreme against the candle, other extreme, close; marks each second on it while anything is open"
+COARSE = "open, extreme against the candle, other extreme, close"
+
+
+def _often(tick_s: int) -> str:
+    return "each second" if tick_s == 1 else f"every {tick_s} seconds"
 
 
 def _path_of(track: Track) -> str:

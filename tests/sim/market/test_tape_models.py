@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from actors.modes.backtest import Sources, told_sources
 from config.settings import Settings
 from protocol.units import DAY_US, HOUR_US
 from sim.market.files import BadCandleFile, Candles
@@ -129,3 +130,11 @@ def test_native_candles_come_before_our_own(tmp_path: Path, market: Candles) -> 
     assert [candle.open_time_ms for candle in told] == days.time.tolist()
     assert [candle.close for candle in told] == days.close.tolist()
     assert len(Tape.recorded(settings(), {BTC: spot}).candles(BTC, "1d", None, tape.end_us)) == 5
+
+
+@pytest.mark.parametrize(("tick_s", "said"), [(1, "marks each second on it"), (900, "marks every 900 seconds on it")])
+def test_the_report_says_how_often_the_price_is_looked_at(tick_s: int, said: str) -> None:
+    """What lies between two marks is not seen, and stops there do not fire: the assumption is the setting's, not the default's."""
+    modelled = settings(tick_s=tick_s)
+    tape = Tape.synthetic(modelled, days=1, history_days=1)
+    assert said in told_sources(modelled, tape, Sources())["path"]

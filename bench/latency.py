@@ -47,12 +47,15 @@ from sim.clock import PacedClock, SystemClock
 from tests.fakes.restless import STRATEGY, candle_files
 
 ROUNDS, KILLS = int(os.environ.get("ROUNDS", "100")), int(os.environ.get("KILLS", "20"))
-ROUNDS_WITHIN_S, KILLS_WITHIN_S = 300.0, 150.0
+ROUNDS_WITHIN_S, KILLS_WITHIN_S = 420.0, 150.0
 """Real seconds; what is not done by then is left out, and said."""
 READY_WITHIN_S, KILL_WITHIN_S = 60.0, 20.0
 SETTLE_S = 0.5
 """A daemon that has just started has years of history to write down."""
-SYMBOLS = {"BTC/USD": "PF_XBTUSD", "ETH/USD": "PF_ETHUSD", "SOL/USD": "PF_SOLUSD"}
+TRADED_SYMBOLS = {"BTC/USD": "PF_XBTUSD", "ETH/USD": "PF_ETHUSD"}
+"""What the daemon trades: both signal on the same candle, and the second order waits for the first."""
+KILLED_SYMBOLS = {**TRADED_SYMBOLS, "SOL/USD": "PF_SOLUSD"}
+"""A kill meets three positions."""
 SPEED = 300.0
 """Of the market that gives signals: a candle every three seconds, and the exchange read every second (15 in real trading) and a second
 after a fill: faster would measure the readings. Kills are measured at 1, as their timers are market time.
@@ -71,8 +74,9 @@ Clock = Callable[[], float]
 
 def market(speed: float) -> dict[str, Any]:
     """What venue and daemon must agree on."""
+    symbols = TRADED_SYMBOLS if speed > 1 else KILLED_SYMBOLS
     return {
-        "symbols": [{"spot": spot, "futures": futures} for spot, futures in SYMBOLS.items()],
+        "symbols": [{"spot": spot, "futures": futures} for spot, futures in symbols.items()],
         "market": {"speed": speed, "equity_usd": 1_000_000, "tick_s": 60 if speed > 1 else 1},
     }
 
@@ -215,7 +219,7 @@ class Desk:
     async def open(self, spot: str) -> bool:
         """A position by a signal put into risk's mailbox, as strategy would; whether it is protected."""
         now, protected = self.world.clock.now_us(), self.count(Protected)
-        price = float(self.mark(SYMBOLS[spot]))
+        price = float(self.mark(KILLED_SYMBOLS[spot]))
         self.world.mailboxes["risk"].put(from_edge(SpotPrice, now, spot, now, symbol=spot, price=price))
         signal = from_edge(
             Signal, now, spot, now, symbol=spot, timeframe="15m", side="long", candle_time_ms=now // 1000, entry=price,
@@ -228,7 +232,7 @@ class Desk:
     async def rest_strangers(self) -> None:
         """Orders of somebody else, far from the market."""
         for number in range(STRANGERS):
-            for symbol in SYMBOLS.values():
+            for symbol in KILLED_SYMBOLS.values():
                 now = self.world.clock.now_us()
                 price = (self.mark(symbol) / 2).to_integral_value() or Decimal(1)
                 await self.world.futures.send(
@@ -319,7 +323,7 @@ class Found:
     async def kill(self, desk: Desk) -> None:
         """Three positions, twelve orders, one kill."""
         await trio.sleep(SETTLE_S)
-        for spot in SYMBOLS:
+        for spot in KILLED_SYMBOLS:
             if not await desk.open(spot):
                 self.notes.append(f"a kill was left out: {spot} was not opened (refused: {desk.refused()})")
                 return
@@ -353,7 +357,7 @@ def serving(root: str, speed: float) -> Iterator[tuple[int, Credentials]]:
     config = Path(root) / "venue.json"  # JSON is YAML
     config.write_text(Settings.model_validate(market(speed)).model_dump_json(include={"symbols", "market"}))
     command = [sys.executable, "-m", "actors", "venue", "serve", "--port", "0", "--speed", f"{speed:g}", "--config", str(config)]  # fmt: skip
-    command += candle_files(Path(root), SYMBOLS, TRADED) if speed > 1 else ()
+    command += candle_files(Path(root), TRADED_SYMBOLS, TRADED) if speed > 1 else ()
     venue = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         told: dict[str, str] = {}

@@ -1,0 +1,53 @@
+"""The list of positions shows the past: what was bought since is held all the same, whoever looks at the list (fault-catalogue 20)."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from house import House, open_house
+from trio.testing import MockClock
+
+from protocol.messages.control import Drift, KillProgress
+from protocol.messages.futures import TradeClosed
+from sim.faults.plan import plan_of
+
+STALE = {"fault": "rest.stale", "endpoint": "positions", "for_s": 28.0}
+MUTE = {"fault": "ws.drop", "feed": "open_positions", "p": 1.0, "for_s": 28.0}
+
+
+async def entered(house: House) -> None:
+    """The list is read before the entry, and shows that from now on."""
+    await house.world.futures.snapshot()
+    house.signal()
+    await house.until(lambda: house.protected, 1)
+
+
+@pytest.mark.parametrize("faults", [(STALE,), (STALE, MUTE)], ids=["stream", "fills"])
+async def test_a_list_from_before_the_entry_takes_no_stop(
+    autojump_clock: MockClock, faults: tuple[dict[str, object], ...]
+) -> None:
+    """By the stream's word, or where that is lost by our own fill, it is held: the stop rests all the while, and afterwards nothing has happened."""
+    async with open_house(plan=plan_of({"seed": 1, "faults": list(faults)})) as house:
+        await entered(house)
+        for _ in range(300):
+            await trio.sleep(0.2)
+            assert house.position
+            assert house.protected
+        assert not house.heard(TradeClosed)
+        kinds = {drift.kind for drift in house.heard(Drift)}
+        assert not kinds & {"ghost_position", "foreign_position", "orphan_order"}
+        assert house.gate.closed_by() == ()
+
+
+async def test_a_kill_flattens_what_its_reading_does_not_show_yet(autojump_clock: MockClock) -> None:
+    """The stream told of the position: its stop rests until it is flat, and nobody is told that all is done before."""
+    async with open_house(plan=plan_of({"seed": 1, "faults": [STALE]})) as house:
+        await entered(house)
+        await trio.sleep(2)
+        house.kill_switch()
+        while house.position:
+            assert house.protected
+            assert not any(told.flat for told in house.heard(KillProgress))
+            await trio.sleep(0.01)
+            assert len(house.heard(KillProgress)) < 15
+        await house.until(lambda: not house.orders, 15)

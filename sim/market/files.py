@@ -29,6 +29,7 @@ FINER_MS = (60_000, 300_000)
 PERP_MS = (60_000, 300_000, 900_000, 3_600_000)
 """Candles of the perpetual, or of its mark: from one close to the next the basis is a line."""
 PRICES = ("open", "high", "low", "close")
+HOUR_MS = 3_600_000
 FIRST_MS = 1_000_000_000_000
 """A `time` below this (2001) is in seconds, not milliseconds."""
 
@@ -162,6 +163,20 @@ def read_basis(path: Path) -> Series:
 def read_funding(path: Path) -> Series:
     """The funding rate, a fraction of notional for the interval that ends at each `time`. Raises BadCandleFile."""
     return _series(path, "rate")
+
+
+def intervals_ms(time: Ints) -> Ints:
+    """How long the interval of each funding rate is, the first taken to be as long as the second, a lone one an hour.
+
+    Where a rate is missing, the interval is longer than those beside it: the rate that ends it is of one as long as they are.
+    """
+    steps = np.diff(time)
+    if not len(steps):
+        return np.full(len(time), HOUR_MS, np.int64)
+    if len(steps) > 1:
+        beside = np.maximum(np.append(0, steps[:-1]), np.append(steps[1:], 0))
+        steps = np.minimum(steps, beside)
+    return np.concatenate((steps[:1], steps))
 
 
 def close_gaps(candles: Candles, timeframe: Timeframe, policy: GapPolicy) -> tuple[Candles, tuple[Span, ...]]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from protocol.units import TIMEFRAME_MS, Timeframe
-from sim.market.files import PRICES, BadCandleFile, read_candles, read_funding, when
+from sim.market.files import PRICES, BadCandleFile, intervals_ms, read_candles, read_funding, when
 
 Kind = Literal["spot", "perp", "funding"]
 
@@ -158,14 +158,16 @@ def _whole(file: Path, table: pd.DataFrame, holds: np.ufunc) -> None:
 
 
 def inspect(table: pd.DataFrame, step_ms: int) -> Findings:
-    """What is wrong with a series of candles, or with funding (`time`, `rate`)."""
+    """What is wrong with a series of candles, or with funding (`time`, `rate`), whose times are multiples of `step_ms`."""
     time = table["time"].to_numpy(dtype=np.int64)
     if not len(time):
         return Findings(0, None, None, 0, 0, 0, 0, 0, (), 0)
     steps = np.diff(time)
     ordered = np.unique(time)
-    wide = np.flatnonzero(np.diff(ordered) > step_ms)
-    gaps = tuple((int(ordered[i]) + step_ms, int(ordered[i + 1]) - step_ms) for i in wide)
+    # Funding has the interval of its exchange: only what is longer than those beside it lacks a rate.
+    usual = intervals_ms(ordered)[1:] if "rate" in table.columns else np.full(len(ordered) - 1, step_ms)
+    wide = np.flatnonzero(np.diff(ordered) > usual)
+    gaps = tuple((int(ordered[i] + usual[i]), int(ordered[i + 1] - usual[i])) for i in wide)
     senseless, jumps = _sense(table)
     return Findings(
         rows=len(time),
@@ -177,7 +179,7 @@ def inspect(table: pd.DataFrame, step_ms: int) -> Findings:
         senseless=senseless,
         jumps=jumps,
         gaps=gaps,
-        missing=sum((last - first) // step_ms + 1 for first, last in gaps),
+        missing=sum((last - first) // int(usual[i]) + 1 for i, (first, last) in zip(wide, gaps, strict=True)),
     )
 
 
@@ -196,7 +198,7 @@ def _sense(table: pd.DataFrame) -> tuple[int, int]:
 
 
 def step_of(name: SeriesName) -> int:
-    """The grid of a series in ms; funding is hourly."""
+    """The grid of a series in ms; funding is paid at full hours."""
     return HOUR_MS if name.timeframe is None else TIMEFRAME_MS[name.timeframe]
 
 

@@ -39,6 +39,7 @@ from sim.market.files import (
     Span,
     check_period,
     close_gaps,
+    intervals_ms,
     parse_moment,
     read_candles,
     read_funding,
@@ -664,16 +665,8 @@ def _rates(per_hour: Floats) -> tuple[Decimal, ...]:
 
 
 def _funding_steps(series: Series) -> Steps:
-    """Each interval's rate as a rate an hour; the first interval is taken to be as long as the second.
-
-    Where a rate is missing, the interval is longer than those beside it: the rate that ends it is of one as long as they are.
-    """
-    hours = np.diff(series.time) / HOUR_MS
-    if len(hours) > 1:
-        beside = np.maximum(np.append(0.0, hours[:-1]), np.append(hours[1:], 0.0))
-        hours = np.minimum(hours, beside)
-    hours = np.concatenate((hours[:1], hours)) if len(hours) else np.ones(1)
-    return tuple((series.time * 1000).tolist()), _rates(series.value / hours)
+    """Each interval's rate as a rate an hour."""
+    return tuple((series.time * 1000).tolist()), _rates(series.value / (intervals_ms(series.time) / HOUR_MS))
 
 
 def _basis_of(candles: Candles, perp_file: Path) -> Floats:

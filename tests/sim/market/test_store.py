@@ -110,3 +110,13 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     store.add(SPOT, candles(0, 3))
     store.add(SPOT, candles(3, 3))
     assert [file.name for file in (tmp_path / "spot").iterdir()] == ["BTC-USD_15m.parquet"]
+
+
+def test_funding_of_any_interval_is_whole() -> None:
+    """Eight hours from one rate to the next are no hole among their like; sixteen are, of one rate."""
+    hour = 3_600_000
+    times = [START + 8 * n * hour for n in range(6)]
+    assert describe(inspect(pd.DataFrame({"time": times, "rate": 1e-5}), hour)) == ""
+    found = inspect(pd.DataFrame({"time": [*times[:3], *times[4:]], "rate": 1e-5}), hour)
+    assert (found.gaps, found.missing) == (((times[3], times[3]),), 1)
+    assert not inspect(pd.DataFrame({"time": times[:1], "rate": 1e-5}), hour).gaps

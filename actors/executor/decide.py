@@ -15,6 +15,7 @@ from actors.executor import exits
 from actors.executor.answers import on_accepted, on_gone, on_rejected, on_unknown
 from actors.executor.closing import on_close
 from actors.executor.drifts import on_drift
+from actors.executor.duties import ABSENT_PASSES
 from actors.executor.entries import on_blocked, on_enter
 from actors.executor.fills import on_filled, on_position
 from actors.executor.orders import PROTECTION, Order, advance, forget_wishes
@@ -39,8 +40,8 @@ from protocol.messages.futures import (
 from protocol.messages.signal import StructureRead
 from protocol.units import SECOND_US
 
-ABSENT_PASSES: Final = 2
-"""Complete reads of the truth, begun after its deadline, that prove an entry without a fill never was (invariant 15)."""
+LIST_LAG_US: Final = 30 * SECOND_US
+"""How long the exchange's lists have been seen to trail its events."""
 SWEEP_EVERY_US: Final = 15 * SECOND_US
 """An order left from a trade that is over is asked about so often, however many passes there are: each question may wait for a time-out."""
 TAKEN_FOR_US: Final = 15 * SECOND_US
@@ -115,7 +116,11 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
             # A stop too many is cancelled when it shows, one too few is a naked position.
             trade = update(trade, advance(order, "missing", message.at))
     entry = trade.entry
-    if entry is None or not entry.live or entry.filled or message.began_at < trade.entry_until:
+    if entry is None or entry.filled or message.began_at < trade.entry_until:
+        return trade
+    # Gone because it filled, and the fill was lost with an earlier life: it must not bar its symbol for ever.
+    untold = entry.state == "filled" and trade.opened_at is None and entry.at + LIST_LAG_US <= message.began_at
+    if not (entry.live or untold):
         return trade
     passes = trade.absent_passes + 1
     if passes >= ABSENT_PASSES:
@@ -166,7 +171,7 @@ def on_mark(state: State, message: MarkPrice) -> Answers:
 def through(trade: Trade, message: MarkPrice) -> Trade:
     """Since when the mark has been beyond the stop. A triggered stop does not recover with the mark."""
     beyond = exits.beyond(trade.plan.side, message.mark, trade.stop_price)
-    stop = trade.newest("stop")
+    stop = trade.working("stop")
     if beyond and trade.through_since is None:
         return replace(trade, through_since=message.at)
     recovered = not beyond and trade.through_since is not None and (stop is None or stop.state != "triggered")

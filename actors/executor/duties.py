@@ -25,6 +25,8 @@ ADOPT_AFTER_S: Final = 5
 """Beyond one reconcile period: by then every fill the exchange knows has been told."""
 RETRY_FIRST_US: Final = 2 * SECOND_US
 RETRY_MOST_US: Final = 30 * SECOND_US
+ABSENT_PASSES: Final = 2
+"""Complete reads of the truth, begun after its deadline, that prove an entry without a fill never was (invariant 15)."""
 STOPS_MAX: Final = 5
 TARGETS_MAX: Final = 3
 """So many attempts to keep a stop or a target on the exchange, then other means: flattening, watching the mark."""
@@ -110,12 +112,15 @@ def finish(desk: Desk, trade: Trade) -> Result:
 
 
 def over(trade: Trade) -> bool:
-    """Whether nothing more is owed: flat again, or an entry that ended without a fill."""
+    """Whether nothing more is owed: flat again, or an entry that ended without a fill, or with one that nobody will tell any more."""
     entry = trade.entry
     stillborn = (
         trade.opened_at is None
         and entry is not None
-        and entry.state in {"cancelled", "rejected"}
+        and (
+            entry.state in {"cancelled", "rejected"}
+            or (entry.state == "filled" and trade.absent_passes >= ABSENT_PASSES)
+        )
         and (trade.position or ZERO) <= 0
     )
     return trade.flat or stillborn
@@ -204,6 +209,18 @@ def keep_target(desk: Desk, trade: Trade) -> Result:
     return edit(desk, trade, target, wanted, desk.target_price(trade))
 
 
+def finish_target(desk: Desk, trade: Trade) -> Result:
+    """A target that fired and did not fill is listed no more: leave by market, as it would have."""
+    target = trade.working("target")
+    if target is None or target.state != "triggered" or trade.closing or trade.cover == 0:
+        return trade, NOTHING
+    if desk.at < target.at + NOT_FILLING_US:
+        return trade, NOTHING
+    text = f"target at {trade.target_price} should have filled; leaving by market"
+    said = alert(desk.cause, "STOP_NOT_FILLING", "warning", trade.plan.symbol, text)
+    return leave(trade, "exit.target"), (said,)
+
+
 def watch_target(desk: Desk, trade: Trade) -> Result:
     """Without a target on the exchange the mark is watched instead."""
     side = trade.plan.side
@@ -214,9 +231,10 @@ def watch_target(desk: Desk, trade: Trade) -> Result:
 
 
 def mind_nakedness(desk: Desk, trade: Trade) -> Result:
-    """Unprotected for longer than the limit: leave. A triggered stop is the watchdog's."""
+    """Unprotected for longer than the limit: leave. A triggered stop is the watchdog's; one that is to be replaced protects as long as it rests."""
     stop = trade.working("stop")
-    if trade.closing or covered(trade, stop):
+    protected = covered(trade, stop) or any(covered(trade, order) for order in trade.orders if order.role == "stop")
+    if trade.closing or protected:
         return (replace(trade, naked_since=None) if trade.naked_since is not None else trade), NOTHING
     if trade.naked_since is None:
         return replace(trade, naked_since=desk.at), NOTHING
@@ -305,6 +323,7 @@ DUTIES: Final[tuple[tuple[str, Duty], ...]] = (
     ("keep a stop on the exchange", keep_stop),
     ("keep only one", keep_one_stop),
     ("keep a target on the exchange", keep_target),
+    ("see a target through that fired", finish_target),
     ("mind how long the position is naked", mind_nakedness),
     ("leave by market", leave_market),
     ("tell when protected", tell_protected),
@@ -354,13 +373,14 @@ def perform(desk: Desk, trade: Trade) -> Result:
 
 def next_look(desk: Desk, trade: Trade) -> int | None:
     """When time alone would next change what is owed, None when it would not. Later than now."""
-    entry = trade.entry
+    entry, target = trade.entry, trade.working("target")
     moments = (
         trade.entry_until if entry is not None and entry.state == "pending" else None,
         trade.unknown_since + seconds_us(desk.execution.unknown_within_s) if trade.unknown_since is not None else None,
         adopt_at(desk, trade) if disputed(trade) else None,
         trade.through_since + NOT_FILLING_US if trade.through_since is not None and not trade.closing else None,
         naked_until(desk, trade.naked_since) if trade.naked_since is not None and not trade.closing else None,
+        target.at + NOT_FILLING_US if target is not None and target.state == "triggered" else None,
         trade.exit_due if trade.closing and trade.cover else None,
         trade.stop_due if trade.stop_due is not None and trade.cover and not trade.closing else None,
     )

@@ -87,7 +87,10 @@ def book_late(state: State, message: Filled, trade: Trade, order: Order) -> Answ
     ended = tuple(known for known in state.memory.ended if known is not trade)
     if booked.held <= 0 or execution.symbol in state.memory.trades:
         return remember(state, ended=(*ended, booked)), (*said, *more)
-    booked = replace(leave(booked, "flatten.late_fill"), position=None, position_fresh=False)
+    # It may have been leaving before: what it waited for is over.
+    booked = replace(
+        leave(booked, "flatten.late_fill"), position=None, position_fresh=False, exit_due=None, exit_tries=0
+    )
     return carry_on(remember(state, ended=ended), message, booked, (*said, *more))
 
 

@@ -1,0 +1,121 @@
+"""Orders of events that come once in years: each led into a state that nothing left, or left late or for no reason."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+
+from executor_room import ENTRY, NOW, STOP, TARGET, Room, codes, entered, only, placed, protected
+
+from actors.executor.decide import LIST_LAG_US
+from actors.executor.duties import STOPS_MAX
+from protocol import ids
+from protocol.messages.control import CloseRequested, Reconciled, Woken
+from protocol.messages.futures import TradeClosed
+from protocol.units import SECOND_US
+from tests.fakes.facts import XBT
+
+
+def test_a_target_that_triggered_and_did_not_fill_leaves_by_market() -> None:
+    """Its market order is an IOC with price protection: in a thin book the rest would have had no target any more."""
+    room = protected()
+    room.mark(55_000)
+    room.gone(TARGET, "stop_order_triggered")
+    room.after(1)
+    room.filled(TARGET, "0.5", 55_000)
+    room.position("1.5")
+    room.accepted(STOP, "1.5", 49_000)
+    assert placed(room.mark(54_000)) == []
+
+    said = room.woken()
+    assert room.at == NOW + 3 * SECOND_US, "two seconds after the last that was heard of it"
+    assert placed(said) == [("exit", D("1.5"))]
+    assert room.trade.closing == "exit.target"
+    assert "STOP_NOT_FILLING" in codes(said)
+
+
+def test_a_target_whose_fill_comes_late_is_not_followed_by_an_order() -> None:
+    """The exchange says flat before the fill is told: there is nothing to leave."""
+    room = protected()
+    room.gone(TARGET, "stop_order_triggered")
+    room.position("0")
+    assert placed(room.woken()) == []
+    room.filled(TARGET, "2", 55_000)
+    assert room.ended().reason == "exit.target"
+
+
+def test_a_stop_that_triggered_is_watched_though_its_replacements_were_refused() -> None:
+    """The newest stop is not the one that fired: the mark comes back, and the position must not stay as it is."""
+    room = protected()
+    room.after(10)
+    room.drift("missing_stop")
+    for attempt in range(1, STOPS_MAX):
+        room.rejected(ids.client_order_id("s1", "stop", attempt), "invalidPrice")
+        room.after(1)
+        room.hear(Woken, key=XBT)
+    assert not room.trade.closing
+    room.mark(48_990)
+    room.gone(STOP, "stop_order_triggered")
+    room.mark(49_100)
+
+    room.after(2)
+    assert placed(room.hear(Woken, key=XBT)) == [("flatten", D(2))]
+
+
+def test_a_stop_protects_until_its_replacement_does() -> None:
+    """An edit is refused and the tighter stop's answer is lost: the one before rests for all of it, which is no reason to leave."""
+    room = protected(strategy={"breakeven_at_r": 0.5})
+    room.mark(51_000)
+    room.read(1, 51_000)
+    assert placed(room.rejected(STOP, "apiLimitExceeded", "edit", limited=True)) == [("stop", D(2))]
+    room.after(room.settings.execution.protect_within_s + 1)
+
+    assert "NAKED_POSITION" not in codes(room.hear(Woken, key=XBT))
+    assert room.trade.closing is None
+    room.gone(STOP, "cancelled_by_admin")
+    room.after(room.settings.execution.protect_within_s)
+    assert placed(room.woken()) == [("flatten", D(2))]
+
+
+def test_a_fill_after_the_end_does_not_wait_for_what_its_trade_waited_for() -> None:
+    """The last attempts to leave were half a minute apart; what fills late is naked and goes at once."""
+    room = protected()
+    room.hear(CloseRequested, request="r", symbol=XBT, by="person", reason="done", dry_run=False)
+    for _ in range(5):
+        room.woken()
+    room.after(1)
+    room.filled(ids.client_order_id("s1", "exit", room.trade.exit_tries - 1), "2", 50_000)
+    room.position("0")
+    assert only(TradeClosed, room.all)
+
+    assert placed(room.filled(ENTRY, "1", 50_000)) == [("exit", D(1))]
+
+
+def filled_and_untold() -> Room:
+    """The exchange said that the entry filled; which fill, and that it was closed since, was lost with an earlier life."""
+    room = entered()
+    room.gone(ENTRY, "full_fill")
+    return room.reborn()
+
+
+def test_an_entry_whose_fill_nobody_tells_bars_its_symbol_no_longer_than_lists_trail() -> None:
+    """Two complete passes half a minute later without a position or a fill: there is none."""
+    room = filled_and_untold()
+    for _ in range(4):
+        room.after(7)
+        room.hear(Reconciled, began_at=room.at, clean=True)
+        assert XBT in room.state.memory.trades
+    room.at = NOW + LIST_LAG_US
+    for _ in range(2):
+        room.hear(Reconciled, began_at=room.at, clean=True)
+    assert room.state.memory.trades == {}
+
+
+def test_an_entry_whose_fill_is_told_late_is_protected() -> None:
+    """Also by the exchange's word on the position alone."""
+    room = filled_and_untold()
+    room.position("2")
+    for _ in range(6):
+        room.after(15)
+        room.hear(Reconciled, began_at=room.at, clean=True)
+    assert ("stop", D(2)) in placed(room.all)
+    assert room.trade.held == 2

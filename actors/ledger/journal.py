@@ -5,12 +5,14 @@ Runs in the thread that calls it and reads no clock. Knows the ports it fulfils,
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection, Engine, Table, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -193,13 +195,16 @@ class Ledger(LatchBook):
         pages = (
             select(tables.journal).where(tables.journal.c.first_seq > int(told)).order_by(tables.journal.c.first_seq)
         )
-        return [
-            (
-                page.first_seq,
-                [(actor, message, answers) for _, actor, message, answers in unpack(page.records, page.first_seq)],
-            )
-            for page in self._connection.execute(pages)
-        ]
+        try:
+            return [
+                (
+                    page.first_seq,
+                    [(actor, message, answers) for _, actor, message, answers in unpack(page.records, page.first_seq)],
+                )
+                for page in self._connection.execute(pages)
+            ]
+        except (zlib.error, msgspec.MsgspecError, IndexError) as error:
+            raise JournalFailed(f"what an earlier life wrote last cannot be read ({error})") from error
 
     def _tell(self, pages: Sequence[tuple[int, Sequence[Record]]]) -> None:
         """What the messages of these pages mean for the tables."""

@@ -13,11 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actors.door import Door
 from actors.gate import Gate
+from actors.gateway.credentials import BadCredentials
 from actors.hands import payload
 from actors.kill_switch.plan import kill_id, plan
 from actors.ledger.journal import Ledger, open_ledger, open_reader
 from actors.ledger.store import NoLedger, SecondInstance, Unreadable, database_url, failing_as
-from actors.modes.sites import OpenSite, Refused, Site, StaleState, pace_of, site_of
+from actors.modes.sites import OpenSite, Refused, Site, StaleState, Unready, pace_of, site_of
 from actors.state import AlreadyRunning, StateDirectory
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
@@ -49,13 +50,26 @@ class KillOutcome:
 
 def kill(settings: Settings, reason: str, by: str) -> KillOutcome:
     """Latch, then cancel and flatten: by the daemon when one is up and answers, else on the exchange itself. Raises Refused."""
-    open_site = site_of(settings)
     state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
     if state.owned_by_other():
+        # Before anything that a person's shell may lack: the key pair is the daemon's.
         outcome = _by_daemon(state, reason)
         if outcome.flat or settings.mode != "live":
             return outcome  # paper's exchange lives in the daemon: nobody else can reach it
-        return kill_on_exchange(settings, state, open_site, reason, by, outcome.text)
+        try:
+            return kill_on_exchange(settings, state, site_of(settings), reason, by, outcome.text)
+        except BadCredentials as error:
+            return KillOutcome(False, f"{outcome.text}; this command cannot: {error}")
+    return _without_daemon(settings, state, reason, by)
+
+
+def _without_daemon(settings: Settings, state: StateDirectory, reason: str, by: str) -> KillOutcome:
+    try:
+        open_site = site_of(settings)
+    except BadCredentials as error:
+        record = Record(state, "")
+        record.request(reason)
+        return KillOutcome(False, _told(f"nothing was cancelled or closed: {error}", record))
     try:
         state.own()
     except AlreadyRunning:
@@ -135,7 +149,11 @@ def kill_on_exchange(
             url = database_url(settings.store, settings.mode, settings.env)
             record.ledger = stack.enter_context(open_ledger(url))
         clock = PacedClock(pace_of(settings, unhurried=False))
-        return trio.run(partial(_flatten, settings, state, open_site, record, reason, by), clock=clock)
+        try:
+            return trio.run(partial(_flatten, settings, state, open_site, record, reason, by), clock=clock)
+        except Unready as error:
+            record.request(reason)
+            return KillOutcome(False, _told(f"nothing was cancelled or closed: {error}. Close by hand NOW", record))
 
 
 @dataclass
@@ -164,12 +182,16 @@ class Record:
             if self.ledger is not None:
                 self.ledger.latch(latch)
         if self.ledger is None:
-            self.kept = "the latch is a request in the state directory, obeyed at the next start"
-            try:
-                self.state.request_kill(latch.reason)
-            except OSError as error:
-                self.kept = f"the latch is written down nowhere ({error}): start no daemon before it can be"
+            self.request(latch.reason)
         self.say(latch)
+
+    def request(self, reason: str) -> None:
+        """Leave the latch to the next start."""
+        self.kept = "the latch is a request in the state directory, obeyed at the next start"
+        try:
+            self.state.request_kill(reason)
+        except OSError as error:
+            self.kept = f"the latch is written down nowhere ({error}): start no daemon before it can be"
 
     def say(self, *messages: Message) -> None:
         """Journal messages, if there is a journal."""
@@ -227,10 +249,8 @@ def _refusal(wish: Command, facts: Sequence[Message]) -> dict[str, str]:
 
 
 def _told(text: str, record: Record) -> str:
-    if not record.trouble:
-        return text
-    where = f"; {record.kept}" if record.kept else ""
-    return f"{text}. Note: {record.trouble}{where}"
+    notes = "; ".join(note for note in (record.trouble, record.kept) if note)
+    return f"{text}. Note: {notes}" if notes else text
 
 
 def latch_state(settings: Settings) -> LatchState:

@@ -68,10 +68,10 @@ def hand_out(state: StateDirectory, answer: PersonAnswered) -> None:
 
 def ask(settings: Settings, request: Mapping[str, object]) -> Answer:
     """Have a request carried out. `request` is a `PersonAsked` without its envelope and name. Raises Refused."""
-    open_site = site_of(settings)
     state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
-    if state.owned_by_other():
+    if state.owned_by_other():  # which has the key pair; a person's shell need not
         return trio.run(_by_daemon, state, request)
+    open_site = site_of(settings)
     state.own()
     try:
         with ledger_of(settings) as ledger:
@@ -159,7 +159,6 @@ def _note(ledger: Ledger, message: Message, answers: Sequence[Message]) -> None:
 
 def open_things(settings: Settings) -> dict[str, Any]:
     """Positions and working orders: as the running daemon last said, else read from the exchange. Raises Refused."""
-    open_site = site_of(settings)
     state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
     if state.owned_by_other():
         page = state.read_status() or {}
@@ -168,6 +167,7 @@ def open_things(settings: Settings) -> dict[str, Any]:
             "at": page.get("at"),
             **{part: page.get(part, []) for part in ("positions", "orders")},
         }
+    open_site = site_of(settings)
     state.own()
     try:
         truth = trio.run(_read, settings, state, open_site, clock=PacedClock(pace_of(settings, unhurried=False)))

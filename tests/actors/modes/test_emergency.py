@@ -16,13 +16,14 @@ import trio
 
 from actors.ledger.journal import open_ledger, open_reader
 from actors.modes.emergency import acknowledge, kill, kill_on_exchange, latch_state
-from actors.modes.sites import Refused, Site, StaleState, nonces
+from actors.modes.manual import open_things
+from actors.modes.sites import Refused, Site, StaleState, Unready, nonces
 from actors.state import AlreadyRunning, StateDirectory
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, Latch
 from protocol.messages.futures import CancelOrder, CommandAnswered, PlaceOrder, SnapshotFailed, SnapshotSeen
-from protocol.ports import Command
+from protocol.ports import Command, JournalFailed
 from protocol.units import SECOND_US
 from sim.clock import SimulatedClock
 from tests.fakes import facts
@@ -135,6 +136,68 @@ def test_a_store_of_another_version_keeps_nobody_from_flattening(tmp_path: Path)
     outcome, _ = killed(tmp_path, HalfDown)
     assert outcome.flat
     assert "9999" in outcome.text
+
+
+def test_a_damaged_last_page_keeps_nobody_from_flattening(tmp_path: Path) -> None:
+    """A life that was killed left a page the tables do not know, and it cannot be read: flat all the same."""
+    url, file = f"sqlite:///{tmp_path / 'paper-dev' / 'ledger.sqlite'}", tmp_path / "paper-dev" / "ledger.sqlite"
+    with open_ledger(url) as ledger:
+        ledger.record("gate", from_edge(Alert, START, code="GATE", severity="info", text="open"), ())
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE journal SET records = x'00'")
+        connection.execute("UPDATE memory SET body = '0' WHERE actor = 'ledger.told'")
+    with pytest.raises(JournalFailed, match="cannot be read"), open_ledger(url):
+        pass
+    outcome, _ = killed(tmp_path, HalfDown)
+    assert outcome.flat
+    assert "what an earlier life wrote last cannot be read" in outcome.text
+
+
+def test_an_exchange_that_is_not_there_is_no_reason_not_to_latch(tmp_path: Path) -> None:
+    """Nothing could be closed, and that is said; the next start closes everything before anything else."""
+    settings = Settings.model_validate({"store": {"directory": str(tmp_path)}})
+    state = StateDirectory(tmp_path, settings.mode, settings.env)
+
+    @asynccontextmanager
+    async def open_site(*_: Any) -> AsyncIterator[Site]:
+        raise Unready("it does not answer")
+        yield
+
+    outcome = kill_on_exchange(settings, state, open_site, "drill", "a person")
+    assert not outcome.flat
+    assert "nothing was cancelled or closed: it does not answer. Close by hand NOW" in outcome.text
+    assert "obeyed at the next start" in outcome.text
+    assert latch_state(settings).latched
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_shell_without_the_key_pair_asks_the_daemon_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, up: bool
+) -> None:
+    """A person who logs in at night has no keys in the environment: the running daemon does it, or the next one that starts."""
+    for name in (
+        "KRAKEN_SMC_API_KEY",
+        "KRAKEN_SMC_API_SECRET",
+        "KRAKEN_SMC_API_KEY_FILE",
+        "KRAKEN_SMC_API_SECRET_FILE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    where = dict.fromkeys(("spot_url", "futures_url"), "http://127.0.0.1:1")
+    streams = dict.fromkeys(("spot_ws_url", "futures_ws_url"), "ws://127.0.0.1:1")
+    fields = {"mode": "live", "env": "dev", "store": {"directory": str(tmp_path)}, "exchange": {**where, **streams}}
+    settings = Settings.model_validate(fields)
+    daemon = StateDirectory(tmp_path, "live", "dev")
+    if up:
+        daemon.own()
+        daemon.write_status({"positions": [], "orders": []})
+        monkeypatch.setattr("actors.modes.emergency.DAEMON_WITHIN_S", 0.1)
+    outcome = kill(settings, "drill", "ann")
+    assert not outcome.flat
+    assert daemon.kill_requested() == "drill"
+    assert "KRAKEN_SMC_API_KEY" in outcome.text
+    if up:
+        assert open_things(settings)["source"] == "daemon"
+    daemon.release()
 
 
 def no_space(*_: Any) -> None:

@@ -33,10 +33,10 @@ class Length(BaseModel):
     months: int = 0
     days: int = 0
 
-    def after(self, day: date) -> date:
-        """The day so much later; a month's end stays one."""
-        year, month = divmod(day.year * 12 + day.month - 1 + self.months, 12)
-        return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1])) + timedelta(days=self.days)
+    def after(self, day: date, times: int = 1) -> date:
+        """The day so much later, or so many times as much; what a month has too few days for is its last."""
+        year, month = divmod(day.year * 12 + day.month - 1 + times * self.months, 12)
+        return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1])) + timedelta(days=times * self.days)
 
 
 class Window(BaseModel):
@@ -68,14 +68,11 @@ def _length(count: int, unit: str) -> Length:
 def windows(train: Length, test: Length, start: date, end: date) -> list[Window]:
     """Whole windows from `start` on, each a test further, none beyond `end`. Raises BadPlan when there is none."""
     found: list[Window] = []
-    begin = start
-    while True:
-        middle = train.after(begin)
-        until = test.after(middle)
-        if until > end:
-            break
-        found.append(Window(train=begin, test=middle, end=until))
-        begin = test.after(begin)
+    first = train.after(start)
+    # Each counted from the start, as a month after a shortened month is not two months: tests would no longer touch.
+    while (until := test.after(first, len(found) + 1)) <= end:
+        done = len(found)
+        found.append(Window(train=test.after(start, done), test=test.after(first, done), end=until))
     if not found:
         raise BadPlan(f"--walk-forward: {start} to {end} is shorter than one window")
     return found

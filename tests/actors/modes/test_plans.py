@@ -23,6 +23,17 @@ def test_windows() -> None:
     assert found[-1].end == date(2025, 7, 1)
 
 
+@pytest.mark.parametrize(
+    "text", ["train=3mo,test=1mo", "train=2w,test=1mo", "train=1mo,test=10d", "train=12mo,test=3mo"]
+)
+@pytest.mark.parametrize("day", [1, *range(26, 32)])
+def test_every_day_is_tested_once_whatever_the_day_of_the_month(text: str, day: int) -> None:
+    """Months are of different lengths: from the 30th on a window began where the one before it did not end."""
+    found = windows(*read_lengths(text), date(2023, 10, day), date(2025, 7, 1))
+    assert all(before.end == after.test for before, after in pairwise(found))
+    assert all(window.train < window.test < window.end for window in found)
+
+
 def test_lengths() -> None:
     """Months are calendar months, a month's end stays within the next one; weeks and days are days."""
     month, week = read_lengths("test=2w,train=1mo")

@@ -205,13 +205,15 @@ class Record:
 async def _flatten(
     settings: Settings, state: StateDirectory, open_site: OpenSite, record: Record, reason: str, by: str
 ) -> KillOutcome:
-    """Reading by reading until the exchange shows nothing, or time is up; then exactly what could not be done."""
-    left, refused = "the exchange could not be read", dict[str, str]()
+    """Reading by reading until two in a row show nothing, or time is up; then exactly what could not be done."""
+    left, refused, flat = "the exchange could not be read", dict[str, str](), False
     async with open_site(settings, state) as site:
+        # As much slower or faster than real time as its other limits are.
+        pace = site.settings.execution.request_timeout_s / settings.execution.request_timeout_s
         now = site.clock.now_us()
         latch = from_edge(Latch, now, reason, now, reason=reason, by=by)
         record.latch(latch)
-        with trio.move_on_after(FLATTEN_WITHIN_S):
+        with trio.move_on_after(FLATTEN_WITHIN_S * pace):
             while True:
                 truth = await site.futures.snapshot(urgent=True)
                 if isinstance(truth, SnapshotFailed):
@@ -220,11 +222,14 @@ async def _flatten(
                     continue
                 left = _open_items(truth)
                 wishes = plan(latch, kill_id(reason, now), truth.began_at, truth.orders, truth.positions)
-                if not wishes:
+                if not wishes and flat:
                     return KillOutcome(
                         True, _told("latched; all orders are cancelled and every position is flat", record)
                     )
-                refused = {}
+                flat, refused = not wishes, {}
+                if flat:  # what a daemon sent just before it died may still arrive
+                    await trio.sleep(site.settings.execution.process_before_s)
+                    continue
                 for wish in wishes:
                     record.say(wish)
                     facts = await site.futures.send(wish)
@@ -312,7 +317,7 @@ async def _require_flat(settings: Settings, state: StateDirectory, open_site: Op
     """Two readings, the second after anything sent before the first can have arrived. One list alone proves nothing."""
     async with open_site(settings, state) as site:
         at = await _read_flat(site)
-        await trio.sleep(settings.execution.process_before_s)
+        await trio.sleep(site.settings.execution.process_before_s)
         at = await _read_flat(site)
     return at
 

@@ -107,6 +107,33 @@ def test_everything_is_closed_and_the_latch_is_in_the_store(tmp_path: Path) -> N
         assert {row["symbol"] for row in reader.orders()} == {XBT, ETH}
 
 
+class Late(HalfDown):
+    """An entry that a dying daemon sent arrives after the first reading, which shows nothing."""
+
+    read = 0
+
+    async def snapshot(self, *, urgent: bool = False) -> SnapshotSeen | SnapshotFailed:
+        self.read += 1
+        if self.read == 1:
+            self.sizes, self.orders = {}, {}
+        if self.read == 2:
+            self.sizes = {XBT: D(1)}
+        return await super().snapshot()
+
+
+def test_an_entry_that_arrives_late_is_closed(tmp_path: Path) -> None:
+    """One reading proves nothing: the second comes after whatever was sent before the first can have arrived."""
+    exchanges: list[Late] = []
+
+    def exchange() -> Late:
+        exchanges.append(Late())
+        return exchanges[-1]
+
+    outcome, _ = killed(tmp_path, exchange)
+    assert outcome.flat
+    assert exchanges[0].sizes == {XBT: D(0)}
+
+
 def test_a_store_that_cannot_be_written_keeps_nobody_from_flattening(tmp_path: Path) -> None:
     """Flat all the same; the latch waits as a request in the state directory, and counts as latched until acknowledged."""
     (tmp_path / "paper-dev" / "ledger.sqlite").mkdir(parents=True)

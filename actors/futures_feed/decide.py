@@ -114,7 +114,7 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, out = _fills(state, message, (message.fill,))
         case PositionsSeen(sequence=sequence) if _newer(sequence, state.positions_sequence):
             state, out = _positions(replace(state, positions_sequence=sequence), message, message.positions, message.at)
-            state = replace(state, streamed={seen.symbol: seen.size for seen in message.positions})
+            state = _streamed(state, {seen.symbol: seen.size for seen in message.positions})
         case AccountSeen(sequence=sequence) if _newer(sequence, state.account_sequence):
             state, out = _account(replace(state, account_sequence=sequence), message, message.account, message.at)
         case InstrumentsSeen():
@@ -276,8 +276,10 @@ def _fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
 
 
 def _counted(state: State, fills: Iterable[Fill], at: int) -> State:
-    """What fills do to a position: take off what the stream said of it, or make it larger than a list may show yet."""
-    streamed, enlarged = dict(state.streamed), dict(state.enlarged)
+    """What fills do to a position: take off what the stream said of it, or make it larger than a list may show yet. Of one that the stream
+    called flat, or has not spoken of, the fill is the first word; the stream's next may be of what was before or after it.
+    """
+    streamed, enlarged = dict(state.told.streamed), dict(state.told.enlarged)
     for fill in fills:
         before = streamed.get(fill.symbol, Decimal(0))
         after = before + (fill.size if fill.side == "buy" else -fill.size)
@@ -285,7 +287,8 @@ def _counted(state: State, fills: Iterable[Fill], at: int) -> State:
             streamed[fill.symbol] = after if after * before > 0 else Decimal(0)
         else:
             enlarged[fill.symbol] = at
-    return replace(state, streamed=streamed, enlarged=enlarged)
+            streamed[fill.symbol] = before or after
+    return replace(state, told=replace(state.told, streamed=streamed, enlarged=enlarged))
 
 
 def _with_ours(told: Told, fills: Sequence[Fill]) -> Told:
@@ -329,15 +332,22 @@ def _positions(
     positions, out = dict(state.positions), list[Message]()
     for symbol, seen in every.items():
         known = positions.get(symbol)
+        if symbol in trailing:
+            continue
         if known is None:
             positions[symbol] = (seen, as_of)
             out.append(follow(cause, PositionChanged, symbol, position=seen))
-        elif known[1] <= as_of and symbol not in trailing:
+        elif known[1] <= as_of:
             position = _with_what_is_known(seen, known[0])
             positions[symbol] = (position, as_of)
             if _terms(position) != _terms(known[0]):
                 out.append(follow(cause, PositionChanged, symbol, position=position))
     return replace(state, positions=positions), out
+
+
+def _streamed(state: State, sizes: dict[str, Decimal]) -> State:
+    """What the stream says is held, kept where that changed."""
+    return state if sizes == state.told.streamed else replace(state, told=replace(state.told, streamed=sizes))
 
 
 def _flat(symbol: str) -> Position:
@@ -418,7 +428,7 @@ def _trailing(state: State, listed: dict[str, Decimal], began_at: int) -> tuple[
     """Where a list shows less than the stream said and no fill took off, so soon after a fill that it may show what was before it."""
     return tuple(
         symbol
-        for symbol, size in state.streamed.items()
+        for symbol, size in state.told.streamed.items()
         if (size - listed.get(symbol, Decimal(0))) * size > 0
-        and began_at < state.enlarged.get(symbol, -LIST_LAG_US) + LIST_LAG_US
+        and began_at < state.told.enlarged.get(symbol, -LIST_LAG_US) + LIST_LAG_US
     )

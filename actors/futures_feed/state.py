@@ -18,19 +18,22 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What must survive a crash. `fills`: ids told, oldest first. `since`: when the first life began, microseconds;
     executions up to then that are not ours belong to nobody's story here. `fills_until`: how far snapshots have told them
     without a gap, exchange time in microseconds; the stream alone proves nothing of what came before it. `lost`: an earlier life left a
-    memory that could not be read, so this was not the first: what is listed may never have been told.
+    memory that could not be read, so this was not the first: what is listed may never have been told. `streamed`: signed sizes as the stream last
+    said them, less what fills took off since; `enlarged`: when a fill that made a position larger was told, microseconds.
     """
 
     fills: dict[str, None] = {}
     since: int | None = None
     fills_until: int | None = None
     lost: bool = False
+    streamed: dict[str, Decimal] = {}
+    enlarged: dict[str, int] = {}
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What was last told. `orders`: order id -> (terms, when); `gone`: order id -> when; `positions`: symbol -> (.., when).
 
-    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile. `streamed`: signed sizes as the stream last said them, less what fills took off since; `enlarged`: when a fill last made a position larger.
+    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile.
     """
 
     symbols: tuple[str, ...]
@@ -48,8 +51,6 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     gone: dict[str, int] = {}
     names: dict[str, str] = {}
     positions: dict[str, tuple[Position, int]] = {}
-    streamed: dict[str, Decimal] = {}
-    enlarged: dict[str, int] = {}
     positions_sequence: int | None = None
     account: tuple[Account, int] | None = None
     account_sequence: int | None = None

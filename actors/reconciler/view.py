@@ -61,10 +61,11 @@ class Lasting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """What must survive a crash: signed sizes by our fills, and which of them are not ours."""
+    """What must survive a crash: signed sizes by our fills, which of them are not ours, and when our fills last made each larger."""
 
     sizes: dict[str, Decimal] = {}
     foreign: tuple[str, ...] = ()
+    enlarged: dict[str, int] = {}
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,13 +103,16 @@ Answer = tuple[State, list[Message]]
 
 def initial(settings: Settings, memory: bytes | None = None) -> State:
     """A life that knows the sizes an earlier one kept. Raises msgspec.DecodeError on foreign bytes."""
+    kept = msgspec.json.decode(memory, type=Memory) if memory else Memory()
     return State(
         every_us=seconds_us(settings.execution.reconcile_s),
         soon_us=seconds_us(settings.execution.reconcile_after_s),
         settle_us=seconds_us(settings.execution.process_before_s),
         kill_after_us=seconds_us(settings.kill_switch.not_converging_s),
         execution=settings.execution,
-        memory=msgspec.json.decode(memory, type=Memory) if memory else Memory(),
+        memory=kept,
+        # Lists trail these fills whoever lives now.
+        changed={symbol: (at, "") for symbol, at in kept.enlarged.items()},
     )
 
 
@@ -167,7 +171,8 @@ def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
         text = f"{fill.symbol}: {fill.side} {fill.size} at {fill.price}, {fill.fill_type}, not asked for by this system"
         return state, [follow(cause, Alert, code=code, severity="critical", text=text), soon]
     signed = fill.size if fill.side == "buy" else -fill.size
-    size = state.memory.sizes.get(fill.symbol, Decimal(0)) + signed
+    before = state.memory.sizes.get(fill.symbol, Decimal(0))
+    size = before + signed
     sizes = {**state.memory.sizes, fill.symbol: size}
     # A word from before this fill says nothing of what it left.
     words = {k: v for k, v in state.words.items() if k != fill.symbol or v[0].size == size}
@@ -184,8 +189,10 @@ def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
         order_id=fill.order_id,
     )
     state = _learn(state, cause, fill.time, missed)
-    state = replace(state, memory=with_sizes(state.memory, sizes), orders=orders, unknown=unknown, words=words)
-    return state, [soon]
+    memory = with_sizes(state.memory, sizes)
+    if abs(size) > abs(before):
+        memory = replace(memory, enlarged={**memory.enlarged, fill.symbol: cause.at})
+    return replace(state, memory=memory, orders=orders, unknown=unknown, words=words), [soon]
 
 
 def with_sizes(memory: Memory, sizes: dict[str, Decimal], foreign: tuple[str, ...] | None = None) -> Memory:
@@ -193,6 +200,7 @@ def with_sizes(memory: Memory, sizes: dict[str, Decimal], foreign: tuple[str, ..
     new = Memory(
         sizes={symbol: size for symbol, size in sizes.items() if size},
         foreign=memory.foreign if foreign is None else foreign,
+        enlarged=memory.enlarged,
     )
     return memory if new == memory else new
 

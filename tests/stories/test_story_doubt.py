@@ -121,3 +121,22 @@ async def test_a_list_from_before_the_entry_takes_no_stop_away(autojump_clock: M
         assert house.heard(TradeClosed) == []
         assert [wish for wish in house.sent if isinstance(wish, CancelOrder)] == []
         assert not [alert for alert in house.heard(Alert) if "orphan_order" in alert.text]
+
+
+@pytest.mark.parametrize("dies", ["the process", "executor", "futures_feed"])
+async def test_nor_does_it_after_a_crash(autojump_clock: MockClock, dies: str) -> None:
+    """The next life begins with such a list, and knows what was bought before it."""
+    faults = [{"fault": "rest.stale", "endpoint": "positions", "for_s": 29.0}]
+    async with open_house(plan=plan_of({"seed": 20, "faults": faults})) as house:
+        await house.settle(15)
+        house.signal()
+        await house.until(lambda: house.protected)
+        await house.settle(2)
+        if dies == "the process":
+            await house.die()
+            await house.start()
+        else:
+            house.crash(dies)
+        await house.settle(60)
+        assert house.protected
+        assert house.heard(TradeClosed) == []

@@ -657,6 +657,20 @@ def test_a_list_that_trails_a_fill_takes_nothing_off_the_stream() -> None:
     assert [m.position.size for m in of(PositionChanged, out)] == [D(0)]
 
 
+def test_what_the_stream_said_before_a_crash_stands_against_a_list_that_trails() -> None:
+    """The next life begins with a reading, which may be as old; it tells nothing of that symbol, and the stream soon does."""
+    state, _ = run(fresh(), positions_seen(sequence=1), fill_seen(fill("entry", size=D(2))))
+    state, _ = run(state, positions_seen(position(2), sequence=2, at=T + 1))
+    again = decide.initial(Settings(), decide.durable(state))
+
+    _, out = run(again, snapshot(began_at=T + SECOND))
+    assert [m.position.symbol for m in of(PositionChanged, out)] == [ETH]
+    _, out = run(again, snapshot(began_at=T + LIST_LAG_US))
+    assert [m.position.symbol for m in of(PositionChanged, out)] == [XBT, ETH]
+    quiet, _ = run(state, positions_seen(position(2), sequence=3, at=T + 2))
+    assert decide.remembered(quiet) is decide.remembered(state), "nothing new to keep"
+
+
 def test_a_list_that_fills_explain_is_believed_at_once() -> None:
     """What was sold since the stream spoke may be missing from the list, and no more than that; of what nobody bought it need not wait."""
     state, _ = run(fresh(), positions_seen(sequence=1), fill_seen(fill("entry", size=D(2))))

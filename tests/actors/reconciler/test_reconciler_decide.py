@@ -347,6 +347,14 @@ def test_a_word_from_before_a_fill_says_nothing_of_what_it_left() -> None:
     assert drifts(out) == []
 
 
+def test_a_list_trails_a_fill_of_an_earlier_life_too() -> None:
+    """A crash right after the entry: the first lists of the next life may still show what was before it."""
+    state, _ = run(adopted(), filled(1, 1))
+    again = decide.initial(Settings(), decide.durable(state))
+    assert drifts(run(again, snapshot(3))[1]) == []
+    assert drifts(run(again, snapshot(31))[1]) == [("ghost_position", "1", "0")]
+
+
 MARGIN = replace(ACCOUNT, initial_margin_usd=D(500))
 
 

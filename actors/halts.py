@@ -24,7 +24,8 @@ RELEASES: Final[dict[str, Release]] = {
     "spot.revised": Release("manual", "`entries resume --key`, after a look at the candle"),
     "risk.daily_loss": Release("automatic", "00:00 UTC"),
     "risk.drawdown": Release(
-        "automatic", "equity is back within four fifths of `risk.drawdown_max_pct` of its highest"
+        "automatic",
+        "equity is back within four fifths of `risk.drawdown_max_pct` of its highest; or `entries resume --key risk.drawdown`, which counts anew from there",
     ),
     "risk.cooldown": Release("automatic", "`risk.cooldown_h` are over"),
     "risk.basis": Release("automatic", "spot and mark are close again, with hysteresis"),

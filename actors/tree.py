@@ -200,7 +200,7 @@ ROUTES: Routes = {
     c.Latch: (LATCH,),
     c.KillProgress: (),
     c.RiskState: (),
-    c.PersonAsked: ("person",),
+    c.PersonAsked: ("person", "risk"),
     c.CloseRequested: ("executor",),
     c.PersonAnswered: (),
 }

@@ -16,11 +16,11 @@ from actors.memory import remember
 from actors.risk.approval import on_signal, retry
 from actors.risk.entries import on_filled, on_gone, on_refused, on_unknown, settle
 from actors.risk.figures import daily_loss_pct, held_size, with_rate
-from actors.risk.guards import LIQUIDATION
+from actors.risk.guards import DRAWDOWN, LIQUIDATION
 from actors.risk.state import NONE, ZERO, Answers, State, roll_day, told_account, told_positions
 from actors.risk.watch import kill_near_liquidation, watch_account, watch_symbol
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Drift, KillRequested, Started, WakeAt, Woken
+from protocol.messages.control import Drift, KillRequested, PersonAsked, Started, WakeAt, Woken
 from protocol.messages.futures import (
     AccountChanged,
     EntryBlocked,
@@ -69,6 +69,17 @@ def on_woken(state: State, message: Woken) -> Answers:
 def day_wake(cause: Message) -> WakeAt:
     """Wake at the next 00:00 UTC."""
     return follow(cause, WakeAt, "day", key="day", due=day_start_us(cause.at) + DAY_US)
+
+
+# --- a person ------------------------------------------------------------------------------------------------
+
+
+def on_asked(state: State, message: PersonAsked) -> Answers:
+    """Who ends the halt of a drawdown accepts it: the highest equity is counted anew from here. Flat, nothing else would ever end it."""
+    accepted = message.ask == "resume" and message.key == DRAWDOWN and not message.dry_run
+    if not accepted or state.account is None:
+        return state, NONE
+    return watch_account(remember(state, peak_equity_usd=state.account.equity_usd), message)
 
 
 # --- facts ---------------------------------------------------------------------------------------------------
@@ -182,6 +193,7 @@ def on_drift(state: State, message: Drift) -> Answers:
 HANDLERS: Final[dict[type[Message], Callable[[State, Any], Answers]]] = {
     Started: on_started,
     Woken: on_woken,
+    PersonAsked: on_asked,
     InstrumentsListed: on_instruments,
     MarkPrice: on_mark,
     SpotPrice: on_spot,

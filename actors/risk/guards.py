@@ -21,6 +21,7 @@ from protocol.messages.spot import SpotPrice
 from protocol.units import moment, seconds_us
 
 LIQUIDATION: Final = "risk.liquidation"
+DRAWDOWN: Final = "risk.drawdown"
 LET_GO: Final = Decimal("0.8")
 """A guard with hysteresis lets go at this share of the threshold it took hold at."""
 
@@ -161,7 +162,7 @@ def liquidation_distance_pct(mark: MarkPrice | None, position: Position | None) 
 
 ACCOUNT_GUARDS: Final = (
     Guard("risk.daily_loss", "DAILY_LOSS", "critical", daily_loss),
-    Guard("risk.drawdown", "DRAWDOWN", "critical", drawdown),
+    Guard(DRAWDOWN, "DRAWDOWN", "critical", drawdown),
     Guard("risk.cooldown", "LOSS_STREAK", "critical", cooldown),
     Guard("risk.leverage", "LEVERAGE_NEAR", "warning", leverage, halts=False),
 )

@@ -27,6 +27,7 @@ from protocol.messages.control import (
     DriftKind,
     HaltEntries,
     KillRequested,
+    PersonAsked,
     ResumeEntries,
     RiskState,
     Started,
@@ -427,6 +428,21 @@ def test_a_drawdown_lets_go_only_when_most_of_it_is_recovered() -> None:
     assert said == []
     _, said = run([account(NOON + 2, equity="88000")], state)
     assert [m.key for m in only(ResumeEntries, said)] == ["risk.drawdown"]
+
+
+def test_a_person_who_ends_the_halt_of_a_drawdown_has_it_counted_anew() -> None:
+    """Flat after 15 % nothing else would ever end it; a rehearsal and the end of another halt leave the highest equity as it was."""
+    state, _ = run((*READY, account(equity="85000")))
+    asked = {"ask": "resume", "by": "ann", "reason": "reviewed", "request": "1"}
+
+    for other in ({"key": "risk.basis"}, {"key": "risk.drawdown", "dry_run": True}):
+        state, said = run([from_edge(PersonAsked, NOON + 1, "", **asked, **other)], state)
+        assert said == []
+    state, said = run([from_edge(PersonAsked, NOON + 2, "", **asked, key="risk.drawdown")], state)
+    assert [m.key for m in only(ResumeEntries, said)] == ["risk.drawdown"]
+    assert state.memory.peak_equity_usd == D(85_000)
+    _, said = run([account(NOON + 3, "72250")], state)
+    assert "risk.drawdown" in [m.key for m in only(HaltEntries, said)]
 
 
 def test_a_streak_of_losses_starts_a_cool_down_that_ends_by_itself() -> None:

@@ -41,9 +41,12 @@ OPS: Final[Mapping[str, str]] = {
 }
 """Requests by what they are for; a path that is not here is `other`."""
 WISHES: Final = frozenset({"send", "edit", "cancel", "cancel_all"})
+LISTS: Final = frozenset({"orders", "positions", "fills", "accounts"})
 ROWS: Final = {"orders": "openOrders", "positions": "openPositions", "fills": "fills"}
 STATUS_MEMBER: Final = {"send": "sendStatus", "edit": "editStatus", "cancel": "cancelStatus"}
 STRANGE: Final = "placed\x1b[2J\r\n<script>alert(1)</script>\x00"
+OLDEST_US: Final = 30 * SECOND_US
+"""Lists have been seen to trail by no more (fault-catalogue 20)."""
 HTML: Final = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 
@@ -97,7 +100,7 @@ def made(body: Mapping[str, object] | bytes, status: int = 200) -> Reply:
 
 Carry = Callable[[], Awaitable[Reply]]
 RequestRule = Callable[["Edge", Active, "Arrived", Carry], Awaitable[Reply]]
-ReplyRule = Callable[[Active, Request, Reply], Reply]
+ReplyRule = Callable[[Active, "Arrived", Reply], Reply]
 
 
 class Edge:
@@ -108,6 +111,7 @@ class Edge:
     ) -> None:
         self._app = app
         self._number = 0
+        self._answered: dict[str, tuple[Arrived, Reply]] = {}
         self.faults = faults
         self._watch = watch
 
@@ -144,7 +148,9 @@ class Edge:
         text = scope["query_string"].decode() + body.decode("latin-1")
         shown = tuple(value.decode() for name, value in scope["headers"] if name.lower() in (b"authent", b"apikey"))
         form = dict(parse_qsl(text, keep_blank_values=True))
-        return Arrived(self.faults.now_us(), OPS.get(path, "other"), path, form, bool(shown), raw=body, shown=shown)
+        op = OPS.get(path, "other")
+        past = self._answered.get(op)
+        return Arrived(self.faults.now_us(), op, path, form, bool(shown), raw=body, shown=shown, past=past)
 
     async def _consult(self, request: Arrived, carry: Carry) -> Reply:
         for active in self.faults.active("rest"):
@@ -175,7 +181,10 @@ class Edge:
         await self._app(scope, receive, send)
         if request.op == "send":
             self.faults.reached(f"{request.role}.accepted")
-        return Reply(start["status"], tuple((bytes(k), bytes(v)) for k, v in start["headers"]), b"".join(parts))
+        reply = Reply(start["status"], tuple((bytes(k), bytes(v)) for k, v in start["headers"]), b"".join(parts))
+        if request.op in LISTS and reply.status == 200:
+            self._answered[request.op] = replace(request, past=None), reply
+        return reply
 
     async def apart(self, carry: Carry, after_s: float) -> Reply:
         """Carry out `after_s` from now, whether or not the client still waits by then."""
@@ -194,10 +203,11 @@ class Edge:
 
 @dataclass(frozen=True)
 class Arrived(Request):
-    """A request with its bytes. `shown`: the headers that prove who asks."""
+    """A request with its bytes. `shown`: the headers that prove who asks; `past`: the last one of its kind, and what the exchange answered."""
 
     raw: bytes = b""
     shown: tuple[str, ...] = ()
+    past: tuple[Arrived, Reply] | None = None
 
 
 def _concerns(active: Active, request: Request) -> bool:
@@ -355,9 +365,14 @@ REQUEST_RULES: Final[Mapping[str, RequestRule]] = {
 # --- on the reply --------------------------------------------------------------------------------------------------
 
 
-def _stale(active: Active, request: Request, reply: Reply) -> Reply:
-    """The list as it was when the fault began."""
-    first = active.memory.setdefault(request.op, reply)
+def _stale(active: Active, request: Arrived, reply: Reply) -> Reply:
+    """The list as it was last read before the fault began: what has happened since is not in it. Without one that is not too old, as it is now."""
+    shown = reply
+    if request.past is not None:
+        before, answered = request.past
+        if before.at <= active.began_us and active.until_us <= before.at + OLDEST_US and before.form == request.form:
+            shown = answered
+    first = active.memory.setdefault(request.op, shown)
     assert isinstance(first, Reply)
     return first
 

@@ -8,7 +8,7 @@ from house import House, open_house
 from trio.testing import MockClock
 
 from protocol.messages.control import Drift, KillProgress
-from protocol.messages.futures import TradeClosed
+from protocol.messages.futures import SnapshotSeen, TradeClosed
 from sim.faults.plan import plan_of
 
 STALE = {"fault": "rest.stale", "endpoint": "positions", "for_s": 28.0}
@@ -20,6 +20,17 @@ async def entered(house: House) -> None:
     await house.world.futures.snapshot()
     house.signal()
     await house.until(lambda: house.protected, 1)
+
+
+async def test_a_stale_list_shows_what_was_before_it_became_stale(autojump_clock: MockClock) -> None:
+    """A list that goes stale the moment a position opens does not show it: the simulation once showed the first list read afterwards."""
+    late = {**STALE, "for_s": 10.0, "after": "position.opened"}
+    async with open_house(plan=plan_of({"seed": 1, "faults": [late]})) as house:
+        await entered(house)
+        seen = await house.world.futures.snapshot()
+        assert house.position
+        assert isinstance(seen, SnapshotSeen)
+        assert seen.positions == ()
 
 
 @pytest.mark.parametrize("faults", [(STALE,), (STALE, MUTE)], ids=["stream", "fills"])

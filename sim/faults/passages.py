@@ -51,8 +51,11 @@ PASSAGES: Final[Mapping[str, tuple[Part, ...]]] = MappingProxyType({
         Part("ex.kill_order", "position.opened", Between(60, 600), params={"role": "stop"}),
     ),
     "the stop fires while nobody listens": (
-        Part("net.part", "stop.accepted", Between(1, 30), Between(40, 90), params={"how": "silent", "set": OneOf(("all", "streams"))}),
-        Part("ex.stop_gap", "stop.accepted", Between(34, 40), Between(10, 60), params={"pct": Between(0.1, 1)}),
+        Part("net.part", "stop.accepted", Between(1, 30), Between(50, 90), params={"how": "silent", "set": OneOf(("all", "streams"))}),
+        Part("ex.stop_gap", "stop.accepted", Between(44, 50), Between(10, 60), params={"pct": Between(0.1, 1)}),
+    ),
+    "the list of positions is from before the entry": (
+        Part("rest.stale", "position.opened", Between(0, 1), Between(5, 14), params={"endpoint": "positions"}),
     ),
     "the stop is lost and another is refused": (
         Part("rest.reject", "stop.accepted", Between(5, 5), FEW_S, params={**SEND, "status": "insufficientAvailableFunds"}),

@@ -26,6 +26,7 @@ from actors.memory import remember
 from protocol.messages.base import Message
 from protocol.messages.control import CloseRequested, Drift, Reconciled, Started, Woken
 from protocol.messages.futures import (
+    LIST_LAG_US,
     EnterPosition,
     EntryBlocked,
     Filled,
@@ -40,8 +41,6 @@ from protocol.messages.futures import (
 from protocol.messages.signal import StructureRead
 from protocol.units import SECOND_US
 
-LIST_LAG_US: Final = 30 * SECOND_US
-"""How long the exchange's lists have been seen to trail its events."""
 SWEEP_EVERY_US: Final = 15 * SECOND_US
 """An order left from a trade that is over is asked about so often, however many passes there are: each question may wait for a time-out."""
 TAKEN_FOR_US: Final = 15 * SECOND_US

@@ -23,6 +23,7 @@ from protocol.kraken.faults import judge
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, HaltEntries, ResumeEntries, Started, Woken
 from protocol.messages.futures import (
+    LIST_LAG_US,
     Account,
     AccountChanged,
     AccountSeen,
@@ -46,14 +47,12 @@ from protocol.messages.futures import (
     SnapshotSeen,
     TickerSeen,
 )
-from protocol.units import MINUTE_US, SECOND_US
+from protocol.units import MINUTE_US
 
 FILLS_KEPT: Final = 4_096
 """Fill ids remembered. The exchange repeats at most its last hundred or so."""
 ORDERS_KEPT: Final = 1_024
 """Orders remembered as gone, and orders whose client id is remembered."""
-LIST_LAG_US: Final = 30 * SECOND_US
-"""How long the exchange's lists have been seen to trail its events."""
 BURST_MOST: Final = 3
 BURST_WITHIN_US: Final = 5 * MINUTE_US
 """Fault catalogue, section 2: more than three refused orders in five minutes are a burst."""

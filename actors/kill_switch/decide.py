@@ -22,6 +22,7 @@ from protocol.kraken.faults import judge
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, KillProgress, KillRequested, Latch, Started, WakeAt, Woken
 from protocol.messages.futures import (
+    LIST_LAG_US,
     CancelOrder,
     ExchangeSnapshot,
     Fill,
@@ -48,8 +49,6 @@ UNHEARD_MOST: Final = 3
 STUCK_US: Final = 15 * SECOND_US
 LOCKED_OUT_US: Final = 60 * SECOND_US
 """Between readings while the exchange refuses our key: more would lock it out."""
-LIST_LAG_US: Final = 30 * SECOND_US
-"""How long the exchange's lists have been seen to trail its events: a position told so recently counts, listed or not."""
 SIZES_KEPT: Final = 64
 WAKE: Final = "kill"
 WATCH: Final = "watch"

@@ -32,13 +32,11 @@ from protocol.messages.control import (
     Reconciled,
     ResumeEntries,
 )
-from protocol.messages.futures import ExchangeSnapshot, RequestInstruments
+from protocol.messages.futures import LIST_LAG_US, ExchangeSnapshot, RequestInstruments
 from protocol.units import SECOND_US
 
 LATE_US: Final = 2 * SECOND_US
 """What a list shows and no stream told for longer than this was missed."""
-LIST_LAG_US: Final = 30 * SECOND_US
-"""How long the exchange's lists have been seen to trail its events: until then they prove nothing against them."""
 ABSENT_ENOUGH: Final = 2
 STUCK_AFTER: Final = 3
 """Periods that a difference may last."""

@@ -7,12 +7,12 @@ Three groups: what the edge saw (`*Seen`, to the futures feed, the one way in), 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from protocol.messages.base import Message
-from protocol.units import OrderSide, Side
+from protocol.units import SECOND_US, OrderSide, Side
 
 OrderType = Literal["lmt", "post", "ioc", "mkt", "fok", "stp", "take_profit", "trailing_stop"]
 """Kraken's words. This system sends neither `fok` nor `trailing_stop`."""
@@ -20,6 +20,8 @@ Role = Literal["entry", "stop", "target", "exit", "flatten"]
 Wish = Literal["place", "edit", "cancel"]
 Outcome = Literal["placed", "edited", "cancelled", "filled", "rejected", "not_found", "unknown"]
 """`unknown`: a time-out or an ambiguous answer. Never evidence; only reconciliation may leave it."""
+LIST_LAG_US: Final = 30 * SECOND_US
+"""How long the exchange's lists have been seen to trail its events: until then they prove nothing against them."""
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):

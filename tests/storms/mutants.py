@@ -57,7 +57,7 @@ MUTANTS = (
         "no stop is ever placed and nobody minds",
         (
             (DUTIES, "return place_stop(desk, trade) if stop is None else", "return (trade, NOTHING) if stop is None else"),
-            (DUTIES, "if trade.closing or covered(trade, stop):", "if True:"),
+            (DUTIES, "if trade.closing or protected:", "if True:"),
             (DUTIES, 'trade.closing or trade.working("stop") is None', "trade.closing"),
         ),
     ),
@@ -95,10 +95,12 @@ MUTANTS = (
         "out = list[Message]()", {"fault": "ws.drop", "feed": "fills", **OPENED}, seconds=2400),
     one("rows that cannot be read count as absent", GATEWAY, "unread = (*resting.quarantined, *positions.quarantined)",
         "unread = ()", {"fault": "rest.schema", "endpoint": "positions", "kind": "unknown", "for_s": 120, **OPENED}),
+    one("a list from before the entry is believed", FEED, "        if symbol in trailing:\n            continue\n", "",
+        {"fault": "rest.stale", "endpoint": "positions", "after": "position.opened", "at_s": 0.2, "for_s": 12}),
     one("a silent stream keeps its lease", "actors/connection.py", "patience.deadline = now + idle_s",
         "patience.deadline = now + 9999", {"fault": "md.stall", "feed": "spot", "at_s": 20, "for_s": 60}),
-    one("a dead child stays dead", "actors/supervisor.py", "await self._start_from(index, nursery)\n        if not",
-        "return\n        if not", {"fault": "actor.raise", "who": "executor", "n": 1, "at_s": 20}),
+    one("a dead child stays dead", "actors/supervisor.py", "await self._start_from(index, nursery)\n        else:",
+        "return\n        else:", {"fault": "actor.raise", "who": "executor", "n": 1, "at_s": 20}),
     Mutant(
         "closed markets are entered",
         (

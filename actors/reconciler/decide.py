@@ -10,9 +10,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from actors.memory import durable, remembered
 from actors.reconciler import view
 from actors.reconciler.passes import HALT, judge
-from actors.reconciler.view import Answer, State, durable, initial, remembered, wake
+from actors.reconciler.view import Answer, State, initial, wake
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, ResumeEntries, Started, Woken
 from protocol.messages.futures import ExchangeSnapshot, RequestSnapshot, SnapshotMissed

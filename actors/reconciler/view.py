@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from actors.memory import recalled
 from actors.reconciler.judge import Finding, describe
 from config.settings import ExecutionSettings, Settings
-from protocol import codec
 from protocol.forced import FORCED_FILLS
 from protocol.ids import is_ours
 from protocol.messages.base import Message, follow
@@ -103,7 +103,7 @@ Answer = tuple[State, list[Message]]
 
 def initial(settings: Settings, memory: bytes | None = None) -> State:
     """A life that knows the sizes an earlier one kept. Raises msgspec.DecodeError on foreign bytes."""
-    kept = msgspec.json.decode(memory, type=Memory) if memory else Memory()
+    kept = recalled(Memory, memory)
     return State(
         every_us=seconds_us(settings.execution.reconcile_s),
         soon_us=seconds_us(settings.execution.reconcile_after_s),
@@ -114,16 +114,6 @@ def initial(settings: Settings, memory: bytes | None = None) -> State:
         # Lists trail these fills whoever lives now.
         changed={symbol: (at, "") for symbol, at in kept.enlarged.items()},
     )
-
-
-def durable(state: State) -> bytes:
-    """What must survive a crash, as bytes for `initial`."""
-    return codec.encode(state.memory)
-
-
-def remembered(state: State) -> object:
-    """The piece of state `durable` is made of."""
-    return state.memory
 
 
 def take_in(state: State, message: Message) -> Answer:

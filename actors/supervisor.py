@@ -41,7 +41,7 @@ class Supervisor:
         self._scopes: dict[str, trio.CancelScope] = {}
         self._ended: dict[str, trio.Event] = {}
         self._deaths: dict[str, deque[int]] = {spec.name: deque() for spec in specs}
-        self._gave_up = dict[str, bool]()
+        self._gave_up = set[str]()
         self._failed_send, self._failed = trio.open_memory_channel[Failure](FAILURES_MAX)
 
     async def run(self) -> None:
@@ -116,7 +116,7 @@ class Supervisor:
         else:
             await self._answer(*guard, nursery)  # which starts this one, too
         if escalated and spec.escalation == "halt":
-            self._gave_up[name] = True
+            self._gave_up.add(name)
         if name not in self._gave_up:
             self._world.gate.resume(halt)
 

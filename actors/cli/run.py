@@ -90,9 +90,8 @@ def _run(settings: Settings, seconds: float | None, trades: int | None, log: str
         file = words if log == "json" else stack.enter_context(directory.log_file.open("a"))
         screen = stack.enter_context(Screen(settings, words, quiet=log == "json"))
         write_log = log_to(file)
-        with suppress(
-            StaleState
-        ):  # an older store is brought up to date below, and of a damaged one said what is wrong
+        # An older store is brought up to date below, and of a damaged one said what is wrong.
+        with suppress(StaleState):
             latch = latch_state(settings)
             if latch.latched:
                 ERRORS.print(latched_text(latch), markup=False)

@@ -16,6 +16,7 @@ from actors.executor.orders import TERMINAL, Order, advance
 from actors.executor.trade import ZERO, Trade, adopt, average, pnl_usd, r_multiple, update
 from actors.executor.wishes import NOTHING, Desk, Result, alert, cancel, edit, leave, place, resend
 from protocol.messages.base import Message, follow
+from protocol.messages.control import Severity
 from protocol.messages.futures import Protected, Role, TradeClosed
 from protocol.units import SECOND_US, seconds_us
 
@@ -128,13 +129,17 @@ def over(trade: Trade) -> bool:
 
 def watch_stop(desk: Desk, trade: Trade) -> Result:
     """A stop that should have filled and did not is no protection: leave by market."""
-    if trade.through_since is None or trade.closing or trade.cover == 0:
+    return see_through(
+        desk, trade, trade.through_since, f"stop at {trade.stop_price}", "critical", "flatten.stop_not_filling"
+    )
+
+
+def see_through(desk: Desk, trade: Trade, since: int | None, what: str, severity: Severity, reason: str) -> Result:
+    """Leave by market when what fired at `since`, microseconds UTC, has not filled in time; None: nothing did."""
+    if since is None or trade.closing or trade.cover == 0 or desk.at < since + NOT_FILLING_US:
         return trade, NOTHING
-    if desk.at < trade.through_since + NOT_FILLING_US:
-        return trade, NOTHING
-    text = f"stop at {trade.stop_price} should have filled; leaving by market"
-    said = alert(desk.cause, "STOP_NOT_FILLING", "critical", trade.plan.symbol, text)
-    return leave(trade, "flatten.stop_not_filling"), (said,)
+    text = f"{what} should have filled; leaving by market"
+    return leave(trade, reason), (alert(desk.cause, "STOP_NOT_FILLING", severity, trade.plan.symbol, text),)
 
 
 def keep_stop(desk: Desk, trade: Trade) -> Result:
@@ -212,13 +217,8 @@ def keep_target(desk: Desk, trade: Trade) -> Result:
 def finish_target(desk: Desk, trade: Trade) -> Result:
     """A target that fired and did not fill is listed no more: leave by market, as it would have."""
     target = trade.working("target")
-    if target is None or target.state != "triggered" or trade.closing or trade.cover == 0:
-        return trade, NOTHING
-    if desk.at < target.at + NOT_FILLING_US:
-        return trade, NOTHING
-    text = f"target at {trade.target_price} should have filled; leaving by market"
-    said = alert(desk.cause, "STOP_NOT_FILLING", "warning", trade.plan.symbol, text)
-    return leave(trade, "exit.target"), (said,)
+    fired = target.at if target is not None and target.state == "triggered" else None
+    return see_through(desk, trade, fired, f"target at {trade.target_price}", "warning", "exit.target")
 
 
 def watch_target(desk: Desk, trade: Trade) -> Result:

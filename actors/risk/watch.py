@@ -77,9 +77,8 @@ def watch(state: State, cause: Message, guards: Sequence[Guard], seen: View, sym
         last = halts.get(key, unsaid)
         reading = guard.look(seen, bool(last))
         if reading is None and last is None and seen.position is not None:
-            reading = guard.look(
-                seen, True
-            )  # an earlier life may have raised it: that nothing is held must be said, too
+            # An earlier life may have raised it: that nothing is held must be said, too.
+            reading = guard.look(seen, True)
         if reading is None or reading.breached == last:
             continue
         halts = {**halts, key: reading.breached}

@@ -54,6 +54,7 @@ LOOKED_UP: Final[Mapping[str, Outcome]] = {
     "FULLY_EXECUTED": "filled",
 }
 """What `orders/status` proves. An order that was refused or cancelled may have traded before: reconciliation tells."""
+RESTS: Final = frozenset({"ENTERED_BOOK", "TRIGGER_PLACED"})
 
 _URGENCY: Final[Mapping[bool, Priority]] = {False: "read", True: "protect"}
 
@@ -201,7 +202,7 @@ class FuturesGateway:
 
     async def snapshot(self, *, urgent: bool = False) -> SnapshotSeen | SnapshotFailed:
         """The truth by REST; partial truth is none, as what is left out would read as flat or cancelled."""
-        began_at, priority = self._clock.now_us(), _URGENCY[urgent]
+        began_at, priority, shown = self._clock.now_us(), _URGENCY[urgent], tuple(self._shown)
         try:
             resting = futures_rest.parse_open_orders(
                 await self.http.get(endpoints.OPEN_ORDERS, priority=priority), self._shown
@@ -219,6 +220,7 @@ class FuturesGateway:
         unread = (*resting.quarantined, *positions.quarantined)
         if unread:
             return self._failed(unread[0])
+        unlisted = await self._unlisted(shown, resting.values, priority)
         at = self._clock.now_us()
         return from_edge(
             SnapshotSeen,
@@ -226,11 +228,36 @@ class FuturesGateway:
             began_at,
             at,
             began_at=began_at,
-            orders=resting.values,
+            orders=(*resting.values, *unlisted),
             positions=positions.values,
             fills=fills.values,
             account=account,
         )
+
+    async def _unlisted(
+        self, shown: Sequence[str], listed: Sequence[OpenOrder], priority: Priority
+    ) -> Sequence[OpenOrder]:
+        """Orders that were shown before a list was asked for, are not in it and rest all the same: lists trail (fault-catalogue 20).
+
+        What is not said to rest is forgotten, so that it is asked for once. No answer leaves the list as it is: whoever reads
+        it wants a second one anyway, and a look-up that fails must not keep the rest of the truth from an exit.
+        """
+        found = {order.order_id for order in listed}
+        doubted = [name for name in shown if name in self._shown and name not in found]
+        if not doubted:
+            return ()
+        try:
+            form = [("orderIds", name) for name in doubted]
+            parsed = futures_rest.parse_orders_status(await self.http.post(endpoints.ORDERS_STATUS, form, priority))
+        except (GatewayError, Refused, MalformedPayload) as error:
+            log.warning("orders_not_looked_up", orders=doubted, reason=str(error))
+            return ()
+        report(parsed.quarantined)
+        resting = {status.order_id for status in parsed.values if status.status in RESTS}
+        for name in doubted:
+            if name not in resting:
+                self._shown.pop(name, None)
+        return tuple(self._shown[name] for name in doubted if name in self._shown)
 
     async def _fills_and_account(self, priority: Priority) -> tuple[Parsed[Fill], Account]:
         """Both at once, which keeps a second connection open: a target leaves beside its stop and must not connect first."""

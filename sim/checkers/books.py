@@ -34,7 +34,8 @@ class FillsOnce(Invariant):
         self._told_in_life = set()
 
     def filled(self, fill: Fill) -> None:
-        self._missing.append(fill.fill_id)
+        if fill.fill_id not in self.e.before:
+            self._missing.append(fill.fill_id)
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Filled):

@@ -126,6 +126,9 @@ class Evidence:
     fills: dict[str, Fill] = field(default_factory=dict)
     fill_reach: dict[str, int] = field(default_factory=dict)
     told: dict[str, int] = field(default_factory=dict)
+    before: set[str] = field(default_factory=set)
+    """Fills of others before the daemon first listened: the account's past, of which it reads the position that was left."""
+    listened: bool = False
     booked: set[str] = field(default_factory=set)
     """Fills that an earlier life had told and made durable."""
     causes: dict[str, str] = field(default_factory=dict)
@@ -308,10 +311,13 @@ class Evidence:
         if fill.fill_id not in self.fills:
             self.fills[fill.fill_id] = fill
             self.fill_reach[fill.fill_id] = self.reach_us
+            if not self.listened and fill.client_order_id is None:
+                self.before.add(fill.fill_id)
 
     def wrote(self, records: Sequence[Record]) -> None:
         """Records became durable."""
         self.records += len(records)
+        self.listened = self.listened or any(actor == "futures_feed" for actor, _, _ in records)
         if len(self.causes) > CAUSES_MOST:
             self.causes = dict(islice(self.causes.items(), len(self.causes) // 2, None))  # the older half
         causes, kept = self.causes, KEPT

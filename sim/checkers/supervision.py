@@ -61,7 +61,7 @@ class Converged(Invariant):
         ]
         if down:
             self.fail(f"a child is down for good and nobody was told: {', '.join(down)}")
-        untold = sorted(e.fills.keys() - e.told.keys())
+        untold = sorted(e.fills.keys() - e.told.keys() - e.before)
         if untold:
             self.fail(f"fills that were never told: {', '.join(untold)}")
 

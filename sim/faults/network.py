@@ -41,10 +41,8 @@ OPS: Final[Mapping[str, str]] = {
 }
 """Requests by what they are for; a path that is not here is `other`."""
 WISHES: Final = frozenset({"send", "edit", "cancel", "cancel_all"})
-LISTS: Final = frozenset({"positions", "fills", "accounts"})
-"""What is shown as it was before a list became stale. Not the orders: one just placed that a list does not show is placed again by the
-daemon as long as it cannot ask after a single order (docs/decisions.md, "Reconciliation").
-"""
+LISTS: Final = frozenset({"orders", "positions", "fills", "accounts"})
+"""What is shown as it was before a list became stale."""
 ROWS: Final = {"orders": "openOrders", "positions": "openPositions", "fills": "fills"}
 STATUS_MEMBER: Final = {"send": "sendStatus", "edit": "editStatus", "cancel": "cancelStatus"}
 STRANGE: Final = "placed\x1b[2J\r\n<script>alert(1)</script>\x00"
@@ -369,7 +367,7 @@ REQUEST_RULES: Final[Mapping[str, RequestRule]] = {
 
 
 def _stale(active: Active, request: Arrived, reply: Reply) -> Reply:
-    """The list as it was last read before the fault began: what has happened since is not in it. Orders, and where that is too old, as first read."""
+    """The list as it was last read before the fault began: what has happened since is not in it. Where that is too old, as first read."""
     shown = reply
     if request.past is not None:
         before, answered = request.past

@@ -1,4 +1,4 @@
-"""The list of positions shows the past: what was bought since is held all the same, whoever looks at the list (fault-catalogue 20)."""
+"""A list shows the past: what was bought or placed since is there all the same, whoever looks at the list (fault-catalogue 20)."""
 
 from __future__ import annotations
 
@@ -47,6 +47,24 @@ async def test_a_list_from_before_the_entry_takes_no_stop(
         assert not house.heard(TradeClosed)
         kinds = {drift.kind for drift in house.heard(Drift)}
         assert not kinds & {"ghost_position", "foreign_position", "orphan_order"}
+        assert house.gate.closed_by() == ()
+
+
+@pytest.mark.parametrize("mute", [(), ({**MUTE, "feed": "open_orders"},)], ids=["stream", "answers"])
+async def test_a_list_from_before_the_stop_doubles_nothing(
+    autojump_clock: MockClock, mute: tuple[dict[str, object], ...]
+) -> None:
+    """Orders that only the stream told of, or only the answers to their placement: one stop and one target rest all the while."""
+    stale = {**STALE, "endpoint": "orders"}
+    async with open_house(plan=plan_of({"seed": 1, "faults": [stale, *mute]})) as house:
+        await entered(house)
+        await trio.sleep(2)
+        resting = house.orders
+        assert sorted(resting) == ["stp", "take_profit"]
+        for _ in range(300):
+            await trio.sleep(0.2)
+            assert house.orders == resting
+        assert not house.heard(Drift)
         assert house.gate.closed_by() == ()
 
 

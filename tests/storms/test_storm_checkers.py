@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from protocol.kraken.endpoints import INSTRUMENTS, SEND_ORDER
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, Latch, Reconciled
+from protocol.messages.control import Alert, Latch, Reconciled, Started
 from protocol.messages.futures import (
     EditOrder,
     EnterPosition,
@@ -432,6 +432,17 @@ async def test_nothing_is_seen_where_nothing_is_wrong() -> None:
     bench.wait(300)
     bench.watchers.converged()
     assert bench.evidence.failures == []
+
+
+@pytest.mark.parametrize("listened", [False, True])
+async def test_what_others_did_before_the_daemon_first_listened_need_not_be_told(listened: bool) -> None:
+    """An assignment while the first life starts is the account's past; one after its feed's first step is told (storm 100128)."""
+    bench = Bench()
+    if listened:
+        bench.watchers.wrote([("futures_feed", from_edge(Started, bench.now, restarted=False), ())])
+    bench.watchers.report(list(bench.engine.force(BTC, Decimal("0.01"), "assignee", bench.now)))
+    bench.wait(300)
+    assert (12 in bench.broken) == listened
 
 
 async def test_an_order_that_a_later_list_lacks_is_in_doubt_no_more() -> None:

@@ -821,6 +821,49 @@ async def test_a_trigger_without_its_size_is_completed_from_what_was_placed() ->
     assert after.orders == (STOP,)
 
 
+@pytest.mark.parametrize(
+    ("word", "rests", "asked"),
+    [
+        ("TRIGGER_PLACED", True, 2),
+        ("ENTERED_BOOK", True, 2),
+        ("CANCELLED", False, 1),
+        (None, False, 1),
+        ("503", False, 2),
+    ],
+)
+async def test_an_order_that_a_list_does_not_show_is_asked_after(word: str | None, rests: bool, asked: int) -> None:
+    """A list that trails takes no order that rests; one that is gone is asked after once; no answer leaves the list as it is."""
+    stop = place(
+        role="stop", side="sell", order_type="stp", limit_price=None, stop_price=STOP.stop_price, reduce_only=True
+    )
+    known = futures_rest.OrderStatus(
+        order_id=STOP.order_id, client_order_id=stop.client_order_id, symbol=SYMBOL, filled=None, status=word or "",
+        reason=None, error=None,
+    )  # fmt: skip
+    questions = []
+
+    def answer(request: httpx.Request) -> object:
+        if request.url.path == endpoints.SEND_ORDER:
+            return status(stop, "placed", STOP.order_id)
+        if request.url.path == endpoints.OPEN_ORDERS:
+            return futures_rest.write_open_orders([], START_US)
+        if request.url.path != endpoints.ORDERS_STATUS:
+            return TRUTH[request.url.path]
+        questions.append(parse_qs(request.content.decode())["orderIds"])
+        if word == "503":
+            return httpx.Response(503)
+        return futures_rest.write_orders_status([] if word is None else [known], START_US)
+
+    working = gateway(answer)
+    await working.send(stop)
+    for _ in range(2):
+        seen = await working.snapshot()
+        assert isinstance(seen, SnapshotSeen)
+        assert [order.order_id for order in seen.orders] == [STOP.order_id] * rests
+
+    assert questions == [[STOP.order_id]] * asked
+
+
 async def test_instruments_are_read_without_a_signature() -> None:
     """Public, and FeedLost when they cannot be had."""
     instrument = Instrument(

@@ -17,6 +17,9 @@ class Release(NamedTuple):
 
 RELEASES: Final[dict[str, Release]] = {
     "supervisor": Release("automatic", "the child is up again; a child that gave up needs a restart of the daemon"),
+    "unstable": Release(
+        "manual", "`entries resume --key`, or a restart of the daemon; its deaths are counted anew from there"
+    ),
     "journal": Release("manual", "a restart of the daemon on a store that can be written"),
     "reconciliation": Release("automatic", "the next clean pass"),
     "futures.key": Release("automatic", "the exchange takes our key again"),

@@ -2,7 +2,8 @@
 
 The child that failed and every child after it (its feeders, by the tree's order) stop in reverse and start again in
 order; what stands before it, and so guards an open position, is never touched. Restarts back off; more than the
-child's intensity escalates. Knows no message beyond a kill request and an alert.
+child's intensity escalates. Few deaths each hour are no health either: so many within a day halt entries until a person resumes.
+Knows no message beyond a kill request and an alert.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from actors.mailbox import Mailbox
 from actors.shell import ChildSpec, World, live
 from protocol.messages.base import from_edge
 from protocol.messages.control import KillRequested, Latch
-from protocol.units import seconds_us
+from protocol.units import DAY_US, seconds_us
 
 FAILURES_MAX = 64
+DEATHS_A_DAY = 5
+"""Of one child in a rolling day: what heals that often is broken."""
 Failure = tuple[str, int, Exception]
 """Who, in which life, and of what."""
 
@@ -41,6 +44,7 @@ class Supervisor:
         self._scopes: dict[str, trio.CancelScope] = {}
         self._ended: dict[str, trio.Event] = {}
         self._deaths: dict[str, deque[int]] = {spec.name: deque() for spec in specs}
+        self._day = {spec.name: deque[int](maxlen=DEATHS_A_DAY) for spec in specs}
         self._gave_up = set[str]()
         self._failed_send, self._failed = trio.open_memory_channel[Failure](FAILURES_MAX)
 
@@ -104,6 +108,7 @@ class Supervisor:
         self._world.alert(
             "supervisor", "CHILD_RESTART", "warning", f"{name} failed and restarts with its feeders: {describe(error)}"
         )
+        self._count_day(name, now)
         await self._stop_from(index)
         if any(s.guards for s in self._specs[index:]):
             self._world.gate.need_reconciliation(now)
@@ -132,6 +137,19 @@ class Supervisor:
                 if self._place(name) < index and life == self._world.lives[name]:
                     return failure
         return None
+
+    def _count_day(self, name: str, now: int) -> None:
+        """Halt entries at the last death that a day may have. While that holds nothing is counted: after a person's word it begins anew."""
+        halt, deaths = f"unstable.{name}", self._day[name]
+        if halt in self._world.gate.halts():
+            return
+        deaths.append(now)
+        if len(deaths) == DEATHS_A_DAY and deaths[0] > now - DAY_US:
+            deaths.clear()
+            text = f"{name} failed {DEATHS_A_DAY} times in 24 h"
+            self._world.gate.halt(halt, text)
+            way_out = f"entries are halted until `entries resume --key {halt}`"
+            self._world.alert("supervisor", "CHILD_ESCALATED", "critical", f"{text}: {way_out}")
 
     def _escalate(self, spec: ChildSpec, now: int) -> None:
         text = f"{spec.name} failed more than {spec.restarts} times in {spec.period_s:.0f} s"

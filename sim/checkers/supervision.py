@@ -10,7 +10,7 @@ import trio
 from protocol.messages import control
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
-from protocol.units import HOUR_US, SECOND_US
+from protocol.units import DAY_US, HOUR_US, SECOND_US
 from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.checkers.protection import stops
@@ -34,8 +34,17 @@ INTENSITY: Final = {
     "spot_feed": (10, 600), "strategy": (2, 600),
 }  # fmt: skip
 """Section 6 of the catalogue: restarts within seconds."""
+DEATHS_A_DAY: Final = 5
+"""The same section: so many of one child in a rolling day halt entries."""
+A_DAY: Final = "times in 24 h"
+"""What tells that alert from the one of too many restarts."""
 DOWN: Final = "gate.halt:supervisor."
+UNSTABLE: Final = "gate.halt:unstable."
 GUARDS: Final = ("kill_switch", "executor", "risk", "reconciler", "futures_feed")
+
+
+def _escalates(alert: Alert) -> bool:
+    return alert.code == "CHILD_ESCALATED" and A_DAY not in alert.text
 
 
 class Converged(Invariant):
@@ -55,7 +64,7 @@ class Converged(Invariant):
             cover = sum((order.size for order in stops(e, symbol)), ZERO)
             if not abs(size) <= cover < abs(size) + e.engine.rules[symbol].lot:
                 self.fail(f"{symbol} {size} is covered by {cover}")
-        escalated = [alert.text.split(" ")[0] for alert in e.alerts if alert.code == "CHILD_ESCALATED"]
+        escalated = [alert.text.split(" ")[0] for alert in e.alerts if _escalates(alert)]
         down = [
             reason for reason in e.closed_by() if reason.startswith(DOWN) and reason.removeprefix(DOWN) not in escalated
         ]
@@ -68,7 +77,7 @@ class Converged(Invariant):
 
 class Supervision(Invariant):
     """26: a child that died keeps entries in until it is back and, if it guards, until a reconciliation begun after that; too
-    many deaths escalate.
+    many deaths escalate, and too many in a day keep entries in for the rest of that life (no person of a storm resumes).
     """
 
     number, name = 26, "supervision"
@@ -83,6 +92,8 @@ class Supervision(Invariant):
         self._died_at: dict[str, int] = {}
         self._deaths: dict[str, list[int]] = {}
         self._escalates: dict[str, int] = {}
+        self._day: dict[str, list[int]] = {}
+        self._unstable: dict[str, int] = {}
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, control.Reconciled) and message.clean:
@@ -97,7 +108,10 @@ class Supervision(Invariant):
             self._deaths[child] = [*deaths, message.at]
             if len(self._deaths[child]) > most:
                 self._escalates.setdefault(child, self.e.now)
-        elif message.code == "CHILD_ESCALATED":
+            day = self._day[child] = [*self._day.get(child, []), message.at][-DEATHS_A_DAY:]
+            if len(day) == DEATHS_A_DAY and day[0] > message.at - DAY_US:
+                self._unstable.setdefault(child, self.e.now)
+        elif _escalates(message):
             self._escalates.pop(child, None)
 
     def sent(self, sent: Sent) -> None:
@@ -110,6 +124,8 @@ class Supervision(Invariant):
                 self.fail(f"{sent.symbol} entry: nothing was reconciled since {child} died")
             if any(reason.startswith(f"gate.halt:supervisor.{child}") for reason in self.e.closed_by()):
                 self.fail(f"{sent.symbol} entry while {child} restarts")
+            if f"{UNSTABLE}{child}" in self.e.closed_by():
+                self.fail(f"{sent.symbol} entry although {child} died {DEATHS_A_DAY} times in a day")
 
     def second(self) -> None:
         for child, since in self._escalates.items():
@@ -117,6 +133,9 @@ class Supervision(Invariant):
                 self.fail(
                     f"{child} died more than {INTENSITY[child][0]} times in {INTENSITY[child][1]} s and nothing escalated"
                 )
+        for child, since in self._unstable.items():
+            if self.e.life and self.e.now - since > 2 * Bounds.HALT and f"{UNSTABLE}{child}" not in self.e.closed_by():
+                self.fail(f"{child} died {DEATHS_A_DAY} times in a day and entries are not halted")
 
 
 class Bounded(Invariant):

@@ -12,7 +12,7 @@ from actors.risk.guards import ACCOUNT_GUARDS, SYMBOL_GUARDS
 from actors.tree import CHILDREN
 
 KEYS = (
-    *(f"supervisor.{spec.name}" for spec in CHILDREN),
+    *(f"{cause}.{spec.name}" for cause in ("supervisor", "unstable") for spec in CHILDREN),
     *(guard.key for guard in ACCOUNT_GUARDS if guard.halts),
     *(f"{guard.key}:PF_XBTUSD" for guard in SYMBOL_GUARDS if guard.halts),
     BARRED,

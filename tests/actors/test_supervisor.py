@@ -176,7 +176,7 @@ async def test_who_guards_does_not_wait_for_the_pause_of_a_feeder(autojump_clock
         world.mailboxes["a"].put(alert("boom"))
         await trio.sleep(1)
         assert starts(heard) == [("a", True), ("b", True)]
-        assert world.gate.closed_by() == ("gate.not_reconciled",)
+        assert world.gate.closed_by() == ("gate.not_reconciled", "gate.halt:unstable.b")
         nursery.cancel_scope.cancel()
 
 
@@ -191,6 +191,51 @@ async def test_a_child_that_gave_up_holds_entries_back_for_good(autojump_clock: 
             world.mailboxes["b"].put(alert("boom"))
             await trio.sleep(pause_s)
         assert "gate.halt:supervisor.b" in world.gate.closed_by()
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_fifth_death_in_a_day_halts_entries_until_a_person_resumes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """However far apart, one alert tells of it; what dies once more after the person's word is counted anew."""
+    specs = [ChildSpec("b", echo("b", [], "boom"), (), restarts=1, period_s=60)]
+    world = Bench(specs).world()
+    told: list[str] = []
+    world.watch = lambda sender, message: told.append(message.code) if isinstance(message, Alert) else None
+    halt = "gate.halt:unstable.b"
+
+    async def die(times: int) -> None:
+        for _ in range(times):
+            world.mailboxes["b"].put(alert("boom"))
+            await trio.sleep(3600)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Supervisor(specs, world).run)
+        await settle()
+        await die(4)
+        assert halt not in world.gate.closed_by()
+        await die(3)
+        assert halt in world.gate.closed_by()
+        assert told.count("CHILD_ESCALATED") == 1
+        world.gate.resume("unstable.b")
+        await die(4)
+        assert halt not in world.gate.closed_by()
+        await die(1)
+        assert halt in world.gate.closed_by()
+        nursery.cancel_scope.cancel()
+
+
+async def test_deaths_more_than_a_day_apart_from_the_fifth_do_not_count(autojump_clock: trio.testing.MockClock) -> None:
+    """The window rolls: four deaths a day, for days, halt nothing."""
+    specs = [ChildSpec("b", echo("b", [], "boom"), ())]
+    world = Bench(specs).world()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Supervisor(specs, world).run)
+        await settle()
+        for _ in range(12):
+            world.mailboxes["b"].put(alert("boom"))
+            await trio.sleep(6 * 3600 + 1)
+        assert world.gate.closed_by() == ("gate.not_reconciled",)
         nursery.cancel_scope.cancel()
 
 

@@ -367,6 +367,14 @@ def doubted_and_replaced(bench: Bench) -> None:
     replaced(bench)
 
 
+def unstable(bench: Bench) -> None:
+    """A child that dies five times in a day, and entries go on."""
+    for _ in range(5):
+        bench.say(from_edge(Alert, bench.now, code="CHILD_RESTART", severity="warning", text="spot_feed failed"))
+        bench.now += 1000 * SECOND_US
+    bench.wait(10)
+
+
 def naked(bench: Bench) -> None:
     bench.hold()
     bench.wait(150)
@@ -398,7 +406,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     23: (many, purse_emptied),
     24: (unapproved, inputs_unknown, fill_from_nowhere),
     25: (dead_for_good,),
-    26: (lambda bench: bench.leave(),),
+    26: (lambda bench: bench.leave(), unstable),
     27: (full_mailbox, sent_for_ever),
     28: (silent_latch, told_twice_a_minute, flood_untold),
     29: (secret_shown,),

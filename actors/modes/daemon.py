@@ -101,12 +101,17 @@ class LatchOrRequest:
         self.ledger.acknowledge(by, reason, at)
 
 
-async def let_orders_pass(world: World, pace: float) -> None:
-    """What people read waits, not for long, while an order is on its way or was a moment ago: its answer may be a fill that needs a stop."""
-    rest_s, most_s = (min(real_s * pace, HOUSEKEEPING_MOST_S) for real_s in (ORDERS_REST_REAL_S, HELD_BACK_REAL_S))
+async def orders_to_rest(world: World, rest_s: float, most_s: float, look_s: float) -> None:
+    """Wait until no order has been on its way for `rest_s`, `most_s` at most: an answer may be a fill that needs a stop."""
     with trio.move_on_after(most_s):
         while not world.orders_rest(rest_s):  # noqa: ASYNC110  for time to pass, not for an event
-            await trio.sleep(rest_s)
+            await trio.sleep(look_s)
+
+
+async def let_orders_pass(world: World, pace: float) -> None:
+    """What people read waits, not for long, while an order is on its way or was a moment ago."""
+    rest_s, most_s = (min(real_s * pace, HOUSEKEEPING_MOST_S) for real_s in (ORDERS_REST_REAL_S, HELD_BACK_REAL_S))
+    await orders_to_rest(world, rest_s, most_s, rest_s)
 
 
 async def stop_entering(world: World) -> None:
@@ -115,9 +120,7 @@ async def stop_entering(world: World) -> None:
     world.gate.halt("stopping", "the daemon was asked to stop")
     # A reply that is lost is followed by a reading, and that by a stop.
     rest_s = execution.reconcile_after_s + execution.request_timeout_s / 5
-    with trio.move_on_after(2 * execution.request_timeout_s):
-        while not world.orders_rest(rest_s):  # noqa: ASYNC110  for time to pass, not for an event
-            await trio.sleep(rest_s / 10)
+    await orders_to_rest(world, rest_s, 2 * execution.request_timeout_s, rest_s / 10)
 
 
 @dataclass
@@ -143,6 +146,7 @@ class Daemon:
         self._collected = False
         self._published = True
         self._hinted = trio.Event()
+        self._asked_to_stop = trio.Event()
         self._latched_before = self.ledger.read().latched or self.state.kill_requested() is not None
         async with (
             open_site(self.settings, self.state, booked_until(self.ledger)) as site,
@@ -169,6 +173,7 @@ class Daemon:
                 tell=self.watch,
             )
             nursery.start_soon(self._heed_signals, world)
+            nursery.start_soon(self._stop, world)
             nursery.start_soon(self._heed_hints)
             nursery.start_soon(self._keep_house, world)
             if self.seconds is not None:
@@ -200,7 +205,7 @@ class Daemon:
             case TradeClosed() if self.trades is not None:
                 self.trades -= 1
                 if self.trades == 0:
-                    self._scope.cancel()
+                    self._asked_to_stop.set()
             case KillProgress(flat=True, working_orders=0) if self._latched_before:
                 self._ended = End.LATCHED
                 self._scope.cancel()
@@ -212,17 +217,16 @@ class Daemon:
 
     async def _heed_signals(self, world: World) -> None:
         """SIGUSR1 is the kill switch; the request is a file, as from any other hand. The others end the run, a second one at once."""
-        stopping = False
-        async with trio.open_nursery() as nursery:
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) as signals:
-                async for received in signals:
-                    if received == signal.SIGUSR1:
-                        self._request_kill(world)
-                    elif stopping:
-                        self._scope.cancel()
-                    else:
-                        stopping = True
-                        nursery.start_soon(self._stop, world)
+        asked = False
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) as signals:
+            async for received in signals:
+                if received == signal.SIGUSR1:
+                    self._request_kill(world)
+                elif asked:
+                    self._scope.cancel()
+                else:
+                    asked = True
+                    self._asked_to_stop.set()
 
     def _request_kill(self, world: World) -> None:
         reason = "signal SIGUSR1"
@@ -233,6 +237,8 @@ class Daemon:
             world.mailboxes["kill_switch"].put(from_edge(KillRequested, now, reason, now, reason=reason, by="person"))
 
     async def _stop(self, world: World) -> None:
+        """One way out for a signal, a duration and a number of trades: nothing is left behind that nobody protects."""
+        await self._asked_to_stop.wait()
         await stop_entering(world)
         self._scope.cancel()
 
@@ -250,7 +256,7 @@ class Daemon:
 
     async def _stop_after(self, seconds: float) -> None:
         await trio.sleep(seconds)
-        self._scope.cancel()
+        self._asked_to_stop.set()
 
     async def _keep_house(self, world: World) -> None:
         """Write down and publish a few times a real second, whatever the pace of the market, and not for less than one of its."""

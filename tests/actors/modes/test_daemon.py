@@ -6,6 +6,7 @@ import errno
 import gc
 import io
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from math import inf
 from pathlib import Path
 
@@ -19,19 +20,29 @@ from actors.modes.daemon import (
     HOUSEKEEPING_MOST_S,
     HOUSEKEEPING_REAL_S,
     ORDERS_REST_REAL_S,
+    Daemon,
     End,
     LatchOrRequest,
     let_orders_pass,
     run_daemon,
 )
+from actors.modes.memories import ledger_of
+from actors.modes.sites import pace_of, site_of
 from actors.state import StateDirectory
 from config.load import load
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, Latch
+from protocol.messages.futures import TradeClosed
 from protocol.ports import JournalFailed
+from sim.clock import PacedClock
+from tests.fakes.facts import XBT
 from tests.fakes.ports import FakeLatchStore
 from tests.fakes.worlds import idle_world
 
+CLOSED = from_edge(
+    TradeClosed, 1, trade_id="t", symbol=XBT, side="long", size=Decimal(1), entry_price=Decimal(100), exit_price=Decimal(101),
+    pnl_usd=Decimal(1), fees_usd=Decimal(0), opened_at=0, reason="exit.target", r_multiple=Decimal(1),
+)  # fmt: skip
 SECONDS = 4 * HOUSEKEEPING_MOST_S + 1
 
 
@@ -90,6 +101,39 @@ async def test_housekeeping_waits_for_orders_and_not_for_long(
         await let_orders_pass(world, pace)
         assert trio.current_time() == pytest.approx(kept_s, abs=0.3 * ORDERS_REST_REAL_S * min(pace, 100))
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("ends_by", ["seconds", "trades"])
+def test_an_end_by_itself_waits_for_the_order_that_is_out(tmp_path: Path, ends_by: str) -> None:
+    """`--for` and `--trades` end a run as a signal does: no entry leaves any more, and what left is answered first."""
+    settings = load("paper", "dev", None, {"store": {"directory": str(tmp_path)}, "market": {"speed": 100_000}}, {})
+    state = StateDirectory(tmp_path, settings.mode, settings.env)
+    limit: dict[str, float | int] = {"seconds": 30.0} if ends_by == "seconds" else {"trades": 1}
+    answered: list[tuple[str, ...]] = []
+
+    async def order(run: Daemon) -> None:
+        await trio.sleep(29)
+        assert run.world is not None
+        with run.world.order_out():
+            if ends_by == "trades":
+                run.world.see("executor", CLOSED)
+            await trio.sleep(4)
+            answered.append(run.world.gate.closed_by())
+
+    async def both(run: Daemon) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(order, run)
+            await run.run(site_of(settings))
+            nursery.cancel_scope.cancel()
+
+    state.own()
+    with ledger_of(settings) as ledger:
+        run = Daemon(
+            settings, state, ledger, lambda *_: None, lambda *_: None, **{"seconds": None, "trades": None, **limit}
+        )  # type: ignore[arg-type]
+        trio.run(both, run, clock=PacedClock(pace_of(settings)))
+    state.release()
+    assert ["gate.halt:stopping" in reasons for reasons in answered] == [True]
 
 
 @pytest.mark.parametrize(("real_s", "pages"), [(0.0, 1), (HOUSEKEEPING_REAL_S, 5)])

@@ -15,6 +15,8 @@ from protocol.messages.base import Message
 from protocol.ports import FeedLost
 
 BACKOFF_FIRST_S, BACKOFF_MOST_S, JITTER = 0.5, 30.0, 0.2
+NO_JITTER = 0.5
+"""For whoever is alone."""
 STEADY_S = 30.0
 """Up for so long, a stream's losses are forgiven: one that breaks after its first frame must not be opened every half second."""
 

@@ -18,7 +18,7 @@ from actors.hands import payload
 from actors.kill_switch.plan import kill_id, plan
 from actors.ledger.journal import Ledger, open_ledger, open_reader
 from actors.ledger.store import NoLedger, SecondInstance, Unreadable, database_url, failing_as
-from actors.modes.sites import OpenSite, Refused, Site, StaleState, Unready, pace_of, site_of
+from actors.modes.sites import OpenSite, Refused, Site, StaleState, Unready, pace_in, pace_of, site_of
 from actors.state import AlreadyRunning, StateDirectory
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
@@ -208,8 +208,7 @@ async def _flatten(
     """Reading by reading until two in a row show nothing, or time is up; then exactly what could not be done."""
     left, refused, flat = "the exchange could not be read", dict[str, str](), False
     async with open_site(settings, state) as site:
-        # As much slower or faster than real time as its other limits are.
-        pace = site.settings.execution.request_timeout_s / settings.execution.request_timeout_s
+        pace = pace_in(site, settings)
         now = site.clock.now_us()
         latch = from_edge(Latch, now, reason, now, reason=reason, by=by)
         record.latch(latch)
@@ -218,7 +217,7 @@ async def _flatten(
                 truth = await site.futures.snapshot(urgent=True)
                 if isinstance(truth, SnapshotFailed):
                     left = f"the exchange could not be read ({truth.reason}): orders and positions may be open"
-                    await trio.sleep(AGAIN_S)
+                    await trio.sleep(AGAIN_S * pace)
                     continue
                 left = _open_items(truth)
                 wishes = plan(latch, kill_id(reason, now), truth.began_at, truth.orders, truth.positions)
@@ -235,7 +234,7 @@ async def _flatten(
                     facts = await site.futures.send(wish)
                     record.say(*facts)
                     refused.update(_refusal(wish, facts))
-                await trio.sleep(AGAIN_S)
+                await trio.sleep(AGAIN_S * pace)
     why = "".join(f"; {what}: {answer}" for what, answer in refused.items())
     return KillOutcome(False, _told(f"latched, but not flat. Still open: {left}{why}. Close them by hand NOW", record))
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 import msgspec
 import trio
 
+from actors.connection import NO_JITTER, backoff_s
 from actors.door import NAME as DOOR
 from actors.door import Door
 from actors.gate import Gate
@@ -22,7 +23,7 @@ from actors.kill_switch.plan import plan
 from actors.ledger.journal import Ledger
 from actors.memory import durable, sealed, unsealed
 from actors.modes.memories import ledger_of
-from actors.modes.sites import OpenSite, Refused, Site, pace_of, site_of
+from actors.modes.sites import OpenSite, Refused, Site, pace_in, pace_of, site_of
 from actors.person import decide as person
 from actors.state import StateDirectory
 from config.settings import Settings
@@ -41,7 +42,8 @@ from sim.clock import PacedClock
 
 ANSWER_WITHIN_S = 30
 LOOK_EVERY_S = 0.2
-CLOSE_TRIES = 30
+CLOSE_READINGS = 8
+"""With a pause that doubles between them: a minute."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ async def _directly(
         name = derive("direct", now, str(request))
         asked = from_edge(PersonAsked, now, name, request=name, **cast(dict[str, Any], request))
         if asked.ask == "close":
-            return await _close(site, ledger, asked)
+            return await _close(site, ledger, asked, pace_in(site, settings))
     remembering, said = person.step(person.initial(settings, unsealed("person", ledger.memory("person"))), asked)
     ledger.record("person", asked, said)
     ledger.keep("person", lambda: sealed("person", durable(remembering)))
@@ -111,22 +113,28 @@ async def _directly(
     return Answer(answer.done, f"{answer.text} (no daemon is running: it holds from the next start on)")
 
 
-async def _close(site: Site, ledger: Ledger, asked: PersonAsked) -> Answer:
-    """Reading by reading: a reduce-only market order for what is held, then cancel what still rests for it."""
+async def _close(site: Site, ledger: Ledger, asked: PersonAsked, pace: float) -> Answer:
+    """Reading by reading: a reduce-only market order for what is held, then cancel what still rests for it. The last reading sends nothing."""
     door = Door(site.settings, Gate((), ledger.read()))
     listed = await site.futures.instruments()
     door.observe(follow(asked, InstrumentsListed, instruments=listed.instruments))
     sent: list[str] = []
-    for attempt in range(CLOSE_TRIES):
+    found = ""
+    for attempt in range(CLOSE_READINGS):
+        if attempt:
+            await trio.sleep(backoff_s(attempt, NO_JITTER) * pace)
         truth = await site.futures.snapshot()
         if isinstance(truth, SnapshotFailed):
-            await trio.sleep(1)
+            found = f"the exchange could not be read ({truth.reason}), it may be open"
             continue
+        found = "the exchange still shows it open"
         wishes = _wishes(asked, truth, attempt)
-        if attempt == 0 and not any(isinstance(wish, PlaceOrder) for wish in wishes):
+        if not sent and not any(isinstance(wish, PlaceOrder) for wish in wishes):
             return Answer(False, f"nothing is held in {asked.symbol}")
         if not wishes:
             return Answer(True, f"{asked.symbol}: closed; nothing of it rests any more", tuple(sent))
+        if attempt == CLOSE_READINGS - 1:
+            break
         admitted = [(wish, door.admit(wish, site.clock.now_us())) for wish in wishes]
         if asked.dry_run:
             shown = tuple(payload(answer.order) for _, answer in admitted if not isinstance(answer, EntryBlocked))
@@ -140,7 +148,7 @@ async def _close(site: Site, ledger: Ledger, asked: PersonAsked) -> Answer:
                 _note(ledger, fact, ())
     return Answer(
         False,
-        f"{asked.symbol}: the exchange still shows it open; run `kill-switch --emergency` or close it by hand",
+        f"{asked.symbol}: {found}; run `kill-switch --emergency` or close it by hand",
         tuple(sent),
     )
 

@@ -103,6 +103,11 @@ def pace_of(settings: Settings, unhurried: bool = True) -> float:
     return settings.market.speed if unhurried or settings.mode == "live" else inf
 
 
+def pace_in(site: Site, settings: Settings) -> float:
+    """How many seconds of the site's clock a pause of one second lasts that is meant for the network: as its time-outs are stretched."""
+    return site.settings.execution.request_timeout_s / settings.execution.request_timeout_s
+
+
 def take_up(engine: Engine, state: StateDirectory) -> None:
     """Restore the paper account. Raises StaleState when what was saved is not this version's or of other markets."""
     try:

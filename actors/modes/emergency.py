@@ -18,6 +18,7 @@ from actors.hands import payload
 from actors.kill_switch.plan import kill_id, plan
 from actors.ledger.journal import Ledger, open_ledger, open_reader
 from actors.ledger.store import NoLedger, SecondInstance, Unreadable, database_url, failing_as
+from actors.modes.direct import carry_out
 from actors.modes.sites import OpenSite, Refused, Site, StaleState, Unready, pace_in, pace_of, site_of
 from actors.state import AlreadyRunning, StateDirectory
 from config.settings import Settings
@@ -207,6 +208,11 @@ async def _flatten(
 ) -> KillOutcome:
     """Reading by reading until two in a row show nothing, or time is up; then exactly what could not be done."""
     left, refused, flat = "the exchange could not be read", dict[str, str](), False
+
+    def heard(wish: Command, facts: Sequence[Message]) -> None:
+        record.say(*facts)
+        refused.update(_refusal(wish, facts))
+
     async with open_site(settings, state) as site:
         pace = pace_in(site, settings)
         now = site.clock.now_us()
@@ -225,15 +231,13 @@ async def _flatten(
                     return KillOutcome(
                         True, _told("latched; all orders are cancelled and every position is flat", record)
                     )
-                flat, refused = not wishes, {}
+                flat = not wishes
+                refused.clear()
                 if flat:  # what a daemon sent just before it died may still arrive
                     await trio.sleep(site.settings.execution.process_before_s)
                     continue
-                for wish in wishes:
-                    record.say(wish)
-                    facts = await site.futures.send(wish)
-                    record.say(*facts)
-                    refused.update(_refusal(wish, facts))
+                record.say(*wishes)
+                await carry_out(site, wishes, heard)
                 await trio.sleep(AGAIN_S * pace)
     why = "".join(f"; {what}: {answer}" for what, answer in refused.items())
     return KillOutcome(False, _told(f"latched, but not flat. Still open: {left}{why}. Close them by hand NOW", record))

@@ -22,6 +22,7 @@ from actors.hands import payload
 from actors.kill_switch.plan import plan
 from actors.ledger.journal import Ledger
 from actors.memory import durable, sealed, unsealed
+from actors.modes.direct import carry_out
 from actors.modes.memories import ledger_of
 from actors.modes.sites import OpenSite, Refused, Site, pace_in, pace_of, site_of
 from actors.person import decide as person
@@ -38,6 +39,7 @@ from protocol.messages.futures import (
     SnapshotFailed,
     SnapshotSeen,
 )
+from protocol.ports import Command
 from sim.clock import PacedClock
 
 ANSWER_WITHIN_S = 30
@@ -139,13 +141,15 @@ async def _close(site: Site, ledger: Ledger, asked: PersonAsked, pace: float) ->
         if asked.dry_run:
             shown = tuple(payload(answer.order) for _, answer in admitted if not isinstance(answer, EntryBlocked))
             return Answer(True, "dry run: nothing was sent", shown)
+        wanted = list[Command]()
         for wish, answer in admitted:
             assert not isinstance(answer, EntryBlocked), "only entries can be blocked"
-            _note(ledger, asked, (wish,))
+            ledger.record("person", asked, (wish,))
             ledger.record(DOOR, answer, ())
-            sent.append(payload(answer.order))
-            for fact in await site.futures.send(answer.order):
-                _note(ledger, fact, ())
+            wanted.append(answer.order)
+        ledger.flush()
+        sent += map(payload, wanted)
+        await carry_out(site, wanted, lambda _, facts: _note(ledger, facts))
     return Answer(
         False,
         f"{asked.symbol}: {found}; run `kill-switch --emergency` or close it by hand",
@@ -160,8 +164,9 @@ def _wishes(asked: PersonAsked, truth: SnapshotSeen, attempt: int) -> list[Cance
     return plan(asked, asked.request, truth.began_at + attempt, orders, positions)
 
 
-def _note(ledger: Ledger, message: Message, answers: Sequence[Message]) -> None:
-    ledger.record("person", message, answers)
+def _note(ledger: Ledger, facts: Sequence[Message]) -> None:
+    for fact in facts:
+        ledger.record("person", fact, ())
     ledger.flush()
 
 

@@ -26,6 +26,7 @@ from protocol.messages.futures import CancelOrder, PlaceOrder, SnapshotFailed, S
 from protocol.ports import Command, JournalFailed
 from protocol.units import SECOND_US
 from sim.clock import SimulatedClock
+from tests.fakes import facts
 from tests.fakes.exchanges import START, HalfDown
 from tests.fakes.facts import ETH, XBT
 
@@ -237,6 +238,38 @@ def test_a_latch_that_cannot_be_read_is_not_called_released(tmp_path: Path) -> N
         acknowledge(settings, "fine again", "ann")
     StateDirectory(tmp_path, "paper", "dev").request_kill("drill")
     assert latch_state(settings).latched
+
+
+class Unheard(HalfDown):
+    """Six orders of strangers whose cancels nobody answers; `sent` says when each wish left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = SimulatedClock(START, trio.current_time())
+        self.orders = {name: facts.open_order(name, "someone") for name in ("o1", "o2", "o3", "o4", "o5", "o6")}
+        self.sent: list[tuple[type[Command], float]] = []
+
+    async def send(self, command: Command) -> Sequence[Message]:
+        self.sent.append((type(command), trio.current_time()))
+        if isinstance(command, CancelOrder):
+            await trio.sleep(Settings().execution.request_timeout_s)
+        return await super().send(command)
+
+
+def test_a_flatten_waits_for_no_cancel_that_nobody_answers(tmp_path: Path) -> None:
+    """Cancels leave first and side by side; the positions' turn comes a fifth of a time-out later, however many are out."""
+    exchanges: list[Unheard] = []
+
+    def exchange() -> Unheard:
+        exchanges.append(Unheard())
+        return exchanges[-1]
+
+    outcome, settings = killed(tmp_path, exchange)
+    assert outcome.flat
+    began = exchanges[0].sent[0][1]
+    assert [kind for kind, _ in exchanges[0].sent] == [CancelOrder] * 6 + [PlaceOrder] * 2
+    patience_s = settings.execution.request_timeout_s / 5
+    assert [at - began for _, at in exchanges[0].sent] == pytest.approx([0.0] * 6 + [patience_s] * 2)
 
 
 def test_what_could_not_be_done_is_said_exactly(tmp_path: Path) -> None:

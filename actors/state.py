@@ -126,13 +126,17 @@ class StateDirectory:
         return self.path / "requests"
 
     def ask(self, request: Mapping[str, object]) -> str:
-        """Put down a person's request for a running daemon, which looks each second; its name."""
+        """Put down a person's request for a running daemon, which looks each second; its name. Raises OSError, and leaves nothing then."""
         self._requests.mkdir(exist_ok=True, mode=DIRECTORY_MODE)
         handle, name = mkstemp(dir=self._requests, suffix=".new")
-        with os.fdopen(handle, "w") as out:
-            json.dump(request, out)
-        asked = Path(name).with_suffix(".ask")
-        Path(name).replace(asked)
+        try:
+            with os.fdopen(handle, "w") as out:
+                json.dump(request, out)
+            asked = Path(name).with_suffix(".ask")
+            Path(name).replace(asked)
+        except OSError:
+            Path(name).unlink()
+            raise
         return asked.stem
 
     def asked(self) -> dict[str, dict[str, object]]:

@@ -32,7 +32,7 @@ from protocol.messages.futures import (
     SnapshotFailed,
     SnapshotSeen,
 )
-from protocol.ports import Command, JournalFailed, LatchState
+from protocol.ports import Command, FeedLost, JournalFailed, LatchState
 from sim.clock import PacedClock
 
 DAEMON_WITHIN_S = 30.0
@@ -115,7 +115,10 @@ def rehearse(settings: Settings) -> tuple[str, ...]:
 async def _rehearse(settings: Settings, state: StateDirectory, open_site: OpenSite) -> tuple[str, ...]:
     async with open_site(settings, state) as site:
         door = Door(site.settings, Gate((), LatchState(latched=False)))
-        listed = await site.futures.instruments()
+        try:
+            listed = await site.futures.instruments()
+        except FeedLost as error:
+            raise Refused(f"the exchange could not be read ({error}): what would be sent is not known") from None
         door.observe(from_edge(InstrumentsListed, listed.at, instruments=listed.instruments))
         truth = await site.futures.snapshot()
         if isinstance(truth, SnapshotFailed):

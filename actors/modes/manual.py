@@ -6,7 +6,8 @@ sent passes the same door and is journalled the same way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,9 +25,10 @@ from actors.ledger.journal import Ledger
 from actors.memory import durable, sealed, unsealed
 from actors.modes.direct import carry_out
 from actors.modes.memories import ledger_of
-from actors.modes.sites import OpenSite, Refused, Site, pace_in, pace_of, site_of
+from actors.modes.sites import OpenSite, Refused, Site, Unready, pace_in, pace_of, site_of
 from actors.person import decide as person
-from actors.state import StateDirectory
+from actors.standin import StandIn
+from actors.state import AlreadyRunning, StateDirectory
 from config.settings import Settings
 from protocol.ids import derive
 from protocol.messages.base import Message, follow, from_edge
@@ -39,11 +41,12 @@ from protocol.messages.futures import (
     SnapshotFailed,
     SnapshotSeen,
 )
-from protocol.ports import Command
+from protocol.ports import Command, FeedLost, Journal, JournalFailed
 from sim.clock import PacedClock
 
 ANSWER_WITHIN_S = 30
 LOOK_EVERY_S = 0.2
+MAKE_ROOM = "make room there or let this user write; `kill-switch --emergency` needs neither"
 CLOSE_READINGS = 8
 """With a pause that doubles between them: a minute."""
 
@@ -71,22 +74,45 @@ def hand_out(state: StateDirectory, answer: PersonAnswered) -> None:
 
 
 def ask(settings: Settings, request: Mapping[str, object]) -> Answer:
-    """Have a request carried out. `request` is a `PersonAsked` without its envelope and name. Raises Refused."""
+    """Have a request carried out. `request` is a `PersonAsked` without its envelope and name. Raises Refused, Unready."""
     state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
     if state.owned_by_other():  # which has the key pair; a person's shell need not
         return trio.run(_by_daemon, state, request)
     open_site = site_of(settings)
-    state.own()
     try:
-        with ledger_of(settings) as ledger:
+        with _taken(state), ledger_of(settings) as ledger:
             clock = PacedClock(pace_of(settings, unhurried=False))
             return trio.run(_directly, settings, state, ledger, open_site, request, clock=clock)
+    except AlreadyRunning:
+        raise Refused(
+            f"another process has just taken {state.path}, nothing was done: run the same command again"
+        ) from None
+    except JournalFailed as error:
+        raise Unready(
+            f"the store in {state.path} could not be written, nothing was done ({error}): {MAKE_ROOM}"
+        ) from None
+
+
+@contextmanager
+def _taken(state: StateDirectory) -> Iterator[None]:
+    """The state is this command's. Raises AlreadyRunning, Unready."""
+    try:
+        state.own()
+    except OSError as error:
+        raise Unready(f"{state.path} could not be locked, nothing was done ({error}): {MAKE_ROOM}") from None
+    try:
+        yield
     finally:
         state.release()
 
 
 async def _by_daemon(state: StateDirectory, request: Mapping[str, object]) -> Answer:
-    name = state.ask(request)
+    try:
+        name = state.ask(request)
+    except OSError as error:
+        raise Unready(
+            f"the request could not be written in {state.path}, the daemon was not asked ({error}): {MAKE_ROOM}"
+        ) from None
     for _ in range(round(ANSWER_WITHIN_S / LOOK_EVERY_S)):
         answer = state.answer_to(name)
         if answer is not None:
@@ -118,7 +144,12 @@ async def _directly(
 async def _close(site: Site, ledger: Ledger, asked: PersonAsked, pace: float) -> Answer:
     """Reading by reading: a reduce-only market order for what is held, then cancel what still rests for it. The last reading sends nothing."""
     door = Door(site.settings, Gate((), ledger.read()))
-    listed = await site.futures.instruments()
+    lost = list[str]()
+    journal = StandIn(ledger, lost.append)
+    try:
+        listed = await site.futures.instruments()
+    except FeedLost as error:
+        raise Refused(f"the exchange could not be read, nothing was done: {error}") from None
     door.observe(follow(asked, InstrumentsListed, instruments=listed.instruments))
     sent: list[str] = []
     found = ""
@@ -134,7 +165,7 @@ async def _close(site: Site, ledger: Ledger, asked: PersonAsked, pace: float) ->
         if not sent and not any(isinstance(wish, PlaceOrder) for wish in wishes):
             return Answer(False, f"nothing is held in {asked.symbol}")
         if not wishes:
-            return Answer(True, f"{asked.symbol}: closed; nothing of it rests any more", tuple(sent))
+            return Answer(True, f"{asked.symbol}: closed; nothing of it rests any more{_unwritten(lost)}", tuple(sent))
         if attempt == CLOSE_READINGS - 1:
             break
         admitted = [(wish, door.admit(wish, site.clock.now_us())) for wish in wishes]
@@ -144,15 +175,15 @@ async def _close(site: Site, ledger: Ledger, asked: PersonAsked, pace: float) ->
         wanted = list[Command]()
         for wish, answer in admitted:
             assert not isinstance(answer, EntryBlocked), "only entries can be blocked"
-            ledger.record("person", asked, (wish,))
-            ledger.record(DOOR, answer, ())
+            journal.record("person", asked, (wish,))
+            journal.record(DOOR, answer, ())
             wanted.append(answer.order)
-        ledger.flush()
+        journal.flush()
         sent += map(payload, wanted)
-        await carry_out(site, wanted, lambda _, facts: _note(ledger, facts))
+        await carry_out(site, wanted, lambda _, facts: _note(journal, facts))
     return Answer(
         False,
-        f"{asked.symbol}: {found}; run `kill-switch --emergency` or close it by hand",
+        f"{asked.symbol}: {found}; run `kill-switch --emergency` or close it by hand{_unwritten(lost)}",
         tuple(sent),
     )
 
@@ -164,14 +195,18 @@ def _wishes(asked: PersonAsked, truth: SnapshotSeen, attempt: int) -> list[Cance
     return plan(asked, asked.request, truth.began_at + attempt, orders, positions)
 
 
-def _note(ledger: Ledger, facts: Sequence[Message]) -> None:
+def _unwritten(lost: Sequence[str]) -> str:
+    return "".join(f". What was sent is not in the journal ({why})" for why in lost)
+
+
+def _note(journal: Journal, facts: Sequence[Message]) -> None:
     for fact in facts:
-        ledger.record("person", fact, ())
-    ledger.flush()
+        journal.record("person", fact, ())
+    journal.flush()
 
 
 def open_things(settings: Settings) -> dict[str, Any]:
-    """Positions and working orders: as the running daemon last said, else read from the exchange. Raises Refused."""
+    """Positions and working orders: as the running daemon last said, else read from the exchange. Raises Refused, Unready."""
     state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
     if state.owned_by_other():
         page = state.read_status() or {}
@@ -181,11 +216,11 @@ def open_things(settings: Settings) -> dict[str, Any]:
             **{part: page.get(part, []) for part in ("positions", "orders")},
         }
     open_site = site_of(settings)
-    state.own()
     try:
-        truth = trio.run(_read, settings, state, open_site, clock=PacedClock(pace_of(settings, unhurried=False)))
-    finally:
-        state.release()
+        with _taken(state):
+            truth = trio.run(_read, settings, state, open_site, clock=PacedClock(pace_of(settings, unhurried=False)))
+    except AlreadyRunning:
+        return open_things(settings)  # a daemon has started since
     rows = {
         "positions": [p for p in truth.positions if p.size],
         "orders": truth.orders,

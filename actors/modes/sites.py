@@ -139,25 +139,29 @@ async def simulated_venue(
         seed=settings.market.seed,
         persist=persist,
     )
+    refused: Refused | None = None
     async with trio.open_nursery() as nursery, venue.http_client() as http:
         await nursery.start(venue.run)
-        yield Site(
-            settings,
+        futures = FuturesGateway(
+            http,
+            partial(venue.connect, FUTURES_WS_PATH),
             clock,
-            SpotGateway(http, partial(venue.connect, SPOT_WS_PATH), clock, settings.feeds),
-            FuturesGateway(
-                http,
-                partial(venue.connect, FUTURES_WS_PATH),
-                clock,
-                key=venue.key,
-                secret=Secret(venue.secret),
-                settings=settings.execution,
-                nonce=nonces(state, clock),
-                fills_until=fills_until,
-            ),
+            key=venue.key,
+            secret=Secret(venue.secret),
+            settings=settings.execution,
+            nonce=nonces(state, clock),
+            fills_until=fills_until,
         )
-        persist(engine.save())
+        try:
+            yield Site(
+                settings, clock, SpotGateway(http, partial(venue.connect, SPOT_WS_PATH), clock, settings.feeds), futures
+            )
+            persist(engine.save())
+        except Refused as error:
+            refused = error  # as it is: out of the nursery it would come as a group
         nursery.cancel_scope.cancel()
+    if refused is not None:
+        raise refused
 
 
 @asynccontextmanager

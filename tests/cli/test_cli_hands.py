@@ -1,0 +1,118 @@
+"""What stands between a person's hand and the daemon or the store: one line that says whose fault it is and what to do."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from typing import Any
+
+import pytest
+from homes import Home
+
+from actors.gateway.futures import FuturesGateway
+from actors.ledger.journal import Ledger, open_ledger
+from actors.state import StateDirectory
+from protocol.messages.base import from_edge
+from protocol.messages.control import Latch
+from protocol.ports import FeedLost
+
+HALT = ("entries", "halt", "--reason", "news")
+
+
+def no_space(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def full(*_: Any) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+@pytest.fixture
+def daemon(home: Home) -> StateDirectory:
+    """Whoever runs on the state, not answering."""
+    state = StateDirectory(home.root, "paper", "dev")
+    state.own()
+    return state
+
+
+def assert_told(home: Home, words: tuple[str, ...], code: int, *told: str) -> None:
+    result = home.command(*words)
+    assert (result.exit_code, result.stderr.count("\n"), result.stdout) == (code, 1, ""), result.output
+    for text in told:
+        assert text in result.stderr
+
+
+def test_a_daemon_that_starts_in_this_moment_is_named(
+    home: Home, daemon: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody ran when the command looked, and somebody does when it takes the state: nothing was done, ask again."""
+    monkeypatch.setattr(StateDirectory, "owned_by_other", lambda state: False)
+    assert_told(home, HALT, 3, "has just taken", "nothing was done: run the same command again")
+    daemon.release()
+
+
+def test_what_is_open_is_asked_of_a_daemon_that_starts_in_this_moment(
+    home: Home, daemon: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read costs nothing, so it is simply asked again."""
+    looks = iter([False, True])
+    daemon.write_status({"positions": [], "orders": []})
+    monkeypatch.setattr(StateDirectory, "owned_by_other", lambda state: next(looks))
+    shown = home.command("positions")
+    assert (shown.exit_code, shown.stdout) == (0, "no positions, says the daemon\n")
+    daemon.release()
+
+
+@pytest.mark.parametrize("fails", ["mkstemp", "json.dump"])
+def test_a_request_that_finds_no_room_says_so(
+    home: Home, daemon: StateDirectory, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """The disk is at fault, the daemon was not asked, and nothing half-written is left."""
+    monkeypatch.setattr(f"actors.state.{fails}", no_space)
+    assert_told(home, HALT, 1, "No space left on device", str(daemon.path), "the daemon was not asked", "make room")
+    assert list(daemon.path.glob("requests/*")) == []
+    daemon.release()
+
+
+def test_a_halt_that_the_store_does_not_take_is_no_halt(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No daemon runs and the disk is full: nothing was done, and that is said."""
+    monkeypatch.setattr(Ledger, "_write_page", full)
+    assert_told(home, HALT, 1, "database or disk is full", "nothing was done")
+
+
+def test_a_lock_that_cannot_be_written_is_the_disks_fault(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor can the state be taken then."""
+    monkeypatch.setattr(StateDirectory, "own", no_space)
+    assert_told(home, HALT, 1, "No space left on device", "nothing was done")
+
+
+def test_a_close_that_cannot_be_written_down_closes(holding: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Money before records: done, and told that the journal lacks it."""
+    monkeypatch.setattr(Ledger, "_write_page", full)
+    done = holding.command("close", "BTC/USD", "--reason", "done")
+    assert done.exit_code == 0, done.output
+    assert "closed" in done.stdout
+    assert "not in the journal" in done.stdout
+    assert "database or disk is full" in done.stdout
+
+
+def test_an_acknowledgement_is_refused_while_something_is_open(holding: Home) -> None:
+    """On the paper exchange, too, in one line: what is open, and what closes it."""
+    with open_ledger(f"sqlite:///{holding.path / 'ledger.sqlite'}") as ledger:
+        ledger.latch(from_edge(Latch, 1, reason="drill", by="ann"))
+    assert_told(
+        holding, ("kill-switch", "ack", "--reason", "fine"), 3, "still open: positions PF_XBTUSD", "--emergency"
+    )
+
+
+@pytest.mark.parametrize("words", [("close", "BTC/USD", "--reason", "done"), ("kill-switch", "--dry-run")])
+def test_an_exchange_that_lists_no_contracts_is_at_fault(
+    holding: Home, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """What would be sent is checked against the contracts' rules: without them nothing is."""
+
+    async def lost(_: FuturesGateway) -> None:
+        raise FeedLost("HTTP 503")
+
+    monkeypatch.setattr(FuturesGateway, "instruments", lost)
+    assert_told(holding, words, 3, "the exchange could not be read", "HTTP 503")

@@ -10,7 +10,7 @@ import msgspec
 
 from protocol.messages.base import Message
 from protocol.messages.control import Reconciled, WakeAt
-from protocol.messages.futures import AccountChanged, ExchangeSnapshot, MarkPrice, RequestSnapshot
+from protocol.messages.futures import AccountChanged, ExchangeSnapshot, MarkPrice, RequestSnapshot, SnapshotSeen
 from protocol.messages.signal import Held, StructureRead
 from protocol.messages.spot import CandleClosed, SpotPrice
 
@@ -23,6 +23,7 @@ UNLOGGED = (
     Held,
     WakeAt,
     RequestSnapshot,
+    SnapshotSeen,
     ExchangeSnapshot,
     Reconciled,
 )

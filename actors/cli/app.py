@@ -17,6 +17,7 @@ from actors.cli import (
     decide,
     explain,
     hands,
+    journal,
     kill_switch,
     run,
     simulate,
@@ -69,5 +70,6 @@ app.command("orders")(hands.orders)
 app.command("close")(hands.close)
 app.add_typer(hands.entries, name="entries")
 app.add_typer(kill_switch.app, name="kill-switch")
+app.add_typer(journal.app, name="journal")
 app.add_typer(config.app, name="config")
 app.add_typer(venue.app, name="venue")

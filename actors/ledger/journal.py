@@ -19,8 +19,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from actors.ledger import tables
 from actors.ledger.pages import NO_SEAL, Record, pack, seal, unpack
 from actors.ledger.project import ROUTINE, Row, changes, names_of
-from actors.ledger.queries import Reader, latch_state
-from actors.ledger.store import failing_as, fold_log, hidden, owned, reading_engine, upgrade, writing_engine
+from actors.ledger.queries import PRUNED, Prunable, Reader, latch_state, prunable
+from actors.ledger.store import failing_as, fold_log, give_back, hidden, owned, reading_engine, upgrade, writing_engine
 from protocol.codec import encode
 from protocol.messages.base import Message
 from protocol.messages.control import Latch
@@ -166,6 +166,24 @@ class Ledger(LatchBook):
         """Add closed candles to the store; those already there stand."""
         with failing_as(JournalFailed, "the ledger could not be written"), self._connection.begin():
             self._state(*changes(list(candles)))
+
+    def prune(self, older_than_us: int) -> Prunable | None:
+        """Let go of the record's pages that are so much older than its newest, and note whose seal the rest begins with; None: there are none.
+
+        What messages made of the tables stays, and so do memories and the latch. Raises JournalFailed; nothing is gone then.
+        """
+        self.settle()
+        with failing_as(JournalFailed, "the ledger could not be pruned"), self._connection.begin():
+            gone = prunable(self._connection, older_than_us)
+            if gone is not None:
+                self._connection.execute(tables.journal.delete().where(tables.journal.c.last_seq <= gone.last_seq))
+                self._upsert(tables.memory, [{"actor": PRUNED, "body": f"{gone.last_seq} {gone.seal}".encode()}])
+        return gone
+
+    def give_back(self) -> None:
+        """Give the disk the room of what was let go; without that new pages take it. Raises JournalFailed; nothing is lost then."""
+        with failing_as(JournalFailed, "the ledger's file could not be made smaller"):
+            give_back(self._connection)
 
     def reader(self) -> Reader:
         """The queries, on this process's own engine; sees what was flushed."""

@@ -3,7 +3,7 @@
 One page holds what one flush writes. A mark price goes to four actors a second and symbol: kept as rows that would
 swamp the disk. Here a message is written once a page, by whoever said it or, at the edge, first received it; each
 further delivery is its place in the page. Every page is sealed over the seal before it, so an edit, a cut or a swap
-anywhere shows at the next `audit verify`.
+anywhere shows at the next `journal check`.
 """
 
 from __future__ import annotations

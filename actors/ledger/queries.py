@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, Select, select
+from sqlalchemy import Connection, Engine, Select, func, select
 
 from actors.ledger import tables
 from actors.ledger.pages import NO_SEAL, Step, seal, unpack
@@ -21,6 +21,9 @@ from protocol.units import Timeframe
 
 PAGES_BACK_MAX: Final = 256
 """How far before a message its cause is looked for. They share a moment, so it is in the same page or the one before."""
+
+PRUNED: Final = "ledger.pruned"
+"""The memory of the ledger itself: the last step that was pruned and its seal, from which the others are checked."""
 
 EXPLAIN_MAX: Final = 2000
 """Messages one explanation may name; a trade takes some fifty."""
@@ -65,6 +68,16 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     head: str
     fault: str
+
+
+class Prunable(msgspec.Struct, frozen=True, kw_only=True):
+    """Pages that a prune lets go: so many steps, up to step `last_seq` of the moment `to_at`, whose seal is `seal`. `size`: their bytes."""
+
+    steps: int
+    size: int
+    last_seq: int
+    to_at: int
+    seal: str
 
 
 class Reader:
@@ -176,8 +189,9 @@ class Reader:
             yield from unpack(page["records"], page["first_seq"])
 
     def verify(self) -> Verdict:
-        """Check every seal from the first page on; the first fault found ends it."""
-        before, steps = NO_SEAL, 0
+        """Check every seal from the first page on that was not pruned; the first fault found ends it."""
+        with self._engine.connect() as connection:
+            before, steps = pruned(connection)
         for page in self._pages(None):
             first, last = page["first_seq"], page["last_seq"]
             if first != steps + 1:
@@ -186,6 +200,11 @@ class Reader:
                 return Verdict(steps=steps, head=before, fault=f"steps {first} to {last} are not what was sealed")
             before, steps = page["seal"], last
         return Verdict(steps=steps, head=before, fault="")
+
+    def prunable(self, older_than_us: int) -> Prunable | None:
+        """What `Ledger.prune` would let go; None: nothing."""
+        with self._engine.connect() as connection:
+            return prunable(connection, older_than_us)
 
     def _pages(self, run: int | None) -> Iterator[Row]:
         """Pages in order, each read on its own: a reader that takes long holds nothing."""
@@ -196,6 +215,33 @@ class Reader:
         while rows := self._rows(query.where(tables.journal.c.first_seq > after)):
             yield rows[0]
             after = rows[0]["first_seq"]
+
+
+def pruned(connection: Connection) -> tuple[str, int]:
+    """The seal and the last step of what was pruned; of an untouched record: no seal and no step."""
+    body = connection.scalar(select(tables.memory.c.body).where(tables.memory.c.actor == PRUNED))
+    if body is None:
+        return NO_SEAL, 0
+    last_seq, seal = body.decode().split()
+    return seal, int(last_seq)
+
+
+def prunable(connection: Connection, older_than_us: int) -> Prunable | None:
+    """The pages before the first that is not so much older than the newest. By the record's own time, which in paper is the market's."""
+    journal = tables.journal
+    newest = select(journal.c.to_at).order_by(journal.c.first_seq.desc()).limit(1)
+    newest_at = connection.scalar(newest)
+    if newest_at is None:
+        return None
+    young = journal.c.to_at >= newest_at - older_than_us
+    kept = connection.scalar(select(journal.c.first_seq).where(young).order_by(journal.c.first_seq).limit(1))
+    steps = func.sum(journal.c.last_seq - journal.c.first_seq + 1)
+    figures = (steps, func.sum(func.length(journal.c.records)), func.max(journal.c.last_seq), func.max(journal.c.to_at))
+    found = connection.execute(select(*figures).where(journal.c.first_seq < kept)).one()
+    if found[0] is None:
+        return None
+    last = connection.scalar(select(journal.c.seal).where(journal.c.last_seq == found[2]))
+    return Prunable(steps=int(found[0]), size=int(found[1]), last_seq=found[2], to_at=found[3], seal=str(last))
 
 
 def latch_state(connection: Connection) -> LatchState:

@@ -152,6 +152,13 @@ def fold_log(connection: Connection) -> None:
         driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
+def give_back(connection: Connection) -> None:
+    """Make SQLite's file as small as what is in it, which takes as much room again for a moment; PostgreSQL sees to that by itself."""
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        driver.execute("VACUUM")
+
+
 # --- one writer ----------------------------------------------------------------------------------------------
 
 

@@ -6,8 +6,7 @@ sent passes the same door and is journalled the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +24,7 @@ from actors.ledger.journal import Ledger
 from actors.memory import durable, sealed, unsealed
 from actors.modes.direct import carry_out
 from actors.modes.memories import ledger_of
-from actors.modes.sites import OpenSite, Refused, Site, Unready, pace_in, pace_of, site_of
+from actors.modes.sites import MAKE_ROOM, OpenSite, Refused, Site, Unready, pace_in, pace_of, site_of, taken
 from actors.person import decide as person
 from actors.standin import StandIn
 from actors.state import AlreadyRunning, StateDirectory
@@ -46,7 +45,6 @@ from sim.clock import PacedClock
 
 ANSWER_WITHIN_S = 30
 LOOK_EVERY_S = 0.2
-MAKE_ROOM = "make room there or let this user write; `kill-switch --emergency` needs neither"
 CLOSE_READINGS = 8
 """With a pause that doubles between them: a minute."""
 
@@ -80,7 +78,7 @@ def ask(settings: Settings, request: Mapping[str, object]) -> Answer:
         return trio.run(_by_daemon, state, request)
     open_site = site_of(settings)
     try:
-        with _taken(state), ledger_of(settings) as ledger:
+        with taken(state), ledger_of(settings) as ledger:
             clock = PacedClock(pace_of(settings, unhurried=False))
             return trio.run(_directly, settings, state, ledger, open_site, request, clock=clock)
     except AlreadyRunning:
@@ -91,19 +89,6 @@ def ask(settings: Settings, request: Mapping[str, object]) -> Answer:
         raise Unready(
             f"the store in {state.path} could not be written, nothing was done ({error}): {MAKE_ROOM}"
         ) from None
-
-
-@contextmanager
-def _taken(state: StateDirectory) -> Iterator[None]:
-    """The state is this command's. Raises AlreadyRunning, Unready."""
-    try:
-        state.own()
-    except OSError as error:
-        raise Unready(f"{state.path} could not be locked, nothing was done ({error}): {MAKE_ROOM}") from None
-    try:
-        yield
-    finally:
-        state.release()
 
 
 async def _by_daemon(state: StateDirectory, request: Mapping[str, object]) -> Answer:
@@ -217,7 +202,7 @@ def open_things(settings: Settings) -> dict[str, Any]:
         }
     open_site = site_of(settings)
     try:
-        with _taken(state):
+        with taken(state):
             truth = trio.run(_read, settings, state, open_site, clock=PacedClock(pace_of(settings, unhurried=False)))
     except AlreadyRunning:
         return open_things(settings)  # a daemon has started since

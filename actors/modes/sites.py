@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -46,6 +46,7 @@ REAL_LIMITS: Final = {
     "kill_switch": ("data_failure_s", "not_converging_s"),
 }
 """Limits on the network and the machine, not on the market."""
+MAKE_ROOM: Final = "make room there or let this user write; `kill-switch --emergency` needs neither"
 
 
 class Refused(Exception):
@@ -58,6 +59,19 @@ class Unready(Exception):
 
 class StaleState(Exception):
     """Something saved cannot be taken up: the text names the file and says what to do."""
+
+
+@contextmanager
+def taken(state: StateDirectory) -> Iterator[None]:
+    """The state is this command's. Raises AlreadyRunning, Unready."""
+    try:
+        state.own()
+    except OSError as error:
+        raise Unready(f"{state.path} could not be locked, nothing was done ({error}): {MAKE_ROOM}") from None
+    try:
+        yield
+    finally:
+        state.release()
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,8 @@ MUTANTS = (
         "patience.deadline = now + 9999", {"fault": "md.stall", "feed": "spot", "at_s": 20, "for_s": 60}),
     one("a dead child stays dead", "actors/supervisor.py", "await self._start_from(index, nursery)\n        else:",
         "return\n        else:", {"fault": "actor.raise", "who": "executor", "n": 1, "at_s": 20}),
+    one("a child that dies all day is no reason to stop", "actors/supervisor.py", "            self._world.gate.halt(halt, text)\n", "",
+        *({"fault": "actor.raise", "who": "spot_feed", "n": 1, "at_s": at_s} for at_s in range(10, 70, 10))),
     Mutant(
         "closed markets are entered",
         (

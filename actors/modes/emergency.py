@@ -158,6 +158,8 @@ def kill_on_exchange(
         except Unready as error:
             record.request(reason)
             return KillOutcome(False, _told(f"nothing was cancelled or closed: {error}. Close by hand NOW", record))
+        finally:
+            record.settle()
 
 
 @dataclass
@@ -188,6 +190,12 @@ class Record:
         if self.ledger is None:
             self.request(latch.reason)
         self.say(latch)
+
+    def settle(self) -> None:
+        """Bring the tables up to the journal; where that fails the next start does, and what was done is told all the same."""
+        with self.or_note():
+            if self.ledger is not None:
+                self.ledger.settle()
 
     def request(self, reason: str) -> None:
         """Leave the latch to the next start."""
@@ -307,7 +315,7 @@ def acknowledge(settings: Settings, reason: str, by: str) -> str:
             text = f"kill switch acknowledged by {by}: {reason}; two readings show no position and no order"
             told = from_edge(Alert, at, "acknowledged", at, code="KILL_ACKED", severity="critical", text=text)
             ledger.record("kill_switch", told, ())
-            ledger.flush()
+            ledger.settle()  # all that can fail of it, before the latch is cleared
             ledger.acknowledge(by, reason, at)
             state.forget_kill_request()
     except (JournalFailed, NoLedger, SecondInstance, OSError) as error:

@@ -7,6 +7,7 @@ sent passes the same door and is journalled the same way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -118,12 +119,15 @@ async def _directly(
         name = derive("direct", now, str(request))
         asked = from_edge(PersonAsked, now, name, request=name, **cast(dict[str, Any], request))
         if asked.ask == "close":
-            return await _close(site, ledger, asked, pace_in(site, settings))
+            answer = await _close(site, ledger, asked, pace_in(site, settings))
+            with suppress(JournalFailed):  # it is done and in the record; the tables follow at the next start
+                ledger.settle()
+            return answer
     remembering, said = person.step(person.initial(settings, unsealed("person", ledger.memory("person"))), asked)
     ledger.record("person", asked, said)
     ledger.keep("person", lambda: sealed("person", durable(remembering)))
-    answer = next(message for message in said if isinstance(message, PersonAnswered))
-    return Answer(answer.done, f"{answer.text} (no daemon is running: it holds from the next start on)")
+    told = next(message for message in said if isinstance(message, PersonAnswered))
+    return Answer(told.done, f"{told.text} (no daemon is running: it holds from the next start on)")
 
 
 async def _close(site: Site, ledger: Ledger, asked: PersonAsked, pace: float) -> Answer:

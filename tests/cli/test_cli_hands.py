@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,11 +29,12 @@ def full(*_: Any) -> None:
 
 
 @pytest.fixture
-def daemon(home: Home) -> StateDirectory:
+def daemon(home: Home) -> Iterator[StateDirectory]:
     """Whoever runs on the state, not answering."""
     state = StateDirectory(home.root, "paper", "dev")
     state.own()
-    return state
+    yield state
+    state.release()
 
 
 def assert_told(home: Home, words: tuple[str, ...], code: int, *told: str) -> None:
@@ -48,7 +50,6 @@ def test_a_daemon_that_starts_in_this_moment_is_named(
     """Nobody ran when the command looked, and somebody does when it takes the state: nothing was done, ask again."""
     monkeypatch.setattr(StateDirectory, "owned_by_other", lambda state: False)
     assert_told(home, HALT, 3, "has just taken", "nothing was done: run the same command again")
-    daemon.release()
 
 
 def test_what_is_open_is_asked_of_a_daemon_that_starts_in_this_moment(
@@ -60,7 +61,6 @@ def test_what_is_open_is_asked_of_a_daemon_that_starts_in_this_moment(
     monkeypatch.setattr(StateDirectory, "owned_by_other", lambda state: next(looks))
     shown = home.command("positions")
     assert (shown.exit_code, shown.stdout) == (0, "no positions, says the daemon\n")
-    daemon.release()
 
 
 @pytest.mark.parametrize("fails", ["mkstemp", "json.dump"])
@@ -71,7 +71,6 @@ def test_a_request_that_finds_no_room_says_so(
     monkeypatch.setattr(f"actors.state.{fails}", no_space)
     assert_told(home, HALT, 1, "No space left on device", str(daemon.path), "the daemon was not asked", "make room")
     assert list(daemon.path.glob("requests/*")) == []
-    daemon.release()
 
 
 def test_a_halt_that_the_store_does_not_take_is_no_halt(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +93,14 @@ def test_a_close_that_cannot_be_written_down_closes(holding: Home, monkeypatch: 
     assert "closed" in done.stdout
     assert "not in the journal" in done.stdout
     assert "database or disk is full" in done.stdout
+
+
+def test_a_close_whose_tables_cannot_follow_closed(holding: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record has it; what is made of it is made at the next start."""
+    monkeypatch.setattr(Ledger, "_tell", full)
+    done = holding.command("close", "BTC/USD", "--reason", "done")
+    assert done.exit_code == 0, done.output
+    assert "closed" in done.stdout
 
 
 def test_an_acknowledgement_is_refused_while_something_is_open(holding: Home) -> None:

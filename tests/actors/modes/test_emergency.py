@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors.ledger.journal import open_ledger, open_reader
+from actors.ledger.journal import Ledger, open_ledger, open_reader
 from actors.modes.emergency import acknowledge, kill, kill_on_exchange, latch_state
 from actors.modes.manual import open_things
 from actors.modes.sites import Refused, Site, StaleState, Unready, nonces
@@ -105,6 +105,24 @@ def test_a_store_that_a_daemon_holds_keeps_nobody_from_flattening(tmp_path: Path
     assert outcome.flat
     assert "another process writes" in outcome.text
     assert StateDirectory(tmp_path, settings.mode, settings.env).kill_requested() == "drill"
+
+
+def test_tables_that_cannot_follow_are_the_next_starts_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full when all is done: the record has it, the answer is the exchange's, and the tables are made up for later."""
+
+    def full(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "_tell", full)
+        outcome, settings = killed(tmp_path, HalfDown)
+    assert outcome.flat
+    assert latch_state(settings).latched
+    url = f"sqlite:///{tmp_path / 'paper-dev' / 'ledger.sqlite'}"
+    with open_ledger(url) as ledger:
+        ledger.settle()
+    with open_reader(url) as reader:
+        assert {row["symbol"] for row in reader.orders()} == {XBT, ETH}
 
 
 def test_a_store_of_another_version_keeps_nobody_from_flattening(tmp_path: Path) -> None:

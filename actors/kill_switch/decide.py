@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from actors.kill_switch.booked import Books, book, listed, unlisted
 from actors.kill_switch.causes import Watch, found, look_again_at, observe
 from actors.kill_switch.plan import kill_id, plan
 from config.settings import KillSwitchSettings, Settings
@@ -50,6 +51,7 @@ STUCK_US: Final = 15 * SECOND_US
 LOCKED_OUT_US: Final = 60 * SECOND_US
 """Between readings while the exchange refuses our key: more would lock it out."""
 SIZES_KEPT: Final = 64
+FLATTENS_KEPT: Final = 64
 WAKE: Final = "kill"
 WATCH: Final = "watch"
 
@@ -66,7 +68,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     an unanswered truth was asked for. `left`: what the last reading showed open. `moved`: newest word of the stream on
     each position and when it came; it can only keep a stop in place, never remove one. `sent`: when each symbol was last
     flattened and each order last cancelled; a reading that may not show the effect yet is no reason to sell twice. `awaited`: effects of what was sent
-    that nobody has told yet. `asked_for`: by symbol the flatten that nothing was heard of yet. `refused`: by symbol the flattens refused in a row, a closed market's counting in full. `flattening`: what our fills have left of each symbol. `truth`: the last reading, for the record.
+    that nobody has told yet. `asked_for`: by symbol the flatten that nothing was heard of yet. `refused`: by symbol the flattens refused in a row, a closed market's counting in full. `flattening`: what our fills have left of each symbol. `flattens`: the newest of our orders, newest last. `books`: what all fills say
+    is held. `truth`: the last reading, for the record.
     """
 
     patience_us: int
@@ -85,6 +88,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     asked_for: dict[str, str] = {}
     refused: dict[str, int] = {}
     flattening: dict[str, Flattening] = {}
+    flattens: tuple[str, ...] = ()
+    books: Books = {}
 
 
 Answer = tuple[State, list[Message]]
@@ -121,7 +126,7 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case Woken(key=key) if key == WAKE and state.since is not None:
             state, more = _again(state, message)
         case Filled(fill=fill):
-            state, more = _reduced(state, fill), []
+            state, more = _filled(state, message, fill), []
         case _:
             more = []
     return state, (*out, *more)
@@ -158,11 +163,13 @@ def _refusals(before: int, answer: Message) -> int:
 def _watched(state: State, message: Message) -> Answer:
     """What the switch sees for itself. A cause that was found is found once: latched is latched."""
     watch = observe(state.watch, message)
-    truth = message if isinstance(message, ExchangeSnapshot) else state.truth
+    truth, books = state.truth, state.books
+    if isinstance(message, ExchangeSnapshot):
+        truth, books = message, listed(books, message)
     if watch is state.watch and truth is state.truth and not isinstance(message, Woken):
         return state, []
     again = look_again_at(state.watch, watch, state.limits, message)
-    state = replace(state, watch=watch, truth=truth)
+    state = replace(state, watch=watch, truth=truth, books=books)
     out: list[Message] = [] if again is None else [follow(message, WakeAt, WATCH, key=WATCH, due=again)]
     reason = None if state.latched else found(watch, state.limits, message.at)
     if reason is None:
@@ -237,6 +244,8 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
             positions.setdefault(symbol, position)
             if at >= truth.began_at:
                 positions[symbol] = position
+    for symbol, size in unlisted(state.books, truth.began_at).items():
+        positions.setdefault(symbol, Position(symbol=symbol, size=size, entry_price=Decimal(0)))
     left = {symbol: _left(state, position) for symbol, position in positions.items()}
     planned = plan(truth, state.kill, truth.began_at, truth.orders, tuple(left.values()))
     commands = [wish for wish in planned if not _overtaken(state, truth, wish)]
@@ -249,7 +258,12 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
     )
     awaited = tuple(_subject(wish) for wish in commands)
     state = replace(
-        state, asked=None, sent={**state.sent, **sent}, asked_for={**state.asked_for, **asked_for}, awaited=awaited
+        state,
+        asked=None,
+        sent={**state.sent, **sent},
+        asked_for={**state.asked_for, **asked_for},
+        flattens=(*state.flattens, *asked_for.values())[-FLATTENS_KEPT:],
+        awaited=awaited,
     )
     if not (still_open or truth.orders):
         state, was = replace(state, since=None, stuck=False, refused={}, flattening={}), state.since
@@ -261,6 +275,12 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
     )
     state, alerts = _stuck(state, truth)
     return state, [*commands, progress, *alerts, _wake(truth)]
+
+
+def _filled(state: State, cause: Filled, fill: Fill) -> State:
+    """Each fill is booked, whoever's order it was."""
+    books = book(state.books, fill, cause.at, reduces=fill.client_order_id in state.flattens)
+    return _reduced(replace(state, books=books), fill)
 
 
 def _reduced(state: State, fill: Fill) -> State:

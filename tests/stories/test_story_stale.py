@@ -68,9 +68,12 @@ async def test_a_list_from_before_the_stop_doubles_nothing(
         assert house.gate.closed_by() == ()
 
 
-async def test_a_kill_flattens_what_its_reading_does_not_show_yet(autojump_clock: MockClock) -> None:
-    """The stream told of the position: its stop rests until it is flat, and nobody is told that all is done before."""
-    async with open_house(plan=plan_of({"seed": 1, "faults": [STALE]})) as house:
+@pytest.mark.parametrize("faults", [(STALE,), (STALE, MUTE)], ids=["stream", "fills"])
+async def test_a_kill_flattens_what_its_reading_does_not_show_yet(
+    autojump_clock: MockClock, faults: tuple[dict[str, object], ...]
+) -> None:
+    """The stream told of the position, or our fill alone: its stop rests until it is flat, and nobody is told that all is done before."""
+    async with open_house(plan=plan_of({"seed": 1, "faults": list(faults)})) as house:
         await entered(house)
         await trio.sleep(2)
         house.kill_switch()

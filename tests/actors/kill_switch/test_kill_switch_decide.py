@@ -387,6 +387,38 @@ def test_what_appears_after_it_was_done_is_dealt_with() -> None:
     assert run(idle(), changed)[1] == []
 
 
+def bought(at_s: float, executed_s: float, size: str = "1") -> Filled:
+    """An entry's fill, told perhaps long after it was executed."""
+    name = client_order_id("signal", "entry")
+    fill = facts.fill("bought", "buy", size, client_order_id=name, time=T + round(executed_s * SECOND))
+    return from_edge(Filled, T + round(at_s * SECOND), at_s, fill=fill)
+
+
+def test_a_list_is_not_believed_against_a_fill_it_may_lack() -> None:
+    """No stream tells of the position: for as long as lists trail it is flattened as its fill says, and its stop stays."""
+    state, out = run(latched(), bought(0.4, 0.3), snapshot(0.5, (), (stop(),)))
+    assert kinds(out) == ["PlaceOrder", "KillProgress", "WakeAt"]
+    (wish,) = of(PlaceOrder, out)
+    assert (wish.side, wish.size, wish.reduce_only) == ("sell", D(1), True)
+    assert [told.flat for told in of(KillProgress, out)] == [False]
+
+    done = facts.fill("done", "sell", 1, client_order_id=wish.client_order_id, time=T + SECOND)
+    flat = run(state, from_edge(Filled, T + SECOND, fill=done), snapshot(2, (), (stop(),)))[1]
+    assert kinds(flat) == ["CancelOrder", "KillProgress", "WakeAt"]
+
+    late = run(state, snapshot(31, (), (stop(),)))[1]
+    assert of(PlaceOrder, late) == [], "by now the list would show it"
+
+
+def test_a_fill_that_was_listed_before_it_was_told_opens_nothing() -> None:
+    """The list showed the position, it was flattened; its own fill, told half a minute late, is no second position."""
+    state, out = run(latched(), snapshot(1, (position(1),)))
+    (wish,) = of(PlaceOrder, out)
+    done = facts.fill("done", "sell", 1, client_order_id=wish.client_order_id, time=T + 2 * SECOND)
+    state, _ = run(state, from_edge(Filled, T + 2 * SECOND, fill=done), snapshot(3))
+    assert run(state, bought(28, 0.5), snapshot(29))[1] == []
+
+
 # --- keeping at it ---------------------------------------------------------------------------------------------
 
 

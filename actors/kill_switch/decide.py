@@ -126,7 +126,7 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case Woken(key=key) if key == WAKE and state.since is not None:
             state, more = _again(state, message)
         case Filled(fill=fill):
-            state, more = _filled(state, message, fill), []
+            state, more = _filled(state, message, fill)
         case _:
             more = []
     return state, (*out, *more)
@@ -277,10 +277,12 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
     return state, [*commands, progress, *alerts, _wake(truth)]
 
 
-def _filled(state: State, cause: Filled, fill: Fill) -> State:
-    """Each fill is booked, whoever's order it was."""
+def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
+    """Each fill is booked. One that opens while latched is a reason to look at once: an entry that was on its way may be told by nothing else."""
     books = book(state.books, fill, cause.at, reduces=fill.client_order_id in state.flattens)
-    return _reduced(replace(state, books=books), fill)
+    state = _reduced(replace(state, books=books), fill)
+    opens = fill.symbol in unlisted(books, cause.at)
+    return _begin(state, cause) if opens and state.latched and state.since is None else (state, [])
 
 
 def _reduced(state: State, fill: Fill) -> State:

@@ -8,7 +8,8 @@ from house import House, open_house
 from trio.testing import MockClock
 
 from protocol.messages.control import Drift, KillProgress
-from protocol.messages.futures import SnapshotSeen, TradeClosed
+from protocol.messages.futures import Filled, SnapshotSeen, TradeClosed
+from protocol.units import SECOND_US
 from sim.faults.plan import plan_of
 
 STALE = {"fault": "rest.stale", "endpoint": "positions", "for_s": 28.0}
@@ -83,3 +84,37 @@ async def test_a_kill_flattens_what_its_reading_does_not_show_yet(
             await trio.sleep(0.01)
             assert len(house.heard(KillProgress)) < 15
         await house.until(lambda: not house.orders, 15)
+
+
+SLOW = {"fault": "rest.delay_request", "op": "send", "d_s": 3.0, "times": 1}
+UNSAID = {"fault": "rest.drop_reply", "op": "send", "times": 1}
+UNHEARD = {**MUTE, "feed": "fills"}
+OLD_FILLS = {**STALE, "endpoint": "fills", "for_s": 15.0}
+
+
+@pytest.mark.parametrize(
+    "faults", [(), (UNSAID, UNHEARD), (UNSAID, UNHEARD, OLD_FILLS)], ids=["answer", "list", "late list"]
+)
+async def test_an_entry_that_fills_after_a_kill_was_over_is_flattened(
+    autojump_clock: MockClock, faults: tuple[dict[str, object], ...]
+) -> None:
+    """It was on its way, and no list shows its position yet: by its fill alone it is known, its stop rests until it is flat."""
+    plan = plan_of({"seed": 1, "faults": [STALE, MUTE, SLOW, *faults]})
+    async with open_house(plan=plan) as house:
+        await house.world.futures.snapshot()
+        house.signal()
+        await trio.sleep(0.5)
+        house.kill_switch()
+        await house.until(lambda: any(told.flat for told in house.heard(KillProgress)), 2)
+        await house.until(lambda: bool(house.heard(Filled)), 25)
+        began, rested = house.clock.now_us(), False
+        while house.position:
+            assert "stp" in house.orders or not rested
+            rested = "stp" in house.orders
+            await trio.sleep(0.01)
+            assert house.clock.now_us() < began + 5 * SECOND_US
+        await house.until(lambda: not house.orders, 15)
+        await house.until(lambda: bool(house.heard(TradeClosed)), 60)
+        await house.settle(60)
+        assert (house.position, house.orders) == (0, {})
+        assert len(house.heard(TradeClosed)) == 1

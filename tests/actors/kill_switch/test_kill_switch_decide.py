@@ -377,6 +377,13 @@ def test_a_flatten_that_nothing_was_heard_of_is_not_said_again() -> None:
     assert len(of(PlaceOrder, run(state, snapshot(15, long), snapshot(16, long))[1])) == 1
 
 
+def bought(at_s: float, executed_s: float, size: str = "1") -> Filled:
+    """An entry's fill, told perhaps long after it was executed."""
+    name = client_order_id("signal", "entry")
+    fill = facts.fill("bought", "buy", size, client_order_id=name, time=T + round(executed_s * SECOND))
+    return from_edge(Filled, T + round(at_s * SECOND), at_s, fill=fill)
+
+
 def test_what_appears_after_it_was_done_is_dealt_with() -> None:
     """An entry that was on its way when the latch fell is cancelled or flattened when it becomes known."""
     state, _ = run(latched(), snapshot(1))
@@ -384,14 +391,8 @@ def test_what_appears_after_it_was_done_is_dealt_with() -> None:
     assert kinds(run(state, snapshot(2, (), (order("late"),)))[1]) == ["CancelOrder", "KillProgress", "WakeAt"]
     changed = from_edge(PositionChanged, T + 3 * SECOND, position=position(1))
     assert kinds(run(state, changed, changed)[1]) == ["RequestSnapshot", "WakeAt"]
-    assert run(idle(), changed)[1] == []
-
-
-def bought(at_s: float, executed_s: float, size: str = "1") -> Filled:
-    """An entry's fill, told perhaps long after it was executed."""
-    name = client_order_id("signal", "entry")
-    fill = facts.fill("bought", "buy", size, client_order_id=name, time=T + round(executed_s * SECOND))
-    return from_edge(Filled, T + round(at_s * SECOND), at_s, fill=fill)
+    assert kinds(run(state, bought(3, 2.9))[1]) == ["RequestSnapshot", "WakeAt"]
+    assert run(idle(), changed, bought(3, 2.9))[1] == []
 
 
 def test_a_list_is_not_believed_against_a_fill_it_may_lack() -> None:

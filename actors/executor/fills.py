@@ -99,7 +99,9 @@ def book_foreign(state: State, message: Filled, trade: Trade) -> Answers:
     execution = message.fill
     if execution.side == ENTRY_SIDE[trade.plan.side]:
         trade = book_entry(trade, execution, message.at, state.taker_fee_pct)
-        text = f"{execution.side} {execution.size} at {execution.price} added to our position by no order of ours"
+        text = (
+            f"{execution.side} {execution.size} at {execution.price} on our side by no order of ours; {trade.held} held"
+        )
         return carry_on(state, message, trade, (alert(message, "FOREIGN_FILL", "critical", execution.symbol, text),))
     child = next(
         (o for role in ("stop", "target") if (o := trade.newest(role)) is not None and o.state == "triggered"), None

@@ -18,12 +18,35 @@ R_PLACES: Final = Decimal("0.0001")
 KEPT_ENDED_ORDERS: Final = 12
 
 
+class Untold(msgspec.Struct, frozen=True, kw_only=True):
+    """Contracts that were booked on the exchange's word, and their value, whose fills had not been told at `at`."""
+
+    size: Decimal = ZERO
+    usd: Decimal = ZERO
+    at: int = 0
+
+    def part(self, fill: Fill) -> Untold:
+        """What of a fill is booked already."""
+        if not self.size or fill.time > self.at:
+            return Untold()
+        size = min(self.size, fill.size)
+        return Untold(size=size, usd=self.usd * (size / self.size))
+
+    def less(self, part: Untold) -> Untold:
+        """What is still untold."""
+        return replace(self, size=self.size - part.size, usd=self.usd - part.usd)
+
+    def more(self, size: Decimal, usd: Decimal, at: int) -> Untold:
+        """With another difference."""
+        return Untold(size=self.size + size, usd=self.usd + usd, at=at)
+
+
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes are contracts, positive in the trade's direction; times microseconds UTC, None for "not now".
 
     `position` is the exchange's word, None before it spoke; `position_fresh`: no fill was told since. `closing` is the reason we
     are leaving. `exit_due` when to try (again) to leave, `stop_due` when to try again to place a stop, `naked_since` since when the stop does not cover the position,
-    `through_since` since when the stop should have filled.
+    `through_since` since when the stop should have filled. `untold_entry`, `untold_exit`: what of the sums no fill has told yet.
     """
 
     plan: Plan
@@ -38,6 +61,8 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     entry_usd: Decimal = ZERO
     exit_size: Decimal = ZERO
     exit_usd: Decimal = ZERO
+    untold_entry: Untold = Untold()
+    untold_exit: Untold = Untold()
     fees_usd: Decimal = ZERO
     fees_estimated: bool = False
     opened_at: int | None = None
@@ -121,33 +146,40 @@ def fee_of(trade: Trade, fill: Fill, taker_fee_pct: Decimal) -> Decimal:
 
 
 def book_entry(trade: Trade, fill: Fill, at: int, taker_fee_pct: Decimal) -> Trade:
-    """Add a fill that opened."""
+    """Add a fill that opened; what was booked on the exchange's word is told at last."""
+    known = trade.untold_entry.part(fill)
+    new = known.size < fill.size
+    # A flat word from before this fill says nothing of what it opened.
+    flat_word = trade.position is not None and trade.position <= 0
     return replace(
         trade,
-        entry_size=trade.entry_size + fill.size,
-        entry_usd=trade.entry_usd + fill.size * fill.price * trade.plan.contract_size,
+        entry_size=trade.entry_size + fill.size - known.size,
+        entry_usd=trade.entry_usd + fill.size * fill.price * trade.plan.contract_size - known.usd,
+        untold_entry=trade.untold_entry.less(known),
         fees_usd=trade.fees_usd + fee_of(trade, fill, taker_fee_pct),
         fees_estimated=trade.fees_estimated or fill.fee_usd is None,
         opened_at=at if trade.opened_at is None else trade.opened_at,
         filled_at=at,
-        # A flat word from before this fill says nothing of what it opened.
-        position=None if trade.position is not None and trade.position <= 0 else trade.position,
-        position_fresh=False,
+        position=None if new and flat_word else trade.position,
+        position_fresh=trade.position_fresh and not new,
     )
 
 
 def book_exit(trade: Trade, fill: Fill, code: str, at: int, taker_fee_pct: Decimal) -> Trade:
-    """Add a fill that closed, and why."""
+    """Add a fill that closed, and why; what was booked on the exchange's word is told at last."""
+    known = trade.untold_exit.part(fill)
+    # A flat word that came ahead of the fill it tells of stays true.
+    ahead = known.size == fill.size or (trade.position is not None and trade.position <= 0)
     return replace(
         trade,
-        exit_size=trade.exit_size + fill.size,
-        exit_usd=trade.exit_usd + fill.size * fill.price * trade.plan.contract_size,
+        exit_size=trade.exit_size + fill.size - known.size,
+        exit_usd=trade.exit_usd + fill.size * fill.price * trade.plan.contract_size - known.usd,
+        untold_exit=trade.untold_exit.less(known),
         fees_usd=trade.fees_usd + fee_of(trade, fill, taker_fee_pct),
         fees_estimated=trade.fees_estimated or fill.fee_usd is None,
         last_exit=code,
         filled_at=at,
-        # A flat word that came ahead of the fill it tells of stays true.
-        position_fresh=trade.position_fresh and trade.position is not None and trade.position <= 0,
+        position_fresh=trade.position_fresh and ahead,
     )
 
 
@@ -162,9 +194,16 @@ def adopt(trade: Trade, price: Decimal, at: int) -> Trade:
             trade,
             entry_size=trade.entry_size + missing,
             entry_usd=trade.entry_usd + usd,
+            untold_entry=trade.untold_entry.more(missing, usd, at),
             opened_at=at if trade.opened_at is None else trade.opened_at,
         )
-    return replace(trade, exit_size=trade.exit_size - missing, exit_usd=trade.exit_usd + usd, last_exit="exit.external")
+    return replace(
+        trade,
+        exit_size=trade.exit_size - missing,
+        exit_usd=trade.exit_usd + usd,
+        untold_exit=trade.untold_exit.more(-missing, usd, at),
+        last_exit="exit.external",
+    )
 
 
 def average(usd: Decimal, size: Decimal, contract_size: Decimal) -> Decimal:

@@ -8,7 +8,7 @@ from house import House, open_house
 from trio.testing import MockClock
 
 from protocol.messages.control import Drift, KillProgress
-from protocol.messages.futures import Filled, SnapshotSeen, TradeClosed
+from protocol.messages.futures import Filled, PlaceOrder, SnapshotSeen, TradeClosed
 from protocol.units import SECOND_US
 from sim.faults.plan import plan_of
 
@@ -118,3 +118,19 @@ async def test_an_entry_that_fills_after_a_kill_was_over_is_flattened(
         await house.settle(60)
         assert (house.position, house.orders) == (0, {})
         assert len(house.heard(TradeClosed)) == 1
+
+
+async def test_a_fill_told_after_its_position_was_flattened_closes_nothing_twice(autojump_clock: MockClock) -> None:
+    """The stream told of the position, nobody of the fill until the kill was over: one trade closed, one flatten, nothing begun anew."""
+    faults = [UNSAID, {**UNHEARD, "for_s": 20.0}, {**OLD_FILLS, "for_s": 20.0}]
+    async with open_house(plan=plan_of({"seed": 1, "faults": faults})) as house:
+        await house.world.futures.snapshot()
+        house.signal()
+        await trio.sleep(0.5)
+        house.kill_switch()
+        await house.until(lambda: not (house.position or house.orders), 5)
+        await house.until(lambda: len(house.heard(Filled)) == 2, 60)
+        await house.settle(30)
+        (closed,) = house.heard(TradeClosed)
+        assert closed.size == house.entry_fills[0].size
+        assert [wish.role for wish in house.sent if isinstance(wish, PlaceOrder)].count("flatten") == 1

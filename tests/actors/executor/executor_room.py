@@ -93,8 +93,13 @@ class Room:
         self.fills += 1
         side = changes.pop("side", "buy" if client_order_id == ENTRY else "sell")
         name = changes.pop("fill_id", f"f{self.fills}")
-        known = {"order_id": f"o-{client_order_id}", "client_order_id": client_order_id, "fee_usd": D(10)}
-        return self.hear(Filled, fill=facts.fill(name, side, size, price, time=self.at, **(known | changes)))
+        known = {
+            "client_order_id": client_order_id,
+            "order_id": f"o-{client_order_id}",
+            "fee_usd": D(10),
+            "time": self.at,
+        }
+        return self.hear(Filled, fill=facts.fill(name, side, size, price, **(known | changes)))
 
     def accepted(self, client_order_id: str, size: str, price: int | None, filled: str = "0") -> Sequence[Message]:
         stop_price = None if price is None else D(price)

@@ -8,7 +8,7 @@ import pytest
 from executor_room import ENTRY, NOW, STOP, TARGET, Room, codes, entered, only, placed, protected
 
 from actors.executor.foreign import taken_over
-from protocol.ids import is_ours
+from protocol.ids import client_order_id, is_ours
 from protocol.messages.base import from_edge
 from protocol.messages.control import CloseRequested, Drift
 from protocol.messages.futures import CancelOrder, EditOrder, InstrumentsListed, PlaceOrder, TradeClosed, TradeOpened
@@ -83,6 +83,16 @@ def test_an_adopted_position_is_protected_and_managed_to_its_end() -> None:
     said = room.position("0")
     assert room.ended().reason == "exit.stop"
     assert [m.client_order_id for m in only(CancelOrder, said)] == [target.client_order_id]
+
+
+def test_an_adopted_position_is_not_doubled_by_the_fill_that_opened_it() -> None:
+    """It was ours, by an entry that was lost with the journal: its fill is older than the taking over."""
+    room = looking()
+    room.take(foreign("2", "adopt"))
+    room.after(1)
+    room.filled(client_order_id("lost", "entry"), "2", 50_010, side="buy", time=NOW)
+    assert room.trade.held == 2
+    assert room.trade.entry_usd == 2 * 50_010
 
 
 def test_an_adopted_position_grows_and_shrinks_with_the_exchange() -> None:

@@ -10,7 +10,7 @@ from actors.executor.decide import LIST_LAG_US
 from actors.executor.duties import STOPS_MAX
 from protocol import ids
 from protocol.messages.control import CloseRequested, Reconciled, Woken
-from protocol.messages.futures import TradeClosed
+from protocol.messages.futures import EditOrder, TradeClosed
 from protocol.units import SECOND_US
 from tests.fakes.facts import XBT
 
@@ -119,3 +119,54 @@ def test_an_entry_whose_fill_is_told_late_is_protected() -> None:
         room.hear(Reconciled, began_at=room.at, clean=True)
     assert ("stop", D(2)) in placed(room.all)
     assert room.trade.held == 2
+
+
+def test_a_position_taken_over_is_not_doubled_by_its_own_fill() -> None:
+    """The exchange told the position, and a complete pass made it ours; the entry's fill, told late, is what it was and says at which price."""
+    room = entered()
+    executed = room.at
+    room.after(1)
+    room.position("2")
+    room.hear(Reconciled, began_at=room.at, clean=False)
+    assert room.trade.held == 2
+    room.accepted(STOP, "2", 49_000)
+
+    room.after(20)
+    said = room.filled(ENTRY, "1.5", 50_010, time=executed)
+    assert (room.trade.held, room.trade.cover, only(EditOrder, said)) == (D(2), D(2), [])
+    room.filled(ENTRY, "0.5", 50_030, time=executed)
+    assert (room.trade.held, room.trade.entry_usd) == (D(2), D("1.5") * 50_010 + D("0.5") * 50_030)
+
+    room.filled(None, "1", 50_000, side="buy")
+    assert room.trade.held == 3, "what is bought later is more"
+
+
+def test_what_was_sold_untold_is_not_sold_twice() -> None:
+    """The target filled in part, unheard, and the exchange's word was taken: its fill, told late, leaves the rest protected."""
+    room = protected()
+    executed = room.at
+    room.after(1)
+    room.position("1.5")
+    room.hear(Reconciled, began_at=room.at, clean=False)
+    assert room.trade.held == D("1.5")
+
+    room.after(20)
+    room.filled(TARGET, "0.5", 55_000, time=executed)
+    assert (room.trade.held, room.trade.cover) == (D("1.5"), D("1.5"))
+    assert room.trade.exit_usd == D("0.5") * 55_000
+
+
+def test_a_fill_of_what_was_over_before_it_was_told_opens_nothing() -> None:
+    """Taken over, flattened by the kill switch and closed: the entry's fill comes last, and there is nothing to leave."""
+    room = entered()
+    executed = room.at
+    room.after(1)
+    room.position("2")
+    room.hear(Reconciled, began_at=room.at, clean=False)
+    room.filled(ids.client_order_id("kill", "flatten"), "2", 50_000)
+    room.position("0")
+    assert room.ended().size == 2
+
+    room.after(20)
+    assert placed(room.filled(ENTRY, "2", 50_010, time=executed)) == []
+    assert room.state.memory.trades == {}

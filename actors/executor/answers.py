@@ -21,7 +21,7 @@ from actors.executor.orders import (
 )
 from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of, update_ended
 from actors.executor.trade import ZERO, Trade, update
-from actors.executor.wishes import alert, cancel, leave
+from actors.executor.wishes import Result, alert, cancel, leave
 from actors.memory import remember
 from protocol.kraken.faults import judge
 from protocol.messages.base import Message
@@ -71,7 +71,8 @@ def on_rejected(state: State, message: OrderRejected) -> Answers:
         severity: Severity = "critical" if order.role == "stop" else "warning"
         text = f"{order.role} refused: {message.status}"
         said.append(alert(message, "ORDER_REJECTED", severity, message.symbol, text))
-        trade = after_refusal(trade, order, message)
+        trade, more = after_refusal(trade, order, message)
+        said += more
     return carry_on(state, message, trade, said)
 
 
@@ -98,23 +99,33 @@ def refused(order: Order, message: OrderRejected) -> Order:
     return replace(order, stuck=True) if message.wish == "edit" else order
 
 
-def after_refusal(trade: Trade, order: Order, message: OrderRejected) -> Trade:
+def after_refusal(trade: Trade, order: Order, message: OrderRejected) -> Result:
     """A refused stop leaves the position naked: out at once, unless only the rate of our requests was at fault, or another one is there
     to be replaced: then the next is tried soon, until the time without protection is up. "Would not reduce" says that there is none.
     """
-    if message.status in WOULD_NOT_REDUCE:
-        leaving = order.role in {"exit", "flatten"}
-        told_flat = not trade.position or not trade.position_fresh
-        if leaving and told_flat and trade.working("target") is None:
-            return replace(trade, position=ZERO, position_fresh=True, position_at=message.at)
-        return trade
-    if order.role != "stop":
-        return trade
-    return (
-        replace(trade, stop_due=message.at + STOP_AGAIN_US)
-        if message.limited or trade.working("stop") is not None
-        else leave(trade, "flatten.stop_rejected")
-    )
+    refused_to_reduce = message.status in WOULD_NOT_REDUCE
+    if order.role == "stop":
+        if refused_to_reduce:
+            return make_room(trade, message)
+        again = message.limited or trade.working("stop") is not None
+        due = message.at + STOP_AGAIN_US
+        return replace(trade, stop_due=due) if again else leave(trade, "flatten.stop_rejected"), NOTHING
+    told_flat = not trade.position or not trade.position_fresh
+    if refused_to_reduce and order.role in {"exit", "flatten"} and told_flat and trade.working("target") is None:
+        trade = replace(trade, position=ZERO, position_fresh=True, position_at=message.at)
+    return trade, NOTHING
+
+
+def make_room(trade: Trade, message: OrderRejected) -> Result:
+    """A stop found nothing to reduce. A target for all of it may be in its way and goes (fault-catalogue 48). Else the position is gone, or not
+    there yet: what is told meanwhile decides, and the same is asked again ever later.
+    """
+    target = trade.working("target")
+    if target is not None and target.resting and not target.leaving and trade.working("stop") is None:
+        trade = update(trade, replace(target, leaving=True))
+        return trade, (cancel(message, message.symbol, target.client_order_id),)
+    wait_us = STOP_AGAIN_US << trade.attempts.get("stop", 1) - 1
+    return replace(trade, stop_due=message.at + wait_us), NOTHING
 
 
 def on_unknown(state: State, message: OrderUnknown) -> Answers:

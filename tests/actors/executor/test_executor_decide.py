@@ -568,10 +568,33 @@ def test_a_refused_target_leaves_the_stop_and_watches_the_mark() -> None:
 
 
 def test_a_stop_refused_because_nothing_is_held_does_not_flatten() -> None:
-    """ "Would not reduce" says that the position is gone; its fill or the position will follow."""
+    """ "Would not reduce" says that the position is gone; its fill or the position will follow, and the same is not asked again in one breath."""
     room = naked()
+    assert placed(room.rejected(STOP, "wouldNotReducePosition")) == []
 
-    assert placed(room.rejected(STOP, "wouldNotReducePosition")) == [("stop", D(2))]
+    assert placed(room.woken()) == [("stop", D(2))]
+    assert room.at == NOW + SECOND_US
+    assert placed(room.rejected(ids.client_order_id("s1", "stop", 1), "wouldNotReducePosition")) == []
+    assert placed(room.woken()) == [("stop", D(2))]
+    assert room.at == NOW + 3 * SECOND_US
+    room.rejected(ids.client_order_id("s1", "stop", 2), "wouldNotReducePosition")
+    assert placed(room.woken()) == [("flatten", D(2))]
+    assert room.at == NOW + 5 * SECOND_US, "naked no longer than it may be"
+
+
+def test_a_target_makes_room_for_a_stop_that_is_refused_beside_it() -> None:
+    """Where the exchange takes one reduce-only order alone it is to be the stop (fault-catalogue 48)."""
+    room = protected()
+    room.gone(STOP, "cancelled_by_admin")
+    said = room.rejected(ids.client_order_id("s1", "stop", 1), "wouldNotReducePosition")
+    assert [type(m) for m in said if isinstance(m, CancelOrder | PlaceOrder)] == [CancelOrder, PlaceOrder]
+    assert [m.client_order_id for m in only(CancelOrder, said)] == [TARGET]
+    assert placed(said) == [("stop", D(2))]
+    assert placed(room.gone(TARGET, "cancelled_by_user")) == [("target", D(2))]
+    room.accepted(ids.client_order_id("s1", "stop", 2), "2", 49_000)
+    room.rejected(ids.client_order_id("s1", "target", 1), "wouldNotReducePosition")
+    assert not room.trade.closing
+    assert placed(room.mark(55_000)) == [("exit", D(2))], "the mark is watched in its place"
 
 
 # --- leaving -------------------------------------------------------------------------------------------------

@@ -1,0 +1,41 @@
+"""What cannot be done now, and who tries again: not in one breath, not for ever, and soon after it can be done."""
+
+from __future__ import annotations
+
+from house import open_house
+from trio.testing import MockClock
+
+from protocol.messages.futures import PlaceOrder, TradeClosed
+from protocol.units import SECOND_US
+from sim.faults.plan import plan_of
+
+
+async def test_a_stop_that_finds_nothing_to_reduce_is_not_asked_in_one_breath(autojump_clock: MockClock) -> None:
+    """The exchange refuses it for three seconds after the fill: asked at the first, the second and the fourth second, and then it rests."""
+    refused = {"fault": "rest.reject", "op": "send", "status": "wouldNotReducePosition", "for_s": 2.5}
+    async with open_house(plan=plan_of({"seed": 1, "faults": [{**refused, "after": "position.opened"}]})) as house:
+        house.signal()
+        await house.until(lambda: "stp" in house.orders, 4)
+        await house.settle(30)
+        stops = [wish.at for wish in house.sent if isinstance(wish, PlaceOrder) and wish.role == "stop"]
+        assert [round((at - stops[0]) / SECOND_US) for at in stops] == [0, 1, 3]
+        assert house.orders["stp"].size == house.position
+        assert not house.heard(TradeClosed)
+
+
+async def test_a_target_makes_room_for_the_stop_alone_allowed(autojump_clock: MockClock) -> None:
+    """The exchange takes one reduce-only trigger order and loses the stop: the next one takes the target's place, and nothing is closed."""
+    faults = [
+        {"fault": "ex.ro_stack", "mode": "refuse", "after": "target.accepted", "at_s": 5.0, "for_s": 60.0},
+        {"fault": "ex.kill_order", "role": "stop", "after": "target.accepted", "at_s": 10.0},
+    ]
+    async with open_house(plan=plan_of({"seed": 1, "faults": faults})) as house:
+        await house.open_position()
+        lost = house.orders["stp"]
+        await house.until(lambda: "take_profit" not in house.orders, 15)
+        await house.until(lambda: "stp" in house.orders, 1)
+        await house.settle(30)
+        (stop,) = house.orders.values()
+        assert stop.order_id != lost.order_id
+        assert stop.size == house.position
+        assert not house.heard(TradeClosed)

@@ -258,9 +258,9 @@ def leave_market(desk: Desk, trade: Trade) -> Result:
     last = trade.newest(role)
     if trade.exit_due is not None and desk.at < trade.exit_due and not cut_short(last):
         return trade, NOTHING
-    if not desk.market_open:
+    if (until := desk.closed_until) is not None:
         # Queued, not retried: the first mark of an open market resumes it (fault-catalogue 36).
-        return replace(trade, exit_due=desk.at + RETRY_MOST_US), (
+        return replace(trade, exit_due=until), (
             alert(
                 desk.cause, "VENUE_MODE", "critical", trade.plan.symbol, f"{trade.closing} waits for the market to open"
             ),

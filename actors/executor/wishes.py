@@ -21,6 +21,8 @@ from protocol.units import ENTRY_SIDE, EXIT_SIDE, SECOND_US, round_ceiling, roun
 
 ANSWER_MARGIN_US: Final = 2 * SECOND_US
 """After `process_before` an entry is refused by the exchange; its answer may take so long to reach us."""
+CLOSED_FOR_US: Final = 30 * SECOND_US
+"""So long the last word that a market is closed counts: the stream that would call it open may have died."""
 
 ORDER_TYPES: Final[dict[Role, OrderType]] = {
     "entry": "mkt",
@@ -46,9 +48,13 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
         return self.cause.at
 
     @property
-    def market_open(self) -> bool:
-        """Whether a market order would be taken. Unknown: try, the exchange will say."""
-        return self.mark is None or not (self.mark.suspended or self.mark.post_only)
+    def closed_until(self) -> int | None:
+        """How long a market order is not even tried unless the market is told open, microseconds; None: try, the exchange will say."""
+        mark = self.mark
+        if mark is None or not (mark.suspended or mark.post_only):
+            return None
+        until = mark.at + CLOSED_FOR_US
+        return until if self.at < until else None
 
     def lots(self, size: Decimal) -> Decimal:
         """At least `size` in whole lots, for orders that can only reduce: what is too much the exchange cuts away."""

@@ -39,3 +39,18 @@ async def test_a_target_makes_room_for_the_stop_alone_allowed(autojump_clock: Mo
         assert stop.order_id != lost.order_id
         assert stop.size == house.position
         assert not house.heard(TradeClosed)
+
+
+async def test_a_stream_that_died_in_a_closed_market_holds_no_exit_back(autojump_clock: MockClock) -> None:
+    """Its last word was "suspended". The market opens unheard, and who must leave asks the exchange itself."""
+    closed = {"fault": "ex.mode", "mode": "suspended", "sym": "PF_XBTUSD", "after": "position.opened", "at_s": 5.0}
+    async with open_house(plan=plan_of({"seed": 1, "faults": [{**closed, "for_s": 20.0}]})) as house:
+        await house.open_position()
+        await house.settle(8)
+        house.futures_line.cut = True
+        house.change_of_character()
+        await house.settle(10)
+        assert house.position
+        await house.until(lambda: not house.position, 60)
+        await house.settle(5)
+        assert [wish.role for wish in house.sent if isinstance(wish, PlaceOrder)].count("exit") == 1

@@ -674,6 +674,20 @@ def test_an_exit_waits_for_a_market_that_is_closed() -> None:
     assert placed(room.mark(50_000)) == [("exit", D(2))]
 
 
+def test_the_last_word_of_a_stream_that_died_holds_no_exit_back() -> None:
+    """Half a minute after it was said that a market is closed it is as good as unknown: the exchange is asked. One that is said anew counts anew."""
+    room = protected()
+    room.mark(50_000, suspended=True)
+    room.after(10)
+    assert placed(room.read(1, choch_4h=-1)) == []
+    room.mark(50_000, suspended=True)
+    room.after(20)
+    assert placed(room.hear(Woken, key=XBT)) == []
+
+    room.at += 10 * SECOND_US
+    assert placed(room.hear(Woken, key=XBT)) == [("exit", D(2))]
+
+
 def test_a_flatten_refused_because_nothing_is_held_ends_the_trade() -> None:
     """The exchange has no position of ours: closed elsewhere, told as such."""
     room = entered()

@@ -11,6 +11,7 @@ from actors.executor.foreign import note_stop
 from actors.executor.orders import (
     ALREADY_EXISTS,
     GONE_EVENT,
+    LEAVING,
     NOT_FOUND,
     PROTECTION,
     WOULD_NOT_REDUCE,
@@ -90,8 +91,9 @@ def refused(order: Order, message: OrderRejected) -> Order:
     if message.status in ALREADY_EXISTS:
         return advance(order, "accepted", message.at)
     if message.wish == "place":
-        # The refusal of a resend proves nothing about the first: unknown until evidence, or until time is up.
-        return order if order.resent else advance(order, "rejected", message.at)
+        # The refusal of a resend proves nothing about the first: unknown until evidence, or until time is up. One to leave by is followed by
+        # another in any case, and both only reduce.
+        return order if order.resent and order.role not in LEAVING else advance(order, "rejected", message.at)
     if message.status in NOT_FOUND:
         return advance(order, "missing", message.at)
     if message.status == "filled":
@@ -111,7 +113,7 @@ def after_refusal(trade: Trade, order: Order, message: OrderRejected) -> Result:
         due = message.at + STOP_AGAIN_US
         return replace(trade, stop_due=due) if again else leave(trade, "flatten.stop_rejected"), NOTHING
     told_flat = not trade.position or not trade.position_fresh
-    if refused_to_reduce and order.role in {"exit", "flatten"} and told_flat and trade.working("target") is None:
+    if refused_to_reduce and order.role in LEAVING and told_flat and trade.working("target") is None:
         trade = replace(trade, position=ZERO, position_fresh=True, position_at=message.at)
     return trade, NOTHING
 
@@ -145,6 +147,8 @@ def on_unknown(state: State, message: OrderUnknown) -> Answers:
     trade = update(trade, advance(order, "unanswered", message.at))
     if order.role == "entry":
         trade = replace(trade, unknown_since=trade.unknown_since or message.at)
+    if order.state == "unknown":
+        return carry_on(state, message, trade)  # asked again, and said before
     text = f"{order.role} {order.client_order_id} of {order.placed_size}: outcome unknown"
     return carry_on(state, message, trade, (alert(message, "ORDER_UNKNOWN", "warning", message.symbol, text),))
 

@@ -18,7 +18,7 @@ from actors.executor.drifts import on_drift
 from actors.executor.duties import ABSENT_PASSES
 from actors.executor.entries import on_blocked, on_enter
 from actors.executor.fills import on_filled, on_position
-from actors.executor.orders import PROTECTION, Order, advance, forget_wishes
+from actors.executor.orders import LEAVING, PROTECTION, Order, advance, forget_wishes
 from actors.executor.state import NOTHING, Answers, State, carry_on, leftovers
 from actors.executor.trade import ZERO, Trade, update
 from actors.executor.wishes import cancel, leave
@@ -111,6 +111,9 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
             trade = update(trade, forget_wishes(order))
         elif order.taken and order.at + TAKEN_FOR_US <= message.began_at:
             trade = update(trade, replace(order, taken=False))
+        elif order.role in LEAVING and order.state == "unknown" and order.at < message.began_at:
+            # The exchange can be read again, and what is still held needs another: asked again this one may be refused as known.
+            trade = update(trade, replace(order, stuck=True))
         elif order.role in PROTECTION and lost(order) and order.at < message.began_at:
             # A stop too many is cancelled when it shows, one too few is a naked position.
             trade = update(trade, advance(order, "missing", message.at))

@@ -265,19 +265,27 @@ def leave_market(desk: Desk, trade: Trade) -> Result:
                 desk.cause, "VENUE_MODE", "critical", trade.plan.symbol, f"{trade.closing} waits for the market to open"
             ),
         )
-    said: list[Message] = []
+    size, said = desk.lots(trade.cover), list[Message]()
+    doubtful = last if last is not None and in_doubt(last) and last.placed_size == size else None
     if trade.exit_tries:
-        text = f"{trade.closing}: attempt {trade.exit_tries + 1} to leave with {trade.cover}"
-        said.append(alert(desk.cause, "STOP_NOT_FILLING", "critical", trade.plan.symbol, text))
+        if doubtful is None or not doubtful.resent:
+            text = f"{trade.closing}: attempt {trade.exit_tries + 1} to leave with {trade.cover}"
+            said.append(alert(desk.cause, "STOP_NOT_FILLING", "critical", trade.plan.symbol, text))
         # A full-size target can keep a second reduce-only order out (fault-catalogue 48).
         said += [
             cancel(desk.cause, trade.plan.symbol, order.client_order_id)
             for order in trade.orders
             if order.role == "target" and order.resting
         ]
-    trade, orders = place(desk, trade, role, desk.lots(trade.cover))
+    # One in doubt may still arrive: under its own id it is there once, however long nobody answers.
+    trade, orders = resend(desk, trade, doubtful) if doubtful else place(desk, trade, role, size)
     due = desk.at + max(seconds_us(desk.execution.request_timeout_s), back_off_us(trade.exit_tries))
     return replace(trade, exit_due=due, exit_tries=trade.exit_tries + 1), (*said, *orders)
+
+
+def in_doubt(order: Order) -> bool:
+    """Whether a market order may still arrive, for all that nobody answers and nothing can be read."""
+    return order.state in {"pending", "unknown"} and not order.stuck
 
 
 def cut_short(order: Order | None) -> bool:

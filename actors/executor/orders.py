@@ -102,6 +102,7 @@ TRANSITIONS: Final[dict[OrderState, dict[OrderEvent, OrderState]]] = {
 }
 
 PROTECTION: Final[tuple[Role, ...]] = ("stop", "target")
+LEAVING: Final[tuple[Role, ...]] = ("exit", "flatten")
 
 TERMINAL: Final[tuple[OrderState, ...]] = ("filled", "cancelled", "rejected")
 
@@ -123,7 +124,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     last asked for; `resting_*` those the exchange confirmed.
 
     `size` is the total, filled part included. `at`: the last thing we heard or did. `resent`: the one resend of what was last asked is spent.
-    `stuck`: an edit was refused, only a replacement helps. `leaving`: its cancel is on the way. `taken`: somebody else took it off
+    `stuck`: an edit was refused, or it was not heard of until the exchange could be read again: only a replacement helps. `leaving`: its cancel is on the way. `taken`: somebody else took it off
     the book not long ago.
     """
 

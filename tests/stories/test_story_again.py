@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import pytest
 from house import open_house
 from trio.testing import MockClock
 
+from protocol.messages.control import Alert
 from protocol.messages.futures import PlaceOrder, TradeClosed
 from protocol.units import SECOND_US
 from sim.faults.plan import plan_of
@@ -54,3 +58,26 @@ async def test_a_stream_that_died_in_a_closed_market_holds_no_exit_back(autojump
         await house.until(lambda: not house.position, 60)
         await house.settle(5)
         assert [wish.role for wish in house.sent if isinstance(wish, PlaceOrder)].count("exit") == 1
+
+
+@pytest.mark.parametrize("how", ["refused", "silent"])
+async def test_an_exit_in_a_long_outage_is_one_order(autojump_clock: MockClock, how: str) -> None:
+    """Ten minutes in which no request is answered and the stream goes on: one id in doubt, said a few times, and with the network it leaves, once."""
+    gone = {"fault": "net.part", "set": "rest", "how": how, "after": "position.opened", "at_s": 5.0, "for_s": 600.0}
+    async with open_house(plan=plan_of({"seed": 1, "faults": [gone]})) as house:
+        await house.open_position()
+        size = house.position
+        await house.settle(8)
+        before = len(house.said)
+        house.change_of_character()
+        await house.settle(590)
+        assert (
+            len({wish.client_order_id for wish in house.sent if isinstance(wish, PlaceOrder) and wish.role == "exit"})
+            == 1
+        )
+        await house.until(lambda: not (house.position or house.orders), 60)
+        await house.settle(60)
+        told = Counter(alert.code for _, alert in house.said[before:] if isinstance(alert, Alert))
+        assert max(told.values()) <= 3, told
+        assert sum(fill.size for fill in house.engine.state.fills if fill.side == "sell") == size
+        assert len(house.heard(TradeClosed)) == 1

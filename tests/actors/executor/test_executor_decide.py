@@ -663,6 +663,46 @@ def test_an_exit_that_is_not_answered_is_repeated_with_growing_patience() -> Non
     assert room.at - start > 3 * 5 * SECOND_US
 
 
+def test_an_exit_in_doubt_is_asked_again_under_its_own_id() -> None:
+    """An hour without an answer is one order in doubt, and a few words of it; what is held is left by a new one as soon as it is another size."""
+    room = protected()
+    (first,) = only(PlaceOrder, room.read(1, choch_4h=-1))
+    said = list[Message]()
+    for _ in range(120):
+        said += room.unknown(first.client_order_id)
+        said += room.woken()
+    assert {order.client_order_id for order in only(PlaceOrder, said)} == {first.client_order_id}
+    assert sum(order.live for order in room.trade.orders if order.role == "exit") == 1
+    assert codes(said) == ["ORDER_UNKNOWN", "STOP_NOT_FILLING"]
+
+    room.filled(STOP, "0.5", 49_000)
+    room.position("1.5")
+    (rest,) = only(PlaceOrder, room.woken())
+    assert (rest.client_order_id, rest.size) == (ids.client_order_id("s1", "exit", 1), D("1.5"))
+
+
+def test_an_exit_in_doubt_is_followed_by_another_once_the_truth_was_read() -> None:
+    """What is still held then was not left by it: a duplicate, refused as known, would leave nothing either."""
+    room = protected()
+    (first,) = only(PlaceOrder, room.read(1, choch_4h=-1))
+    room.unknown(first.client_order_id)
+    room.after(1)
+    assert placed(room.hear(Reconciled, began_at=room.at, clean=False)) == []
+    (second,) = only(PlaceOrder, room.woken())
+    assert second.client_order_id == ids.client_order_id("s1", "exit", 1)
+
+
+def test_a_refusal_of_an_exit_that_was_in_doubt_is_a_refusal() -> None:
+    """Who refuses it has not taken it, and was it taken before it only reduces: it is said, and the next one has an id of its own."""
+    room = protected()
+    (first,) = only(PlaceOrder, room.read(1, choch_4h=-1))
+    room.unknown(first.client_order_id)
+    room.woken()
+    assert "ORDER_REJECTED" in codes(room.rejected(first.client_order_id, "marketSuspended"))
+    (second,) = only(PlaceOrder, room.woken())
+    assert second.client_order_id == ids.client_order_id("s1", "exit", 1)
+
+
 def test_an_exit_waits_for_a_market_that_is_closed() -> None:
     """Queued and not retried in a loop; the first mark of an open market lets it go (fault-catalogue 36)."""
     room = protected()

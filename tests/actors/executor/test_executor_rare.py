@@ -83,7 +83,7 @@ def test_a_fill_after_the_end_does_not_wait_for_what_its_trade_waited_for() -> N
     for _ in range(5):
         room.woken()
     room.after(1)
-    room.filled(ids.client_order_id("s1", "exit", room.trade.exit_tries - 1), "2", 50_000)
+    room.filled(room.trade.newest("exit").client_order_id, "2", 50_000)
     room.position("0")
     assert only(TradeClosed, room.all)
 

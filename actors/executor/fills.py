@@ -109,8 +109,8 @@ def book_foreign(state: State, message: Filled, trade: Trade) -> Answers:
     if child is not None and not ids.is_ours(execution.client_order_id) and execution.fill_type not in FORCED_FILLS:
         return book_ours(state, message, trade, child)
     if execution.size > trade.held:
-        # Turned round: only what closed ours is ours.
-        ours = max(trade.held, ZERO)
+        # Turned round: only what closed ours is ours, told by our fills or by the exchange ahead of them.
+        ours = min(execution.size, max(trade.held, trade.cover))
         fee = None if execution.fee_usd is None else execution.fee_usd * ours / execution.size
         execution = replace(execution, size=ours, fee_usd=fee)
     forced = execution.fill_type in FORCED_FILLS

@@ -170,3 +170,19 @@ def test_a_fill_of_what_was_over_before_it_was_told_opens_nothing() -> None:
     room.after(20)
     assert placed(room.filled(ENTRY, "2", 50_010, time=executed)) == []
     assert room.state.memory.trades == {}
+
+
+def test_a_position_that_was_closed_before_its_fill_was_told_is_not_held() -> None:
+    """The exchange told of it, a stranger closed it, nothing was read between: the entry's fill, told last, is no position to protect."""
+    room = entered()
+    executed = room.at
+    room.after(0.5)
+    room.position("2")
+    room.filled(None, "2", 50_000, side="sell")
+    room.position("0")
+    room.after(0.5)
+    said = room.filled(ENTRY, "2", 50_010, time=executed)
+    assert placed(said) == []
+    room.after(1)
+    room.hear(Reconciled, began_at=room.at, clean=True)
+    assert room.ended().size == 2

@@ -118,11 +118,14 @@ def _size(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
 
 
 def _price_collar(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
+    """How far from the mark it may fill at first: its limit, or at market what the other side of the book asks."""
     collar_pct = settings.execution.entry_collar_pct
     mark = facts.marks.get(order.symbol)
-    if order.limit_price is None or mark is None:
-        return Seen(True, None, collar_pct, " %", "no limit price" if order.limit_price is None else UNKNOWN)
-    away_pct = abs(order.limit_price - mark.mark) / mark.mark * 100
+    if mark is None:
+        return Seen(True, None, collar_pct, " %", UNKNOWN)
+    touch = mark.ask if order.side == "buy" else mark.bid
+    price = touch if order.limit_price is None else order.limit_price
+    away_pct = abs(price - mark.mark) / mark.mark * 100
     return Seen(away_pct <= collar_pct, away_pct, collar_pct, " %")
 
 

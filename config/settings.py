@@ -128,7 +128,10 @@ class KillSwitchSettings(Section):
         600, ge=10, le=86_400, description="with a position open: no futures stream, or no exchange truth, for so long"
     )
     margin_critical_pct: Decimal = Field(
-        Decimal(80), gt=0, le=100, description="maintenance margin of equity at which everything is closed"
+        Decimal(80),
+        gt=0,
+        le=100,
+        description="maintenance margin of what backs it (collateral and unrealised) at which everything is closed",
     )
 
 

@@ -275,19 +275,22 @@ def _fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
 
 
 def _counted(state: State, fills: Iterable[Fill], at: int) -> State:
-    """What fills do to a position: take off what the stream said of it, or make it larger than a list may show yet. Of one that the stream
-    called flat, or has not spoken of, the fill is the first word; the stream's next may be of what was before or after it.
+    """What fills do to a position: take off what the stream said of it, or make it larger; a list may not show either yet. Of one that
+    the stream called flat, or has not spoken of, the fill is the first word; the stream's next may be of what was before or after it.
     """
-    streamed, enlarged = dict(state.told.streamed), dict(state.told.enlarged)
+    streamed, enlarged, lessened = dict(state.told.streamed), dict(state.told.enlarged), dict(state.told.lessened)
     for fill in fills:
         before = streamed.get(fill.symbol, Decimal(0))
         after = before + (fill.size if fill.side == "buy" else -fill.size)
         if (before - after) * before > 0:
             streamed[fill.symbol] = after if after * before > 0 else Decimal(0)
+            since, size = lessened.get(fill.symbol, (at, before))
+            lessened[fill.symbol] = (at, size if at < since + LIST_LAG_US else before)
         else:
             enlarged[fill.symbol] = at
             streamed[fill.symbol] = before or after
-    return replace(state, told=replace(state.told, streamed=streamed, enlarged=enlarged))
+            lessened.pop(fill.symbol, None)
+    return replace(state, told=replace(state.told, streamed=streamed, enlarged=enlarged, lessened=lessened))
 
 
 def _with_ours(told: Told, fills: Sequence[Fill]) -> Told:
@@ -424,10 +427,16 @@ def _proves(state: State, order_id: str, began_at: int) -> bool:
 
 
 def _trailing(state: State, listed: dict[str, Decimal], began_at: int) -> tuple[str, ...]:
-    """Where a list shows less than the stream said and no fill took off, so soon after a fill that it may show what was before it."""
-    return tuple(
-        symbol
-        for symbol, size in state.told.streamed.items()
-        if (size - listed.get(symbol, Decimal(0))) * size > 0
-        and began_at < state.told.enlarged.get(symbol, -LIST_LAG_US) + LIST_LAG_US
-    )
+    """Where a list shows what may have been before a fill: less than the stream said and no fill took off, soon after one that made it
+    larger, or what was held, soon after one that made it smaller.
+    """
+    told, since = state.told, began_at - LIST_LAG_US
+
+    def before_a_fill(symbol: str) -> bool:
+        size, seen = told.streamed.get(symbol, Decimal(0)), listed.get(symbol, Decimal(0))
+        lessened_at, most = told.lessened.get(symbol, (-LIST_LAG_US, Decimal(0)))
+        less = (size - seen) * size > 0 and since < told.enlarged.get(symbol, -LIST_LAG_US)
+        more = (seen - size) * most > 0 and abs(seen) <= abs(most) and since < lessened_at
+        return less or more
+
+    return tuple(symbol for symbol in dict.fromkeys((*told.streamed, *told.lessened)) if before_a_fill(symbol))

@@ -19,7 +19,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     executions up to then that are not ours belong to nobody's story here. `fills_until`: how far snapshots have told them
     without a gap, exchange time in microseconds; the stream alone proves nothing of what came before it. `lost`: an earlier life left a
     memory that could not be read, so this was not the first: what is listed may never have been told. `streamed`: signed sizes as the stream last
-    said them, less what fills took off since; `enlarged`: when a fill that made a position larger was told, microseconds.
+    said them, less what fills took off since; `enlarged`: when a fill that made a position larger was told, microseconds; `lessened`: when one
+    made it smaller, and the signed size that a list may still show.
     """
 
     fills: dict[str, None] = {}
@@ -28,6 +29,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     lost: bool = False
     streamed: dict[str, Decimal] = {}
     enlarged: dict[str, int] = {}
+    lessened: dict[str, tuple[int, Decimal]] = {}
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

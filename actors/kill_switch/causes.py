@@ -85,7 +85,7 @@ def observe(watch: Watch, message: Message) -> Watch:
         case OrderAccepted() | OrderGone() | Filled():
             changes = {"api_errors": 0, "auth_errors": 0}
         case AccountChanged(account=account):
-            changes = {"equity_usd": account.equity_usd, "maintenance_usd": account.maintenance_margin_usd}
+            changes = {"equity_usd": account.margin_equity_usd, "maintenance_usd": account.maintenance_margin_usd}
         case LeaseChanged(lease=lease, held=held) if lease == FUTURES_LEASE:
             changes = {"stream_lost_since": None if held else message.at}
         case _:

@@ -27,6 +27,7 @@ from protocol.messages.futures import (
     PositionChanged,
 )
 from protocol.ports import LatchState
+from protocol.units import OrderSide
 from tests.fakes import facts
 
 SETTINGS = Settings()
@@ -68,6 +69,13 @@ REFUSED: dict[str, tuple[PlaceOrder, Facts]] = {
 def codes(order: PlaceOrder, facts: Facts) -> list[str]:
     """The controls that keep `order` in."""
     return [found.control for found in examine(order, facts, SETTINGS, AT) if not found.passed]
+
+
+@pytest.mark.parametrize(("side", "passes"), [("buy", False), ("sell", True)])
+def test_an_entry_at_market_is_held_to_what_the_book_asks(side: OrderSide, passes: bool) -> None:
+    """A thin book asks more than the collar allows: nothing is bought there, and selling is no worse for it."""
+    thin = change(FACTS, marks={"PF_XBTUSD": change(MARK, ask=MARK.mark * Decimal("1.021"))})
+    assert ("pretrade.price_collar" not in codes(change(ENTRY, side=side), thin)) == passes
 
 
 def test_every_control_has_a_case_here() -> None:

@@ -689,6 +689,24 @@ def test_a_list_that_fills_explain_is_believed_at_once() -> None:
     assert [m.position.size for m in of(PositionChanged, out)] == [D(0)]
 
 
+def test_a_list_that_trails_an_exit_brings_nothing_back() -> None:
+    """Half a minute after fills that closed a position a list may show what was before any of them; more than that, the other side and a later list are told."""
+    state, _ = run(fresh(), positions_seen(position(2), sequence=1))
+    state, _ = run(
+        state, *(fill_seen(fill(name, side="sell", size=D(1), time=T + SECOND)) for name in ("half", "rest"))
+    )
+    state, _ = run(state, positions_seen(sequence=2, at=T + SECOND))
+
+    def told(size: int, began_at: int) -> list[Decimal]:
+        _, out = run(state, snapshot(began_at=began_at, positions=(position(size),)))
+        return [m.position.size for m in of(PositionChanged, out)]
+
+    soon = T + SECOND + 1
+    assert [told(size, soon) for size in (2, 1)] == [[], []]
+    assert [told(size, soon) for size in (3, -1)] == [[D(3)], [D(-1)]]
+    assert told(2, T + SECOND + LIST_LAG_US) == [D(2)]
+
+
 def test_a_list_without_an_order_kills_nothing() -> None:
     """Absence from one list is no proof: no OrderGone is told, whatever the age of the list."""
     state, _ = run(fresh(), order_seen(order()))

@@ -99,6 +99,13 @@ def account(seconds: float, equity: str, maintenance: str = "0") -> AccountChang
     return from_edge(AccountChanged, at(seconds), seconds, account=purse)
 
 
+def test_collateral_counts_as_the_exchange_counts_it() -> None:
+    """Half of the equity is cut off by haircuts: what backs the positions decides, not what the wallet is worth."""
+    purse = facts.account("1000", available_margin_usd=D(400), initial_margin_usd=D(100), maintenance_margin_usd=D(450))
+    reason = latched(from_edge(AccountChanged, at(0), 0, account=purse))
+    assert reason == "MARGIN_HIGH: maintenance margin is 90.0 % of equity, limit 80 %"
+
+
 def not_converging() -> str | None:
     """A foreign position that was to be flattened and is not, pass after pass."""
     settings = Settings.model_validate({"execution": {"foreign_positions": "flatten"}})

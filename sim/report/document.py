@@ -44,7 +44,7 @@ def find(settings: Settings, tape: Tape, result: Result, sources: Mapping[str, s
     told = [_booked(one, trade) for one, trade in zip(result.of(TradeClosed), closed, strict=True)]
     still_open = [trade for trade in trades if trade.closed_at is None]
     metrics = measure(
-        told,
+        closed,
         result.curve,
         start_usd=result.books.start,
         end_usd=result.equity_usd,
@@ -57,8 +57,8 @@ def find(settings: Settings, tape: Tape, result: Result, sources: Mapping[str, s
     drops = falls(_points(curve, _turns(curve.equity_usd)))
     is_open = curve.notional_usd > 0
     sure = intervals(
-        [float(one.pnl_usd) for one in told],
-        [float(one.r_multiple) for one in told],
+        [float(trade.net_usd) for trade in closed],
+        [trade.net_r for trade in closed if trade.net_r is not None],
         daily_returns(curve),
     )
     document = {

@@ -1,6 +1,6 @@
 """What a run was worth: the usual figures, each defined once. What cannot be known is None, never zero.
 
-Knows no market: it reads closed trades, the curve of equity and the account's books.
+Knows no market: it reads the accounts of closed trades, the curve of equity and the account's books.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from protocol.messages.futures import TradeClosed
 from protocol.units import DAY_US, decimal
 from sim.curve import Curve
+from sim.report.account import TradeAccount
+from sim.report.breakdown import group
 
 CENTS: Final = 2
 DAYS_A_YEAR: Final = 365
@@ -38,19 +39,19 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     return_pct: float | None
     cagr_pct: float | None
     """Growth a year, compounded; None for spans under 30 days."""
-    pnl_usd: Decimal
-    """Sum over closed trades, after fees, before funding."""
+    trades_net_usd: Decimal
+    """Sum over closed trades, after fees and funding."""
     fees_usd: Decimal
     funding_usd: Decimal
     """Paid; below zero it was received."""
     win_rate_pct: float | None
-    """Trades with a profit, of all closed trades."""
+    """Trades with a profit after fees and funding, of all closed trades."""
     profit_factor: float | None
     """Sum of profits / sum of losses; None without a losing trade."""
     expectancy_usd: Decimal | None
-    """Mean profit of a trade."""
+    """Mean result of a trade, after fees and funding."""
     expectancy_r: float | None
-    """Mean multiple of the risk taken at entry."""
+    """Mean of that in multiples of what is lost at the first stop, before costs; trades without a stop have none."""
     max_drawdown_pct: float | None
     """Deepest fall of equity below its highest point so far, of that point."""
     max_drawdown_usd: Decimal | None
@@ -64,7 +65,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(
-    trades: Sequence[TradeClosed],
+    trades: Sequence[TradeAccount],
     curve: Curve,
     *,
     start_usd: Decimal,
@@ -78,9 +79,7 @@ def measure(
     known = bool(at_us)
     days = (at_us[-1] - at_us[0]) / DAY_US if known and at_us[-1] > at_us[0] else None
     growth = float(end_usd / start_usd) if days and start_usd > 0 else None
-    profits = [trade.pnl_usd for trade in trades if trade.pnl_usd > 0]
-    losses = [-trade.pnl_usd for trade in trades if trade.pnl_usd < 0]
-    pnl = sum((trade.pnl_usd for trade in trades), Decimal(0))
+    sums = group(trades)
     fall_pct, fall_usd = drawdown(curve)
     returns = daily_returns(curve)
     return Metrics(
@@ -91,13 +90,13 @@ def measure(
         net_usd=end_usd - start_usd if known else None,
         return_pct=(growth - 1) * 100 if growth is not None else None,
         cagr_pct=_cagr_pct(growth, days),
-        pnl_usd=pnl,
+        trades_net_usd=sums.net_usd,
         fees_usd=fees_usd,
         funding_usd=funding_usd,
-        win_rate_pct=100 * len(profits) / len(trades) if trades else None,
-        profit_factor=float(sum(profits) / sum(losses)) if losses else None,
-        expectancy_usd=pnl / len(trades) if trades else None,
-        expectancy_r=float(sum(trade.r_multiple for trade in trades) / len(trades)) if trades else None,
+        win_rate_pct=sums.win_rate_pct,
+        profit_factor=sums.profit_factor,
+        expectancy_usd=sums.net_usd / len(trades) if trades else None,
+        expectancy_r=sums.expectancy_r,
         max_drawdown_pct=fall_pct,
         max_drawdown_usd=fall_usd,
         sharpe=sharpe(returns),
@@ -148,12 +147,12 @@ def _cagr_pct(growth: float | None, days: float | None) -> float | None:
     return float((growth ** (DAYS_A_YEAR / days) - 1) * 100)
 
 
-def _exposure_pct(trades: Sequence[TradeClosed], at_us: Sequence[int], open_since_us: Sequence[int]) -> float | None:
+def _exposure_pct(trades: Sequence[TradeAccount], at_us: Sequence[int], open_since_us: Sequence[int]) -> float | None:
     """Length of the union of all holding times, of the time between the first and the last point."""
     if len(at_us) < 2:
         return None
     begin, end = at_us[0], at_us[-1]
-    spans = [(trade.opened_at, trade.at) for trade in trades] + [(since, end) for since in open_since_us]
+    spans = [(trade.opened_at, trade.closed_at or end) for trade in trades] + [(since, end) for since in open_since_us]
     covered, reached = 0, begin
     for opened, closed in sorted(spans):
         closed = min(closed, end)  # noqa: PLW2901  the span cut to the run

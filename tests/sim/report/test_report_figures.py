@@ -246,13 +246,12 @@ class Again:
         return self.start_usd + sum((trade.net for trade in (*self.trades, *self.open)), ZERO)
 
     @property
-    def pnls(self) -> list[Decimal]:
-        return [trade.gross - trade.slippage - trade.fees for trade in self.trades]
+    def nets(self) -> list[Decimal]:
+        return [trade.net for trade in self.trades]
 
     @property
     def multiples(self) -> list[Decimal]:
-        """As they are told: to four digits."""
-        return [round(pnl / trade.risk, 4) for pnl, trade in zip(self.pnls, self.trades, strict=True)]
+        return [trade.net / trade.risk for trade in self.trades]
 
     def group(self, trades: list[Trade]) -> dict[str, Any]:
         nets = [trade.net for trade in trades]
@@ -377,9 +376,9 @@ class Again:
 
     @property
     def confidence(self) -> dict[str, Any]:
-        pnls, multiples = [float(pnl) for pnl in self.pnls], [float(r) for r in self.multiples]
+        nets, multiples = [float(net) for net in self.nets], [float(r) for r in self.multiples]
         return {
-            "level_pct": 95, "resamples": 2000, "block_days": 7, "seed": 97, "intervals": intervals(pnls, multiples, self.returns),
+            "level_pct": 95, "resamples": 2000, "block_days": 7, "seed": 97, "intervals": intervals(nets, multiples, self.returns),
         }  # fmt: skip
 
 
@@ -390,12 +389,12 @@ AGAIN: dict[str, Callable[[Again], Any]] = {
     "net_usd": lambda a: a.end_usd - a.start_usd,
     "return_pct": lambda a: float(a.end_usd / a.start_usd - 1) * 100,
     "cagr_pct": lambda a: None,  # three weeks say nothing of a year
-    "pnl_usd": lambda a: sum(a.pnls, ZERO),
+    "trades_net_usd": lambda a: sum(a.nets, ZERO),
     "fees_usd": lambda a: sum((t.fees for t in (*a.trades, *a.open)), ZERO),
     "funding_usd": lambda a: sum((t.funding(t.end) for t in (*a.trades, *a.open)), ZERO),
-    "win_rate_pct": lambda a: 100 * sum(pnl > 0 for pnl in a.pnls) / len(a.pnls),
-    "profit_factor": lambda a: sum(p for p in a.pnls if p > 0) / -sum(p for p in a.pnls if p < 0),
-    "expectancy_usd": lambda a: statistics.mean(a.pnls),
+    "win_rate_pct": lambda a: 100 * sum(net > 0 for net in a.nets) / len(a.nets),
+    "profit_factor": lambda a: sum(n for n in a.nets if n > 0) / -sum(n for n in a.nets if n < 0),
+    "expectancy_usd": lambda a: statistics.mean(a.nets),
     "expectancy_r": lambda a: statistics.mean(a.multiples),
     "max_drawdown_pct": lambda a: a.fall(lambda fall: fall["depth_pct"])["depth_pct"],
     "max_drawdown_usd": lambda a: max(

@@ -176,12 +176,14 @@ def latched_entry(bench: Bench) -> None:
     bench.leave()
 
 
-def flattened_after(bench: Bench, signal: str, seconds: int) -> None:
-    """While latched half of what is held goes by an order of `signal`; so many seconds later the kill flattens the whole."""
+def flattened_after(bench: Bench, signal: str, seconds: int, *, told: bool = True) -> None:
+    """While latched half of what is held goes by an order of `signal`, which is told at once; so many seconds later the kill flattens the whole."""
     bench.hold()
     bench.latched()
     bench.intend("half", signal, role="flatten")
-    bench.trade(place("half", "sell", "0.05", reduce_only=True))
+    (seen,) = [m for m in bench.trade(place("half", "sell", "0.05", reduce_only=True)) if isinstance(m, FillSeen)]
+    if told:
+        bench.say(from_edge(Filled, bench.now, fill=seen.fill), "futures_feed")
     bench.wait(seconds)
     bench.intend("whole", "kill", role="flatten")
     bench.leave("whole", side="sell", size="0.1", reduceOnly="true")
@@ -464,7 +466,10 @@ async def test_an_order_that_a_later_list_lacks_is_in_doubt_no_more() -> None:
 
 
 async def test_what_an_exit_fills_while_the_kill_switch_decides_is_no_fault_of_its() -> None:
-    """The fill of another's order is on its way for a moment, and the exchange cuts off what is too much (storm 80055)."""
-    bench = Bench()
-    flattened_after(bench, "signal", 0)
-    assert 9 not in bench.broken
+    """The fill of another's order is on its way for a moment, or untold while nothing can be read, and the exchange cuts off what is too much
+    (storms 80055, 31276).
+    """
+    for seconds, told in ((0, True), (6, False)):
+        bench = Bench()
+        flattened_after(bench, "signal", seconds, told=told)
+        assert 9 not in bench.broken

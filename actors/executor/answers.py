@@ -144,10 +144,10 @@ def on_unknown(state: State, message: OrderUnknown) -> Answers:
         return carry_on(state, message, update(trade, replace(forget_wishes(order), resent=True)))
     if message.wish != "place":
         return state, NOTHING
-    trade = update(trade, advance(order, "unanswered", message.at))
+    trade = update(trade, replace(advance(order, "unanswered", message.at), doubted=True))
     if order.role == "entry":
         trade = replace(trade, unknown_since=trade.unknown_since or message.at)
-    if order.state == "unknown":
+    if order.doubted:
         return carry_on(state, message, trade)  # asked again, and said before
     text = f"{order.role} {order.client_order_id} of {order.placed_size}: outcome unknown"
     return carry_on(state, message, trade, (alert(message, "ORDER_UNKNOWN", "warning", message.symbol, text),))

@@ -125,7 +125,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     `size` is the total, filled part included. `at`: the last thing we heard or did. `resent`: the one resend of what was last asked is spent.
     `stuck`: an edit was refused, or it was not heard of until the exchange could be read again: only a replacement helps. `leaving`: its cancel is on the way. `taken`: somebody else took it off
-    the book not long ago.
+    the book not long ago. `doubted`: in this life it was said that its outcome is unknown.
     """
 
     client_order_id: str
@@ -146,6 +146,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     stuck: bool = False
     leaving: bool = False
     taken: bool = False
+    doubted: bool = False
 
     @property
     def live(self) -> bool:

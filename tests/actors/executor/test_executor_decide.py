@@ -674,6 +674,7 @@ def test_an_exit_in_doubt_is_asked_again_under_its_own_id() -> None:
     assert {order.client_order_id for order in only(PlaceOrder, said)} == {first.client_order_id}
     assert sum(order.live for order in room.trade.orders if order.role == "exit") == 1
     assert codes(said) == ["ORDER_UNKNOWN", "STOP_NOT_FILLING"]
+    assert codes(room.reborn().unknown(first.client_order_id)) == ["ORDER_UNKNOWN"], "each life says it once"
 
     room.filled(STOP, "0.5", 49_000)
     room.position("1.5")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 import trio
@@ -10,7 +9,7 @@ import trio
 from protocol.messages import control
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
-from protocol.units import DAY_US, HOUR_US, SECOND_US
+from protocol.units import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.checkers.protection import stops
@@ -27,6 +26,8 @@ COUNTS_EVERY: Final = 15
 """Seconds. What grows without end is seen by then; trio takes its time to count tasks."""
 SENDS_MOST: Final = 3
 """Of one order in one life: what is refused or unanswered is not sent for ever."""
+EXITS_A_MINUTE_MOST: Final = 8
+"""Of one market order that only reduces: it is asked for until somebody answers, ever later."""
 DEADLINE_US: Final = 30 * SECOND_US
 """No request waits for longer."""
 INTENSITY: Final = {
@@ -145,7 +146,7 @@ class Bounded(Invariant):
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
-        self._sends: Counter[str] = Counter()
+        self._sends: dict[str, list[int]] = {}
         self._seconds = 0
 
     def began(self) -> None:
@@ -154,11 +155,14 @@ class Bounded(Invariant):
     def sent(self, sent: Sent) -> None:
         if sent.op != "send":
             return
-        self._sends[sent.name] += 1
-        if self._sends[sent.name] > SENDS_MOST:
-            self.fail(
-                f"{sent.symbol} {sent.role} {sent.name} is sent for the {self._sends[sent.name]}th time in one life"
-            )
+        leaves = sent.reduce_only and sent.order_type == "mkt"
+        most, within, since = (
+            (EXITS_A_MINUTE_MOST, "a minute", sent.at - MINUTE_US) if leaves else (SENDS_MOST, "one life", 0)
+        )
+        sends = [*(at for at in self._sends.get(sent.name, ()) if at > since), sent.at]
+        self._sends[sent.name] = sends
+        if len(sends) > most:
+            self.fail(f"{sent.symbol} {sent.role} {sent.name} is sent {len(sends)} times in {within}")
 
     def second(self) -> None:
         self._seconds += 1

@@ -166,6 +166,13 @@ def sent_for_ever(bench: Bench) -> None:
         bench.leave()
 
 
+def exit_hammered(bench: Bench, pause_s: int = 6) -> None:
+    bench.intend("exit", role="exit")
+    for _ in range(20):
+        bench.leave("exit", side="sell", reduceOnly="true")
+        bench.wait(pause_s)
+
+
 def purse_emptied(bench: Bench) -> None:
     for _ in range(51):
         bench.leave(op="cancel")
@@ -409,7 +416,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     24: (unapproved, inputs_unknown, fill_from_nowhere),
     25: (dead_for_good,),
     26: (lambda bench: bench.leave(), unstable),
-    27: (full_mailbox, sent_for_ever),
+    27: (full_mailbox, sent_for_ever, exit_hammered),
     28: (silent_latch, told_twice_a_minute, flood_untold),
     29: (secret_shown,),
     31: (stale_life,),
@@ -463,6 +470,13 @@ async def test_an_order_that_a_later_list_lacks_is_in_doubt_no_more() -> None:
     bench.say(from_edge(Reconciled, bench.now, began_at=bench.now, clean=False))
     replaced(bench)
     assert 15 not in bench.broken
+
+
+async def test_an_exit_may_be_asked_for_as_long_as_nobody_answers() -> None:
+    """Under one id, half a minute apart (storm 31133)."""
+    bench = Bench()
+    exit_hammered(bench, pause_s=30)
+    assert 27 not in bench.broken
 
 
 async def test_what_an_exit_fills_while_the_kill_switch_decides_is_no_fault_of_its() -> None:

@@ -67,7 +67,7 @@ class Alerts(Invariant):
         self._told_at: dict[tuple[str, str], int] = {}
         self._owed: dict[tuple[str, str], tuple[int, int]] = {}
         """Said and not told, by code and severity: how many, and since when."""
-        self._drifts: frozenset[object] = frozenset()
+        self._lasting: frozenset[object] = frozenset()
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Alert):
@@ -82,11 +82,16 @@ class Alerts(Invariant):
         return 0 if self.e.now - self._clock_at > CLOCK_US else MINUTE_US
 
     def _known(self, message: Message) -> bool:
-        """A difference that lasts is told once."""
-        if not isinstance(message, Drift):
-            return False
-        key = message.kind, message.symbol, message.client_order_id, message.order_id
-        known, self._drifts = key in self._drifts, self._drifts | {key}
+        """A difference that lasts is told once, and so is an order that stays in doubt however often it is asked for (storm 31445)."""
+        key: tuple[object, ...]
+        match message:
+            case Drift():
+                key = message.kind, message.symbol, message.client_order_id, message.order_id
+            case OrderUnknown(wish="place"):
+                key = (message.client_order_id,)
+            case _:
+                return False
+        known, self._lasting = key in self._lasting, self._lasting | {key}
         return known
 
     def _just_told(self, codes: Sequence[str]) -> bool:

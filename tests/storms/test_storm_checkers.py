@@ -318,6 +318,15 @@ def silent_latch(bench: Bench) -> None:
     bench.wait(30)
 
 
+def in_doubt_untold(bench: Bench) -> None:
+    in_doubt(bench, "a")
+    bench.wait(30)
+
+
+def in_doubt(bench: Bench, name: str) -> None:
+    bench.say(from_edge(OrderUnknown, bench.now, client_order_id=name, symbol=BTC, wish="place"))
+
+
 def told_twice_a_minute(bench: Bench) -> None:
     for name in "ab":
         bench.say(alert := warning(bench, name))
@@ -362,7 +371,7 @@ def doubted(bench: Bench) -> None:
     bench.hold()
     bench.intend("a", role="stop")
     bench.leave("a", orderType="stp", side="sell", reduceOnly="true", stopPrice="49000")
-    bench.say(from_edge(OrderUnknown, bench.now, client_order_id="a", symbol=BTC, wish="place"))
+    in_doubt(bench, "a")
 
 
 def replaced(bench: Bench) -> None:
@@ -417,7 +426,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     25: (dead_for_good,),
     26: (lambda bench: bench.leave(), unstable),
     27: (full_mailbox, sent_for_ever, exit_hammered),
-    28: (silent_latch, told_twice_a_minute, flood_untold),
+    28: (silent_latch, in_doubt_untold, told_twice_a_minute, flood_untold),
     29: (secret_shown,),
     31: (stale_life,),
     32: (unsigned,),
@@ -470,6 +479,20 @@ async def test_an_order_that_a_later_list_lacks_is_in_doubt_no_more() -> None:
     bench.say(from_edge(Reconciled, bench.now, began_at=bench.now, clean=False))
     replaced(bench)
     assert 15 not in bench.broken
+
+
+@pytest.mark.parametrize("again", ["a", "b"])
+async def test_an_order_that_stays_in_doubt_is_told_once(again: str) -> None:
+    """However often it is asked for; another one is told of, too (storm 31445)."""
+    bench = Bench()
+    in_doubt(bench, "a")
+    bench.say(told := from_edge(Alert, bench.now, code="ORDER_UNKNOWN", severity="warning", text="a"))
+    bench.watchers.told(told)
+    bench.evidence.disk_failed = lambda: True  # that it is not written down is another matter
+    bench.wait(90)
+    in_doubt(bench, again)
+    bench.wait(30)
+    assert (28 in bench.broken) == (again == "b")
 
 
 async def test_an_exit_may_be_asked_for_as_long_as_nobody_answers() -> None:

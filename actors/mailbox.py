@@ -1,8 +1,8 @@
 """An actor's one inbox: bounded, in order, conflating market data.
 
 `put` never waits, so a slow actor cannot slow the one who sends to it. The newest price replaces one that still waits, and so does the newest
-edit of an order: each of a hundred parts of a fill asks for one, and together they used up the exchange's points (storm 80090). Everything else
-queues, and a full queue is a fault of the receiver: it raises there, and the supervisor decides.
+edit of an order: each of a hundred parts of a fill asks for one, and together they used up the exchange's points (storm 80090). A cancel said again
+while one waits is the same cancel (storm 32022). Everything else queues, and a full queue is a fault of the receiver: it raises there, and the supervisor decides.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from typing import Final
 import trio
 
 from protocol.messages.base import Message
-from protocol.messages.futures import AccountChanged, AccountSeen, EditOrder, MarkPrice, TickerSeen
+from protocol.messages.futures import (
+    AccountChanged,
+    AccountSeen,
+    CancelOrder,
+    EditOrder,
+    MarkPrice,
+    PlaceOrder,
+    TickerSeen,
+)
 from protocol.messages.spot import SpotPrice
 
 CAPACITY = 20_000
@@ -22,6 +30,7 @@ IN_A_ROW_MOST = 16
 CONFLATED: Final[dict[type[Message], str]] = {
     **dict.fromkeys((MarkPrice, SpotPrice, TickerSeen, AccountChanged, AccountSeen), "symbol"),
     EditOrder: "client_order_id",
+    CancelOrder: "subject",
 }
 """What the newest replaces, and the field that says of what it is the newest."""
 
@@ -52,6 +61,9 @@ class Mailbox:
             if key in self._waiting:
                 self._waiting[key][0] = message
                 return
+        elif kind is PlaceOrder:
+            # A cancel that waits belongs to what was placed before; one that follows is another.
+            self._waiting.pop((CancelOrder, getattr(message, "client_order_id", "")), None)
         if len(self._slots) >= self._capacity:
             self._overflowed = True
         else:
@@ -75,10 +87,13 @@ class Mailbox:
             await trio.lowlevel.wait_task_rescheduled(self._give_up)  # half of what an event takes, each message
         if self._overflowed:
             raise MailboxOverflow(f"{self.name}: more than {self._capacity} messages wait")
-        (message,) = self._slots.popleft()
+        slot = self._slots.popleft()
+        (message,) = slot
         kind = type(message)
         if kind in CONFLATED:
-            del self._waiting[(kind, getattr(message, CONFLATED[kind], ""))]
+            key = (kind, getattr(message, CONFLATED[kind], ""))
+            if self._waiting.get(key) is slot:
+                del self._waiting[key]
         return message
 
     def _give_up(self, _raise_cancel: object) -> trio.lowlevel.Abort:

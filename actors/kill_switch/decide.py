@@ -52,6 +52,8 @@ LOCKED_OUT_US: Final = 60 * SECOND_US
 """Between readings while the exchange refuses our key: more would lock it out."""
 SIZES_KEPT: Final = 64
 FLATTENS_KEPT: Final = 64
+CANCELS_APART: Final = 3
+"""So often the time between two cancels of one order doubles, from the third on: a crowd of orders that stay must not use up the rate."""
 WAKE: Final = "kill"
 WATCH: Final = "watch"
 
@@ -68,7 +70,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     an unanswered truth was asked for. `left`: what the last reading showed open. `moved`: newest word of the stream on
     each position and when it came; it can only keep a stop in place, never remove one. `sent`: when each symbol was last
     flattened and each order last cancelled; a reading that may not show the effect yet is no reason to sell twice. `awaited`: effects of what was sent
-    that nobody has told yet. `asked_for`: by symbol the flatten that nothing was heard of yet. `refused`: by symbol the flattens refused in a row, a closed market's counting in full. `flattening`: what our fills have left of each symbol. `flattens`: the newest of our orders, newest last. `books`: what all fills say
+    that nobody has told yet. `asked_for`: by symbol the flatten that nothing was heard of yet. `refused`: by symbol the flattens refused in a row, a closed market's counting in full. `flattening`: what our fills have left of each symbol. `flattens`: the newest of our orders, newest last. `cancels`: how often each order was cancelled. `books`: what all fills say
     is held. `truth`: the last reading, for the record.
     """
 
@@ -89,6 +91,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[str, int] = {}
     flattening: dict[str, Flattening] = {}
     flattens: tuple[str, ...] = ()
+    cancels: dict[str, int] = {}
     books: Books = {}
 
 
@@ -257,16 +260,20 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
         truth, KillProgress, flat=not still_open, open_positions=still_open, working_orders=len(truth.orders)
     )
     awaited = tuple(_subject(wish) for wish in commands)
+    cancels = {
+        wish.subject: state.cancels.get(wish.subject, 0) + 1 for wish in commands if isinstance(wish, CancelOrder)
+    }
     state = replace(
         state,
         asked=None,
+        cancels={**state.cancels, **cancels},
         sent={**state.sent, **sent},
         asked_for={**state.asked_for, **asked_for},
         flattens=(*state.flattens, *asked_for.values())[-FLATTENS_KEPT:],
         awaited=awaited,
     )
     if not (still_open or truth.orders):
-        state, was = replace(state, since=None, stuck=False, refused={}, flattening={}), state.since
+        state, was = replace(state, since=None, stuck=False, refused={}, flattening={}, cancels={}), state.since
         return state, [progress] if was is not None else []
     state = replace(
         state,
@@ -321,7 +328,7 @@ def _flattening(
 
 def _subject(wish: PlaceOrder | CancelOrder) -> str:
     """What a command is about: a symbol to flatten, or an order to cancel."""
-    return wish.symbol if isinstance(wish, PlaceOrder) else wish.client_order_id or wish.order_id or ""
+    return wish.symbol if isinstance(wish, PlaceOrder) else wish.subject
 
 
 def _overtaken(state: State, truth: ExchangeSnapshot, wish: PlaceOrder | CancelOrder) -> bool:
@@ -329,7 +336,8 @@ def _overtaken(state: State, truth: ExchangeSnapshot, wish: PlaceOrder | CancelO
     still be answered: said again with each reading, cancels would queue up before the flatten that follows them.
     """
     if isinstance(wish, CancelOrder):
-        return _subject(wish) in state.sent and truth.at < state.sent[_subject(wish)] + state.patience_us
+        sent, times = state.sent.get(wish.subject), state.cancels.get(wish.subject, 0)
+        return sent is not None and truth.at < sent + (state.patience_us << min(max(times - 2, 0), CANCELS_APART))
     symbol = wish.symbol
     position, at = state.moved.get(symbol, (None, -1))
     told_flat = position is not None and not position.size and at >= truth.began_at

@@ -22,13 +22,14 @@ EQUITY_LEAST_USD: Final = Decimal(1)
 class Difference(NamedTuple):
     """What is said of one kind of difference, who mends it, and what follows when it does not go away.
 
-    `lasting`: "kill" when a difference that we should have mended stays, "alert" when mending is not ours.
+    `lasting`: "kill" when a difference that we should have mended stays, "kill soon" when it also leaves a position without protection,
+    "alert" when mending is not ours.
     """
 
     code: str
     severity: Severity
     correction: str
-    lasting: Literal["kill", "alert"]
+    lasting: Literal["kill", "kill soon", "alert"]
 
 
 DIFFERENCES: Final[dict[DriftKind, Difference]] = {
@@ -37,7 +38,7 @@ DIFFERENCES: Final[dict[DriftKind, Difference]] = {
     "side_mismatch": Difference("RECON_DIFF", "critical", "our trade is over, the other side is foreign", "kill"),
     "entry_mismatch": Difference("RECON_DIFF", "warning", "the exchange's entry price is adopted", "kill"),
     "foreign_position": Difference("FOREIGN_POSITION", "critical", "by `execution.foreign_positions`", "kill"),
-    "missing_stop": Difference("NAKED_POSITION", "critical", "the executor places a stop or leaves", "kill"),
+    "missing_stop": Difference("NAKED_POSITION", "critical", "the executor places a stop or leaves", "kill soon"),
     "missing_order": Difference("RECON_DIFF", "warning", "two readings lack it: it is over, or sent anew", "kill"),
     "order_mismatch": Difference("RECON_DIFF", "warning", "the exchange's terms are adopted, then mended", "kill"),
     "orphan_order": Difference("STOP_EXCESS", "critical", "nothing to reduce: it is cancelled", "kill"),

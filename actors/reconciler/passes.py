@@ -5,6 +5,7 @@ a size only against events old enough for the exchange's lists to show them, abs
 from __future__ import annotations
 
 from decimal import Decimal
+from math import inf
 from typing import Final
 
 from msgspec.structs import replace
@@ -40,6 +41,8 @@ LATE_US: Final = 2 * SECOND_US
 ABSENT_ENOUGH: Final = 2
 STUCK_AFTER: Final = 3
 """Periods that a difference may last."""
+NAKED_MOST_US: Final = 25 * SECOND_US
+"""So long a position may lack its stop: without a mark or the contract's rules the executor can place none, the kill switch needs neither."""
 HALT: Final = "reconciliation"
 """The key under which entries wait while a difference does not go away; the next clean pass releases them."""
 
@@ -260,11 +263,21 @@ def _stay(state: State, cause: Message, finding: Finding, last: Lasting) -> tupl
         last = replace(last, stuck=True)
         stuck = replace(finding, kind="stuck", ours=f"{finding.kind}: {finding.ours}")
         out += [_drift(cause, stuck), _alert(cause, stuck)]
-    if not last.killed and for_us >= state.kill_after_us and DIFFERENCES[finding.kind].lasting == "kill":
+    if not last.killed and for_us >= _kill_after_us(state, finding):
         last = replace(last, killed=True)
         text = f"RECON_STUCK: {finding.kind} of {finding.symbol} for {for_us // SECOND_US} s in {last.passes} passes"
         out.append(follow(cause, KillRequested, finding.subject, reason=text, by="reconciler"))
     return last, out
+
+
+def _kill_after_us(state: State, finding: Finding) -> float:
+    match DIFFERENCES[finding.kind].lasting:
+        case "kill":
+            return state.kill_after_us
+        case "kill soon":
+            return min(state.kill_after_us, NAKED_MOST_US)
+        case "alert":
+            return inf
 
 
 def _release(state: State, cause: ExchangeSnapshot) -> Answer:

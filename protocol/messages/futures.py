@@ -359,6 +359,11 @@ class CancelOrder(Message, frozen=True, kw_only=True):
     client_order_id: str | None = None
     order_id: str | None = None
 
+    @property
+    def subject(self) -> str:
+        """The order, by the id that is set."""
+        return self.client_order_id or self.order_id or ""
+
 
 WISHES: dict[type[Message], Wish] = {PlaceOrder: "place", EditOrder: "edit", CancelOrder: "cancel"}
 """What each kind of order wish is called in its answer."""

@@ -21,8 +21,8 @@ from sim.faults.network import Reply, Request
 
 ROUNDING: Final = Decimal("1.001")
 """Of the catalogue's own wording of 7."""
-PROBES_MOST: Final = 13
-"""A minute, of one closed market."""
+PROBES_MOST: Final = 16
+"""A minute, of one closed market: one each five seconds of the kill switch's, and a few of the executor's where its stream has died (storm 32168)."""
 VAIN_MOST: Final = 120
 """Changing requests a minute."""
 EXITS: Final = 2

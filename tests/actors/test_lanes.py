@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from actors.mailbox import Mailbox
 from actors.shell import ChildSpec, Lanes, World
-from protocol.messages.base import Message
+from protocol.messages.base import Message, from_edge
 from protocol.messages.futures import CancelOrder, EditOrder, PlaceOrder, leaves_beside
 from tests.fakes.facts import XBT
 from tests.fakes.worlds import idle_world
@@ -160,6 +160,22 @@ async def test_an_order_is_on_its_way_until_it_is_answered(autojump_clock: MockC
         await trio.sleep(0.5)
         assert world.orders_rest(1)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_cancel_said_again_while_one_waits_is_the_same() -> None:
+    """It keeps its place; another order's, and one that follows a new placement, are others (storm 32022)."""
+    mailbox = Mailbox("m")
+    stop = from_edge(CancelOrder, 1, "stop", symbol=XBT, client_order_id="stop")
+    stranger = from_edge(CancelOrder, 1, "stranger", symbol=XBT, order_id="stop")
+    other = from_edge(CancelOrder, 1, "other", symbol=XBT, client_order_id="other")
+    for wish in (stop, other, stop, STOP, stop, stop):
+        mailbox.put(wish)
+    assert [await mailbox.get() for _ in range(len(mailbox))] == [stop, other, STOP, stop]
+
+    mailbox.put(stranger)
+    assert await mailbox.get() == stranger
+    mailbox.put(stop)
+    assert await mailbox.get() == stop
 
 
 async def test_an_edit_that_still_waits_gives_way_to_a_newer_one_of_its_order() -> None:

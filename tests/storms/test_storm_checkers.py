@@ -271,7 +271,7 @@ def closed_market_hammered(bench: Bench) -> None:
     bench.hold()
     told = from_edge(MarkPrice, bench.now, **mark_fields(bench.now, post_only=True))
     bench.say(told)
-    for number in range(14):
+    for number in range(17):
         bench.wait(2)
         bench.leave(f"exit {number}", reduceOnly="true")
 

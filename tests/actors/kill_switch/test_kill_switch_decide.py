@@ -365,6 +365,16 @@ def test_a_cancel_that_may_still_be_answered_is_not_said_again() -> None:
     assert len(of(PlaceOrder, out)) > 2
 
 
+def test_cancels_of_an_order_that_stays_go_ever_further_apart() -> None:
+    """A crowd of orders whose cancels are refused must not use up the rate of requests (storm 31708)."""
+    moments = range(1, 121)
+    state, said = latched(), list[int]()
+    for second in moments:
+        state, out = answered(state, snapshot(second, (), (target(),)))
+        said += [second] * len(of(CancelOrder, out))
+    assert said == [1, 6, 11, 21, 41, 81]
+
+
 def test_a_flatten_that_nothing_was_heard_of_is_not_said_again() -> None:
     """Behind a cancel whose reply is lost flattens would queue up, and leave at once with sizes of long ago (storm 50040); an answer of
     any kind, or three time-outs, and it is said anew.

@@ -551,7 +551,9 @@ def test_two_stops_may_cover_a_short_together() -> None:
 
 
 def test_a_lasting_difference_alerts_once_is_stuck_after_three_periods_and_kills_in_the_end() -> None:
-    """Drift is repeated for whoever can act, the alert is not; entries wait until a pass is clean again."""
+    """Drift is repeated for whoever can act, the alert is not; entries wait until a pass is clean again. A position without a stop kills
+    soon: who has neither mark nor rules can place none (storm 31707).
+    """
     state, out = run(adopted(1, stop()), gone(0.7, "stop", STOP), snapshot(1, 1), snapshot(2, 1))
     assert (len(drifts(out)), codes(out)) == (2, ["NAKED_POSITION"])
 
@@ -560,14 +562,16 @@ def test_a_lasting_difference_alerts_once_is_stuck_after_three_periods_and_kills
     assert [kind for kind, _, _ in drifts(out)] == ["missing_stop", "stuck"]
     assert codes(out) == ["RECON_STUCK"]
     assert [m.key for m in out if isinstance(m, HaltEntries)] == ["reconciliation"]
+    (kill,) = [m for m in out if isinstance(m, KillRequested)]
+    assert (kill.by, kill.reason) == ("reconciler", "RECON_STUCK: missing_stop of PF_XBTUSD for 31 s in 3 passes")
 
     _, out = run(state, snapshot(40, 1, stop()), gone(40.7, "stop", STOP), snapshot(41, 1))
     assert [m.key for m in out if isinstance(m, ResumeEntries)] == ["reconciliation"]
     assert codes(out) == ["NAKED_POSITION"]
 
-    _, out = run(state, snapshot(100, 1), snapshot(122, 1), snapshot(130, 1))
+    _, out = run(adopted(), *(snapshot(second, 0, stop()) for second in range(15, 151, 15)))
     (kill,) = [m for m in out if isinstance(m, KillRequested)]
-    assert (kill.by, kill.reason) == ("reconciler", "RECON_STUCK: missing_stop of PF_XBTUSD for 121 s in 5 passes")
+    assert (kill.by, kill.reason) == ("reconciler", "RECON_STUCK: orphan_order of PF_XBTUSD for 120 s in 9 passes")
 
 
 def test_what_is_only_reported_never_kills() -> None:

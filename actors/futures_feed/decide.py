@@ -124,7 +124,9 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, rules = refused_by_rules(state, message, message.status)
             state, limited = _limited(state, message, message.status)
             state, burst = _burst(state, message)
-            out += [*_answered(message), *rules, *limited, *burst]
+            answers = _answered(message)
+            state = _untold(state, answers)
+            out += [*answers, *rules, *limited, *burst]
         case SnapshotSeen():
             state, out = _key(state, message, "", "", "read")
             state, more = _snapshot(state, message)
@@ -253,6 +255,14 @@ def _answered(answer: CommandAnswered) -> list[Message]:
             limited=answer.action == "retry" or judge(answer.status).kind == "rate",
         )
     ]
+
+
+def _untold(state: State, answers: Sequence[Message]) -> State:
+    """Whoever hears that an order is in doubt waits for evidence: it is told anew when it shows, whatever was told before (storm 32448)."""
+    doubted = [answer.client_order_id for answer in answers if isinstance(answer, OrderUnknown)]
+    if not doubted:
+        return state
+    return replace(state, orders={k: v for k, v in state.orders.items() if v[0].client_order_id not in doubted})
 
 
 # --- fills -----------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ LOCKED_OUT_US: Final = 60 * SECOND_US
 SIZES_KEPT: Final = 64
 FLATTENS_KEPT: Final = 64
 CANCELS_APART: Final = 3
-"""So often the time between two cancels of one order doubles, from the third on: a crowd of orders that stay must not use up the rate."""
+"""By so much longer it waits, twice, before an order is cancelled again: a crowd of orders that stay must not use up the rate."""
 WAKE: Final = "kill"
 WATCH: Final = "watch"
 
@@ -337,7 +337,7 @@ def _overtaken(state: State, truth: ExchangeSnapshot, wish: PlaceOrder | CancelO
     """
     if isinstance(wish, CancelOrder):
         sent, times = state.sent.get(wish.subject), state.cancels.get(wish.subject, 0)
-        return sent is not None and truth.at < sent + (state.patience_us << min(max(times - 2, 0), CANCELS_APART))
+        return sent is not None and truth.at < sent + state.patience_us * CANCELS_APART ** min(max(times - 1, 0), 2)
     symbol = wish.symbol
     position, at = state.moved.get(symbol, (None, -1))
     told_flat = position is not None and not position.size and at >= truth.began_at

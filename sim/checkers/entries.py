@@ -23,8 +23,8 @@ ROUNDING: Final = Decimal("1.001")
 """Of the catalogue's own wording of 7."""
 PROBES_MOST: Final = 16
 """A minute, of one closed market: one each five seconds of the kill switch's, and a few of the executor's where its stream has died (storm 32168)."""
-VAIN_MOST: Final = 120
-"""Changing requests a minute."""
+VAIN_MOST: Final = 150
+"""Changing requests a minute, half of what the exchange grants, but for the first cancel of each stranger's order: a crowd of them is cancelled one by one (storm 32366)."""
 EXITS: Final = 2
 """Orders that follow a change of what is held: stop and target."""
 CAP: Final = Decimal(10)
@@ -298,6 +298,8 @@ class Rates(Invariant):
         and the exit orders follow each.
         """
         self._followed: Counter[str] = Counter()
+        self._stranger, self._cancelled = "", frozenset[str]()
+        """The order without a name of ours that is cancelled now, and those that ever were."""
         self._points, self._counted_at = float(COST_BUDGET), 0
 
     def asked(self, request: Request) -> None:
@@ -306,13 +308,15 @@ class Rates(Invariant):
         paged = request.op == "fills" and "lastFillTime" in request.form
         cost = COST_FILLS_PAGED if paged else COST.get(request.path, 0)
         self._points, self._counted_at = min(COST_BUDGET, self._points + refilled) - cost, request.at
+        self._stranger = request.form.get("order_id", "") if request.op == "cancel" else ""
         if self._points < -1:  # not for a rounding
             self.fail(f"{request.op}: the exchange's {COST_BUDGET} points in {COST_WINDOW_S} s are used up")
 
     def sent(self, sent: Sent) -> None:
         follows = sent.op == "edit" and self._followed[sent.symbol] > 0
         self._followed[sent.symbol] -= follows
-        now = [] if follows else [(sent.at, sent.name)]
+        new, self._cancelled = self._stranger not in self._cancelled, self._cancelled | {self._stranger}
+        now = [] if follows or (self._stranger and new) else [(sent.at, sent.name)]
         self._vain = [*(row for row in self._vain if row[0] > sent.at - MINUTE_US), *now]
         if len(self._vain) > VAIN_MOST:
             self.fail(f"{len(self._vain)} changing requests within a minute")

@@ -277,7 +277,7 @@ def closed_market_hammered(bench: Bench) -> None:
 
 
 def many(bench: Bench) -> None:
-    for _ in range(130):
+    for _ in range(160):
         bench.leave(op="cancel")
 
 

@@ -707,6 +707,18 @@ def test_a_list_that_trails_an_exit_brings_nothing_back() -> None:
     assert told(2, T + SECOND + LIST_LAG_US) == [D(2)]
 
 
+def test_an_order_in_doubt_is_told_anew_by_the_next_list_that_shows_it() -> None:
+    """It was told before it was asked for again under its own name: who waits for evidence would wait for ever (storm 32448)."""
+    listed = order()
+    state, _ = run(fresh(), snapshot(orders=(listed,)))
+    assert kinds(run(state, snapshot(began_at=T + SECOND, orders=(listed,)))[1]) == ["ExchangeSnapshot"]
+
+    state, out = run(state, answered("unknown", at=T + SECOND))
+    assert kinds(out) == ["OrderUnknown"]
+    _, out = run(state, snapshot(began_at=T + 2 * SECOND, orders=(listed,)))
+    assert kinds(out) == ["OrderAccepted", "ExchangeSnapshot"]
+
+
 def test_a_list_without_an_order_kills_nothing() -> None:
     """Absence from one list is no proof: no OrderGone is told, whatever the age of the list."""
     state, _ = run(fresh(), order_seen(order()))

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from protocol.messages.futures import EditOrder, leaves_beside
+from actors.mailbox import CONFLATED
+from protocol.messages.futures import CancelOrder, PlaceOrder, leaves_beside
 from protocol.ports import Command
 
 Lane = tuple[str, str, bool]
@@ -36,6 +37,19 @@ class Traffic:
     def admits(self, wish: Command) -> bool:
         """Whether `wish` need not wait for what is on its way."""
         return not self.flying or leaves_beside(self.flying[-1], wish)
+
+    def same(self, wish: Command) -> int | None:
+        """Where an edit or a cancel of the same order still waits, whose place the newest takes, as in `actors.mailbox`."""
+        field = CONFLATED.get(type(wish))
+        if field is None:
+            return None
+        order = getattr(wish, field)
+        for place, older in reversed([*enumerate(self.waiting)]):
+            if type(older) is type(wish) and getattr(older, field) == order:
+                return place
+            if isinstance(wish, CancelOrder) and isinstance(older, PlaceOrder) and older.client_order_id == order:
+                return None
+        return None
 
 
 @dataclass
@@ -62,12 +76,10 @@ class Flights:
         traffic = self._lanes.setdefault(lane, Traffic())
         if not traffic.waiting and traffic.admits(wish):
             return lane
-        edits = isinstance(wish, EditOrder)
-        for place, older in enumerate(traffic.waiting if edits else ()):
-            if isinstance(older, EditOrder) and older.client_order_id == wish.client_order_id:
-                # The newest edit takes the place of one that still waits, as in `actors.mailbox`.
-                traffic.waiting[place] = wish
-                return None
+        place = traffic.same(wish)
+        if place is not None:
+            traffic.waiting[place] = wish
+            return None
         traffic.waiting.append(wish)
         return None
 

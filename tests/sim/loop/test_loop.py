@@ -20,15 +20,20 @@ from sim.loop import Result, run
 
 
 @pytest.fixture(scope="module")
-def log() -> Log:
-    """What the actors of the run below received."""
-    return Log()
+def ran() -> tuple[Result, Log]:
+    """Three days of the little house, and what its actors received."""
+    log = Log()
+    return run_loop(log=log), log
 
 
 @pytest.fixture(scope="module")
-def result(log: Log) -> Result:
-    """Three days of the little house."""
-    return run_loop(log=log)
+def result(ran: tuple[Result, Log]) -> Result:
+    return ran[0]
+
+
+@pytest.fixture(scope="module")
+def log(ran: tuple[Result, Log]) -> Log:
+    return ran[1]
 
 
 def test_the_house_trades_through_the_door_and_out_again(result: Result) -> None:

@@ -54,7 +54,6 @@ LOOKED_UP: Final[Mapping[str, Outcome]] = {
     "FULLY_EXECUTED": "filled",
 }
 """What `orders/status` proves. An order that was refused or cancelled may have traded before: reconciliation tells."""
-RESTS: Final = frozenset({"ENTERED_BOOK", "TRIGGER_PLACED"})
 
 _URGENCY: Final[Mapping[bool, Priority]] = {False: "read", True: "protect"}
 
@@ -253,7 +252,7 @@ class FuturesGateway:
             log.warning("orders_not_looked_up", orders=doubted, reason=str(error))
             return ()
         report(parsed.quarantined)
-        resting = {status.order_id for status in parsed.values if status.status in RESTS}
+        resting = {status.order_id for status in parsed.values if LOOKED_UP.get(status.status) == "placed"}
         for name in doubted:
             if name not in resting:
                 self._shown.pop(name, None)

@@ -121,13 +121,19 @@ def test_an_entry_whose_fill_is_told_late_is_protected() -> None:
     assert room.trade.held == 2
 
 
+def take_over(room: Room, size: str) -> int:
+    """The exchange's word on the position becomes ours by a complete pass; returns the moment before, when fills that are told late were executed."""
+    executed = room.at
+    room.after(1)
+    room.position(size)
+    room.hear(Reconciled, began_at=room.at, clean=False)
+    return executed
+
+
 def test_a_position_taken_over_is_not_doubled_by_its_own_fill() -> None:
     """The exchange told the position, and a complete pass made it ours; the entry's fill, told late, is what it was and says at which price."""
     room = entered()
-    executed = room.at
-    room.after(1)
-    room.position("2")
-    room.hear(Reconciled, began_at=room.at, clean=False)
+    executed = take_over(room, "2")
     assert room.trade.held == 2
     room.accepted(STOP, "2", 49_000)
 
@@ -144,10 +150,7 @@ def test_a_position_taken_over_is_not_doubled_by_its_own_fill() -> None:
 def test_what_was_sold_untold_is_not_sold_twice() -> None:
     """The target filled in part, unheard, and the exchange's word was taken: its fill, told late, leaves the rest protected."""
     room = protected()
-    executed = room.at
-    room.after(1)
-    room.position("1.5")
-    room.hear(Reconciled, began_at=room.at, clean=False)
+    executed = take_over(room, "1.5")
     assert room.trade.held == D("1.5")
 
     room.after(20)
@@ -159,10 +162,7 @@ def test_what_was_sold_untold_is_not_sold_twice() -> None:
 def test_a_fill_of_what_was_over_before_it_was_told_opens_nothing() -> None:
     """Taken over, flattened by the kill switch and closed: the entry's fill comes last, and there is nothing to leave."""
     room = entered()
-    executed = room.at
-    room.after(1)
-    room.position("2")
-    room.hear(Reconciled, began_at=room.at, clean=False)
+    executed = take_over(room, "2")
     room.filled(ids.client_order_id("kill", "flatten"), "2", 50_000)
     room.position("0")
     assert room.ended().size == 2

@@ -59,8 +59,7 @@ def load(
     asked = [packaged, *own, *_variables(environ), Source("command line", _nested(overrides or {}))]
     profile = _named(asked, ("profile",), "profiles") or _packaged(f"profiles/{_default('profile')}.yaml")
     preset = _named(asked, ("strategy", "preset"), "presets")
-    strategy = [Source(preset.name, {"strategy": preset.values})] if preset else []
-    values, origins = _merged([*strategy, packaged, profile, *asked[1:]])
+    values, origins = _merged([*([preset] if preset else []), packaged, profile, *asked[1:]])
     if isinstance(values.get("strategy"), dict):
         values["strategy"].pop("preset", None)
     for name, wanted in (("mode", mode), ("env", env)):

@@ -85,6 +85,12 @@ class RiskSettings(Section):
     cost_max_r: Decimal = Field(
         Decimal("0.25"), gt=0, description="fees both ways and expected funding against the risked distance"
     )
+    expected_hold_h: Decimal = Field(
+        Decimal(72),
+        gt=0,
+        le=8760,
+        description="hours a trade is open on average, each preset's own; funding is reckoned for so long, or for max_hold_bars if shorter",
+    )
     funding_max_pct: Decimal = Field(Decimal("0.02"), gt=0, description="adverse relative funding rate an hour")
     funding_spike_x: Decimal = Field(
         Decimal(0), ge=0, le=100, description="refuse above so many times the mean of the last 24 hourly rates; 0: off"

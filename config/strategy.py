@@ -181,6 +181,6 @@ def params_hash(params: StrategyParams) -> str:
 
 
 def load_preset(name: PresetName) -> StrategyParams:
-    """The parameters of `config/presets/<name>.yaml`. Raises FileNotFoundError when there is none of that name."""
+    """The strategy of `config/presets/<name>.yaml`. Raises FileNotFoundError when there is none of that name."""
     text = files("config").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
-    return StrategyParams.model_validate(yaml.safe_load(text) or {})
+    return StrategyParams.model_validate(yaml.safe_load(text)["strategy"])

@@ -10,7 +10,7 @@ import msgspec
 
 from actors.memory import remember
 from actors.risk.figures import daily_loss_pct, drawdown_pct, exposure, funding_mean
-from actors.risk.rules import Case, Finding, best_size, book_leaves, judge, slippage, spread_is_wide
+from actors.risk.rules import Case, Finding, best_size, book_leaves, expected_hold_h, judge, slippage, spread_is_wide
 from actors.risk.sizing import Plan, plan
 from actors.risk.state import Answers, Entry, Pending, State, roll_day
 from protocol import codec, ids
@@ -131,6 +131,7 @@ def inputs(case: Case) -> dict[str, Any]:
         "best_size": mark and best_size(mark, case.signal.side),
         "funding_rate": mark and mark.funding_rate,
         "funding_mean": case.funding_mean,
+        "expected_hold_h": expected_hold_h(case),
         "slippage": mark and slippage(mark, case.settings),
         "spot": case.spot and case.spot.price,
         "equity_usd": equity,

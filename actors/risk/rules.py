@@ -25,8 +25,6 @@ STOP_PCT_MOST: Final = Decimal("0.15")
 STOP_PCT_RANGE: Final = f"{STOP_PCT_LEAST}..{STOP_PCT_MOST}"
 MAX_POSITION_SHARE: Final = Decimal("0.1")
 """Of the exchange's own maximum position (fault-catalogue section 5)."""
-EXPECTED_HOLD_H: Final = 24
-"""Funding is reckoned for a day, or for the longest hold when that is shorter: trades have no natural length."""
 SPIKE_LEAST_SHARE: Final = Decimal("0.1")
 """Of `funding_max_pct`: below it no multiple of the mean is a spike."""
 DRIFT_CYCLES: Final = 2
@@ -353,10 +351,10 @@ def costs_bearable(case: Case) -> Finding:
 
 
 def expected_hold_h(case: Case) -> Decimal:
-    """Hours for which funding is reckoned."""
-    bars = case.max_hold_bars
+    """Hours for which funding is reckoned: as long as trades last on average, or at most."""
+    expected_h = case.settings.risk.expected_hold_h
     bar_h = Decimal(TIMEFRAME_MS[case.signal.timeframe] * 1000) / HOUR_US
-    return min(bars * bar_h, Decimal(EXPECTED_HOLD_H)) if bars else Decimal(EXPECTED_HOLD_H)
+    return min(case.max_hold_bars * bar_h, expected_h) if case.max_hold_bars else expected_h
 
 
 # --- size ----------------------------------------------------------------------------------------------------

@@ -61,10 +61,12 @@ def test_dev_shows_classic_trading() -> None:
 
 @pytest.mark.parametrize("preset", ["classic", "runner"])
 def test_a_preset_is_what_its_file_says_and_can_be_overridden(tmp_path: Path, preset: str) -> None:
-    """The preset lies under everything else that names its fields."""
+    """The preset lies under everything else that names its fields, and brings the hours its trades last."""
     settings = load_text(tmp_path, f"strategy: {{preset: {preset}, adx_min: 25}}")
+    longer = load_text(tmp_path, f"strategy: {{preset: {preset}}}\nrisk: {{expected_hold_h: 9}}")
 
     assert settings.strategy == load_preset(preset).model_copy(update={"adx_min": 25.0})
+    assert (settings.risk.expected_hold_h, longer.risk.expected_hold_h) == ({"classic": 5, "runner": 72}[preset], 9)
 
 
 def test_profiles_grow_bolder_one_after_the_other() -> None:

@@ -732,9 +732,19 @@ def test_dear_funding_is_told_beside_the_refusal() -> None:
     )
 
 
+def test_funding_is_reckoned_for_as_long_as_a_trade_lasts() -> None:
+    """The preset's average hours, or the longest hold when that is shorter; the verdict says how many."""
+    dear = (*READY, mark(funding_rate=D("0.0001")), signal(stop_pct=0.02))
+    assert reasons(dear) == ("cost.max",), "72 hours at 0.01 % and two fees are over a quarter of 2 %"
+    assert reasons(dear, strategy={"max_hold_bars": 5}) == ()
+    _, said = run(dear, initial(settings(risk={"expected_hold_h": 5}), None))
+    (entry,) = only(EnterPosition, said)
+    assert json.loads(entry.verdict)["inputs"]["expected_hold_h"] == "5"
+
+
 def test_too_few_hours_tell_no_spike() -> None:
     """Unknown is not zero: without a mean the multiple is not judged, the absolute limit still is."""
-    assert reasons((*READY, mark(funding_rate=D("0.0001")), signal()), risk={"funding_spike_x": D(3)}) == ()
+    assert reasons((*READY, mark(funding_rate=D("0.00005")), signal()), risk={"funding_spike_x": D(3)}) == ()
 
 
 @pytest.mark.parametrize("messages", [(*READY, signal()), (*READY, mark(price="50300"), signal())])

@@ -85,6 +85,10 @@ class Mailbox:
             self._in_a_row = 0
             self._receiver = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._give_up)  # half of what an event takes, each message
+        return self.take()
+
+    def take(self) -> Message:
+        """The oldest message, which waits. Raises MailboxOverflow as `get` does, IndexError when none waits."""
         if self._overflowed:
             raise MailboxOverflow(f"{self.name}: more than {self._capacity} messages wait")
         slot = self._slots.popleft()

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from actors.mailbox import CONFLATED
-from protocol.messages.futures import CancelOrder, PlaceOrder, leaves_beside
+from actors.mailbox import Mailbox
+from protocol.messages.futures import leaves_beside
 from protocol.ports import Command
 
 Lane = tuple[str, str, bool]
@@ -31,25 +31,12 @@ class Flight(NamedTuple):
 class Traffic:
     """One lane: what is on its way, and what waits for its turn."""
 
+    waiting: Mailbox
     flying: deque[Command] = field(default_factory=deque)
-    waiting: deque[Command] = field(default_factory=deque)
 
     def admits(self, wish: Command) -> bool:
         """Whether `wish` need not wait for what is on its way."""
         return not self.flying or leaves_beside(self.flying[-1], wish)
-
-    def same(self, wish: Command) -> int | None:
-        """Where an edit or a cancel of the same order still waits, whose place the newest takes, as in `actors.mailbox`."""
-        field = CONFLATED.get(type(wish))
-        if field is None:
-            return None
-        order = getattr(wish, field)
-        for place, older in reversed([*enumerate(self.waiting)]):
-            if type(older) is type(wish) and getattr(older, field) == order:
-                return place
-            if isinstance(wish, CancelOrder) and isinstance(older, PlaceOrder) and older.client_order_id == order:
-                return None
-        return None
 
 
 @dataclass
@@ -73,14 +60,12 @@ class Flights:
     def enter(self, sender: str, wish: Command) -> Lane | None:
         """Queue a wish; its lane if it is its turn at once."""
         lane = sender, wish.symbol, getattr(wish, "reduce_only", True)
-        traffic = self._lanes.setdefault(lane, Traffic())
+        if lane not in self._lanes:
+            self._lanes[lane] = Traffic(Mailbox(f"{sender}: {wish.symbol}"))
+        traffic = self._lanes[lane]
         if not traffic.waiting and traffic.admits(wish):
             return lane
-        place = traffic.same(wish)
-        if place is not None:
-            traffic.waiting[place] = wish
-            return None
-        traffic.waiting.append(wish)
+        traffic.waiting.put(wish)
         return None
 
     def depart(self, lane: Lane, wish: Command, now: int) -> None:
@@ -98,8 +83,10 @@ class Flights:
     def leave(self, lane: Lane) -> Command | None:
         """Something of a lane left or arrived: the wish whose turn it is now, if one waits."""
         traffic = self._lanes[lane]
-        if traffic.waiting and traffic.admits(traffic.waiting[0]):
-            return traffic.waiting.popleft()
+        wish = cast(Command | None, traffic.waiting.next)
+        if wish is not None and traffic.admits(wish):
+            traffic.waiting.take()
+            return wish
         if not (traffic.waiting or traffic.flying):
             del self._lanes[lane]
         return None

@@ -247,16 +247,23 @@ class FuturesGateway:
             return ()
         try:
             form = [("orderIds", name) for name in doubted]
-            parsed = futures_rest.parse_orders_status(await self.http.post(endpoints.ORDERS_STATUS, form, priority))
+            statuses = await self._statuses(form, priority)
         except (GatewayError, Refused, MalformedPayload) as error:
             log.warning("orders_not_looked_up", orders=doubted, reason=str(error))
             return ()
-        report(parsed.quarantined)
-        resting = {status.order_id for status in parsed.values if LOOKED_UP.get(status.status) == "placed"}
+        resting = {status.order_id for status in statuses if LOOKED_UP.get(status.status) == "placed"}
         for name in doubted:
             if name not in resting:
                 self._shown.pop(name, None)
         return tuple(self._shown[name] for name in doubted if name in self._shown)
+
+    async def _statuses(
+        self, form: Sequence[tuple[str, str]], priority: Priority
+    ) -> Sequence[futures_rest.OrderStatus]:
+        """What the exchange still knows of the orders that `form` names."""
+        parsed = futures_rest.parse_orders_status(await self.http.post(endpoints.ORDERS_STATUS, form, priority))
+        report(parsed.quarantined)
+        return parsed.values
 
     async def _fills_and_account(self, priority: Priority) -> tuple[Parsed[Fill], Account]:
         """Both at once, which keeps a second connection open: a target leaves beside its stop and must not connect first."""
@@ -334,9 +341,7 @@ class FuturesGateway:
         if isinstance(command, PlaceOrder):
             # A stop that is in doubt must not wait for long: its resend is refused as a duplicate if it arrived.
             with trio.move_on_after(self._timeout_s * LOOK_UP_PART), suppress(GatewayError, Refused, MalformedPayload):
-                form = {"cliOrdIds": command.client_order_id}
-                data = await self.http.post(endpoints.ORDERS_STATUS, form, "protect")
-                for status in futures_rest.parse_orders_status(data).values:
+                for status in await self._statuses([("cliOrdIds", command.client_order_id)], "protect"):
                     outcome = LOOKED_UP.get(status.status)
                     if status.client_order_id == command.client_order_id and outcome is not None:
                         found = f"{status.status} (looked up after: {doubt})"

@@ -298,8 +298,8 @@ class Rates(Invariant):
         and the exit orders follow each.
         """
         self._followed: Counter[str] = Counter()
-        self._stranger, self._cancelled = "", frozenset[str]()
-        """The order without a name of ours that is cancelled now, and those that ever were."""
+        self._cancelled = frozenset[str]()
+        """Orders without a name of ours that were cancelled."""
         self._points, self._counted_at = float(COST_BUDGET), 0
 
     def asked(self, request: Request) -> None:
@@ -308,15 +308,15 @@ class Rates(Invariant):
         paged = request.op == "fills" and "lastFillTime" in request.form
         cost = COST_FILLS_PAGED if paged else COST.get(request.path, 0)
         self._points, self._counted_at = min(COST_BUDGET, self._points + refilled) - cost, request.at
-        self._stranger = request.form.get("order_id", "") if request.op == "cancel" else ""
         if self._points < -1:  # not for a rounding
             self.fail(f"{request.op}: the exchange's {COST_BUDGET} points in {COST_WINDOW_S} s are used up")
 
     def sent(self, sent: Sent) -> None:
         follows = sent.op == "edit" and self._followed[sent.symbol] > 0
         self._followed[sent.symbol] -= follows
-        new, self._cancelled = self._stranger not in self._cancelled, self._cancelled | {self._stranger}
-        now = [] if follows or (self._stranger and new) else [(sent.at, sent.name)]
+        stranger = frozenset({sent.order_id} if sent.op == "cancel" and sent.order_id else ())
+        now = [] if follows or stranger - self._cancelled else [(sent.at, sent.name)]
+        self._cancelled |= stranger
         self._vain = [*(row for row in self._vain if row[0] > sent.at - MINUTE_US), *now]
         if len(self._vain) > VAIN_MOST:
             self.fail(f"{len(self._vain)} changing requests within a minute")

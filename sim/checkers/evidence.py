@@ -80,6 +80,7 @@ class Sent:
     role: str
     symbol: str
     name: str
+    order_id: str
     side: str
     size: Decimal
     order_type: str
@@ -266,6 +267,7 @@ class Evidence:
             role=request.role,
             symbol=form.get("symbol", order[0]).upper(),
             name=form.get("cliOrdId", ""),
+            order_id=form.get("order_id", form.get("orderId", "")),
             side=form.get("side", ""),
             size=Decimal(form.get("size", "0")),
             order_type=form.get("orderType", order[1]),

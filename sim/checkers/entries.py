@@ -284,6 +284,10 @@ class ModeAndRefusal(Invariant):
         if sent.name in self._refused:
             self.fail(f"{sent.symbol} entry {sent.name} is sent again after {self._refused[sent.name]}")
 
+    def filled(self, fill: Fill) -> None:
+        """What trades is no vain probe: the market is open whatever was told, and a thin one is left in parts."""
+        self._probes.pop(fill.symbol, None)
+
 
 class Rates(Invariant):
     """23: requests stay within the exchange's limit, orders a minute and an hour within bounds, whatever goes wrong."""

@@ -502,6 +502,18 @@ async def test_an_exit_may_be_asked_for_as_long_as_nobody_answers() -> None:
     assert 27 not in bench.broken
 
 
+async def test_a_market_told_closed_that_fills_may_be_left_in_parts() -> None:
+    """Its reopening was not told as the stream is cut, and each order finds a little (storm 34131)."""
+    bench = Bench()
+    bench.hold("1")
+    bench.say(from_edge(MarkPrice, bench.now, **mark_fields(bench.now, post_only=True)))
+    for number in range(40):
+        bench.wait(1)
+        bench.trade(place(f"part {number}", "sell", "0.01", reduce_only=True))
+        bench.leave(f"exit {number}", reduceOnly="true")
+    assert 22 not in bench.broken
+
+
 async def test_what_an_exit_fills_while_the_kill_switch_decides_is_no_fault_of_its() -> None:
     """The fill of another's order is on its way for a moment, or untold while nothing can be read, and the exchange cuts off what is too much
     (storms 80055, 31276).

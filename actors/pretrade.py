@@ -23,6 +23,7 @@ from protocol.messages.futures import (
     InstrumentsListed,
     MarkPrice,
     PlaceOrder,
+    Position,
     PositionChanged,
 )
 from protocol.units import MINUTE_US, SECOND_US, decimal, round_ceiling, round_down, round_floor
@@ -36,7 +37,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     marks: dict[str, MarkPrice] = {}
     instruments: dict[str, Instrument] = {}
-    positions: dict[str, Decimal] = {}
+    positions: dict[str, Position] = {}
     account: Account | None = None
     entries: tuple[tuple[int, str, str], ...] = ()
     """(when, symbol, client order id) of the newest entries let out."""
@@ -49,7 +50,7 @@ class Facts(msgspec.Struct, frozen=True):
             case InstrumentsListed(instruments=instruments):
                 return msgspec.structs.replace(self, instruments={i.symbol: i for i in instruments})
             case PositionChanged(position=position):
-                return msgspec.structs.replace(self, positions={**self.positions, position.symbol: position.size})
+                return msgspec.structs.replace(self, positions={**self.positions, position.symbol: position})
             case AccountChanged(account=account):
                 return msgspec.structs.replace(self, account=account)
             case _:
@@ -141,6 +142,12 @@ def _order_value(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -
     return Seen(notional <= largest, notional, largest, " USD")
 
 
+def _held_notional(position: Position, facts: Facts) -> Decimal:
+    """In USD at the mark; of a contract that is not ours to trade, which has none here, at what was paid."""
+    mark = facts.marks.get(position.symbol)
+    return abs(position.size) * (position.entry_price if mark is None else mark.mark)
+
+
 def _aggregate_exposure(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
     cap = min(settings.risk.exposure_max_x, settings.risk.leverage_cap, Decimal(10))
     notional = _notional(order, facts)
@@ -148,16 +155,16 @@ def _aggregate_exposure(order: PlaceOrder, facts: Facts, settings: Settings, at:
         return Seen(False, None, cap, "x", "equity unknown or gone")
     if notional is None:
         return Seen(True, None, cap, "x", UNKNOWN)
-    held = [(abs(size), facts.marks.get(symbol)) for symbol, size in sorted(facts.positions.items()) if size]
-    if any(mark is None for _, mark in held):
+    held = [position for _, position in sorted(facts.positions.items()) if position.size]
+    if any(position.symbol in settings.spot_of and position.symbol not in facts.marks for position in held):
         return Seen(False, None, cap, "x", "a held position has no mark")
-    total = notional + sum((size * mark.mark for size, mark in held if mark is not None), Decimal(0))
-    multiple = total / facts.account.equity_usd
+    multiple = sum((_held_notional(position, facts) for position in held), notional) / facts.account.equity_usd
     return Seen(multiple <= cap, multiple, cap, "x")
 
 
 def _no_pyramiding(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:
-    held = facts.positions.get(order.symbol, Decimal(0))
+    position = facts.positions.get(order.symbol)
+    held = Decimal(0) if position is None else position.size
     return Seen(not held, held, Decimal(0), " held")
 
 

@@ -24,6 +24,7 @@ from protocol.messages.futures import (
     OrderGone,
     OrderRejected,
     OrderUnknown,
+    PositionChanged,
     SnapshotMissed,
 )
 from protocol.units import SECOND_US, seconds_us
@@ -57,7 +58,9 @@ CAUSES: Final[dict[str, Cause]] = {
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
-    """What the switch has seen. `*_since`: microseconds, None while all is well; `held`: contracts are held."""
+    """What the switch has seen. `*_since`: microseconds, None while all is well; `held`: contracts are held,
+    or were bought or sold since the last reading: readings may fail from then on.
+    """
 
     auth_errors: int = 0
     api_errors: int = 0
@@ -82,8 +85,12 @@ def observe(watch: Watch, message: Message) -> Watch:
             changes = {"api_errors": 0, "auth_errors": watch.auth_errors + 1 if refused else 0}
         case OrderUnknown():
             changes = {"api_errors": watch.api_errors + 1}
-        case OrderAccepted() | OrderGone() | Filled():
+        case Filled():
+            changes = {"api_errors": 0, "auth_errors": 0, "held": True}
+        case OrderAccepted() | OrderGone():
             changes = {"api_errors": 0, "auth_errors": 0}
+        case PositionChanged(position=position) if position.size:
+            changes = {"held": True}
         case AccountChanged(account=account):
             changes = {"equity_usd": account.margin_equity_usd, "maintenance_usd": account.maintenance_margin_usd}
         case LeaseChanged(lease=lease, held=held) if lease == FUTURES_LEASE:

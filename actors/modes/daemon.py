@@ -20,7 +20,7 @@ from actors.gate import Gate
 from actors.halts import release_of
 from actors.ledger.journal import Ledger
 from actors.modes.manual import hand_out, requests_in
-from actors.modes.memories import ledger_of
+from actors.modes.memories import ledger_of, must_serve_what_is_open
 from actors.modes.sites import OpenSite, pace_of, site_of
 from actors.monitor.status import StatusPage
 from actors.shell import World
@@ -68,6 +68,7 @@ def run_daemon(
     """
     open_site = site_of(settings)
     with ledger_of(settings, run_settings=settings.model_dump_json()) as ledger:
+        must_serve_what_is_open(settings, ledger)
         daemon = Daemon(settings, state, ledger, watch, gate_changed, seconds, trades, dry_run)
         try:
             return trio.run(daemon.run, open_site, clock=PacedClock(pace_of(settings)))

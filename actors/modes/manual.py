@@ -123,7 +123,12 @@ async def _directly(
             with suppress(JournalFailed):  # it is done and in the record; the tables follow at the next start
                 ledger.settle()
             return answer
-    remembering, said = person.step(person.initial(settings, unsealed("person", ledger.memory("person"))), asked)
+    known = person.initial(settings, unsealed("person", ledger.memory("person")))
+    if asked.ask == "resume" and asked.key and asked.key not in known.memory.halts:
+        return Answer(
+            False, f"no daemon is running and {asked.key} is no person's halt: start it and ask again; nothing was done"
+        )
+    remembering, said = person.step(known, asked)
     ledger.record("person", asked, said)
     ledger.keep("person", lambda: sealed("person", durable(remembering)))
     told = next(message for message in said if isinstance(message, PersonAnswered))

@@ -51,6 +51,25 @@ def ledger_of(settings: Settings, run_settings: str = "") -> Iterator[Ledger]:
         yield ledger
 
 
+def must_serve_what_is_open(settings: Settings, journal: Journal) -> None:
+    """Raises StaleState when these settings would leave an open trade without the candles or prices that it is left by."""
+    try:
+        trades = executor.initial(settings, unsealed("executor", journal.memory("executor"))).memory.trades
+    except MemoryCorrupt:
+        return
+    for symbol, trade in sorted(trades.items()):
+        plan, missing = trade.plan, ""
+        if symbol not in settings.spot_of:
+            missing = f"symbols: {symbol} is not among them"
+        elif plan.timeframe not in settings.strategy.exec_tfs and (plan.exit_on_choch != "off" or plan.max_hold_bars):
+            missing = f"strategy.exec_tfs: {plan.timeframe} is not among them"
+        if missing:
+            raise StaleState(
+                f"{missing}, and a trade of {symbol} is open that these settings would never leave but by its stop and target, which rest. "
+                f"Start with the settings it was opened under and `close {symbol}`, or wait for its end"
+            )
+
+
 def must_be_readable(settings: Settings, journal: Journal, place: str) -> None:
     """Raises StaleState when an actor would not understand what `journal` (at `place`) kept for it.
 

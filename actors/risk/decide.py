@@ -22,6 +22,7 @@ from actors.risk.watch import kill_near_liquidation, watch_account, watch_symbol
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Drift, KillRequested, PersonAsked, Started, WakeAt, Woken
 from protocol.messages.futures import (
+    LIST_LAG_US,
     AccountChanged,
     EntryBlocked,
     ExchangeSnapshot,
@@ -165,21 +166,37 @@ def hold(state: State, cause: Message, positions: Sequence[Position], at: int) -
 
 
 def on_snapshot(state: State, message: ExchangeSnapshot) -> Answers:
-    """The whole truth: what it does not list is flat; a book that disagrees and is older is corrected."""
+    """The whole truth as of a moment that may lie before our last fills, as lists trail: it is set against older words only.
+
+    What it does not list is flat, a book that disagrees is dropped, and an entry of unknown outcome whose time was over is settled: it
+    never was, or is among the positions. What else of a list is to be believed the futures feed tells as `PositionChanged`.
+    """
+    since = message.began_at - LIST_LAG_US
     listed = {position.symbol: position for position in message.positions}
-    known = sorted(
-        symbol for symbol, held in state.positions.items() if symbol not in listed and held.at <= message.began_at
-    )
-    flat = [Position(symbol=symbol, size=ZERO, entry_price=ZERO) for symbol in known]
-    book = dict(state.memory.book)
-    for symbol, holding in state.memory.book.items():
-        position = listed.get(symbol)
-        size = position.size if position else ZERO
-        if holding.at <= message.began_at and size != holding.size:
-            del book[symbol]
-    if book != state.memory.book:
-        state = remember(state, book=book)
-    return hold(state, message, [*message.positions, *flat], message.began_at)
+    truth = {symbol: listed.get(symbol, flat(symbol)) for symbol in sorted({*listed, *state.positions})}
+    book = {
+        symbol: holding
+        for symbol, holding in state.memory.book.items()
+        if holding.at > since or holding.size == (listed[symbol].size if symbol in listed else ZERO)
+    }
+    pending = tuple(entry for entry in state.memory.pending if not entry.unknown or entry.expires > since)
+    believed = [position for symbol, position in truth.items() if last_word_at(state, symbol) <= since]
+    if book != state.memory.book or pending != state.memory.pending:
+        state = remember(state, book=book, pending=pending)
+    return hold(state, message, believed, message.began_at)
+
+
+def flat(symbol: str) -> Position:
+    """Nothing held."""
+    return Position(symbol=symbol, size=ZERO, entry_price=ZERO)
+
+
+def last_word_at(state: State, symbol: str) -> int:
+    """When a position was last told of by anything that does not trail; long ago for one this life knows nothing of."""
+    if symbol not in state.positions:
+        return 0
+    holding = state.memory.book.get(symbol)
+    return max(state.positions[symbol].at, holding.at if holding else 0)
 
 
 def on_drift(state: State, message: Drift) -> Answers:

@@ -21,10 +21,17 @@ REMEMBERED_FILLS: Final = 256
 
 
 def on_refused(state: State, message: OrderRejected | EntryBlocked) -> Answers:
-    """An entry that never was: its exposure ends. A refused edit or cancel says nothing about the order."""
+    """An entry that never was: its exposure ends. A refused edit or cancel says nothing about the order.
+
+    One that our own door kept in is none of the day's entries; those that the exchange refused are.
+    """
     if isinstance(message, OrderRejected) and message.wish != "place":
         return state, NONE
-    return settle(state, message.client_order_id), NONE
+    kept_in = [p.signal_id for p in state.memory.pending if p.client_order_id == message.client_order_id]
+    state = settle(state, message.client_order_id)
+    if isinstance(message, EntryBlocked) and kept_in:
+        state = remember(state, entries=tuple(e for e in state.memory.entries if e.signal_id not in kept_in))
+    return state, NONE
 
 
 def on_gone(state: State, message: OrderGone) -> Answers:

@@ -33,6 +33,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     daily_loss_hit: bool = False
     daily_loss_pct: Decimal | None = None
+    drawdown_hit: bool = False
     drawdown_pct: Decimal | None = None
     cooldown_until: int = 0
     leverage: Decimal | None = None
@@ -85,11 +86,11 @@ def daily_loss(view: View, _raised: bool) -> Reading | None:
 
 
 def drawdown(view: View, raised: bool) -> Reading | None:
-    """Lasts until most of it is recovered."""
+    """Lasts until most of it is recovered, through restarts."""
     if view.drawdown_pct is None:
         return None
     limit = view.settings.risk.drawdown_max_pct
-    breached = view.drawdown_pct >= limit or (raised and over(view.drawdown_pct, limit, raised))
+    breached = view.drawdown_pct >= limit or ((raised or view.drawdown_hit) and over(view.drawdown_pct, limit, True))
     return Reading(breached, "{:.4f} % below the highest equity, limit {} %", (view.drawdown_pct, limit))
 
 

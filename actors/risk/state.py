@@ -51,6 +51,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     day_equity_usd: Decimal | None = None
     daily_loss_hit: bool = False
     peak_equity_usd: Decimal | None = None
+    drawdown_hit: bool = False
     losing_streak: int = 0
     cooldown_until: int = 0
     signals: tuple[str, ...] = ()

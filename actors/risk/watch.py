@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from actors.memory import remember
 from actors.risk.figures import daily_loss_pct, drawdown_pct, total_leverage
 from actors.risk.guards import (
     ACCOUNT_GUARDS,
+    DRAWDOWN,
     SYMBOL_GUARDS,
     Guard,
     View,
@@ -35,8 +37,10 @@ def kill_near_liquidation(state: State, cause: Message, symbol: str) -> Answers:
 
 
 def watch_account(state: State, cause: Message) -> Answers:
-    """Look at every guard of the account."""
-    return watch(state, cause, ACCOUNT_GUARDS, view(state, cause.at))
+    """Look at every guard of the account. Whether the drawdown's took hold outlives a crash: it lets go later than it takes hold."""
+    state, said = watch(state, cause, ACCOUNT_GUARDS, view(state, cause.at))
+    hit = state.halts.get(DRAWDOWN, state.memory.drawdown_hit)
+    return (state if hit == state.memory.drawdown_hit else remember(state, drawdown_hit=hit)), said
 
 
 def watch_symbol(state: State, cause: Message, symbol: str) -> Answers:
@@ -60,6 +64,7 @@ def view(state: State, at: int) -> View:
         settings=state.settings,
         daily_loss_hit=state.memory.daily_loss_hit,
         daily_loss_pct=daily_loss_pct(state),
+        drawdown_hit=state.memory.drawdown_hit,
         drawdown_pct=drawdown_pct(state),
         cooldown_until=state.memory.cooldown_until,
         leverage=total_leverage(state, at),

@@ -15,8 +15,8 @@ from sim.checkers.invariant import Invariant
 from sim.checkers.protection import stops
 
 TASKS_MOST: Final = 300
-WAITING_MOST: Final = 2_000
-"""Messages in one mailbox."""
+WAITING_MOST: Final = 8_000
+"""Messages in one mailbox. A start tells the candles of years at once, 5,760 of two symbols, and who decides them may hang (storm 34222)."""
 REQUESTS_MOST: Final = 40
 STREAMS_MOST: Final = 8
 """Two feeds, each with connections that are being closed."""

@@ -60,7 +60,7 @@ REFUSED: dict[str, tuple[PlaceOrder, Facts]] = {
     "pretrade.price_collar": (change(ENTRY, limit_price=Decimal(51_001)), FACTS),
     "pretrade.order_value": (change(ENTRY, size=Decimal("0.51")), FACTS),
     "pretrade.exposure": (change(ENTRY, size=Decimal("0.7")), FACTS),
-    "pretrade.pyramiding": (ENTRY, change(FACTS, positions={"PF_XBTUSD": Decimal("0.1")})),
+    "pretrade.pyramiding": (ENTRY, change(FACTS, positions={"PF_XBTUSD": facts.position("0.1")})),
     "pretrade.duplicate": (ENTRY, change(FACTS, entries=((1, "PF_XBTUSD", "ks-1"),))),
     "pretrade.rate": (ENTRY, change(FACTS, entries=tuple((AT, "PF_XBTUSD", f"ks-x{i}") for i in range(10)))),
 }
@@ -76,6 +76,15 @@ def test_an_entry_at_market_is_held_to_what_the_book_asks(side: OrderSide, passe
     """A thin book asks more than the collar allows: nothing is bought there, and selling is no worse for it."""
     thin = change(FACTS, marks={"PF_XBTUSD": change(MARK, ask=MARK.mark * Decimal("1.021"))})
     assert ("pretrade.price_collar" not in codes(change(ENTRY, side=side), thin)) == passes
+
+
+@pytest.mark.parametrize(
+    ("symbol", "size", "passes"), [("PF_SOLUSD", "1", True), ("PF_SOLUSD", "1000", False), ("PF_ETHUSD", "1", False)]
+)
+def test_a_position_without_a_mark_counts_at_its_price_unless_we_trade_it(symbol: str, size: str, passes: bool) -> None:
+    """A contract of a stranger has no mark here, which keeps no entry in; one of ours without a mark is a market we do not see."""
+    held = {symbol: facts.position(size, symbol, entry_price=Decimal(150))}
+    assert ("pretrade.exposure" not in codes(ENTRY, change(FACTS, positions=held))) == passes
 
 
 def test_every_control_has_a_case_here() -> None:

@@ -180,6 +180,20 @@ def test_no_truth_for_too_long_with_a_position_is_a_data_failure() -> None:
     assert reason == "FEED_STALE: no futures exchange truth for 600 s with a position open"
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        from_edge(Filled, at(1), fill=facts.fill("f", "buy", 1)),
+        from_edge(PositionChanged, at(1), position=facts.position(1)),
+    ],
+    ids=["fill", "position"],
+)
+def test_what_was_opened_since_the_last_reading_is_held(word: Message) -> None:
+    """Readings may fail from the entry on: nobody else would ever say that a position is blind."""
+    assert latched(truth(0), word, missed(2), missed(602)) is not None
+    assert latched(truth(0), missed(2), missed(602)) is None
+
+
 def test_a_lost_stream_is_looked_at_again_when_it_would_be_a_cause() -> None:
     """Nothing else may come: the switch sets its own alarm."""
     (wake,) = [m for m in switch(stream(1, False)) if isinstance(m, WakeAt)]

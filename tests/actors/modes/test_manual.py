@@ -46,8 +46,10 @@ class Watched(HalfDown):
         return await super().send(command)
 
 
-def closed(root: Path, monkeypatch: pytest.MonkeyPatch, **how: Any) -> tuple[Answer, list[float]]:
-    """What `close` says of an exchange, and when its orders left."""
+def asked(
+    root: Path, monkeypatch: pytest.MonkeyPatch, request: dict[str, Any], **how: Any
+) -> tuple[Answer, list[float]]:
+    """What a person is answered without a daemon, and when orders left."""
     exchanges: list[Watched] = []
 
     @asynccontextmanager
@@ -57,8 +59,24 @@ def closed(root: Path, monkeypatch: pytest.MonkeyPatch, **how: Any) -> tuple[Ans
         yield Site(settings, exchanges[0].clock, nowhere, exchanges[0])  # type: ignore[arg-type]
 
     monkeypatch.setattr(manual, "site_of", lambda settings: open_site)
-    answer = ask(Settings.model_validate({"store": {"directory": str(root)}}), CLOSE)
+    answer = ask(Settings.model_validate({"store": {"directory": str(root)}}), request)
     return answer, exchanges[0].sent
+
+
+def closed(root: Path, monkeypatch: pytest.MonkeyPatch, **how: Any) -> tuple[Answer, list[float]]:
+    """What `close` says of an exchange, and when its orders left."""
+    return asked(root, monkeypatch, CLOSE, **how)
+
+
+def test_without_a_daemon_only_a_persons_own_halts_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What risk holds it would hold again at the next start: to say that it has ended would be untrue."""
+    person = {"by": "ann", "reason": "reviewed"}
+    for request, done in (
+        ({"ask": "halt"}, True),
+        ({"ask": "resume"}, True),
+        ({"ask": "resume", "key": "risk.drawdown"}, False),
+    ):
+        assert asked(tmp_path, monkeypatch, request | person)[0].done == done
 
 
 def test_a_position_is_closed_by_one_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

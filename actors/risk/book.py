@@ -9,20 +9,16 @@ from decimal import Decimal
 
 import msgspec
 
-from protocol.ids import is_ours
 from protocol.messages.futures import Fill
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
-    """An open trade. `size` signed; `cash_usd` what buying and selling brought in, fees taken off; `at` of the last fill; `ours`:
-    an order of ours opened it.
-    """
+    """An open trade. `size` signed; `cash_usd` what buying and selling brought in, fees taken off; `at` of the last fill."""
 
     symbol: str
     size: Decimal
     cash_usd: Decimal
     at: int
-    ours: bool = True
 
 
 def fee_usd(fill: Fill, contract_size: Decimal, taker_fee_pct: Decimal) -> Decimal:
@@ -35,21 +31,19 @@ def fee_usd(fill: Fill, contract_size: Decimal, taker_fee_pct: Decimal) -> Decim
 def book(
     holding: Holding | None, fill: Fill, at: int, contract_size: Decimal, taker_fee_pct: Decimal
 ) -> tuple[Holding | None, Decimal | None]:
-    """What is held after `fill`, and in USD the result of the trade of ours it ended, None when it ended none."""
+    """What is held after `fill`, and in USD the result of the trade it ended, None when it ended none."""
     before = holding.size if holding else Decimal(0)
     cash = holding.cash_usd if holding else Decimal(0)
-    ours = holding.ours if holding else is_ours(fill.client_order_id)
     change = fill.size if fill.side == "buy" else -fill.size
     fee = fee_usd(fill, contract_size, taker_fee_pct)
     after = before + change
     if before * after > 0 or before == 0:
         cash -= change * contract_size * fill.price + fee
-        return Holding(symbol=fill.symbol, size=after, cash_usd=cash, at=at, ours=ours), None
+        return Holding(symbol=fill.symbol, size=after, cash_usd=cash, at=at), None
     # The fill reaches zero: the part of it that closes ends the trade, the rest (a reversal) begins another.
     closing_fee = fee * abs(before) / fill.size
-    result = cash + before * contract_size * fill.price - closing_fee if ours else None
+    result = cash + before * contract_size * fill.price - closing_fee
     if after == 0:
         return None, result
     opening = -after * contract_size * fill.price - (fee - closing_fee)
-    reversed_by_us = is_ours(fill.client_order_id)
-    return Holding(symbol=fill.symbol, size=after, cash_usd=opening, at=at, ours=reversed_by_us), result
+    return Holding(symbol=fill.symbol, size=after, cash_usd=opening, at=at), result

@@ -12,9 +12,10 @@ from actors.risk import book as books
 from actors.risk.state import NONE, Answers, Pending, State
 from actors.risk.watch import watch_account
 from protocol.forced import FORCED_FILLS
+from protocol.ids import client_order_id
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, KillRequested, WakeAt
-from protocol.messages.futures import EntryBlocked, Filled, OrderGone, OrderRejected, OrderUnknown
+from protocol.messages.futures import EntryBlocked, Fill, Filled, OrderGone, OrderRejected, OrderUnknown
 from protocol.units import HOUR_US
 
 REMEMBERED_FILLS: Final = 256
@@ -57,10 +58,17 @@ def settle(state: State, client_order_id: str | None) -> State:
 
 
 def on_filled(state: State, message: Filled) -> Answers:
-    """Book a fill: pending exposure becomes held, an ended trade counts as won or lost."""
+    """Book a fill: pending exposure becomes held, an ended trade counts as won or lost.
+
+    Only an entry of ours begins a trade, whoever ends it. What else is bought or sold where the book holds nothing is a stranger's, or
+    ends what an earlier life bought: the position is told of it, and nobody knows its result.
+    """
     fill = message.fill
     if fill.fill_id in state.memory.fills:
         return state, NONE
+    state = remember(state, fills=(*state.memory.fills, fill.fill_id)[-REMEMBERED_FILLS:])
+    if fill.symbol not in state.memory.book and not begins(state, fill):
+        return heard(state, message)
     instrument = state.instruments.get(fill.symbol)
     # An unlisted contract is booked one to one: the sign of the result, all that is used, does not depend on it.
     contract_size = instrument.contract_size if instrument else Decimal(1)
@@ -70,15 +78,25 @@ def on_filled(state: State, message: Filled) -> Answers:
     others = {symbol: held for symbol, held in state.memory.book.items() if symbol != fill.symbol}
     state = remember(
         state,
-        fills=(*state.memory.fills, fill.fill_id)[-REMEMBERED_FILLS:],
         pending=reduce_pending(state.memory.pending, fill.client_order_id, fill.size),
         book=others if holding is None else {**others, fill.symbol: holding},
     )
-    said: list[Message] = []
-    if result is not None:
-        state = count_result(state, result, message.at)
-        if message.at < state.memory.cooldown_until:
-            said.append(follow(message, WakeAt, "cooldown", key="cooldown", due=state.memory.cooldown_until))
+    if result is None:
+        return heard(state, message)
+    state, said = heard(count_result(state, result, message.at), message)
+    if message.at >= state.memory.cooldown_until:
+        return state, said
+    return state, (follow(message, WakeAt, "cooldown", key="cooldown", due=state.memory.cooldown_until), *said)
+
+
+def begins(state: State, fill: Fill) -> bool:
+    """Whether the order of a fill is an entry that was approved here in the last day."""
+    return any(client_order_id(entry.signal_id, "entry") == fill.client_order_id for entry in state.memory.entries)
+
+
+def heard(state: State, message: Filled) -> Answers:
+    """What every fill is looked at for: whether the exchange forced it, and what it does to the account."""
+    fill, said = message.fill, list[Message]()
     code = FORCED_FILLS.get(fill.fill_type)
     if code is not None:
         text = f"{code}: {fill.fill_type} of {fill.size} {fill.symbol} at {fill.price}, fill {fill.fill_id}"

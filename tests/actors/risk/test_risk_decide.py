@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.memory import durable, remembered
+from actors.memory import durable, remember, remembered
 from actors.risk import decide
 from actors.risk.figures import exposure, held_size
 from actors.risk.rules import RULES
-from actors.risk.state import State, initial
+from actors.risk.state import Entry, State
+from actors.risk.state import initial as first_state
 from config.settings import Settings
 from protocol import codec, ids
 from protocol.forced import FORCED_FILLS
@@ -58,6 +59,7 @@ from tests.fakes.facts import ETH, XBT
 
 NOON = 20_000 * DAY_US + 12 * HOUR_US
 SOL = "PF_SOLUSD"
+EARLIER = Entry(signal_id="earlier", symbol=SOL, side="long", at=NOON - 18 * HOUR_US)
 LEVELS = ((D(0), D("0.02"), D("0.01")), (D(1_000_000), D("0.04"), D("0.02")))
 
 
@@ -80,6 +82,12 @@ def spot(at: int = NOON, symbol: str = "BTC/USD", price: float = 50_000.0) -> Sp
     return from_edge(SpotPrice, at, symbol, at, str(price), symbol=symbol, price=price)
 
 
+def initial(settings: Settings, memory: bytes | None) -> State:
+    """A life that remembers an entry approved the evening before."""
+    state = first_state(settings, memory)
+    return state if memory is not None else remember(state, entries=(EARLIER,))
+
+
 def account(at: int = NOON, equity: str = "100000", **changes: Any) -> AccountChanged:
     return from_edge(AccountChanged, at, at, equity, account=facts.account(equity, **changes))
 
@@ -94,8 +102,8 @@ def position(size: str, at: int = NOON, symbol: str = XBT, liquidation: str | No
 
 
 def fill(name: str, side: str, size: str, price: str, at: int = NOON, **changes: Any) -> Filled:
-    """Of an order of ours unless told otherwise."""
-    fields = {"client_order_id": f"ks-{name}", "time": at} | changes
+    """Of an entry of ours, approved before, unless told otherwise."""
+    fields = {"client_order_id": ids.client_order_id(EARLIER.signal_id, "entry"), "time": at} | changes
     return from_edge(Filled, at, name, at, fill=facts.fill(name, side, size, price, **fields))
 
 
@@ -309,7 +317,7 @@ def test_an_entry_that_the_door_kept_in_is_none_of_the_days() -> None:
     """A night behind a closed gate leaves the morning its entries; what the exchange refused was an entry."""
     blocked = from_edge(EntryBlocked, NOON, client_order_id=ENTRY_ID, symbol=XBT, reasons=("lease",))
     refused = from_edge(OrderRejected, NOON, client_order_id=ENTRY_ID, symbol=XBT, wish="place", status="invalidSize")
-    for evidence, entries in ((blocked, 0), (refused, 1)):
+    for evidence, entries in ((blocked, 1), (refused, 2)):
         assert len(run((*READY, signal(), evidence))[0].memory.entries) == entries
 
 
@@ -512,7 +520,7 @@ def test_a_streak_of_losses_starts_a_cool_down_that_ends_by_itself() -> None:
 
 @pytest.mark.parametrize("exit_price", ["51000", "49000"], ids=["won", "lost"])
 def test_what_a_person_won_or_lost_by_hand_is_not_of_our_streak(exit_price: str) -> None:
-    """Only trades that an order of ours opened count, whoever closed them."""
+    """Only trades that an entry of ours began count, whoever ended them."""
     by_hand = {"client_order_id": None, "symbol": SOL}
     theirs = (fill("h1", "buy", "1", "50000", **by_hand), fill("h2", "sell", "1", exit_price, **by_hand))
     state, _ = run((*READY, *ROUND[:2], *theirs))

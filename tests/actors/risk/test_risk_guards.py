@@ -7,10 +7,9 @@ from decimal import Decimal as D
 from typing import Any, NamedTuple
 
 import pytest
-from test_risk_decide import ETH, NOON, READY, ROUND, XBT, account, mark, only, position, run, settings, spot
+from test_risk_decide import ETH, NOON, READY, ROUND, XBT, account, initial, mark, only, position, run, settings, spot
 
 from actors.risk.guards import ACCOUNT_GUARDS, SYMBOL_GUARDS, Guard
-from actors.risk.state import initial
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, HaltEntries, ResumeEntries, RiskState, Started, Woken
 from protocol.units import DAY_US, HOUR_US

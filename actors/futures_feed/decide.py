@@ -20,6 +20,7 @@ from config.settings import Settings
 from protocol.forced import FORCED_FILLS
 from protocol.ids import is_ours
 from protocol.kraken.faults import judge
+from protocol.margin import asked_usd, unexplained_usd
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, HaltEntries, ResumeEntries, Started, Woken
 from protocol.messages.futures import (
@@ -113,7 +114,7 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, out = _fills(state, message, (message.fill,))
         case PositionsSeen(sequence=sequence) if _newer(sequence, state.positions_sequence):
             state, out = _positions(replace(state, positions_sequence=sequence), message, message.positions, message.at)
-            state = _streamed(state, {seen.symbol: seen.size for seen in message.positions})
+            state = _streamed(replace(state, doubted={}), _sizes(message.positions))
         case AccountSeen(sequence=sequence) if _newer(sequence, state.account_sequence):
             state, out = _account(replace(state, account_sequence=sequence), message, message.account, message.at)
         case InstrumentsSeen():
@@ -412,9 +413,9 @@ def _snapshot(state: State, seen: SnapshotSeen) -> Answer:
             out += more
     listed = {order.order_id for order in seen.orders}
     orders = {k: v for k, v in state.orders.items() if k in listed or v[1] >= seen.began_at}
-    trailing = _trailing(state, {position.symbol: position.size for position in seen.positions}, seen.began_at)
-    state = replace(state, orders=orders)
-    state, positions = _positions(state, seen, seen.positions, seen.began_at, trailing=trailing)
+    trailing = _trailing(state, _sizes(seen.positions), seen.began_at)
+    state, unproved = _proved(replace(state, orders=orders), seen, trailing)
+    state, positions = _positions(state, seen, seen.positions, seen.began_at, trailing=(*trailing, *unproved))
     state, account = _account(state, seen, seen.account, seen.began_at)
     truth = follow(
         seen,
@@ -423,6 +424,7 @@ def _snapshot(state: State, seen: SnapshotSeen) -> Answer:
         orders=seen.orders,
         positions=seen.positions,
         account=seen.account,
+        unproved=unproved,
     )
     # Sequences restart when a stream reconnects: after a truth any number is the first.
     state = replace(state, positions_sequence=None, account_sequence=None)
@@ -436,6 +438,30 @@ def _proves(state: State, order_id: str, began_at: int) -> bool:
     return order_id not in state.orders or state.orders[order_id][1] < began_at
 
 
+def _proved(state: State, seen: SnapshotSeen, trailing: tuple[str, ...]) -> tuple[State, tuple[str, ...]]:
+    """Take over what two lists in a row say against the stream, which was silent between them; name what this list does not prove.
+
+    A wrong list would take the stop from a held position: it is no second either while the account uses margin for more than it shows.
+    What fills took off is no longer the stream's word, and needs no second list.
+    """
+    told, listed, began_at = state.told, _sizes(seen.positions), seen.began_at
+    asked = asked_usd(seen.positions, seen.orders, state.instruments)
+    hidden = asked is not None and unexplained_usd(seen.account.initial_margin_usd, asked) > 0
+    less = [s for s, size in told.streamed.items() if _less(size, listed.get(s, Decimal(0))) and s not in trailing]
+    doubted = {s: state.doubted.get(s, began_at) for s in less if hidden or began_at <= state.doubted.get(s, began_at)}
+    agreed = {s: listed.get(s, Decimal(0)) for s in less if s not in doubted}
+    return _streamed(replace(state, doubted=doubted), {**told.streamed, **agreed}), tuple(doubted)
+
+
+def _sizes(positions: tuple[Position, ...]) -> dict[str, Decimal]:
+    return {position.symbol: position.size for position in positions}
+
+
+def _less(said: Decimal, seen: Decimal) -> bool:
+    """Whether a signed size is less than what was said, the other side included."""
+    return (said - seen) * said > 0
+
+
 def _trailing(state: State, listed: dict[str, Decimal], began_at: int) -> tuple[str, ...]:
     """Where a list shows what may have been before a fill: less than the stream said and no fill took off, soon after one that made it
     larger, or what was held, soon after one that made it smaller.
@@ -445,7 +471,7 @@ def _trailing(state: State, listed: dict[str, Decimal], began_at: int) -> tuple[
     def before_a_fill(symbol: str) -> bool:
         size, seen = told.streamed.get(symbol, Decimal(0)), listed.get(symbol, Decimal(0))
         lessened_at, most = told.lessened.get(symbol, (-LIST_LAG_US, Decimal(0)))
-        less = (size - seen) * size > 0 and since < told.enlarged.get(symbol, -LIST_LAG_US)
+        less = _less(size, seen) and since < told.enlarged.get(symbol, -LIST_LAG_US)
         more = (seen - size) * most > 0 and abs(seen) <= abs(most) and since < lessened_at
         return less or more
 

@@ -75,8 +75,9 @@ def observe(watch: Watch, message: Message) -> Watch:
     """The watch after a fact."""
     changes: dict[str, object] = {}
     match message:
-        case ExchangeSnapshot(positions=positions):
-            changes = {"auth_errors": 0, "truth_lost_since": None, "held": any(p.size for p in positions)}
+        case ExchangeSnapshot(positions=positions, unproved=unproved):
+            held = bool(unproved) or any(p.size for p in positions)
+            changes = {"auth_errors": 0, "truth_lost_since": None, "held": held}
         case SnapshotMissed(action=action):
             since = message.at if watch.truth_lost_since is None else watch.truth_lost_since
             changes = {"truth_lost_since": since, "auth_errors": watch.auth_errors + (action == "halt")}

@@ -9,13 +9,11 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from protocol.ids import is_ours
+from protocol.margin import asked_usd, unexplained_usd
 from protocol.messages.control import DriftKind, DriftPolicy, Severity
 from protocol.messages.futures import ExchangeSnapshot, Instrument, OpenOrder
 from protocol.protection import covers
 
-MARGIN_TOLERANCE: Final = Decimal("0.5")
-"""Initial margin follows the mark and this estimate the entry price: only what that cannot explain is a difference."""
-MARGIN_LEAST_USD: Final = Decimal(10)
 EQUITY_LEAST_USD: Final = Decimal(1)
 
 
@@ -128,25 +126,12 @@ def foreign_orders(snapshot: ExchangeSnapshot, known: dict[str, str | None]) -> 
 
 
 def margin_differs(snapshot: ExchangeSnapshot, instruments: dict[str, Instrument]) -> list[Finding]:
-    """Initial margin in use that the listed positions do not explain, or positions that use none.
-
-    Nothing is said while an order rests that uses margin itself, or while a contract's rules are not known.
-    """
-    held = [position for position in snapshot.positions if position.size]
-    unknown = any(position.symbol not in instruments for position in held)
-    if unknown or any(not order.reduce_only for order in snapshot.orders):
+    """Initial margin in use that the listed positions do not explain, or positions that use none."""
+    asked = asked_usd(snapshot.positions, snapshot.orders, instruments)
+    used = snapshot.account.initial_margin_usd
+    if asked is None or not unexplained_usd(used, asked):
         return []
-    expected = Decimal(0)
-    for position in held:
-        instrument = instruments[position.symbol]
-        notional = abs(position.size) * position.entry_price * instrument.contract_size
-        expected += notional * next(
-            (initial for start, initial, _ in reversed(instrument.margin_levels) if notional >= start), Decimal(0)
-        )
-    real = snapshot.account.initial_margin_usd
-    if abs(real - expected) <= max(MARGIN_LEAST_USD, expected * MARGIN_TOLERANCE):
-        return []
-    return [Finding(kind="margin_mismatch", symbol="", ours=f"{expected:.2f} USD", theirs=f"{real:.2f} USD")]
+    return [Finding(kind="margin_mismatch", symbol="", ours=f"{asked:.2f} USD", theirs=f"{used:.2f} USD")]
 
 
 def equity_differs(snapshot: ExchangeSnapshot) -> list[Finding]:

@@ -52,7 +52,8 @@ def judge(state: State, snapshot: ExchangeSnapshot) -> Answer:
     began_at = snapshot.began_at
     theirs = {p.symbol: p.size for p in snapshot.positions}
     ours = state.memory.sizes
-    symbols = [*dict.fromkeys((*ours, *theirs, *state.changed, *(o.symbol for o in snapshot.orders)))]
+    unproved = snapshot.unproved
+    symbols = [*dict.fromkeys((*ours, *theirs, *state.changed, *unproved, *(o.symbol for o in snapshot.orders)))]
     quiet = [s for s in symbols if _quiet(state, s, snapshot)]
     firm = [s for s in quiet if _believable(state, s, theirs.get(s, Decimal(0)), began_at)]
     differing = positions_differ(ours, theirs, [s for s in firm if s not in state.memory.foreign])
@@ -62,12 +63,14 @@ def judge(state: State, snapshot: ExchangeSnapshot) -> Answer:
         if s in state.memory.foreign and theirs.get(s)
     ]
     naked = missing_stops(snapshot, firm)
-    foreign = _foreign(state, differing, naked, theirs)
+    foreign = _foreign(state, differing, naked, theirs, unproved)
     orders, missing = _missing_orders(state, snapshot, quiet)
     unknown, unsettled = _unsettled(state, snapshot)
     orphans, orphaned = _orphans(state, snapshot, theirs, firm)
     found = [*differing, *naked, *foreign_orders(snapshot, state.names), *missing, *unsettled, *orphaned]
     found += _learned(state, snapshot)
+    disputed, disputes = _disputed(state, snapshot, theirs)
+    found += disputes
     if len(quiet) == len(symbols):
         found += [*margin_differs(snapshot, state.instruments), *equity_differs(snapshot)]
     findings = [finding for f in found if (finding := _by_policy(state, f, foreign)) is not None]
@@ -79,18 +82,21 @@ def judge(state: State, snapshot: ExchangeSnapshot) -> Answer:
         orders=orders,
         unknown=unknown,
         orphans=orphans,
+        disputed=disputed,
         learned=("", ()),
     )
-    clean = all(finding.policy == "report" for finding in findings)
+    clean = not unproved and all(finding.policy == "report" for finding in findings)
     state, out = _report(state, snapshot, findings, quiet, symbols)
-    leverage = leverage_x(snapshot, state.instruments)
+    leverage = None if unproved else leverage_x(snapshot, state.instruments)
     state, more = _release(replace(state, unclean=0 if clean else state.unclean + 1), snapshot)
     pass_over = follow(snapshot, Reconciled, began_at=began_at, clean=clean, leverage_x=leverage)
     return state, [*out, pass_over, *more, *_look_again(state, snapshot)]
 
 
 def _quiet(state: State, symbol: str, snapshot: ExchangeSnapshot) -> bool:
-    """Whether nothing but the snapshot itself told anything of the symbol since its reading began."""
+    """Whether the snapshot proves something of the symbol: nothing else told anything of it since the reading began."""
+    if symbol in snapshot.unproved:
+        return False
     at, cause = state.changed.get(symbol, (-1, ""))
     return at < snapshot.began_at or (cause != "" and cause == snapshot.cause)
 
@@ -105,7 +111,7 @@ def _believable(state: State, symbol: str, real: Decimal, began_at: int) -> bool
 
 
 def _foreign(
-    state: State, differing: list[Finding], naked: list[Finding], theirs: dict[str, Decimal]
+    state: State, differing: list[Finding], naked: list[Finding], theirs: dict[str, Decimal], unproved: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Symbols whose position is not ours: until it is gone, or adopted, which its stop proves."""
     uncovered = {finding.symbol for finding in naked}
@@ -114,8 +120,26 @@ def _foreign(
     return tuple(
         symbol
         for symbol in dict.fromkeys((*state.memory.foreign, *new))
-        if theirs.get(symbol) and not (adopts and symbol not in uncovered)
+        if symbol in unproved or (theirs.get(symbol) and not (adopts and symbol not in uncovered))
     )
+
+
+def _disputed(
+    state: State, snapshot: ExchangeSnapshot, theirs: dict[str, Decimal]
+) -> tuple[dict[str, int], list[Finding]]:
+    """Symbols in which the lists show less and the stream goes on saying otherwise: since when, and told to a person when it lasts."""
+    disputed = {symbol: state.disputed.get(symbol, snapshot.at) for symbol in snapshot.unproved}
+    lasting = (s for s, since in disputed.items() if snapshot.at - since >= (STUCK_AFTER - 1) * state.every_us)
+    return disputed, [
+        Finding(
+            kind="stuck",
+            symbol=symbol,
+            ours=f"{state.memory.sizes.get(symbol, Decimal(0))} by the stream",
+            theirs=f"{theirs.get(symbol, Decimal(0))} by the lists",
+            policy="report",
+        )
+        for symbol in lasting
+    ]
 
 
 def _learned(state: State, snapshot: ExchangeSnapshot) -> list[Finding]:
@@ -211,7 +235,7 @@ def _orphans(
     findings = []
     for order in snapshot.orders:
         name = order.client_order_id or state.names.get(order.order_id)
-        if not (order.reduce_only and is_ours(name)) or theirs.get(order.symbol):
+        if not (order.reduce_only and is_ours(name)) or theirs.get(order.symbol) or order.symbol in snapshot.unproved:
             continue
         before = state.orphans.get(order.order_id, 0)
         seen[order.order_id] = before + 1 if order.symbol in quiet else before

@@ -73,7 +73,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     `orders` by order id; `unknown` by client id; `names`: order id -> client id, of orders that left too; `changed`: last
     event of a symbol and its cause; `words`: the last word on each position, when and by what cause; `orphans`: order id
-    -> snapshots in a row; `learned`: a cause and what we first heard by it, each with when we should have known;
+    -> snapshots in a row; `disputed`: symbols of which the lists prove nothing, and since when; `learned`: a cause and what we first heard by it, each with when we should have known;
     `unclean`: passes in a row that were not clean.
     """
 
@@ -94,6 +94,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     changed: dict[str, tuple[int, str]] = {}
     words: dict[str, tuple[Position, int, str]] = {}
     orphans: dict[str, int] = {}
+    disputed: dict[str, int] = {}
     learned: tuple[str, tuple[tuple[int, Finding], ...]] = ("", ())
     lasting: dict[str, Lasting] = {}
 

@@ -166,21 +166,32 @@ def hold(state: State, cause: Message, positions: Sequence[Position], at: int) -
 
 
 def on_snapshot(state: State, message: ExchangeSnapshot) -> Answers:
-    """The whole truth as of a moment that may lie before our last fills, as lists trail: it is set against older words only.
+    """The whole truth as of a moment that may lie before our last fills, as lists trail: it is set against older words only, and of what
+    it does not prove the last word stands.
 
     What it does not list is flat, a book that disagrees is dropped, and an entry of unknown outcome whose time was over is settled: it
     never was, or is among the positions. What else of a list is to be believed the futures feed tells as `PositionChanged`.
     """
-    since = message.began_at - LIST_LAG_US
+    since, unproved = message.began_at - LIST_LAG_US, message.unproved
     listed = {position.symbol: position for position in message.positions}
     truth = {symbol: listed.get(symbol, flat(symbol)) for symbol in sorted({*listed, *state.positions})}
     book = {
         symbol: holding
         for symbol, holding in state.memory.book.items()
-        if holding.at > since or holding.size == (listed[symbol].size if symbol in listed else ZERO)
+        if symbol in unproved
+        or holding.at > since
+        or holding.size == (listed[symbol].size if symbol in listed else ZERO)
     }
-    pending = tuple(entry for entry in state.memory.pending if not entry.unknown or entry.expires > since)
-    believed = [position for symbol, position in truth.items() if last_word_at(state, symbol) <= since]
+    pending = tuple(
+        entry
+        for entry in state.memory.pending
+        if not entry.unknown or entry.expires > since or entry.symbol in unproved
+    )
+    believed = [
+        position
+        for symbol, position in truth.items()
+        if symbol not in unproved and last_word_at(state, symbol) <= since
+    ]
     if book != state.memory.book or pending != state.memory.pending:
         state = remember(state, book=book, pending=pending)
     return hold(state, message, believed, message.began_at)

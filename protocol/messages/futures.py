@@ -274,12 +274,17 @@ class AccountChanged(Message, frozen=True, kw_only=True):
 
 
 class ExchangeSnapshot(Message, frozen=True, kw_only=True):
-    """futures_feed -> kill_switch, risk, reconciler: exchange truth by REST, after its new fills were told as `Filled`."""
+    """futures_feed -> kill_switch, risk, reconciler: exchange truth by REST, after its new fills were told as `Filled`.
+
+    `unproved`: symbols of which `positions` shows less than the stream said and fills left, when no second list agrees yet or the
+    account uses margin for more than is listed.
+    """
 
     began_at: int
     orders: tuple[OpenOrder, ...]
     positions: tuple[Position, ...]
     account: Account
+    unproved: tuple[str, ...] = ()
 
 
 class SnapshotMissed(Message, frozen=True, kw_only=True):

@@ -140,7 +140,7 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
     "rest.reject": Spec((19,), "rest", "a definitive refusal inside a success", LONG, CHANCE,
                         {"op": WISH, "status": OneOf(REFUSALS)}),
     "rest.stale": Spec((20,), "rest", "reads show the past", Between(5, 30), None, {"endpoint": READ}),
-    "rest.forget": Spec((20,), "rest", "lists leave rows out", SHORT, CHANCE, {"endpoint": OneOf(("orders",))}),
+    "rest.forget": Spec((20,), "rest", "lists leave rows out", SHORT, CHANCE, {"endpoint": OneOf(("orders", "positions"))}),
     "ex.fast_fill": Spec((21,), "rest", "an order is gone before the reply, which tells no execution", LONG, CHANCE,
                          {"d_ms": Between(1, 200)}),
     "rest.misreport": Spec((22,), "rest", "an executed order is called cancelled with nothing filled", LONG, CHANCE),

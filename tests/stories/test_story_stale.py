@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 from house import House, open_house
+from script import XBT
 from trio.testing import MockClock
 
 from protocol.messages.control import Drift, KillProgress
-from protocol.messages.futures import Filled, PlaceOrder, SnapshotSeen, TradeClosed
+from protocol.messages.futures import ExchangeSnapshot, Filled, PlaceOrder, SnapshotSeen, TradeClosed
 from protocol.units import SECOND_US
 from sim.faults.plan import plan_of
 
@@ -134,3 +135,39 @@ async def test_a_fill_told_after_its_position_was_flattened_closes_nothing_twice
         (closed,) = house.heard(TradeClosed)
         assert closed.size == house.entry_fills[0].size
         assert [wish.role for wish in house.sent if isinstance(wish, PlaceOrder)].count("flatten") == 1
+
+
+FORGET = {"fault": "rest.forget", "endpoint": "positions", "after": "position.opened", "at_s": 35.0}
+LATER_MUTE = {**MUTE, "for_s": 90.0, "after": "position.opened", "at_s": 30.0}
+
+
+@pytest.mark.parametrize("mute", [(), (LATER_MUTE,)], ids=["stream", "mute"])
+async def test_one_list_without_a_held_position_takes_no_stop(
+    autojump_clock: MockClock, mute: tuple[dict[str, object], ...]
+) -> None:
+    """Long after the entry one list leaves the row out, whether the stream says otherwise or nobody does: the stop rests all the while."""
+    async with open_house(plan=plan_of({"seed": 4, "faults": [{**FORGET, "times": 1}, *mute]})) as house:
+        await entered(house)
+        for _ in range(300):
+            await trio.sleep(0.2)
+            assert house.position
+            assert house.protected
+        assert [truth.unproved for truth in house.heard(ExchangeSnapshot) if truth.unproved] == [(XBT,)]
+        assert not house.heard(TradeClosed)
+        assert not house.heard(Drift)
+
+
+@pytest.mark.parametrize("mute", [(), (LATER_MUTE,)], ids=["stream", "mute"])
+async def test_a_position_that_lists_forget_half_of_the_time_stays_protected(
+    autojump_clock: MockClock, mute: tuple[dict[str, object], ...]
+) -> None:
+    """For a minute several lists in a row lack it, and the account uses margin for it all the same: nothing is closed, nobody is killed."""
+    async with open_house(plan=plan_of({"seed": 4, "faults": [{**FORGET, "for_s": 60.0}, *mute]})) as house:
+        await entered(house)
+        for _ in range(600):
+            await trio.sleep(0.2)
+            assert house.position
+            assert house.protected
+        assert len([truth for truth in house.heard(ExchangeSnapshot) if truth.unproved]) > 2
+        assert not house.heard(TradeClosed)
+        assert not house.heard(KillProgress)

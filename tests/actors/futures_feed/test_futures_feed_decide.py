@@ -653,7 +653,7 @@ def test_a_list_that_trails_a_fill_takes_nothing_off_the_stream() -> None:
     assert of(PositionChanged, out) == []
     _, out = run(old, snapshot(began_at=T + 9 * SECOND, positions=(position(3),)))
     assert [m.position.size for m in of(PositionChanged, out)] == [D(3)]
-    _, out = run(old, snapshot(began_at=T + LIST_LAG_US))
+    _, out = run(old, snapshot(began_at=T + LIST_LAG_US), snapshot(began_at=T + LIST_LAG_US + SECOND))
     assert [m.position.size for m in of(PositionChanged, out)] == [D(0)]
 
 
@@ -665,14 +665,14 @@ def test_what_the_stream_said_before_a_crash_stands_against_a_list_that_trails()
 
     _, out = run(again, snapshot(began_at=T + SECOND))
     assert [m.position.symbol for m in of(PositionChanged, out)] == [ETH]
-    _, out = run(again, snapshot(began_at=T + LIST_LAG_US))
-    assert [m.position.symbol for m in of(PositionChanged, out)] == [XBT, ETH]
+    _, out = run(again, snapshot(began_at=T + LIST_LAG_US), snapshot(began_at=T + LIST_LAG_US + SECOND))
+    assert [m.position.symbol for m in of(PositionChanged, out)] == [ETH, XBT]
     quiet, _ = run(state, positions_seen(position(2), sequence=3, at=T + 2))
     assert decide.remembered(quiet) is decide.remembered(state), "nothing new to keep"
 
 
 def test_a_list_that_fills_explain_is_believed_at_once() -> None:
-    """What was sold since the stream spoke may be missing from the list, and no more than that; of what nobody bought it need not wait."""
+    """What was sold since the stream spoke may be missing from the list, and no more than that."""
     state, _ = run(fresh(), positions_seen(sequence=1), fill_seen(fill("entry", size=D(2))))
     state, _ = run(state, positions_seen(position(2), sequence=2, at=T + 1))
     sold = fill("out", side="sell", size=D(1), time=T + SECOND)
@@ -684,9 +684,58 @@ def test_a_list_that_fills_explain_is_believed_at_once() -> None:
     _, out = run(state, snapshot(began_at=T + SECOND, fills=(replace(sold, size=D(2)),)))
     assert [m.position.size for m in of(PositionChanged, out)] == [D(0)]
 
-    state, _ = run(fresh(), positions_seen(position(-2), sequence=1))
-    _, out = run(state, snapshot(began_at=T + 1))
+
+@pytest.mark.parametrize(("held", "listed"), [(2, 0), (2, 1), (-2, 0), (2, -1)])
+def test_a_list_that_shows_less_needs_a_second(held: int, listed: int) -> None:
+    """Neither the stream nor a fill took it off: the first list is told as unproved, the second that agrees is believed."""
+    rows = (position(listed),) if listed else ()
+    state, _ = run(fresh(), positions_seen(position(held), sequence=1))
+
+    state, out = run(state, snapshot(began_at=T + SECOND, positions=rows))
+    assert kinds(out) == ["AccountChanged", "ExchangeSnapshot"]
+    assert [m.unproved for m in of(ExchangeSnapshot, out)] == [(XBT,)]
+    assert of(ExchangeSnapshot, out)[0].positions == rows, "the truth is handed on verbatim all the same"
+
+    _, out = run(
+        state, snapshot(began_at=T + 2 * SECOND, positions=rows), snapshot(began_at=T + 3 * SECOND, positions=rows)
+    )
+    assert [m.position.size for m in of(PositionChanged, out)] == [D(listed)]
+    assert [m.unproved for m in of(ExchangeSnapshot, out)] == [(), ()]
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        positions_seen(position(2), sequence=2, at=T + 2 * SECOND),
+        snapshot(began_at=T + 2 * SECOND, positions=(position(2),)),
+    ],
+    ids=["the stream", "a list"],
+)
+def test_whoever_shows_the_whole_between_two_lists_that_show_less_begins_the_count_anew(between: Message) -> None:
+    """The stream says held every second: no list outweighs it, however often one leaves the row out."""
+    state, _ = run(fresh(), positions_seen(position(2), sequence=1), snapshot(began_at=T + SECOND), between)
+    _, out = run(state, snapshot(began_at=T + 3 * SECOND))
+    assert of(PositionChanged, out) == []
+    assert [m.unproved for m in of(ExchangeSnapshot, out)] == [(XBT,)]
+
+
+def test_no_list_outweighs_the_margin_that_the_account_uses() -> None:
+    """The account knows of more than is listed: the second list proves nothing either, until the margin is free."""
+    used = replace(account(1000), initial_margin_usd=D(50))
+    state, _ = run(fresh(), positions_seen(position(2), sequence=1))
+    state, out = run(state, *(snapshot(began_at=T + n * SECOND, account=used) for n in range(1, 9)))
+    assert of(PositionChanged, out) == []
+    assert {m.unproved for m in of(ExchangeSnapshot, out)} == {(XBT,)}
+
+    _, out = run(state, snapshot(began_at=T + 9 * SECOND))
     assert [m.position.size for m in of(PositionChanged, out)] == [D(0)]
+
+
+def test_a_list_is_no_second_for_one_that_began_after_it() -> None:
+    """A reading that was overtaken is as old as what it shows."""
+    state, _ = run(fresh(), positions_seen(position(2), sequence=1), snapshot(began_at=T + 2 * SECOND))
+    _, out = run(state, snapshot(began_at=T + SECOND, at=T + 3 * SECOND))
+    assert of(PositionChanged, out) == []
 
 
 def test_a_list_that_trails_an_exit_brings_nothing_back() -> None:

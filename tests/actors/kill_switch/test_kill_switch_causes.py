@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from actors.kill_switch import decide
 from actors.kill_switch.causes import CAUSES, WATCHED
@@ -172,6 +173,12 @@ def test_a_cause_asks_for_the_switch(name: str) -> None:
 def test_what_ends_or_falls_short_is_no_cause(messages: tuple[Message, ...]) -> None:
     """A success between errors, a stream that came back, a loss with nothing held, a figure below its limit."""
     assert latched(*messages) is None
+
+
+def test_a_list_that_proves_nothing_ends_no_watch_over_a_position() -> None:
+    """A reading that leaves the held position out is not flat: a stream that stays away kills all the same."""
+    unproved = replace(truth(2), unproved=(XBT,))
+    assert latched(truth(0, 1), stream(1, False), unproved, from_edge(Woken, at(601), key="watch")) is not None
 
 
 def test_no_truth_for_too_long_with_a_position_is_a_data_failure() -> None:

@@ -355,6 +355,34 @@ def test_a_list_trails_a_fill_of_an_earlier_life_too() -> None:
     assert drifts(run(again, snapshot(31))[1]) == [("ghost_position", "1", "0")]
 
 
+def test_a_list_that_proves_nothing_is_not_judged_and_another_follows_soon() -> None:
+    """The feed calls it unproved: no drift, no orphan, no margin that nothing explains, leverage unknown; a foreign position stays foreign."""
+    state, _ = run(adopted(1, stop()), LISTED)
+    empty = replace(snapshot(68, 0, stop()), account=MARGIN, unproved=(XBT,))
+    state, out = run(state, empty)
+    assert drifts(out) == []
+    assert [(m.clean, m.leverage_x) for m in out if isinstance(m, Reconciled)] == [(False, None)]
+    assert wakes(out) == [("soon", 69)]
+    assert drifts(run(state, snapshot(70, 1, stop()))[1]) == []
+    assert "ghost_position" in [kind for kind, _, _ in drifts(run(state, snapshot(70, 0, stop()))[1])]
+
+    state, _ = run(fresh(), snapshot(0, 1), replace(snapshot(40), unproved=(XBT,)))
+    assert "foreign_position" in [kind for kind, _, _ in drifts(run(state, snapshot(55, 1))[1])]
+
+
+def test_lists_that_go_on_against_the_stream_are_told_to_a_person_and_change_nothing() -> None:
+    """One of the two is broken: said once, in no hurry, and nothing is closed by it."""
+    lists = [replace(snapshot(40 + 15 * n, 0, stop()), unproved=(XBT,)) for n in range(20)]
+    state, out = run(adopted(1, stop()), *lists)
+    assert codes(out) == ["RECON_STUCK"]
+    assert {kind for kind, _, _ in drifts(out)} == {"stuck"}
+    assert not [m for m in out if isinstance(m, KillRequested)]
+    assert wakes(out)[-1] == ("soon", 40 + 15 * 19 + 15)
+    _, out = run(state, snapshot(400, 1, stop()))
+    assert clean(out) == [True]
+
+
+LISTED = from_edge(InstrumentsListed, T, instruments=(PF_XBTUSD,))
 MARGIN = replace(ACCOUNT, initial_margin_usd=D(500))
 
 
@@ -439,7 +467,6 @@ def test_every_kind_of_difference_is_in_the_table() -> None:
 
 
 HELD = adopted(1, stop())
-LISTED = from_edge(InstrumentsListed, T, instruments=(PF_XBTUSD,))
 USED = replace(ACCOUNT, initial_margin_usd=D(500))
 MOVED = order("o1", ENTRY, limit_price=D(90))
 FOUND: dict[DriftKind, tuple[State, tuple[Message, ...]]] = {

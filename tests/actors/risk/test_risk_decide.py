@@ -415,6 +415,16 @@ def test_a_list_that_trails_a_fill_takes_nothing_back(told: bool) -> None:
     assert state.memory.losing_streak == 1
 
 
+def test_what_a_snapshot_does_not_prove_is_held_as_before() -> None:
+    """One list that lacks a position frees no exposure and forgets no book."""
+    lacking = msgspec.structs.replace(truth(NOON + LIST_LAG_US), unproved=(XBT,))
+    before, _ = run((*READY, fill("f", "buy", "1", "50000"), position("1")))
+    after, _ = run((lacking,), before)
+
+    assert exposure(after, NOON).held == exposure(before, NOON).held != ()
+    assert after.memory.book == before.memory.book
+
+
 def test_an_entry_drops_a_book_left_over_from_a_position_that_is_gone() -> None:
     """A trade closed where we could not see it does not colour the next one."""
     state, said = run((*READY, fill("f", "buy", "1", "50000"), position("0", NOON + 1), signal()))

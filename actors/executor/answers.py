@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
 
 from msgspec.structs import replace
 
+from actors.executor import exits
 from actors.executor.duties import covered
 from actors.executor.foreign import note_stop
 from actors.executor.orders import (
@@ -20,14 +22,14 @@ from actors.executor.orders import (
     confirm,
     forget_wishes,
 )
-from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of, update_ended
+from actors.executor.state import NOTHING, Answers, State, carry_on, desk_of, trade_of, update_ended
 from actors.executor.trade import ZERO, Trade, update
-from actors.executor.wishes import Result, alert, cancel, leave
+from actors.executor.wishes import Desk, Result, alert, cancel, leave
 from actors.memory import remember
 from protocol.kraken.faults import judge
 from protocol.messages.base import Message
 from protocol.messages.control import Severity
-from protocol.messages.futures import OrderAccepted, OrderGone, OrderRejected, OrderUnknown
+from protocol.messages.futures import OpenOrder, OrderAccepted, OrderGone, OrderRejected, OrderUnknown
 from protocol.units import SECOND_US
 
 ASKED_ALREADY_US: Final = 10 * SECOND_US
@@ -48,14 +50,33 @@ def on_accepted(state: State, message: OrderAccepted) -> Answers:
         known = update_ended(state, listed.client_order_id, confirmed)
         return (note_stop(state, listed) if known is state else known), NOTHING
     trade, order = found
-    if order.state not in {"cancelled", "rejected"} or order.role not in PROTECTION:
-        return carry_on(state, message, update(trade, confirmed(order)))
-    if order.role == "stop" and trade.cover and not covered(trade, trade.working("stop")):
-        # It may be all there is: it goes when another one rests (storm 80015).
-        return carry_on(state, message, update(trade, confirmed(order, given_up=True)))
-    # Listed though we gave it up: a late frame, or alive and beside its replacement. A cancel is right in both cases.
-    said = (cancel(message, listed.symbol, order.client_order_id),)
-    return carry_on(state, message, update(trade, confirmed(order)), said)
+    given_up = order.state in {"cancelled", "rejected"} and order.role in PROTECTION
+    all_there_is = order.role == "stop" and trade.cover and not covered(trade, trade.working("stop"))
+    if given_up and not all_there_is:
+        # Listed though we gave it up: a late frame, or alive and beside its replacement. A cancel is right in both cases.
+        said = (cancel(message, listed.symbol, order.client_order_id),)
+        return carry_on(state, message, update(trade, confirmed(order)), said)
+    # One that we gave up and that is all there is goes when another one rests (storm 80015).
+    asked = order.stop_price, order.placed_price
+    trade = update(trade, confirmed(order, given_up))
+    return carry_on(state, message, *as_near_as_listed(desk_of(state, message, listed.symbol), trade, listed, asked))
+
+
+def as_near_as_listed(desk: Desk, trade: Trade, listed: OpenOrder, asked: tuple[Decimal | None, ...]) -> Result:
+    """A stop that rests nearer than ours was moved by a person, or by a life of ours that was forgotten: it is the trade's from now on, as a stop
+    is never widened. What was `asked` of it is ours, on the grid of then, and never nearer than what we want now: a late frame changes nothing.
+    """
+    order, price, ours = trade.find(listed.client_order_id), listed.stop_price, desk.stop_price(trade)
+    if order is None or order.role != "stop" or not order.resting or price is None:
+        return trade, NOTHING
+    if exits.tightened(trade.plan.side, ours, price) == ours:
+        return trade, NOTHING
+    # What was asked of it last is wider: not to be asked again.
+    trade = replace(update(trade, replace(order, stop_price=price)), stop_price=price)
+    if price in asked:
+        return trade, NOTHING
+    text = f"the stop rests at {price}, nearer than our {ours}: it stays there, as a stop is never widened"
+    return trade, (alert(desk.cause, "STOP_TIGHTENED", "info", listed.symbol, text),)
 
 
 def on_rejected(state: State, message: OrderRejected) -> Answers:

@@ -10,7 +10,7 @@ from executor_room import ENTRY, NOW, STOP, TARGET, Room, codes, entered, only, 
 from actors.executor.foreign import taken_over
 from protocol.ids import client_order_id, is_ours
 from protocol.messages.base import from_edge
-from protocol.messages.control import CloseRequested, Drift
+from protocol.messages.control import CloseRequested, Drift, Reconciled
 from protocol.messages.futures import CancelOrder, EditOrder, InstrumentsListed, PlaceOrder, TradeClosed, TradeOpened
 from tests.fakes import facts
 from tests.fakes.facts import XBT
@@ -235,3 +235,59 @@ def test_an_entry_refused_beside_a_strangers_position_is_over() -> None:
     room.rejected(ENTRY, "insufficientAvailableFunds")
     assert XBT not in room.state.memory.trades
     assert len(only(PlaceOrder, room.all)) == 1
+
+
+def test_a_stop_that_a_person_tightened_stays_where_it_is() -> None:
+    """It is the trade's from now on: said once, and neither the next pass, nor a crash, nor its loss puts ours back."""
+    room = protected()
+    room.mark(53_000)
+    said = room.accepted(STOP, "2", 52_500)
+    assert (codes(said), only(EditOrder, said), room.trade.stop_price) == (["STOP_TIGHTENED"], [], D(52_500))
+    room.after(2)
+    assert codes(room.accepted(STOP, "2", 52_500)) == []
+    for life in (room, room.reborn()):
+        life.accepted(STOP, "2", 52_500)
+        life.accepted(TARGET, "2", 55_000)
+        life.after(1)
+        assert only(EditOrder, life.hear(Reconciled, began_at=life.at, clean=True)) == []
+        said = life.gone(STOP, "cancelled_by_admin")
+        assert [m.stop_price for m in only(PlaceOrder, said) if m.role == "stop"] == [D(52_500)]
+
+
+def test_a_stop_that_a_person_tightened_while_the_daemon_was_down_stays() -> None:
+    """The first life's wish is not known to be the last word."""
+    room = protected().reborn()
+    room.position("2")
+    room.mark(53_000)
+    room.accepted(TARGET, "2", 55_000)
+    assert codes(room.accepted(STOP, "2", 52_500)) == ["STOP_TIGHTENED"]
+    room.after(1)
+    assert only(EditOrder, room.hear(Reconciled, began_at=room.at, clean=True)) == []
+    assert room.trade.stop_price == D(52_500)
+
+
+def test_a_stop_that_a_person_widened_is_put_back() -> None:
+    """The next complete pass asks for ours again."""
+    room = protected()
+    assert codes(room.accepted(STOP, "2", 48_000)) == []
+    room.after(1)
+    said = room.hear(Reconciled, began_at=room.at, clean=True)
+    assert [(m.role, m.stop_price) for m in only(EditOrder, said)] == [("stop", D(49_000))]
+
+
+def test_what_we_asked_for_ourselves_is_no_persons_hand() -> None:
+    """Neither a target, nor the frame of a tighter stop before its edit's, nor our own price on a grid that was coarser."""
+    room = protected(strategy={"breakeven_at_r": 0.5})
+    room.accepted(TARGET, "2", 55_500)
+    room.mark(51_000)
+    room.read(1, 51_000)
+    assert room.trade.stop_price == D(50_000)
+    assert [codes(room.accepted(STOP, "2", price)) for price in (49_000, 50_000, 49_000)] == [[], [], []]
+    assert room.trade.stop_price == D(50_000)
+
+    room = protected()
+    room.hear(InstrumentsListed, instruments=(facts.instrument(tick=D(300), max_position=D(100)),))
+    room.position("3")
+    room.hear(InstrumentsListed, instruments=(facts.instrument(max_position=D(100)),))
+    said = room.accepted(STOP, "3", 49_200)
+    assert (codes(said), only(EditOrder, said), room.trade.stop_price) == ([], [], D(49_200))

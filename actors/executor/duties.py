@@ -12,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from actors.executor.exits import beyond
-from actors.executor.orders import TERMINAL, Order, advance
+from actors.executor.orders import TERMINAL, Order, advance, forget_wishes
 from actors.executor.trade import ZERO, Trade, adopt, average, pnl_usd, r_multiple, update
 from actors.executor.wishes import NOTHING, Desk, Result, alert, cancel, edit, leave, place, resend
 from protocol.messages.base import Message, follow
@@ -22,6 +22,8 @@ from protocol.units import SECOND_US, seconds_us
 
 NOT_FILLING_US: Final = 2 * SECOND_US
 """A stop that should have filled for this long is no protection (invariant 1)."""
+CUT_FOR_US: Final = SECOND_US
+"""The exchange cuts an order that reduces with the position itself; the fill that explains it is told sooner."""
 ADOPT_AFTER_S: Final = 5
 """Beyond one reconcile period: by then every fill the exchange knows has been told."""
 RETRY_FIRST_US: Final = 2 * SECOND_US
@@ -175,10 +177,19 @@ def mend_stop(desk: Desk, trade: Trade, stop: Order) -> Result:
         if useful and due and trade.attempts.get("stop", 0) < STOPS_MAX:
             return place(desk, replace(trade, stop_due=None), "stop", desk.lots(trade.cover), price)
         return trade, NOTHING
+    at = short_at(trade, stop)
+    if at is not None and desk.at >= at:
+        stop = forget_wishes(stop)
     wanted = desk.lots(trade.cover + stop.filled)
     if (stop.size, stop.stop_price) == (wanted, price) or not stop.resting:
         return trade, NOTHING
     return edit(desk, trade, stop, wanted, price)
+
+
+def short_at(trade: Trade, stop: Order) -> int | None:
+    """When a stop that somebody cut to less than is held is asked for all of it again, whatever was asked before; None when it is not."""
+    owed = stop.cut and stop.resting and not (stop.stuck or trade.closing or covered(trade, stop))
+    return stop.at + CUT_FOR_US if owed else None
 
 
 def keep_one_stop(desk: Desk, trade: Trade) -> Result:
@@ -381,12 +392,13 @@ def perform(desk: Desk, trade: Trade) -> Result:
 
 def next_look(desk: Desk, trade: Trade) -> int | None:
     """When time alone would next change what is owed, None when it would not. Later than now."""
-    entry, target = trade.entry, trade.working("target")
+    entry, stop, target = trade.entry, trade.working("stop"), trade.working("target")
     moments = (
         trade.entry_until if entry is not None and entry.state == "pending" else None,
         trade.unknown_since + seconds_us(desk.execution.unknown_within_s) if trade.unknown_since is not None else None,
         adopt_at(desk, trade) if disputed(trade) else None,
         trade.through_since + NOT_FILLING_US if trade.through_since is not None and not trade.closing else None,
+        short_at(trade, stop) if stop is not None else None,
         naked_until(desk, trade.naked_since) if trade.naked_since is not None and not trade.closing else None,
         target.at + NOT_FILLING_US if target is not None and target.state == "triggered" else None,
         trade.exit_due if trade.closing and trade.cover else None,

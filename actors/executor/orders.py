@@ -125,7 +125,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     `size` is the total, filled part included. `at`: the last thing we heard or did. `resent`: the one resend of what was last asked is spent.
     `stuck`: an edit was refused, or it was not heard of until the exchange could be read again: only a replacement helps. `leaving`: its cancel is on the way. `taken`: somebody else took it off
-    the book not long ago. `doubted`: in this life it was said that its outcome is unknown.
+    the book not long ago. `doubted`: in this life it was said that its outcome is unknown. `cut`: the exchange lists it for less than it did, and nothing was asked since.
     """
 
     client_order_id: str
@@ -147,6 +147,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     leaving: bool = False
     taken: bool = False
     doubted: bool = False
+    cut: bool = False
 
     @property
     def live(self) -> bool:
@@ -179,9 +180,11 @@ def confirm(
     After a silence, and of an order that was `given_up`, we do not know which of our edits arrived: what is listed is then also what was last
     asked for.
     """
-    listed = {"resting_size": open_size + filled, "resting_price": stop_price, "resent": False}
+    size, before = open_size + filled, order.resting_size
+    cut = before is not None and (size < before or (size == before and order.cut))
+    listed = {"resting_size": size, "resting_price": stop_price, "resent": False, "cut": cut}
     if given_up or order.state == "unknown":
-        listed |= {"size": open_size + filled, "stop_price": stop_price}
+        listed |= {"size": size, "stop_price": stop_price}
     if given_up:
         listed |= {"leaving": False, "stuck": False, "taken": False}
     return msgspec.structs.replace(advance(order, "relisted" if given_up else "accepted", at), **listed)

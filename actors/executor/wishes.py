@@ -142,7 +142,7 @@ def resend(desk: Desk, trade: Trade, order: Order) -> Result:
 
 def edit(desk: Desk, trade: Trade, order: Order, size: Decimal, stop: Decimal) -> Result:
     """New terms for a resting order."""
-    order = replace(order, size=size, stop_price=stop, at=desk.at)
+    order = replace(order, size=size, stop_price=stop, at=desk.at, cut=False)
     message = follow(
         desk.cause,
         EditOrder,

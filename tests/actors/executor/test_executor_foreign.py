@@ -10,8 +10,9 @@ from executor_room import ENTRY, NOW, STOP, TARGET, Room, codes, entered, only, 
 from actors.executor.foreign import taken_over
 from protocol.ids import client_order_id, is_ours
 from protocol.messages.base import from_edge
-from protocol.messages.control import CloseRequested, Drift, Reconciled
+from protocol.messages.control import CloseRequested, Drift, Reconciled, Woken
 from protocol.messages.futures import CancelOrder, EditOrder, InstrumentsListed, PlaceOrder, TradeClosed, TradeOpened
+from protocol.units import SECOND_US
 from tests.fakes import facts
 from tests.fakes.facts import XBT
 
@@ -291,3 +292,20 @@ def test_what_we_asked_for_ourselves_is_no_persons_hand() -> None:
     room.hear(InstrumentsListed, instruments=(facts.instrument(max_position=D(100)),))
     said = room.accepted(STOP, "3", 49_200)
     assert (codes(said), only(EditOrder, said), room.trade.stop_price) == ([], [], D(49_200))
+
+
+def test_a_stop_that_a_person_made_smaller_is_made_whole_before_anybody_leaves() -> None:
+    """An own stop of the person's for the other half is no protection of ours; a second later ours is asked for all of it, once."""
+    room = protected()
+    room.after(60)
+    cut = room.at
+    room.accepted(STOP, "1", 49_000)
+    room.accepted("by-hand", "1", 48_500)
+    said = room.woken()
+    assert room.at == cut + SECOND_US
+    assert [(m.role, m.size, m.stop_price) for m in only(EditOrder, said)] == [("stop", D(2), D(49_000))]
+    room.after(1)
+    assert only(EditOrder, room.hear(Woken, key=XBT)) == []
+    room.accepted(STOP, "2", 49_000)
+    room.after(10)
+    assert (placed(room.hear(Woken, key=XBT)), room.trade.closing) == ([], None)

@@ -40,6 +40,7 @@ OF_ORDER: dict[str, tuple[Any, ...]] = {
     "resting_size": (D(2), D(1), None),
     "resting_price": (D(49_000), D(55_000), None),
     "stuck": (False, True),
+    "cut": (False, True),
     "role": ("stop", "target", "entry"),
 }
 

@@ -49,7 +49,10 @@ def book_ours(state: State, message: Filled, trade: Trade, order: Order) -> Answ
     if order.state in {"cancelled", "rejected"}:
         text = f"{order.role} {order.client_order_id} was {order.state} and filled {execution.size} all the same"
         said.append(alert(message, "RECON_DIFF", "warning", execution.symbol, text))
-    trade, more = book(state, message, update(trade, fill(order, execution.size, message.at)), order)
+    after = fill(order, execution.size, message.at)
+    trade, more = book(state, message, update(trade, after), order)
+    if after.role == "stop" and after.state == "triggered" and trade.through_since is None:
+        trade = replace(trade, through_since=message.at)
     return carry_on(state, message, trade, (*said, *more))
 
 

@@ -21,7 +21,7 @@ OrderEvent = Literal[
     "part_filled",
     "fully_filled",
     "done",  # gone from the book because it filled; the fills are told apart from this
-    "triggered",  # gone from the book because its trigger was reached; a market order took its place
+    "triggered",  # gone from the book because its trigger was reached, or filled in part; a market order took its place
     "gone",  # gone from the book for any other reason
     "rejected",  # refused, or blocked before it left
     "unanswered",  # asked, and the outcome is not known
@@ -166,9 +166,10 @@ def advance(order: Order, event: OrderEvent, at: int) -> Order:
 
 
 def fill(order: Order, size: Decimal, at: int) -> Order:
-    """The order after an execution of `size`."""
+    """The order after an execution of `size`. Of one that waits for its trigger a part is proof that it fired: with no limit price, nothing of it rests."""
     filled = order.filled + size
-    order = advance(order, "fully_filled" if filled >= order.size else "part_filled", at)
+    part: OrderEvent = "triggered" if order.role in PROTECTION else "part_filled"
+    order = advance(order, "fully_filled" if filled >= order.size else part, at)
     return msgspec.structs.replace(order, filled=filled)
 
 

@@ -48,11 +48,15 @@ def test_nothing_revives_an_order_but_every_fill_counts(state: OrderState) -> No
     assert row["fully_filled"] == "filled"
 
 
-def test_fills_add_up_to_filled() -> None:
-    """Two parts make a whole."""
-    half = fill(order(), D(1), 1)
+@pytest.mark.parametrize(
+    ("role", "state"),
+    [("entry", "partial"), ("exit", "partial"), ("flatten", "partial"), ("stop", "triggered"), ("target", "triggered")],
+)
+def test_fills_add_up_to_filled(role: str, state: OrderState) -> None:
+    """Two parts make a whole; a part of what waited for a trigger says that it fired."""
+    half = fill(order(role=role), D(1), 1)
 
-    assert (half.state, half.filled) == ("partial", D(1))
+    assert (half.state, half.filled) == (state, D(1))
     assert fill(half, D(1), 2).state == "filled"
 
 

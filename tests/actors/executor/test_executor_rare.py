@@ -43,6 +43,38 @@ def test_a_target_whose_fill_comes_late_is_not_followed_by_an_order() -> None:
     assert room.ended().reason == "exit.target"
 
 
+def test_a_target_of_which_only_a_part_is_heard_leaves_by_market() -> None:
+    """The stream did not tell its end, and REST told the fill that explains why it is listed no more: the mark would turn, and the profit be lost."""
+    room = protected()
+    room.filled(TARGET, "0.8", 55_000)
+    room.position("1.2")
+    room.accepted(STOP, "1.2", 49_000)
+    room.mark(54_000)
+    room.hear(Reconciled, began_at=room.at, clean=True)
+
+    said = room.woken()
+    assert room.at == NOW + 2 * SECOND_US
+    assert placed(said) == [("exit", D("1.2"))]
+    assert room.trade.closing == "exit.target"
+
+
+def test_a_stop_of_which_only_a_part_is_heard_is_watched() -> None:
+    """Nothing of it rests any more, wherever the mark goes; whole within two seconds it was a stop like any other."""
+    room, whole = protected(), protected()
+    for each in (room, whole):
+        each.filled(STOP, "0.8", 48_990)
+        each.position("1.2")
+        each.mark(49_500)
+        each.after(1)
+    whole.filled(STOP, "1.2", 48_980)
+    whole.position("0")
+    assert (whole.ended().reason, placed(whole.said)) == ("exit.stop", [])
+
+    said = room.woken()
+    assert (room.at, placed(said)) == (NOW + 2 * SECOND_US, [("flatten", D("1.2"))])
+    assert room.trade.closing == "flatten.stop_not_filling"
+
+
 def test_a_stop_that_triggered_is_watched_though_its_replacements_were_refused() -> None:
     """The newest stop is not the one that fired: the mark comes back, and the position must not stay as it is."""
     room = protected()

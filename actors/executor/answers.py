@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from actors.executor import exits
-from actors.executor.duties import covered
+from actors.executor.duties import STOP_AGAIN_US, covered
 from actors.executor.foreign import note_stop
 from actors.executor.orders import (
     ALREADY_EXISTS,
@@ -34,8 +34,8 @@ from protocol.units import SECOND_US
 
 ASKED_ALREADY_US: Final = 10 * SECOND_US
 """After somebody else was refused by a closed market: twice as long as he waits himself."""
-STOP_AGAIN_US: Final = SECOND_US
-"""After a second at Kraken's rate there are points for five orders; a market order to leave would be refused as the stop was."""
+CLOSED_AGAIN_US: Final = 10 * SECOND_US
+"""A stop that protects as it is can wait so long for a market that does not say that it is closed."""
 
 
 def on_accepted(state: State, message: OrderAccepted) -> Answers:
@@ -95,6 +95,8 @@ def on_rejected(state: State, message: OrderRejected) -> Answers:
         said.append(alert(message, "ORDER_REJECTED", severity, message.symbol, text))
         trade, more = after_refusal(trade, order, message)
         said += more
+    elif message.wish == "edit" and changed.resting and passing(message):
+        trade = after_passing(desk_of(state, message, message.symbol), trade, message)
     return carry_on(state, message, trade, said)
 
 
@@ -119,7 +121,21 @@ def refused(order: Order, message: OrderRejected) -> Order:
         return advance(order, "missing", message.at)
     if message.status == "filled":
         return advance(order, "done", message.at)
-    return replace(order, stuck=True) if message.wish == "edit" else order
+    if message.wish != "edit":
+        return order
+    # What passes by itself is asked again; other terms than these the exchange would have to be asked for by another order.
+    return replace(forget_wishes(order), at=message.at) if passing(message) else replace(order, stuck=True)
+
+
+def passing(message: OrderRejected) -> bool:
+    """Whether the market or the rate of our requests was at fault, and not the order."""
+    return message.limited or judge(message.status).kind in ("mode", "rate")
+
+
+def after_passing(desk: Desk, trade: Trade, message: OrderRejected) -> Trade:
+    """When to try again to change a stop or target: soon after too many requests, with an open market after a closed one."""
+    wait_us = STOP_AGAIN_US if message.limited or judge(message.status).kind == "rate" else CLOSED_AGAIN_US
+    return replace(trade, mend_due=max(message.at + wait_us, desk.closed_until or 0))
 
 
 def after_refusal(trade: Trade, order: Order, message: OrderRejected) -> Result:
@@ -130,7 +146,10 @@ def after_refusal(trade: Trade, order: Order, message: OrderRejected) -> Result:
     if order.role == "stop":
         if refused_to_reduce:
             return make_room(trade, message)
-        again = message.limited or trade.working("stop") is not None
+        other = trade.working("stop")
+        again = message.limited or other is not None
+        if judge(message.status).kind == "mode" and other is not None and covered(trade, other):
+            return replace(trade, mend_due=message.at + CLOSED_AGAIN_US), NOTHING
         due = message.at + STOP_AGAIN_US
         return replace(trade, stop_due=due) if again else leave(trade, "flatten.stop_rejected"), NOTHING
     told_flat = not trade.position or not trade.position_fresh
@@ -147,7 +166,7 @@ def make_room(trade: Trade, message: OrderRejected) -> Result:
     if target is not None and target.resting and not target.leaving and trade.working("stop") is None:
         trade = update(trade, replace(target, leaving=True))
         return trade, (cancel(message, message.symbol, target.client_order_id),)
-    wait_us = STOP_AGAIN_US << trade.attempts.get("stop", 1) - 1
+    wait_us = STOP_AGAIN_US << trade.stops_spent - 1
     return replace(trade, stop_due=message.at + wait_us), NOTHING
 
 

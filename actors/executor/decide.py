@@ -15,7 +15,7 @@ from actors.executor import exits
 from actors.executor.answers import on_accepted, on_gone, on_rejected, on_unknown
 from actors.executor.closing import on_close
 from actors.executor.drifts import on_drift
-from actors.executor.duties import ABSENT_PASSES
+from actors.executor.duties import ABSENT_PASSES, covered
 from actors.executor.entries import on_blocked, on_enter
 from actors.executor.fills import on_filled, on_position
 from actors.executor.orders import LEAVING, PROTECTION, Order, advance, forget_wishes
@@ -117,6 +117,7 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
         elif order.role in PROTECTION and lost(order) and order.at < message.began_at:
             # A stop too many is cancelled when it shows, one too few is a naked position.
             trade = update(trade, advance(order, "missing", message.at))
+    trade = budget_back(trade, message)
     entry = trade.entry
     if entry is None or entry.filled or message.began_at < trade.entry_until:
         return trade
@@ -128,6 +129,15 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
     if passes >= ABSENT_PASSES:
         trade = update(trade, advance(entry, "missing", message.at))
     return replace(trade, absent_passes=passes)
+
+
+def budget_back(trade: Trade, message: Reconciled) -> Trade:
+    """A stop that rested as it should before a clean pass began is a new beginning: what was lost and refused until then counts no more."""
+    stop, before = trade.working("stop"), trade.attempts.get("stop", 1) - 1
+    sound = stop is not None and stop.resting and not stop.stuck and stop.at < message.began_at
+    if not (message.clean and sound and trade.cover and covered(trade, stop)) or trade.stops_before == before:
+        return trade
+    return replace(trade, stops_before=before)
 
 
 def lost(order: Order) -> bool:
@@ -164,8 +174,9 @@ def on_mark(state: State, message: MarkPrice) -> Answers:
         return state, NOTHING
     watched = through(trade, message)
     opened = before is not None and (before.suspended or before.post_only)
-    if watched.closing and opened and not (message.suspended or message.post_only):
-        watched = replace(watched, exit_due=None)
+    waits = watched.closing or watched.mend_due is not None
+    if waits and opened and not (message.suspended or message.post_only):
+        watched = replace(watched, exit_due=None, mend_due=None)
     unchanged = watched is trade and trade.working("target") is not None
     return (state, NOTHING) if unchanged else carry_on(state, message, watched)
 
@@ -197,7 +208,17 @@ def on_structure(state: State, message: StructureRead) -> Answers:
     if mark is not None and exits.beyond(trade.plan.side, mark.mark, stop):
         # Spot allows it but the mark is already there: such a stop would fire at once.
         stop = trade.stop_price
+    if stop != trade.stop_price:
+        trade = asked_anew(trade)
     return carry_on(state, message, replace(trade, trail=trail, stop_price=stop))
+
+
+def asked_anew(trade: Trade) -> Trade:
+    """A stop that refused an edit and protects as it is may be asked for another price: those terms were not refused."""
+    stop = trade.working("stop")
+    if stop is None or not stop.stuck or not covered(trade, stop):
+        return trade
+    return update(trade, replace(forget_wishes(stop), stuck=False))
 
 
 HANDLERS: Final[dict[type[Message], Callable[[State, Any], Answers]]] = {

@@ -22,6 +22,8 @@ from protocol.units import SECOND_US, seconds_us
 
 NOT_FILLING_US: Final = 2 * SECOND_US
 """A stop that should have filled for this long is no protection (invariant 1)."""
+STOP_AGAIN_US: Final = SECOND_US
+"""After a second at Kraken's rate there are points for five orders; a market order to leave would be refused as the stop was."""
 CUT_FOR_US: Final = SECOND_US
 """The exchange cuts an order that reduces with the position itself; the fill that explains it is told sooner."""
 ADOPT_AFTER_S: Final = 5
@@ -149,7 +151,10 @@ def keep_stop(desk: Desk, trade: Trade) -> Result:
     if trade.closing or trade.cover == 0:
         return trade, NOTHING
     stop = trade.working("stop")
-    return place_stop(desk, trade) if stop is None else mend_stop(desk, trade, stop)
+    if stop is None:
+        return place_stop(desk, trade)
+    due = mend_at(trade, stop)
+    return mend_stop(desk, replace(trade, mend_due=None) if due is not None and desk.at >= due else trade, stop)
 
 
 def place_stop(desk: Desk, trade: Trade) -> Result:
@@ -158,7 +163,7 @@ def place_stop(desk: Desk, trade: Trade) -> Result:
     if desk.mark is not None and beyond(trade.plan.side, desk.mark.mark, trade.stop_price):
         text = f"no stop rests and mark {desk.mark.mark} is beyond {trade.stop_price}; leaving by market"
         return leave(trade, "flatten.beyond_stop"), (alert(desk.cause, "NAKED_POSITION", "critical", symbol, text),)
-    if trade.attempts.get("stop", 0) >= STOPS_MAX:
+    if trade.stops_spent >= STOPS_MAX:
         text = f"{STOPS_MAX} stops were lost; leaving by market"
         return leave(trade, "flatten.stop_lost"), (alert(desk.cause, "STOP_LOST", "critical", symbol, text),)
     if trade.stop_due is not None and desk.at < trade.stop_due:
@@ -170,20 +175,30 @@ def mend_stop(desk: Desk, trade: Trade, stop: Order) -> Result:
     """Bring a stop to the size and price wanted: by an edit, or where edits are refused by a second stop before it goes."""
     if stop.state == "unknown" and not stop.resent:
         return resend(desk, trade, stop)
-    price = desk.stop_price(trade)
-    if stop.stuck:
-        useful = not covered(trade, stop) or stop.resting_price != price
-        due = trade.stop_due is None or desk.at >= trade.stop_due
-        if useful and due and trade.attempts.get("stop", 0) < STOPS_MAX:
-            return place(desk, replace(trade, stop_due=None), "stop", desk.lots(trade.cover), price)
-        return trade, NOTHING
     at = short_at(trade, stop)
     if at is not None and desk.at >= at:
         stop = forget_wishes(stop)
-    wanted = desk.lots(trade.cover + stop.filled)
-    if (stop.size, stop.stop_price) == (wanted, price) or not stop.resting:
+    price, wanted = desk.stop_price(trade), desk.lots(trade.cover + stop.filled)
+    if stop.stuck:
+        amiss = not covered(trade, stop) or stop.resting_price != price
+    else:
+        amiss = stop.resting and (stop.size, stop.stop_price) != (wanted, price)
+    if amiss and (until := desk.closed_until) is not None and covered(trade, stop):
+        # Refused whatever is asked, and it protects as it is: the first mark of an open market resumes it.
+        return replace(trade, mend_due=until), NOTHING
+    if not amiss or trade.mend_due is not None:
         return trade, NOTHING
-    return edit(desk, trade, stop, wanted, price)
+    if not stop.stuck:
+        return edit(desk, trade, stop, wanted, price)
+    if trade.stops_spent >= STOPS_MAX or (trade.stop_due is not None and desk.at < trade.stop_due):
+        return trade, NOTHING
+    return place(desk, replace(trade, stop_due=None), "stop", desk.lots(trade.cover), price)
+
+
+def mend_at(trade: Trade, stop: Order) -> int | None:
+    """When a stop may be changed again after a refusal that passes by itself; None: at once. One that does not cover cannot wait long."""
+    due = trade.mend_due
+    return due if due is None or covered(trade, stop) else min(due, stop.at + STOP_AGAIN_US)
 
 
 def short_at(trade: Trade, stop: Order) -> int | None:
@@ -220,7 +235,7 @@ def keep_target(desk: Desk, trade: Trade) -> Result:
     if target.state == "unknown" and not target.resent:
         return resend(desk, trade, target)
     wanted = desk.lots(trade.cover + target.filled)
-    if target.size == wanted or not target.resting or target.stuck:
+    if target.size == wanted or not target.resting or target.stuck or trade.mend_due is not None:
         return trade, NOTHING
     return edit(desk, trade, target, wanted, desk.target_price(trade))
 
@@ -355,7 +370,7 @@ def at_rest(desk: Desk, trade: Trade) -> bool:
 
     For the sake of speed alone; a test holds it against the duties.
     """
-    waits = trade.unknown_since, trade.through_since, trade.naked_since, trade.stop_due, trade.closing
+    waits = trade.unknown_since, trade.through_since, trade.naked_since, trade.stop_due, trade.mend_due, trade.closing
     held, told = trade.held, trade.told
     if waits != NOTHING_AWAITED or told is None or not trade.position_fresh or held != trade.position or held <= 0:
         return False
@@ -377,7 +392,7 @@ def at_rest(desk: Desk, trade: Trade) -> bool:
     )
 
 
-NOTHING_AWAITED: Final = (None,) * 5
+NOTHING_AWAITED: Final = (None,) * 6
 
 
 def perform(desk: Desk, trade: Trade) -> Result:
@@ -399,6 +414,7 @@ def next_look(desk: Desk, trade: Trade) -> int | None:
         adopt_at(desk, trade) if disputed(trade) else None,
         trade.through_since + NOT_FILLING_US if trade.through_since is not None and not trade.closing else None,
         short_at(trade, stop) if stop is not None else None,
+        mend_at(trade, stop) if stop is not None and trade.cover and not trade.closing else None,
         naked_until(desk, trade.naked_since) if trade.naked_since is not None and not trade.closing else None,
         target.at + NOT_FILLING_US if target is not None and target.state == "triggered" else None,
         trade.exit_due if trade.closing and trade.cover else None,

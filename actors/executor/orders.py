@@ -124,7 +124,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     last asked for; `resting_*` those the exchange confirmed.
 
     `size` is the total, filled part included. `at`: the last thing we heard or did. `resent`: the one resend of what was last asked is spent.
-    `stuck`: an edit was refused, or it was not heard of until the exchange could be read again: only a replacement helps. `leaving`: its cancel is on the way. `taken`: somebody else took it off
+    `stuck`: an edit was refused for good, or it was not heard of until the exchange could be read again: only a replacement helps. `leaving`: its cancel is on the way. `taken`: somebody else took it off
     the book not long ago. `doubted`: in this life it was said that its outcome is unknown. `cut`: the exchange lists it for less than it did, and nothing was asked since.
     """
 

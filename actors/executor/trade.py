@@ -45,8 +45,8 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes are contracts, positive in the trade's direction; times microseconds UTC, None for "not now".
 
     `position` is the exchange's word, None before it spoke; `position_fresh`: no fill was told since. `closing` is the reason we
-    are leaving. `exit_due` when to try (again) to leave, `stop_due` when to try again to place a stop, `naked_since` since when the stop does not cover the position,
-    `through_since` since when the stop should have filled. `untold_entry`, `untold_exit`: what of the sums no fill has told yet.
+    are leaving. `exit_due` when to try (again) to leave, `stop_due` when to try again to place a stop, `mend_due` when to try again to change one, `naked_since` since when the stop does not cover the position,
+    `through_since` since when the stop should have filled. `attempts`: orders placed, by role; `stops_before`: the stops among them that no longer count. `untold_entry`, `untold_exit`: what of the sums no fill has told yet.
     """
 
     plan: Plan
@@ -57,6 +57,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     entry_until: int
     orders: tuple[Order, ...] = ()
     attempts: dict[str, int] = {}
+    stops_before: int = 0
     entry_size: Decimal = ZERO
     entry_usd: Decimal = ZERO
     exit_size: Decimal = ZERO
@@ -74,6 +75,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     closing: str | None = None
     exit_due: int | None = None
     stop_due: int | None = None
+    mend_due: int | None = None
     exit_tries: int = 0
     naked_since: int | None = None
     through_since: int | None = None
@@ -98,6 +100,11 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     def flat(self) -> bool:
         """Opened, and both the fills and the exchange say that nothing of it is left; what is held the other way round is not ours."""
         return self.opened_at is not None and self.held <= 0 and self.position is not None and self.position <= 0
+
+    @property
+    def stops_spent(self) -> int:
+        """Stops placed since one was last known to rest as it should."""
+        return self.attempts.get("stop", 0) - self.stops_before
 
     @property
     def entry(self) -> Order | None:

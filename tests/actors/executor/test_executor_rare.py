@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal as D
 
+import pytest
 from executor_room import ENTRY, NOW, STOP, TARGET, Room, codes, entered, only, placed, protected
 
 from actors.executor.decide import LIST_LAG_US
 from actors.executor.duties import STOPS_MAX
 from protocol import ids
 from protocol.messages.control import CloseRequested, Reconciled, Woken
-from protocol.messages.futures import EditOrder, TradeClosed
+from protocol.messages.futures import EditOrder, PlaceOrder, TradeClosed
 from protocol.units import SECOND_US
 from tests.fakes.facts import XBT
 
@@ -98,7 +99,7 @@ def test_a_stop_protects_until_its_replacement_does() -> None:
     room = protected(strategy={"breakeven_at_r": 0.5})
     room.mark(51_000)
     room.read(1, 51_000)
-    assert placed(room.rejected(STOP, "apiLimitExceeded", "edit", limited=True)) == [("stop", D(2))]
+    assert placed(room.rejected(STOP, "invalidPrice", "edit")) == [("stop", D(2))]
     room.after(room.settings.execution.protect_within_s + 1)
 
     assert "NAKED_POSITION" not in codes(room.hear(Woken, key=XBT))
@@ -218,3 +219,118 @@ def test_a_position_that_was_closed_before_its_fill_was_told_is_not_held() -> No
     room.after(1)
     room.hear(Reconciled, began_at=room.at, clean=True)
     assert room.ended().size == 2
+
+
+# --- what passes by itself uses nothing up ---------------------------------------------------------------------
+
+
+def trailing(price: int = 51_000, **market: bool) -> Room:
+    """A protected trade whose stop is to go to break-even."""
+    room = protected(strategy={"breakeven_at_r": 0.5, "trail_mode": "atr", "trail_start_r": 0.5, "trail_atr": 1.0})
+    room.mark(price, **market)
+    room.read(1, price, atr=1_000.0)
+    return room
+
+
+def stop_edits(room: Room) -> list[D]:
+    return [m.stop_price for m in only(EditOrder, room.said) if m.role == "stop"]
+
+
+@pytest.mark.parametrize(
+    ("status", "limited", "after_s"),
+    [("marketSuspended", False, 10), ("marketIsPostOnly", False, 10), ("apiLimitExceeded", True, 1), ("x", True, 1)],
+)
+def test_an_edit_refused_for_what_passes_is_asked_again(status: str, limited: bool, after_s: int) -> None:
+    """A closed market and too many requests say nothing of the order: no replacement is tried, the stop that rests protects meanwhile."""
+    room = trailing()
+    assert stop_edits(room) == [D(50_000)]
+    for times in range(1, 10):
+        assert placed(room.rejected(STOP, status, "edit", limited=limited)) == []
+        assert stop_edits(room) == []
+        room.woken()
+        assert (room.at, stop_edits(room)) == (NOW + times * after_s * SECOND_US, [D(50_000)])
+    room.accepted(STOP, "2", 50_000)
+    assert placed(room.all).count(("stop", D(2))) == 1
+    assert room.trade.mend_due is None
+
+
+def test_a_market_told_closed_is_asked_for_no_tighter_stop() -> None:
+    """The first mark of an open one brings the newest, and so does half a minute without a word."""
+    room = trailing(suspended=True)
+    assert stop_edits(room) == []
+    room.mark(53_000, suspended=True)
+    room.read(2, 53_000, atr=1_000.0)
+    assert (stop_edits(room), room.trade.stop_price) == ([], D(52_000))
+    room.mark(53_000)
+    assert stop_edits(room) == [D(52_000)]
+
+    room = trailing(suspended=True)
+    room.woken()
+    assert (room.at, stop_edits(room)) == (NOW + 30 * SECOND_US, [D(50_000)])
+
+
+def test_a_stop_that_does_not_cover_cannot_wait_for_the_market_to_open() -> None:
+    """Each second, until the time without protection is up."""
+    room = entered()
+    room.filled(ENTRY, "0.5", 50_000)
+    room.accepted(STOP, "0.5", 49_000)
+    room.filled(ENTRY, "1.5", 50_000)
+    for second in range(1, 5):
+        assert placed(room.rejected(STOP, "marketSuspended", "edit")) == []
+        room.woken()
+        assert (room.at, [m.size for m in only(EditOrder, room.said)]) == (NOW + second * SECOND_US, [D(2)])
+    assert placed(room.woken()) == [("flatten", D(2))]
+
+
+def test_a_tighter_stop_waits_no_longer_once_the_old_one_does_not_cover() -> None:
+    """Ten seconds were for a stop that protects as it is."""
+    room = trailing()
+    room.rejected(STOP, "marketSuspended", "edit")
+    room.after(3)
+    room.filled(ENTRY, "1", 50_000)
+    assert [m.size for m in only(EditOrder, room.said) if m.role == "stop"] == [D(3)]
+
+
+def test_replacements_wait_for_a_closed_market_too() -> None:
+    """An edit was refused for good; the second stop beside the one that protects is asked for each ten seconds."""
+    room = trailing()
+    room.rejected(STOP, "invalidPrice", "edit")
+    assert placed(room.rejected(ids.client_order_id("s1", "stop", 1), "marketSuspended")) == []
+    assert placed(room.woken()) == [("stop", D(2))]
+    assert room.at == NOW + 10 * SECOND_US
+
+    room.rejected(ids.client_order_id("s1", "stop", 2), "marketSuspended")
+    room.after(1)
+    assert placed(room.gone(STOP, "cancelled_by_admin")) == [("stop", D(2))], "none rests: at once"
+
+
+def test_another_price_is_another_question() -> None:
+    """An edit and all its replacements were refused: with the next candle's price the stop is asked anew, and rests there."""
+    room = trailing()
+    room.rejected(STOP, "invalidPrice", "edit")
+    for attempt in range(1, STOPS_MAX):
+        room.rejected(ids.client_order_id("s1", "stop", attempt), "invalidPrice")
+        room.after(1)
+        room.hear(Woken, key=XBT)
+    room.mark(53_000)
+    room.read(2, 53_000, atr=1_000.0)
+    assert stop_edits(room) == [D(52_000)]
+    room.accepted(STOP, "2", 52_000)
+    assert (room.trade.working("stop").client_order_id, room.trade.closing) == (STOP, None)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_stops_lost_long_ago_are_no_reason_to_leave(clean: bool) -> None:
+    """Each was followed by one that rested over a clean pass; only such a pass counts, and no id is ever used again."""
+    room = protected()
+    for _ in range(STOPS_MAX + 3):
+        room.after(60)
+        room.hear(Reconciled, began_at=room.at, clean=clean)
+        if room.trade.closing:
+            break
+        room.gone(room.trade.working("stop").client_order_id, "cancelled_by_admin")
+        if not room.trade.closing:
+            room.accepted(room.trade.working("stop").client_order_id, "2", 49_000)
+    assert room.trade.closing == (None if clean else "flatten.stop_lost")
+    names = [m.client_order_id for m in only(PlaceOrder, room.all) if m.role == "stop"]
+    assert len(names) == len(set(names))

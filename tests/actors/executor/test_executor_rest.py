@@ -25,6 +25,7 @@ OF_TRADE: dict[str, tuple[Any, ...]] = {
     "through_since": (None, NOW),
     "unknown_since": (None, NOW),
     "stop_due": (None, NOW),
+    "mend_due": (None, NOW),
     "told": (TRADE.told, None, (D(2), D(49_000), D(54_999))),
     "position": (D(2), D(1), D(3), D(0), D(-2), None),
     "position_fresh": (True, False),

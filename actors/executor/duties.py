@@ -151,10 +151,7 @@ def keep_stop(desk: Desk, trade: Trade) -> Result:
     if trade.closing or trade.cover == 0:
         return trade, NOTHING
     stop = trade.working("stop")
-    if stop is None:
-        return place_stop(desk, trade)
-    due = mend_at(trade, stop)
-    return mend_stop(desk, replace(trade, mend_due=None) if due is not None and desk.at >= due else trade, stop)
+    return place_stop(desk, trade) if stop is None else mend_stop(desk, trade, stop)
 
 
 def place_stop(desk: Desk, trade: Trade) -> Result:
@@ -175,9 +172,11 @@ def mend_stop(desk: Desk, trade: Trade, stop: Order) -> Result:
     """Bring a stop to the size and price wanted: by an edit, or where edits are refused by a second stop before it goes."""
     if stop.state == "unknown" and not stop.resent:
         return resend(desk, trade, stop)
-    at = short_at(trade, stop)
-    if at is not None and desk.at >= at:
+    again, due = short_at(trade, stop), mend_at(trade, stop)
+    if again is not None and desk.at >= again:
         stop = forget_wishes(stop)
+    if due is not None and desk.at >= due:
+        trade = replace(trade, mend_due=None)
     price, wanted = desk.stop_price(trade), desk.lots(trade.cover + stop.filled)
     if stop.stuck:
         amiss = not covered(trade, stop) or stop.resting_price != price

@@ -77,6 +77,10 @@ class Alerts(Invariant):
                 if condition.holds(message) and not self._just_told(condition.codes):
                     self._due.setdefault(condition.codes, (self.e.now + Bounds.ALERT, message))
 
+    def _look_at_clock(self) -> None:
+        if self.e.faults.active("clock"):
+            self._clock_at = self.e.now
+
     def _clock_wrong_us(self) -> int:
         """A minute of a clock that is wrong may be longer."""
         return 0 if self.e.now - self._clock_at > CLOCK_US else MINUTE_US
@@ -123,6 +127,7 @@ class Alerts(Invariant):
     def told(self, alert: Alert) -> None:
         if alert.severity == "info":
             return
+        self._look_at_clock()
         key, now = (alert.code, alert.severity), self.e.now
         before, self._told_at[key] = self._told_at.get(key, now - MINUTE_US), now
         if now - before < MINUTE_US - Bounds.HALT and now - self._clock_at > CLOCK_US:
@@ -141,8 +146,7 @@ class Alerts(Invariant):
                 self._written.add(message.id)  # a step may be durable before its messages are sent
 
     def second(self) -> None:
-        if self.e.faults.active("clock"):
-            self._clock_at = self.e.now
+        self._look_at_clock()
         if not (self._owed or self._due or self._unwritten):
             return
         if not self.e.life or self.e.hindered():

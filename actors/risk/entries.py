@@ -91,7 +91,8 @@ def on_filled(state: State, message: Filled) -> Answers:
 
 def begins(state: State, fill: Fill) -> bool:
     """Whether the order of a fill is an entry that was approved here in the last day."""
-    return any(client_order_id(entry.signal_id, "entry") == fill.client_order_id for entry in state.memory.entries)
+    newest_first = reversed(state.memory.entries)
+    return any(client_order_id(entry.signal_id, "entry") == fill.client_order_id for entry in newest_first)
 
 
 def heard(state: State, message: Filled) -> Answers:

@@ -47,6 +47,7 @@ from protocol.messages.futures import (
     SnapshotMissed,
     SnapshotSeen,
     TickerSeen,
+    flat,
 )
 from protocol.units import MINUTE_US
 
@@ -341,7 +342,7 @@ def _positions(
     """
     by_symbol = {p.symbol: p for p in listed}
     absent = (s for s in (*state.symbols, *state.positions) if s not in by_symbol)
-    every = {**by_symbol, **{s: _flat(s) for s in absent}}
+    every = {**by_symbol, **{s: flat(s) for s in absent}}
     positions, out = dict(state.positions), list[Message]()
     for symbol, seen in every.items():
         known = positions.get(symbol)
@@ -361,10 +362,6 @@ def _positions(
 def _streamed(state: State, sizes: dict[str, Decimal]) -> State:
     """What the stream says is held, kept where that changed."""
     return state if sizes == state.told.streamed else replace(state, told=replace(state.told, streamed=sizes))
-
-
-def _flat(symbol: str) -> Position:
-    return Position(symbol=symbol, size=Decimal(0), entry_price=Decimal(0))
 
 
 def _with_what_is_known(seen: Position, known: Position) -> Position:

@@ -34,6 +34,7 @@ from protocol.messages.futures import (
     OrderUnknown,
     Position,
     PositionChanged,
+    flat,
 )
 from protocol.messages.signal import Signal
 from protocol.messages.spot import SpotPrice
@@ -195,11 +196,6 @@ def on_snapshot(state: State, message: ExchangeSnapshot) -> Answers:
     if book != state.memory.book or pending != state.memory.pending:
         state = remember(state, book=book, pending=pending)
     return hold(state, message, believed, message.began_at)
-
-
-def flat(symbol: str) -> Position:
-    """Nothing held."""
-    return Position(symbol=symbol, size=ZERO, entry_price=ZERO)
 
 
 def last_word_at(state: State, symbol: str) -> int:

@@ -69,6 +69,11 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     margin_usd: Decimal | None = None
 
 
+def flat(symbol: str) -> Position:
+    """Nothing held."""
+    return Position(symbol=symbol, size=Decimal(0), entry_price=Decimal(0))
+
+
 class Fill(msgspec.Struct, frozen=True, kw_only=True):
     """One execution. `fill_id` is the exchange's and the key of de-duplication; `time` microseconds UTC.
 

@@ -143,7 +143,7 @@ class NotOverProtected(Invariant):
 
 class NeverWidened(Invariant):
     """3: within a position's life the best stop at the exchange only moves towards profit, as far as anybody can know: where the
-    journal was lost, from the stop that the next life is shown.
+    journal was lost, from the stop that the next life is shown. A life ends where nothing is held, or nothing of what we bought and sold.
     """
 
     number, name = 3, "stop never widened"
@@ -153,6 +153,9 @@ class NeverWidened(Invariant):
         self._shown = True
         self._best: dict[str, Decimal] = {}
         self._sign: dict[str, int] = {}
+        self._ours: dict[str, Decimal] = {}
+        self._over: dict[str, tuple[str | None, ...]] = {}
+        """Orders of a life that is over, whose cancel is on its way."""
 
     def began(self) -> None:
         self._shown, self.e.forgot = self._shown and not self.e.forgot, False
@@ -171,13 +174,23 @@ class NeverWidened(Invariant):
         if sign != self._sign.get(fill.symbol, 0):
             self._best.pop(fill.symbol, None)
             self._sign[fill.symbol] = sign
+        if fill.client_order_id in self.e.intents:
+            before = self._ours.get(fill.symbol, ZERO)
+            self._ours[fill.symbol] = before + (fill.size if fill.side == "buy" else -fill.size)
+            if not self._ours[fill.symbol]:
+                # What a stranger bought in the same moment begins anew (storm 36453).
+                self._best.pop(fill.symbol, None)
+                working = [w.order for w in self.e.engine.state.working.values()]
+                self._over[fill.symbol] = tuple(o.client_order_id for o in working if o.symbol == fill.symbol)
 
     def changed(self) -> None:
         for symbol, size in self.e.positions.items():
             triggers = [
                 o.stop_price
                 for o in stops(self.e, symbol)
-                if o.stop_price is not None and o.client_order_id in self.e.intents
+                if o.stop_price is not None
+                and o.client_order_id in self.e.intents
+                and o.client_order_id not in self._over.get(symbol, ())
             ]
             if not triggers:
                 continue

@@ -13,6 +13,7 @@ from protocol.kraken.endpoints import INSTRUMENTS, SEND_ORDER
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, Latch, Reconciled, Started
 from protocol.messages.futures import (
+    CancelOrder,
     EditOrder,
     EnterPosition,
     Filled,
@@ -63,7 +64,7 @@ class Bench:
             self.now += SECOND_US
             self.watchers.second()
 
-    def trade(self, wish: PlaceOrder | EditOrder) -> list[Message]:
+    def trade(self, wish: PlaceOrder | EditOrder | CancelOrder) -> list[Message]:
         stream = list(self.engine.answer(wish, self.now).stream)
         self.watchers.report(stream)
         return stream
@@ -500,6 +501,20 @@ async def test_an_exit_may_be_asked_for_as_long_as_nobody_answers() -> None:
     bench = Bench()
     exit_hammered(bench, pause_s=30)
     assert 27 not in bench.broken
+
+
+@pytest.mark.parametrize("left", ["0.1", "0.05"])
+async def test_the_stop_of_what_a_stranger_bought_beside_our_exit_is_no_wider_one(left: str) -> None:
+    """Our life ended though something is held; while some of ours is left it goes on (storm 36453)."""
+    bench = Bench()
+    bench.hold()
+    bench.stop(49_000)
+    bench.trade(place("stranger", "buy", "0.01"))
+    bench.intend("exit", role="exit")
+    bench.trade(place("exit", "sell", left, reduce_only=True))
+    bench.stop(48_000, "next", "0.01")
+    bench.trade(from_edge(CancelOrder, bench.now, "c", symbol=BTC, client_order_id="stop"))
+    assert (3 in bench.broken) == (left == "0.05")
 
 
 async def test_a_market_told_closed_that_fills_may_be_left_in_parts() -> None:

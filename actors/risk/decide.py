@@ -17,7 +17,7 @@ from actors.risk.approval import on_signal, retry
 from actors.risk.entries import on_filled, on_gone, on_refused, on_unknown, settle
 from actors.risk.figures import daily_loss_pct, held_size, with_rate
 from actors.risk.guards import DRAWDOWN, LIQUIDATION
-from actors.risk.state import NONE, ZERO, Answers, State, roll_day, told_account, told_positions
+from actors.risk.state import NONE, Answers, State, roll_day, told_account, told_positions
 from actors.risk.watch import kill_near_liquidation, watch_account, watch_symbol
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Drift, KillRequested, PersonAsked, Started, WakeAt, Woken
@@ -179,9 +179,7 @@ def on_snapshot(state: State, message: ExchangeSnapshot) -> Answers:
     book = {
         symbol: holding
         for symbol, holding in state.memory.book.items()
-        if symbol in unproved
-        or holding.at > since
-        or holding.size == (listed[symbol].size if symbol in listed else ZERO)
+        if symbol in unproved or holding.at > since or holding.size == listed.get(symbol, flat(symbol)).size
     }
     pending = tuple(
         entry

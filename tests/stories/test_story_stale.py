@@ -17,6 +17,14 @@ STALE = {"fault": "rest.stale", "endpoint": "positions", "for_s": 28.0}
 MUTE = {"fault": "ws.drop", "feed": "open_positions", "p": 1.0, "for_s": 28.0}
 
 
+async def stays_protected(house: House, seconds: int) -> None:
+    """Looked at five times a second: held, and its stop rests."""
+    for _ in range(seconds * 5):
+        await trio.sleep(0.2)
+        assert house.position
+        assert house.protected
+
+
 async def entered(house: House) -> None:
     """The list is read before the entry, and shows that from now on."""
     await house.world.futures.snapshot()
@@ -42,10 +50,7 @@ async def test_a_list_from_before_the_entry_takes_no_stop(
     """By the stream's word, or where that is lost by our own fill, it is held: the stop rests all the while, and afterwards nothing has happened."""
     async with open_house(plan=plan_of({"seed": 1, "faults": list(faults)})) as house:
         await entered(house)
-        for _ in range(300):
-            await trio.sleep(0.2)
-            assert house.position
-            assert house.protected
+        await stays_protected(house, 60)
         assert not house.heard(TradeClosed)
         kinds = {drift.kind for drift in house.heard(Drift)}
         assert not kinds & {"ghost_position", "foreign_position", "orphan_order"}
@@ -148,10 +153,7 @@ async def test_one_list_without_a_held_position_takes_no_stop(
     """Long after the entry one list leaves the row out, whether the stream says otherwise or nobody does: the stop rests all the while."""
     async with open_house(plan=plan_of({"seed": 4, "faults": [{**FORGET, "times": 1}, *mute]})) as house:
         await entered(house)
-        for _ in range(300):
-            await trio.sleep(0.2)
-            assert house.position
-            assert house.protected
+        await stays_protected(house, 60)
         assert [truth.unproved for truth in house.heard(ExchangeSnapshot) if truth.unproved] == [(XBT,)]
         assert not house.heard(TradeClosed)
         assert not house.heard(Drift)
@@ -164,10 +166,7 @@ async def test_a_position_that_lists_forget_half_of_the_time_stays_protected(
     """For a minute several lists in a row lack it, and the account uses margin for it all the same: nothing is closed, nobody is killed."""
     async with open_house(plan=plan_of({"seed": 4, "faults": [{**FORGET, "for_s": 60.0}, *mute]})) as house:
         await entered(house)
-        for _ in range(600):
-            await trio.sleep(0.2)
-            assert house.position
-            assert house.protected
+        await stays_protected(house, 120)
         assert len([truth for truth in house.heard(ExchangeSnapshot) if truth.unproved]) > 2
         assert not house.heard(TradeClosed)
         assert not house.heard(KillProgress)

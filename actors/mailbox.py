@@ -100,6 +100,10 @@ class Mailbox:
                 del self._waiting[key]
         return message
 
+    def rest(self) -> None:
+        """Let the others run before the next message is given."""
+        self._in_a_row = IN_A_ROW_MOST
+
     def _give_up(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._receiver = None
         return trio.lowlevel.Abort.SUCCEEDED

@@ -26,7 +26,8 @@ from config.settings import Settings
 from protocol.ids import derive
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, KillRequested, Latch, PersonAsked, Severity, Started, WakeAt, Woken
-from protocol.messages.futures import leaves_beside
+from protocol.messages.futures import EnterPosition, leaves_beside
+from protocol.messages.signal import Signal
 from protocol.ports import Clock, Command, FuturesExchange, Journal, JournalFailed, LatchStore, SpotMarket
 from protocol.units import SECOND_US
 
@@ -35,6 +36,8 @@ Hands = Callable[["World", Message], Awaitable[Sequence[Message]]]
 Edge = Callable[["World", Callable[[Message], None]], Awaitable[None]]
 
 COMMANDS = frozenset(get_args(Command))
+PRESSING = frozenset((Signal, EnterPosition))
+"""Heard before whoever says it takes another message: at an hour's end the first order waited for all that the strategy had to decide."""
 TIMER, GATE, DOOR, LATCH, EXCHANGE, SPOT_EXCHANGE = "timer", "gate", "door", "latch", "exchange", "spot_exchange"
 """Receivers that are no actors."""
 
@@ -98,6 +101,8 @@ class World:
     """How long after the one ahead a wish starts that leaves beside it: nothing over a real network, where it starts a scheduler's round later.
     None where nothing is ever on its way: one after another.
     """
+    intents_open: bool = False
+    """Whether an order is wished for that the journal does not hold durably yet."""
     orders_out: int = 0
     """Wishes about orders that are being carried out now."""
     order_seen: float = -inf
@@ -135,7 +140,11 @@ class World:
 
     @contextmanager
     def order_out(self) -> Iterator[None]:
-        """An order is on its way for as long as this is open."""
+        """An order is on its way for as long as this is open; its intent is durable before that begins."""
+        if self.intents_open:
+            # Here and not in the step: once for what all symbols want at a candle's end, and a target does not wait for the disk again.
+            self.journal.flush()
+            self.intents_open = False
         self.orders_out += 1
         self.order_seen = trio.current_time()
         try:
@@ -230,13 +239,12 @@ async def live(spec: ChildSpec, world: World) -> None:
 
         while True:
             answers = _step(part, world.journal, await mailbox.get())
-            if answers and not COMMANDS.isdisjoint(map(type, answers)):
-                # Once for all of them: between an intent that is durable and the wire nothing waits for the disk again.
-                world.journal.flush()
             for answer in answers:
                 if type(answer) not in spec.says:
                     raise Unrouted(f"{spec.name} may not say {type(answer).__name__}: see actors/tree.py")
                 world.post(spec.name, answer, carry)
+            if answers and not PRESSING.isdisjoint(map(type, answers)):
+                mailbox.rest()
 
 
 def _step(part: Part[Any], journal: Journal, message: Message) -> Sequence[Message]:
@@ -294,6 +302,7 @@ class Lanes:
         if lane not in self._lanes:
             self._lanes[lane] = Mailbox(f"{self._spec.name}.hands:{lane}")
             self._nursery.start_soon(self._work, self._lanes[lane], self._spec.hands)
+        self._world.intents_open |= type(wish) in COMMANDS
         self._lanes[lane].put(wish)
 
     async def _work(self, lane: Mailbox, hands: Hands) -> None:

@@ -16,6 +16,7 @@ from actors.shell import ChildSpec, Lanes, World
 from protocol.messages.base import Message, from_edge
 from protocol.messages.futures import CancelOrder, EditOrder, PlaceOrder, leaves_beside
 from tests.fakes.facts import XBT
+from tests.fakes.ports import FakeJournal
 from tests.fakes.worlds import idle_world
 
 
@@ -160,6 +161,56 @@ async def test_an_order_is_on_its_way_until_it_is_answered(autojump_clock: MockC
         await trio.sleep(0.5)
         assert world.orders_rest(1)
         nursery.cancel_scope.cancel()
+
+
+async def test_the_intents_of_all_symbols_wait_for_the_disk_once(autojump_clock: MockClock) -> None:
+    """The first that leaves makes durable what both symbols want by then; what leaves behind it and what is wished for no order wait no more."""
+    world, exchange = idle_world(), Exchange()
+    before: list[tuple[str, int]] = []
+    flushes = 0
+
+    class Disk(FakeJournal):
+        def flush(self) -> None:
+            nonlocal flushes
+            flushes += 1
+
+    async def hands(of: World, wish: Message) -> Sequence[Message]:
+        before.append((wish.id, flushes))
+        return await exchange.hands(of, wish)
+
+    world.journal = Disk()
+    spec = ChildSpec(name="executor", build=lambda world: None, says=(), hands=hands)  # type: ignore[arg-type,return-value]
+    async with trio.open_nursery() as nursery:
+        working = Lanes(spec, world, nursery)
+        for wish in (STOP, TARGET, place("exit", symbol="PF_ETHUSD")):
+            working.put(wish)
+        await trio.sleep(1)
+        assert sorted(before) == [("exit", 1), ("stop", 1), ("target", 1)]
+        working.put(EDIT)
+        await exchange.answer("stop", "target")
+        assert before[-1] == ("edit", 2)
+        nursery.cancel_scope.cancel()
+
+
+async def test_after_a_pressing_word_the_others_run_before_the_next_message() -> None:
+    """A mailbox that was told to rest lets them, once; else sixteen messages are given in a row."""
+    mailbox, run = Mailbox("m"), list[str]()
+    for _ in range(4):
+        mailbox.put(STOP)
+
+    async def other() -> None:
+        run.append("other")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        for name in ("first", "second"):
+            await mailbox.get()
+            run.append(name)
+        mailbox.rest()
+        for name in ("third", "fourth"):
+            await mailbox.get()
+            run.append(name)
+    assert run == ["first", "second", "other", "third", "fourth"]
 
 
 async def test_a_cancel_said_again_while_one_waits_is_the_same() -> None:

@@ -63,7 +63,7 @@ MUTANTS = (
     ),
     one("stops trigger on the last price", "protocol/kraken/orders.py", 'TRIGGER_SIGNAL: Final = "mark"',
         'TRIGGER_SIGNAL: Final = "last"'),
-    one("the intent is not durable before the order leaves", "actors/shell.py", "                world.journal.flush()\n", "                pass\n"),
+    one("the intent is not durable before the order leaves", "actors/shell.py", "            self.journal.flush()\n", "            pass\n"),
     one("a fill told by two ways counts twice", FEED, "if fill.fill_id not in told.fills)", "if True)"),
     one("fills are forgotten in a crash", FEED, "told=Told(lost=lost) if memory is None else _decoder.decode(memory)", "told=Told(lost=lost)",
         CRASH),

@@ -11,14 +11,14 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -29,7 +29,8 @@ from trio_websocket import wrap_client_stream
 from actors.connection import describe
 from actors.gateway.channel import Connect
 from actors.gateway.credentials import Credentials
-from actors.gateway.dial import http_client
+from actors.gateway.dial import KEPT_OPEN_S, http_client
+from actors.gateway.direct import Direct
 from actors.gateway.secret import Secret
 from actors.ledger.journal import open_ledger
 from actors.modes.daemon import Daemon
@@ -64,10 +65,12 @@ TRADED = 1_000
 """Candles: more than a run lasts."""
 STRANGERS = 2
 """Resting orders a symbol besides stop and target: three symbols, twelve orders."""
+CORES = sorted(os.sched_getaffinity(0))
 SO_TIMESTAMPNS = 35
 """Linux: the kernel tells when it received what is read. What waits in a busy process has waited already."""
 CANDLE = re.compile(rb'"symbol":"([A-Z]+/USD)"[^{}]*?"interval_begin":"([^"]+)"')
 FILL = re.compile(rb'"cli_ord_id":"([^"]+)"')
+PLACED = re.compile(rb"(?s)^POST [^ ]*/sendorder .*cliOrdId=([^&]+)")
 
 Clock = Callable[[], float]
 
@@ -113,28 +116,8 @@ class Wire:
     """Client order id -> its placement was on the wire."""
 
     def http(self, base_url: str, pace: float) -> httpx.AsyncClient:
-        """The daemon's own client, with an ear on each placement."""
-        client = http_client(base_url, pace)
-        client.event_hooks = {"request": [self._hear_request]}
-        return client
-
-    async def _hear_request(self, request: httpx.Request) -> None:
-        names = parse_qs(request.content.decode()).get("cliOrdId", ())
-        if request.method != "POST" or not request.url.path.endswith("/sendorder"):
-            return
-
-        inner = request.extensions.get("trace")
-
-        async def trace(event: str, info: Mapping[str, Any]) -> None:
-            if inner is not None:
-                await inner(event, info)
-            if event == "http11.send_request_body.complete":
-                self.left.update(dict.fromkeys(names, self.seconds()))
-            elif event == "http11.receive_response_headers.complete":
-                for name in names:
-                    self.fills.setdefault(name, self.seconds())
-
-        request.extensions["trace"] = trace
+        """The daemon's own client, with an ear on each connection."""
+        return http_client(base_url, pace, transport=Stamped(KEPT_OPEN_S * pace, self))
 
     def ws(self, url: str, _pace: float = 1.0) -> Connect:
         """A connection whose bytes are stamped by the kernel."""
@@ -143,9 +126,8 @@ class Wire:
         async def connect() -> AsyncIterator[Any]:
             parts = urlsplit(url)
             stream = await trio.open_tcp_stream(parts.hostname or "", parts.port or 0)
-            stream.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             async with trio.open_nursery() as nursery:
-                ear: Any = Ear(stream, self._hear)
+                ear: Any = Ear(stream, self.seconds, self._hear)
                 async with await wrap_client_stream(nursery, ear, parts.netloc, parts.path) as connection:
                     yield connection
 
@@ -160,13 +142,28 @@ class Wire:
 
 
 class Ear:
-    """A TCP stream that tells when the kernel received what is read from it."""
+    """A TCP stream that tells when the kernel received what is read from it, and when it has taken what is sent."""
 
-    def __init__(self, stream: trio.SocketStream, hear: Callable[[bytes, float], None]) -> None:
-        self._stream, self._hear, self._tail = stream, hear, b""
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        seconds: Clock,
+        hear: Callable[[bytes, float], None],
+        say: Callable[[bytes, float], None] = lambda data, at: None,
+    ) -> None:
+        self._stream, self._seconds, self._hear, self._say, self._tail = stream, seconds, hear, say, b""
+        stream.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+    async def send_all(self, data: bytes) -> None:
+        """As a stream does: trio, too, writes at once and lets the others run afterwards."""
+        taken = 0
+        with suppress(BlockingIOError):
+            taken = os.write(self._stream.socket.fileno(), data)
+        self._say(data, self._seconds())
+        await self._stream.send_all(data[taken:])
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """As a stream does."""
@@ -177,6 +174,29 @@ class Ear:
             self._hear(self._tail + data, whole + nanoseconds / 1e9)
             self._tail = (self._tail + data)[-500:]
         return data
+
+
+class Stamped(Direct):
+    """The daemon's own transport, with an ear on each connection: a placement leaves by it, and its answer tells of the fill."""
+
+    def __init__(self, kept_open_s: float, wire: Wire) -> None:
+        super().__init__(kept_open_s)
+        self._wire = wire
+
+    async def _opened(self, scheme: str, host: str, port: int) -> Any:
+        connection: Any = await super()._opened(scheme, host, port)
+        asked: list[str] = []
+
+        def say(data: bytes, at: float) -> None:
+            asked[:] = [name.decode() for name in PLACED.findall(data)]
+            self._wire.left.update(dict.fromkeys(asked, at))
+
+        def hear(_data: bytes, at: float) -> None:
+            for name in asked:
+                self._wire.fills.setdefault(name, at)
+
+        connection.stream = Ear(connection.stream, self._wire.seconds, hear, say)
+        return connection
 
 
 @dataclass
@@ -351,6 +371,13 @@ def closing(wire: Wire, signal: Signal) -> float:
     return wire.candles.get((signal.symbol, moment(next_ms * 1000).replace(" ", "T")[:16]), 0.0)
 
 
+def keep_apart(venue: int) -> None:
+    """The venue on a core of its own, as the real one is on a machine of its own: else what it is told wakes it on ours, before our write returns."""
+    if len(CORES) > 1:
+        os.sched_setaffinity(venue, CORES[-1:])
+        os.sched_setaffinity(0, CORES[:-1])
+
+
 @contextmanager
 def serving(root: str, speed: float) -> Iterator[tuple[int, Credentials]]:
     """`venue serve` in a process of its own: its port and its key."""
@@ -359,6 +386,7 @@ def serving(root: str, speed: float) -> Iterator[tuple[int, Credentials]]:
     command = [sys.executable, "-m", "actors", "venue", "serve", "--port", "0", "--speed", f"{speed:g}", "--config", str(config)]  # fmt: skip
     command += candle_files(Path(root), TRADED_SYMBOLS, TRADED) if speed > 1 else ()
     venue = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    keep_apart(venue.pid)
     try:
         told: dict[str, str] = {}
         for line in venue.stdout or ():

@@ -101,6 +101,8 @@ class Sent:
         return self.op == "send" and not self.reduce_only
 
 
+NEWS_US: Final = SECOND_US
+"""So long an execution may be on its way to whoever reads the account."""
 ACCOUNT_DOWN: Final = frozenset({"ex.mode", "ex.maint", "ex.partial", "ex.mkt_protect", "ex.stop_unfilled"})
 FEED_FAULTS: Final = frozenset({"md.stall", "md.mute", "md.flap", "md.lag", "md.garble", "md.reorder", "md.burst", "ws.delay",
                                 "ws.drop", "ws.snapshot", "ws.reorder", "ws.auth", "ws.stale", "venue.ts"})  # fmt: skip

@@ -57,6 +57,7 @@ class Alerts(Invariant):
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
         self._clock_at = -CLOCK_US
+        self._wrong = False
         self.began()
 
     def began(self) -> None:
@@ -78,8 +79,10 @@ class Alerts(Invariant):
                     self._due.setdefault(condition.codes, (self.e.now + Bounds.ALERT, message))
 
     def _look_at_clock(self) -> None:
-        if self.e.faults.active("clock"):
+        wrong = bool(self.e.faults.active("clock"))
+        if wrong or self._wrong:  # one that was set right while the host slept was wrong until now (storm 40163)
             self._clock_at = self.e.now
+        self._wrong = wrong
 
     def _clock_wrong_us(self) -> int:
         """A minute of a clock that is wrong may be longer."""

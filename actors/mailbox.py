@@ -51,6 +51,7 @@ class Mailbox:
         """Waits for a message."""
         self._overflowed = False
         self._in_a_row = 0
+        self._resting = False
 
     def put(self, message: Message) -> None:
         """Queue `message`; never waits, never raises: an overflow is raised to the receiver."""
@@ -78,9 +79,11 @@ class Mailbox:
     async def get(self) -> Message:
         """The oldest message. Raises MailboxOverflow once something could not be queued."""
         self._in_a_row += 1
-        if self._in_a_row >= IN_A_ROW_MOST:
-            self._in_a_row = 0
+        if self._resting or self._in_a_row >= IN_A_ROW_MOST:
             await trio.lowlevel.checkpoint()  # a full mailbox must not starve the others
+            if self._resting:
+                await trio.lowlevel.checkpoint()  # one round has no order: whoever was woken may come after us in it
+            self._resting, self._in_a_row = False, 0
         while not self._slots:
             self._in_a_row = 0
             self._receiver = trio.lowlevel.current_task()
@@ -102,7 +105,7 @@ class Mailbox:
 
     def rest(self) -> None:
         """Let the others run before the next message is given."""
-        self._in_a_row = IN_A_ROW_MOST
+        self._resting = True
 
     def _give_up(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._receiver = None

@@ -80,8 +80,9 @@ class KillCompletes(Invariant):
         if e.latched_reach is None or sent.op != "cancel" or sent.order_type != "stp":
             return
         # Where a stranger has just turned the position round his stop may stay, and ours be of the other side (storm 41186).
-        kept = [o for o in stops(e, sent.symbol) if sent.name != o.client_order_id and sent.order_id != o.order_id]
-        if sent.positions.get(sent.symbol) and stops(e, sent.symbol) and not kept:
+        resting = stops(e, sent.symbol)
+        kept = [o for o in resting if sent.name != o.client_order_id and sent.order_id != o.order_id]
+        if sent.positions.get(sent.symbol) and resting and not kept:
             self.fail(f"{sent.symbol}: the only stop is cancelled while {sent.positions[sent.symbol]} is held")
 
     def second(self) -> None:

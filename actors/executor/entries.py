@@ -14,6 +14,7 @@ from actors.executor.state import NOTHING, Answers, State, carry_on, desk_of, tr
 from actors.executor.trade import Trade, update
 from actors.executor.wishes import ANSWER_MARGIN_US, alert, place
 from actors.memory import remember
+from protocol import ids
 from protocol.messages.futures import EnterPosition, EntryBlocked, Instrument
 from protocol.units import TIMEFRAME_MS, Timeframe, seconds_us
 
@@ -23,6 +24,11 @@ REMEMBERED_SIGNALS: Final = 512
 def seen_before(state: State, message: EnterPosition) -> bool:
     """One entry a signal, for ever."""
     return message.signal_id in state.memory.signals
+
+
+def filled_before(state: State, message: EnterPosition) -> bool:
+    """Nor a second one by a life to which the first was lost: the exchange told its fill (storm 41557)."""
+    return ids.client_order_id(message.signal_id, "entry") in state.memory.strays
 
 
 def not_reconciled(state: State, _message: EnterPosition) -> bool:
@@ -57,6 +63,7 @@ def too_late(_state: State, message: EnterPosition) -> bool:
 
 ENTRY_REFUSALS: Final[tuple[tuple[str, Callable[[State, EnterPosition], bool]], ...]] = (
     ("entry.seen", seen_before),
+    ("entry.filled_before", filled_before),
     ("entry.not_reconciled", not_reconciled),
     ("entry.held", already_in),
     ("entry.leftovers", leftovers),

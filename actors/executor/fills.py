@@ -21,6 +21,7 @@ from protocol.messages.futures import Fill, Filled, PositionChanged, TradeOpened
 from protocol.units import ENTRY_SIDE, SIGN
 
 REMEMBERED_FILLS: Final = 512
+REMEMBERED_STRAYS: Final = 64
 
 
 def on_filled(state: State, message: Filled) -> Answers:
@@ -36,11 +37,20 @@ def on_filled(state: State, message: Filled) -> Answers:
         order = trade.find(execution.client_order_id) if execution.client_order_id else None
         if order is not None:
             return book_late(state, message, trade, order)
+    state = note_stray(state, execution)
     held = state.memory.trades.get(execution.symbol)
     if held is not None:
         return book_foreign(state, message, held)
     text = f"{execution.side} {execution.size} at {execution.price} belongs to no trade"
     return state, (alert(message, "FOREIGN_FILL", "critical", execution.symbol, text),)
+
+
+def note_stray(state: State, execution: Fill) -> State:
+    """Remember an order of ours that filled and that no trade knows: a life sent it that the store has lost, and it is not to be sent again."""
+    known, name = state.memory.strays, execution.client_order_id
+    if name is None or not ids.is_ours(name) or name in known:
+        return state
+    return remember(state, strays=(*known, name)[-REMEMBERED_STRAYS:])
 
 
 def book_ours(state: State, message: Filled, trade: Trade, order: Order) -> Answers:

@@ -37,13 +37,14 @@ class SeenStop(msgspec.Struct, frozen=True, kw_only=True):
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """What must survive a crash: open trades by futures symbol, the newest ended ones, and what was seen before; by symbol
-    the stops of positions that no trade knows.
+    the stops of positions that no trade knows; `strays`: orders of ours that filled and belong to no trade, newest last.
     """
 
     trades: dict[str, Trade] = {}
     ended: tuple[Trade, ...] = ()
     signals: tuple[str, ...] = ()
     fills: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
     stops: dict[str, SeenStop] = {}
 
 

@@ -271,10 +271,10 @@ def _untold(state: State, answers: Sequence[Message]) -> State:
 
 
 def _fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
-    """Tell each execution not told before, oldest first."""
+    """Tell each execution not told before, oldest first; those of one millisecond in the order in which they came (storm 40404)."""
     told = state.told
     named = (_named(state, fill) for fill in fills if fill.fill_id not in told.fills)
-    new = {fill.fill_id: fill for fill in sorted(named, key=_age) if not _before_us(told, fill)}
+    new = {fill.fill_id: fill for fill in sorted(named, key=lambda fill: fill.time) if not _before_us(told, fill)}
     if not new:
         return state, []
     out: list[Message] = [follow(cause, Filled, fill_id, fill=fill) for fill_id, fill in new.items()]
@@ -311,10 +311,6 @@ def _with_ours(told: Told, fills: Sequence[Fill]) -> Told:
     if told.since is None or told.fills_until is not None or not ours:
         return told
     return replace(told, since=min(told.since, *ours))
-
-
-def _age(fill: Fill) -> tuple[int, str]:
-    return fill.time, fill.fill_id
 
 
 def _named(state: State, fill: Fill) -> Fill:

@@ -294,7 +294,8 @@ class FuturesGateway:
             query = {"lastFillTime": write_iso_ms(pages[-1].values[0].time + later_us)}
             data = await self.http.get(endpoints.FILLS, query, cost=endpoints.COST_FILLS_PAGED, priority=priority)
             pages.append(futures_rest.parse_fills(data))
-        known = {fill.fill_id: fill for page in pages for fill in page.values}
+        # The older page first: it holds its newest millisecond whole and in order, the page after it may hold the end of it (storm 40404).
+        known = {fill.fill_id: fill for page in reversed(pages) for fill in page.values}
         fills = tuple(sorted(known.values(), key=lambda fill: fill.time))
         return Parsed(fills, tuple(problem for page in pages for problem in page.quarantined))
 

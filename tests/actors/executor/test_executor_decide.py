@@ -1161,6 +1161,7 @@ def refusing(code: str) -> Room:
     late = {"valid_until": NOW - 1} if code == "entry.late" else {}
     room = {
         "entry.seen": entered,
+        "entry.filled_before": forgotten,
         "entry.not_reconciled": lambda: protected().reborn(),
         "entry.held": protected,
         "entry.leftovers": leftover,
@@ -1169,6 +1170,13 @@ def refusing(code: str) -> Room:
     }[code]()
     room.enter("s1" if code == "entry.seen" else "s2", **late)
     return room
+
+
+def forgotten() -> Room:
+    """The entry of signal s2 was sent by a life that the store has lost, and its fill is told to this one."""
+    room = listed()
+    room.filled(ids.client_order_id("s2", "entry"), "2", 50_010, side="buy")
+    return room.reborn()
 
 
 def listed() -> Room:

@@ -627,6 +627,12 @@ def test_a_snapshot_tells_fills_first_and_itself_last() -> None:
     assert of(ExchangeSnapshot, out)[0].orders == (order(),)
 
 
+def test_fills_of_one_millisecond_are_told_as_they_came() -> None:
+    """An exit told before the entry that it closes would not be booked, whatever the exchange called it (storm 40404)."""
+    _, out = run(fresh(), snapshot(fills=(fill("b"), fill("a"))))
+    assert [m.fill.fill_id for m in of(Filled, out)] == ["b", "a"]
+
+
 def test_a_snapshot_never_overrules_a_newer_event() -> None:
     """What the stream said after the reading began stands; the truth itself is handed on verbatim."""
     stream = [

@@ -39,10 +39,15 @@ def on_filled(state: State, message: Filled) -> Answers:
             return book_late(state, message, trade, order)
     state = note_stray(state, execution)
     held = state.memory.trades.get(execution.symbol)
-    if held is not None:
+    if held is not None and not all_closed(held):
         return book_foreign(state, message, held)
     text = f"{execution.side} {execution.size} at {execution.price} belongs to no trade"
     return state, (alert(message, "FOREIGN_FILL", "critical", execution.symbol, text),)
+
+
+def all_closed(trade: Trade) -> bool:
+    """Whether every fill of the trade has been told and nothing of it is left: what others do then is no part of it (storm 50142)."""
+    return trade.opened_at is not None and trade.held <= 0 and not (trade.untold_entry.size or trade.untold_exit.size)
 
 
 def note_stray(state: State, execution: Fill) -> State:

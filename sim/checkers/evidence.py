@@ -16,7 +16,7 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert
 from protocol.messages.futures import EnterPosition, Fill, Filled, OrderAdmitted, PlaceOrder, SignalRefused
 from protocol.messages.signal import Signal
-from protocol.units import SECOND_US
+from protocol.units import HOUR_US, SECOND_US
 from sim.checkers.past import Past
 from sim.engine import Engine
 from sim.faults.host import Record
@@ -140,6 +140,8 @@ class Evidence:
     began_at: int = 0
     leapt_at: int = 0
     """When the host's clock last leapt: nobody ran meanwhile."""
+    leapt_wrong_at: int = -HOUR_US
+    """When it last leapt while it was wrong: it may have been set right meanwhile, and then it stands still until it is caught up with."""
     routine: frozenset[str] = ROUTINE
     intents: dict[str, PlaceOrder] = field(default_factory=dict)
     """Durable, by client order id."""
@@ -216,6 +218,8 @@ class Evidence:
     def leapt(self) -> None:
         """Time has passed in which nobody ran: no bound counts it."""
         self.leapt_at = self.disturbed_at = self._last = self.now
+        if self.faults.active("clock"):
+            self.leapt_wrong_at = self.now
 
     def reachable(self) -> bool:
         """Whether private requests are answered, markets open, and a process is up."""

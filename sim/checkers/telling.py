@@ -57,7 +57,6 @@ class Alerts(Invariant):
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
         self._clock_at = -CLOCK_US
-        self._wrong = False
         self.began()
 
     def began(self) -> None:
@@ -79,14 +78,16 @@ class Alerts(Invariant):
                     self._due.setdefault(condition.codes, (self.e.now + Bounds.ALERT, message))
 
     def _look_at_clock(self) -> None:
-        wrong = bool(self.e.faults.active("clock"))
-        if wrong or self._wrong:  # one that was set right while the host slept was wrong until now (storm 40163)
+        if self.e.faults.active("clock"):
             self._clock_at = self.e.now
-        self._wrong = wrong
 
     def _clock_wrong_us(self) -> int:
         """A minute of a clock that is wrong may be longer."""
-        return 0 if self.e.now - self._clock_at > CLOCK_US else MINUTE_US
+        return 0 if self._clock_right() else MINUTE_US
+
+    def _clock_right(self) -> bool:
+        """Whether the host's clock has been right for long enough; it may be set right while the host sleeps (storms 40163, 50102)."""
+        return self.e.now - max(self._clock_at, self.e.leapt_wrong_at) > CLOCK_US
 
     def _known(self, message: Message) -> bool:
         """A difference that lasts is told once, and so is an order that stays in doubt however often it is asked for (storm 31445)."""
@@ -133,7 +134,7 @@ class Alerts(Invariant):
         self._look_at_clock()
         key, now = (alert.code, alert.severity), self.e.now
         before, self._told_at[key] = self._told_at.get(key, now - MINUTE_US), now
-        if now - before < MINUTE_US - Bounds.HALT and now - self._clock_at > CLOCK_US:
+        if now - before < MINUTE_US - Bounds.HALT and self._clock_right():
             self.fail(f"a person is told {alert.code} twice within {(now - before) / SECOND_US:.0f} s: {alert.text}")
         count, since = self._owed.get(key, (0, now))
         self._owed[key] = count - alert.count, since

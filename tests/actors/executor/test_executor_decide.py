@@ -828,6 +828,19 @@ def test_a_foreign_fill_that_adds_is_protected_and_said() -> None:
     assert [m.size for m in only(EditOrder, said)] == [D(3), D(3)]
 
 
+def test_a_foreign_fill_after_all_was_closed_is_nobodys() -> None:
+    """What a life that begins reads at once: our trade, its end, a position the other way round and how that was closed. Nothing of it is held (storm 50142)."""
+    room = entered().reborn()
+    room.filled(ENTRY, "2", 50_010, side="buy")
+    room.filled("ks-of-the-kill-switch", "2", 49_500)
+    assert codes(room.filled(None, "1", 49_500)) == ["FOREIGN_FILL"]
+    assert codes(room.filled("ks-of-the-kill-switch", "1", 49_500, side="buy")) == ["FOREIGN_FILL"]
+    room.after(1)
+    said = room.hear(Reconciled, began_at=room.at, clean=True)
+    assert placed(said) == []
+    assert (room.ended().size, room.ended().reason) == (D(2), "exit.kill_switch")
+
+
 def test_a_liquidation_is_booked_as_what_it_is() -> None:
     """With its own reason."""
     room = protected()

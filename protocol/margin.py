@@ -6,20 +6,19 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from protocol.messages.futures import Instrument, OpenOrder, Position
+from protocol.messages.futures import Instrument, Position
 
 TOLERANCE: Final = Decimal("0.5")
 """Initial margin follows the mark and this estimate the entry price: only what that cannot explain is a difference."""
 LEAST_USD: Final = Decimal(10)
 
 
-def asked_usd(
-    positions: Sequence[Position], orders: Sequence[OpenOrder], instruments: Mapping[str, Instrument]
-) -> Decimal | None:
-    """By their tiers, at entry prices, USD. None while an order rests that uses margin itself, or while a contract's rules are not known."""
+def asked_usd(positions: Sequence[Position], instruments: Mapping[str, Instrument]) -> Decimal | None:
+    """By their tiers, at entry prices, USD; as in Kraken's `initialMargin`, what resting orders use is not in it. None while a contract's rules are
+    not known.
+    """
     held = [position for position in positions if position.size]
-    unknown = any(position.symbol not in instruments for position in held)
-    if unknown or any(not order.reduce_only for order in orders):
+    if any(position.symbol not in instruments for position in held):
         return None
     asked = Decimal(0)
     for position in held:

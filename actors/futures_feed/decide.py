@@ -438,7 +438,7 @@ def _proved(state: State, seen: SnapshotSeen, trailing: tuple[str, ...]) -> tupl
     What fills took off is no longer the stream's word, and needs no second list.
     """
     told, listed, began_at = state.told, _sizes(seen.positions), seen.began_at
-    asked = asked_usd(seen.positions, seen.orders, state.instruments)
+    asked = asked_usd(seen.positions, state.instruments)
     hidden = asked is not None and unexplained_usd(seen.account.initial_margin_usd, asked) > 0
     less = [s for s, size in told.streamed.items() if _less(size, listed.get(s, Decimal(0))) and s not in trailing]
     doubted = {s: state.doubted.get(s, began_at) for s in less if hidden or began_at <= state.doubted.get(s, began_at)}

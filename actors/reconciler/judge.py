@@ -127,7 +127,7 @@ def foreign_orders(snapshot: ExchangeSnapshot, known: dict[str, str | None]) -> 
 
 def margin_differs(snapshot: ExchangeSnapshot, instruments: dict[str, Instrument]) -> list[Finding]:
     """Initial margin in use that the listed positions do not explain, or positions that use none."""
-    asked = asked_usd(snapshot.positions, snapshot.orders, instruments)
+    asked = asked_usd(snapshot.positions, instruments)
     used = snapshot.account.initial_margin_usd
     if asked is None or not unexplained_usd(used, asked):
         return []

@@ -7,7 +7,6 @@ from decimal import Decimal
 from protocol.margin import asked_usd, unexplained_usd
 from protocol.messages.futures import Position
 from sim.market.contracts import PF_XBTUSD
-from tests.fakes import facts
 
 D = Decimal
 HELD = Position(symbol=PF_XBTUSD.symbol, size=D(-1), entry_price=D(50_000))
@@ -17,14 +16,13 @@ def test_positions_ask_for_the_margin_of_their_tier() -> None:
     """At entry prices, whatever the side; nothing held asks for nothing."""
     rules = {PF_XBTUSD.symbol: PF_XBTUSD}
     first = PF_XBTUSD.margin_levels[0][1]
-    assert asked_usd((HELD,), (), rules) == 50_000 * first
-    assert asked_usd((), (facts.stop_order("stop", None),), rules) == 0
+    assert asked_usd((HELD,), rules) == 50_000 * first
+    assert asked_usd((), rules) == 0
 
 
 def test_what_is_asked_for_may_be_unknown() -> None:
-    """Without the contract's rules, or while an order rests that uses margin itself."""
-    assert asked_usd((HELD,), (), {}) is None
-    assert asked_usd((), (facts.stop_order("o", None, reduce_only=False),), {}) is None
+    """Without the contract's rules."""
+    assert asked_usd((HELD,), {}) is None
 
 
 def test_only_what_no_move_of_the_mark_explains_is_unexplained() -> None:

@@ -725,11 +725,12 @@ def test_whoever_shows_the_whole_between_two_lists_that_show_less_begins_the_cou
     assert [m.unproved for m in of(ExchangeSnapshot, out)] == [(XBT,)]
 
 
-def test_no_list_outweighs_the_margin_that_the_account_uses() -> None:
-    """The account knows of more than is listed: the second list proves nothing either, until the margin is free."""
+@pytest.mark.parametrize("orders", [(), (order(),)], ids=["nothing rests", "a stranger's order rests"])
+def test_no_list_outweighs_the_margin_that_the_account_uses(orders: tuple[OpenOrder, ...]) -> None:
+    """The account knows of more than is listed: the second list proves nothing either, until the margin is free (storm 50899)."""
     used = replace(account(1000), initial_margin_usd=D(50))
     state, _ = run(fresh(), positions_seen(position(2), sequence=1))
-    state, out = run(state, *(snapshot(began_at=T + n * SECOND, account=used) for n in range(1, 9)))
+    state, out = run(state, *(snapshot(began_at=T + n * SECOND, account=used, orders=orders) for n in range(1, 9)))
     assert of(PositionChanged, out) == []
     assert {m.unproved for m in of(ExchangeSnapshot, out)} == {(XBT,)}
 

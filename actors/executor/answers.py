@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from actors.executor import exits
 from actors.executor.duties import STOP_AGAIN_US, covered
 from actors.executor.foreign import note_stop
+from actors.executor.lost import forget, recalled_order, unclaimed
 from actors.executor.orders import (
     ALREADY_EXISTS,
     GONE_EVENT,
@@ -47,8 +48,11 @@ def on_accepted(state: State, message: OrderAccepted) -> Answers:
 
     found = trade_of(state, listed.client_order_id)
     if found is None:
+        state = recalled_order(state, listed, message.at)
+        found = trade_of(state, listed.client_order_id)
+    if found is None:
         known = update_ended(state, listed.client_order_id, confirmed)
-        return (note_stop(state, listed) if known is state else known), NOTHING
+        return (unclaimed(note_stop(state, listed), listed) if known is state else known), NOTHING
     trade, order = found
     given_up = order.state in {"cancelled", "rejected"} and order.role in PROTECTION
     all_there_is = order.role == "stop" and trade.cover and not covered(trade, trade.working("stop"))
@@ -198,6 +202,7 @@ def on_gone(state: State, message: OrderGone) -> Answers:
     event = GONE_EVENT.get(message.reason, "gone")
     found = trade_of(state, message.client_order_id)
     if found is None:
+        state = forget(state, message.client_order_id)
         return update_ended(state, message.client_order_id, lambda order: advance(order, event, message.at)), NOTHING
     trade, order = found
     trade = update(trade, replace(advance(order, event, message.at), taken=event == "gone" and not order.leaving))

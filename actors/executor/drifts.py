@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from actors.executor.fills import told_position
 from actors.executor.foreign import taken_over
+from actors.executor.lost import claim, forget
 from actors.executor.orders import advance
 from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of, update_ended
 from actors.executor.trade import update
@@ -31,6 +32,7 @@ def drift_missing(state: State, message: Drift) -> Answers:
     """An order we count on is not there. Its absence is proved."""
     found = trade_of(state, message.client_order_id)
     if found is None:
+        state = forget(state, message.client_order_id)
         gone = update_ended(state, message.client_order_id, lambda order: advance(order, "missing", message.at))
         return gone, NOTHING
     trade, order = found
@@ -91,6 +93,8 @@ def take_over(state: State, message: Drift) -> Answers:
         return state, NOTHING
     size, stop_pct = Decimal(message.theirs), state.execution.adopt_stop_pct
     trade = taken_over(message, size, mark.mark, stop_pct, instrument, state.memory.stops.get(symbol))
+    if message.kind == "missing_stop" and Decimal(message.ours):
+        state, trade = claim(state, trade, message.at)
     said = follow(
         message,
         TradeOpened,

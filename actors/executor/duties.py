@@ -6,7 +6,7 @@ partial fill, a lost stop, a late answer and a restart are one case: whatever is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -89,10 +89,13 @@ def finish(desk: Desk, trade: Trade) -> Result:
     """Flat by every account: cancel what still rests, and tell the result."""
     if not trade.flat:
         return trade, NOTHING
-    plan = trade.plan
-    said: list[Message] = [
-        cancel(desk.cause, plan.symbol, order.client_order_id) for order in trade.orders if order.live
-    ]
+    cancels = [cancel(desk.cause, trade.plan.symbol, order.client_order_id) for order in trade.orders if order.live]
+    return trade, (*cancels, *result(desk, trade))
+
+
+def result(desk: Desk, trade: Trade) -> Sequence[Message]:
+    """What came of a trade."""
+    plan, said = trade.plan, list[Message]()
     if trade.fees_estimated:
         said.append(
             alert(desk.cause, "FEE_ESTIMATED", "info", plan.symbol, "the exchange named no fee; taker rate taken")
@@ -113,7 +116,7 @@ def finish(desk: Desk, trade: Trade) -> Result:
         reason=trade.last_exit,
         r_multiple=r_multiple(trade),
     )
-    return trade, (*said, closed)
+    return (*said, closed)
 
 
 def over(trade: Trade) -> bool:

@@ -42,8 +42,8 @@ def already_in(state: State, message: EnterPosition) -> bool:
 
 
 def leftovers(state: State, message: EnterPosition) -> bool:
-    """A stop or target left from the last trade could fill against the new one."""
-    return any(
+    """A stop or target left from the last trade could fill against the new one, whether we know that trade or not."""
+    return any(order.symbol == message.symbol for order in state.unclaimed.values()) or any(
         order.live and order.role != "entry"
         for trade in state.memory.ended
         if trade.plan.symbol == message.symbol

@@ -8,9 +8,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from actors.executor.duties import result
 from actors.executor.foreign import forget_stop
-from actors.executor.orders import Order, fill
-from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of
+from actors.executor.lost import forget, recalled_fill
+from actors.executor.orders import Order, advance, fill
+from actors.executor.state import NOTHING, Answers, State, carry_on, desk_of, retire, trade_of
 from actors.executor.trade import ZERO, Trade, book_entry, book_exit, update
 from actors.executor.wishes import alert, leave
 from actors.memory import remember
@@ -31,23 +33,43 @@ def on_filled(state: State, message: Filled) -> Answers:
         return state, NOTHING
     state = remember(state, fills=(*state.memory.fills, execution.fill_id)[-REMEMBERED_FILLS:])
     found = trade_of(state, execution.client_order_id)
+    if found is None:
+        state = recalled_fill(state, execution)
+        found = trade_of(state, execution.client_order_id)
     if found is not None:
         return book_ours(state, message, *found)
     for trade in state.memory.ended:
         order = trade.find(execution.client_order_id) if execution.client_order_id else None
         if order is not None:
             return book_late(state, message, trade, order)
-    state = note_stray(state, execution)
-    held = state.memory.trades.get(execution.symbol)
-    if held is not None and not all_closed(held):
+    state = forget(note_stray(state, execution), execution.client_order_id)
+    held, said = state.memory.trades.get(execution.symbol), NOTHING
+    if held is not None and succeeded(state, execution, held):
+        state, said = end(state, message, held)
+    elif held is not None and not all_closed(held):
         return book_foreign(state, message, held)
     text = f"{execution.side} {execution.size} at {execution.price} belongs to no trade"
-    return state, (alert(message, "FOREIGN_FILL", "critical", execution.symbol, text),)
+    return state, (*said, alert(message, "FOREIGN_FILL", "critical", execution.symbol, text))
 
 
 def all_closed(trade: Trade) -> bool:
     """Whether every fill of the trade has been told and nothing of it is left: what others do then is no part of it (storm 50142)."""
     return trade.opened_at is not None and trade.held <= 0 and not (trade.untold_entry.size or trade.untold_exit.size)
+
+
+def succeeded(state: State, execution: Fill, trade: Trade) -> bool:
+    """Whether a life that the store has lost had done with a trade of which nothing is held: it entered the next in the same market."""
+    if state.reconciled or not ids.is_ours(execution.client_order_id):
+        return False
+    return all_closed(trade) or (trade.opened_at is None and execution.side == ENTRY_SIDE[trade.plan.side])
+
+
+def end(state: State, message: Filled, trade: Trade) -> Answers:
+    """Such a trade is over: what is held from now on is not its. The first pass asks about its orders."""
+    if trade.entry is not None and trade.opened_at is None:
+        return retire(state, update(trade, advance(trade.entry, "missing", message.at))), NOTHING
+    trade = replace(trade, position=ZERO, position_fresh=True, position_at=message.at)
+    return retire(state, trade), result(desk_of(state, message, trade.plan.symbol), trade)
 
 
 def note_stray(state: State, execution: Fill) -> State:

@@ -120,7 +120,7 @@ WOULD_NOT_REDUCE: Final = ("wouldNotReducePosition", "would_not_reduce_position"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One order of ours. `placed_*` are the terms it was sent with, and a resend repeats them; `size` and `stop_price` the terms
+    """One order of ours. `placed_*` are the terms it was sent with, and a resend repeats them, size zero where a lost life sent it; `size` and `stop_price` the terms
     last asked for; `resting_*` those the exchange confirmed.
 
     `size` is the total, filled part included. `at`: the last thing we heard or did. `resent`: the one resend of what was last asked is spent.

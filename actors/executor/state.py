@@ -22,7 +22,7 @@ from actors.memory import recalled, remember
 from config.settings import ExecutionSettings, Settings
 from protocol.messages.base import Message, follow
 from protocol.messages.control import WakeAt
-from protocol.messages.futures import Instrument, MarkPrice
+from protocol.messages.futures import Instrument, MarkPrice, OpenOrder
 from protocol.units import OrderSide
 
 REMEMBERED_TRADES: Final = 16
@@ -50,7 +50,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the executor knows. Mappings are replaced, never changed in place. `wakes`: the look last asked for; `strangers`:
-    positions of nobody's here, as a person was told of them.
+    positions of nobody's here, as a person was told of them; `unclaimed`: orders of ours that rest and that no trade knows, by name.
     """
 
     execution: ExecutionSettings
@@ -63,6 +63,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     marks: dict[str, MarkPrice] = {}
     wakes: dict[str, int] = {}
     strangers: dict[str, Decimal] = {}
+    unclaimed: dict[str, OpenOrder] = {}
 
 
 Answers = tuple[State, Sequence[Message]]

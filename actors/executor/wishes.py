@@ -62,8 +62,10 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
         return round_ceiling(size, lot) if lot and size % lot else size
 
     def fits(self, order: Order) -> bool:
-        """Whether the order as it was placed is on the lots and the grid of now."""
+        """Whether the order as it was placed is known, and on the lots and the grid of now."""
         rules, price = self.instrument, order.placed_price
+        if not order.placed_size:
+            return False
         return rules is None or not (order.placed_size % rules.lot or (price is not None and price % rules.tick))
 
     def stop_price(self, trade: Trade) -> Decimal:
@@ -129,7 +131,7 @@ def wish(desk: Desk, trade: Trade, order: Order) -> PlaceOrder:
 def resend(desk: Desk, trade: Trade, order: Order) -> Result:
     """The same order under the same id, once: the exchange refuses it if the first one arrived.
 
-    Where the contract's rules have changed since, the terms would be others, and an id stands for one set of terms: a stop is placed
+    Where the contract's rules have changed since, or nobody knows what it was placed with, the terms would be others, and an id stands for one set of terms: a stop is placed
     under a new id (one too many is cancelled when it shows), a target waits for evidence.
     """
     if desk.fits(order):

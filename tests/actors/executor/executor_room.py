@@ -101,9 +101,11 @@ class Room:
         }
         return self.hear(Filled, fill=facts.fill(name, side, size, price, **(known | changes)))
 
-    def accepted(self, client_order_id: str, size: str, price: int | None, filled: str = "0") -> Sequence[Message]:
-        stop_price = None if price is None else D(price)
-        order = facts.stop_order(f"o-{client_order_id}", client_order_id, size, filled=D(filled), stop_price=stop_price)
+    def accepted(
+        self, client_order_id: str, size: str, price: int | None, filled: str = "0", **changes: Any
+    ) -> Sequence[Message]:
+        known = {"filled": D(filled), "stop_price": None if price is None else D(price)}
+        order = facts.stop_order(f"o-{client_order_id}", client_order_id, size, **(known | changes))
         return self.hear(OrderAccepted, order=order)
 
     def rejected(

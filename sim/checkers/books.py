@@ -9,13 +9,24 @@ import msgspec
 
 from protocol.messages.base import Message
 from protocol.messages.control import Alert, Drift, Reconciled
-from protocol.messages.futures import EnterPosition, Fill, Filled, OrderAccepted, OrderGone, OrderRejected, OrderUnknown
+from protocol.messages.futures import (
+    EnterPosition,
+    Fill,
+    Filled,
+    OrderAccepted,
+    OrderGone,
+    OrderRejected,
+    OrderUnknown,
+    PlaceOrder,
+)
 from protocol.messages.signal import Signal
 from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.faults.network import Reply, Request
 
 NAME_MOST: Final = 100
+SERVER_ERROR: Final = 500
+"""From here on a status of HTTP says nothing of what became of an order."""
 CENT: Final = Decimal("0.01")
 
 
@@ -32,6 +43,7 @@ class FillsOnce(Invariant):
 
     def began(self) -> None:
         self._told_in_life = set()
+        self._missing = [name for name in self.e.fills if name not in self.e.told and name not in self.e.before]
 
     def filled(self, fill: Fill) -> None:
         if fill.fill_id not in self.e.before:
@@ -74,8 +86,22 @@ class WriteBeforeSend(Invariant):
             self.fail(f"{sent.symbol} {sent.role} {sent.name} left without a durable intent")
         elif (intent.symbol, intent.side, intent.order_type, intent.reduce_only) != (
             sent.symbol, sent.side, sent.order_type, sent.reduce_only,
-        ):  # fmt: skip
+        ) or not self._measures(sent, intent):  # fmt: skip
             self.fail(f"{sent.name} left as {sent.terms}, intended {intent}")
+
+    def _measures(self, sent: Sent, intent: PlaceOrder) -> bool:
+        """Whether size and prices are those intended, but for the rounding to the contract's lot and tick, which may have changed since."""
+        rules = self.e.engine.rules[sent.symbol]
+        return (
+            _near(sent.size, intent.size, rules.lot)
+            and _near(sent.stop_price, intent.stop_price, rules.tick)
+            and _near(sent.limit_price, intent.limit_price, rules.tick)
+        )
+
+
+def _near(one: Decimal | None, other: Decimal | None, step: Decimal) -> bool:
+    """Whether two numbers, if any, are less than a step apart."""
+    return one == other or (one is not None and other is not None and abs(one - other) < step)
 
 
 class Ids(Invariant):
@@ -114,8 +140,9 @@ class EvidenceBeforeDeath(Invariant):
         """Orders that left and were not heard of since, and in which life they left."""
 
     def answered(self, request: Request, reply: Reply) -> None:
-        """The exchange's own no is evidence."""
-        if request.op == "send" and (reply.status != HTTP_OK or b'"status":"placed"' not in reply.body):
+        """The exchange's own no is evidence; an error on the way is none."""
+        refuses = reply.status != HTTP_OK or b'"status":"placed"' not in reply.body
+        if request.op == "send" and refuses and reply.status < SERVER_ERROR:
             self._told_no.add(request.form.get("cliOrdId", ""))
 
     def sent(self, sent: Sent) -> None:

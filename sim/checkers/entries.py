@@ -14,7 +14,7 @@ from protocol.messages.base import Message
 from protocol.messages.control import Drift
 from protocol.messages.futures import Fill, Filled, Instrument, MarkPrice, OrderRejected, OrderUnknown
 from protocol.units import HOUR_US, MINUTE_US, SECOND_US
-from sim.checkers.evidence import HTTP_OK, NEWS_US, ZERO, Bounds, Evidence, Sent
+from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.engine.state import Working
 from sim.faults.network import Reply, Request
@@ -91,23 +91,11 @@ class Limits(Invariant):
         worth = exposure(e, sent, [*pending.values()])
         if worth > risk.exposure_max_x * e.equity_most_usd:
             self.fail(f"{sent.symbol} entry {sent.size}: exposure {worth:.0f} of equity {e.equity_most_usd:.0f}")
-        if len({*sent.positions, *(symbol for symbol, _ in pending.values()), sent.symbol}) > risk.positions_max:
-            self.fail(f"{sent.symbol} entry: {len(sent.positions)} positions are held, {risk.positions_max} allowed")
-        if sent.positions.get(sent.symbol, ZERO) != self._strangers_news(sent.symbol):
-            self.fail(f"{sent.symbol} entry while {sent.positions[sent.symbol]} is held: no pyramiding")
-
-    def _strangers_news(self, symbol: str) -> Decimal:
-        """What strangers have just bought or sold and nobody can know of yet (storm 41475)."""
-        e = self.e
-        return sum(
-            (
-                fill.size if fill.side == "buy" else -fill.size
-                for fill in e.fills.values()
-                if fill.symbol == symbol and e.now - fill.time <= NEWS_US
-                if fill.fill_id not in e.told and fill.client_order_id not in e.intents
-            ),
-            ZERO,
-        )
+        held = e.known(sent)
+        if len({*held, *(symbol for symbol, _ in pending.values()), sent.symbol}) > risk.positions_max:
+            self.fail(f"{sent.symbol} entry: {len(held)} positions are held, {risk.positions_max} allowed")
+        if sent.symbol in held:
+            self.fail(f"{sent.symbol} entry while {held[sent.symbol]} is held: no pyramiding")
 
 
 def resting_entries(evidence: Evidence) -> list[Working]:
@@ -117,7 +105,7 @@ def resting_entries(evidence: Evidence) -> list[Working]:
 
 def exposure(evidence: Evidence, sent: Sent, beside: Sequence[tuple[str, Decimal]]) -> Decimal:
     """US dollars at the lowest mark of the last minute: what is held, this entry, and (symbol, size) of others."""
-    sizes = [*sent.positions.items(), (sent.symbol, sent.size), *beside]
+    sizes = [*evidence.known(sent).items(), (sent.symbol, sent.size), *beside]
     return sum((abs(size) * evidence.past.marks(symbol, evidence.now)[0] for symbol, size in sizes), ZERO)
 
 
@@ -170,7 +158,8 @@ class LiquidationBuffer(Invariant):
             return
         e = self.e
         notional, maintenance = ZERO, ZERO
-        sizes = {**sent.positions, sent.symbol: abs(sent.positions.get(sent.symbol, ZERO)) + sent.size}
+        held = e.known(sent)
+        sizes = {**held, sent.symbol: abs(held.get(sent.symbol, ZERO)) + sent.size}
         for symbol, size in sizes.items():
             value = abs(size) * e.past.marks(symbol, e.now)[0]
             levels = [mm for start, _, mm in self._rules[symbol].margin_levels if start <= value]

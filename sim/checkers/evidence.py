@@ -254,6 +254,13 @@ class Evidence:
         self.disturbed_at = self.now
         self.heard.clear()
         self.booked |= self._durable.keys()
+        self._forget_untold()
+
+    def _forget_untold(self) -> None:
+        """What was told and is not durable died with its life: the next has it to find and to tell anew."""
+        for name in self.told.keys() - self._durable.keys():
+            del self.told[name]
+            self.fill_reach[name] = self.reach_us
 
     def ended(self) -> None:
         """The process is gone."""
@@ -291,6 +298,19 @@ class Evidence:
     def replied(self, request: Request) -> None:
         """A reply was delivered."""
         self.under_way.pop(request.form.get("cliOrdId", ""), None)
+
+    def known(self, sent: Sent) -> dict[str, Decimal]:
+        """What was held as `sent` left, less what strangers have just bought or sold: who decides may not have heard of it (storm 41475)."""
+        before = dict(sent.positions)
+        for fill in reversed(self.fills.values()):
+            if self.now - fill.time > NEWS_US:
+                break
+            if fill.client_order_id not in self.intents:
+                size = fill.size if fill.side == "buy" else -fill.size
+                before[fill.symbol] = before.get(fill.symbol, ZERO) - size
+        # Or he has: the smaller one counts.
+        smaller = {symbol: min(size, sent.positions.get(symbol, ZERO), key=abs) for symbol, size in before.items()}
+        return {symbol: size for symbol, size in smaller.items() if size}
 
     def unanswered(self, name: str, within_us: int) -> bool:
         """Whether the exchange has an order whose reply is still on its way."""

@@ -82,7 +82,7 @@ class KillCompletes(Invariant):
         # Where a stranger has just turned the position round his stop may stay, and ours be of the other side (storm 41186).
         resting = stops(e, sent.symbol)
         kept = [o for o in resting if sent.name != o.client_order_id and sent.order_id != o.order_id]
-        if sent.positions.get(sent.symbol) and resting and not kept:
+        if sent.symbol in e.known(sent) and resting and not kept:
             self.fail(f"{sent.symbol}: the only stop is cancelled while {sent.positions[sent.symbol]} is held")
 
     def second(self) -> None:

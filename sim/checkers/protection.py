@@ -177,11 +177,15 @@ class NeverWidened(Invariant):
         if fill.client_order_id in self.e.intents:
             before = self._ours.get(fill.symbol, ZERO)
             self._ours[fill.symbol] = before + (fill.size if fill.side == "buy" else -fill.size)
-            if not self._ours[fill.symbol]:
-                # What a stranger bought in the same moment begins anew (storm 36453).
-                self._best.pop(fill.symbol, None)
-                working = [w.order for w in self.e.engine.state.working.values()]
-                self._over[fill.symbol] = tuple(o.client_order_id for o in working if o.symbol == fill.symbol)
+        if not (size and self._ours.get(fill.symbol, size)):
+            self._end(fill.symbol)
+
+    def _end(self, symbol: str) -> None:
+        """A life is over, whoever closed it: what a stranger buys in the same moment begins anew (storm 36453)."""
+        self._best.pop(symbol, None)
+        self._ours.pop(symbol, None)
+        working = [w.order for w in self.e.engine.state.working.values()]
+        self._over[symbol] = tuple(o.client_order_id for o in working if o.symbol == symbol)
 
     def changed(self) -> None:
         for symbol, size in self.e.positions.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -43,25 +44,27 @@ class NoLookAhead(Invariant):
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
-        self._told: set[tuple[str, str, int]] = set()
-        self._restarted = False
-        """Whether a child has restarted in this life: it hears its history again."""
+        self._told: Counter[tuple[str, str, int]] = Counter()
+        self._restarts = 0
+        """How often a child has restarted in this life: each time it may hear its history again."""
         self._part: Part[Any] | None = None
 
     def began(self) -> None:
-        self._told, self._restarted = set(), False
+        self._told, self._restarts = Counter(), 0
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Alert):
-            self._restarted = self._restarted or message.code == "CHILD_RESTART"
+            self._restarts += message.code == "CHILD_RESTART"
         if not isinstance(message, CandleClosed):
             return
         key = message.symbol, message.timeframe, message.open_time_ms
         if close_time_us(message.open_time_ms, message.timeframe) > message.at:
             self.fail(f"{key} is called closed before its end")
-        if key in self._told and sender == "spot_feed" and not self._restarted:
+        if sender != "spot_feed":
+            return
+        self._told[key] += 1
+        if self._told[key] > 1 + self._restarts:
             self.fail(f"{key} is told twice")
-        self._told.add(key)
 
     def recorded(self, actor: str, received: Message, answers: Sequence[Message]) -> None:
         """What the strategy decided is decided once more, from the journal alone."""

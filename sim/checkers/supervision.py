@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
 
 import trio
@@ -9,6 +10,7 @@ import trio
 from protocol.messages import control
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
+from protocol.messages.futures import PositionChanged
 from protocol.units import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
@@ -52,15 +54,30 @@ class Converged(Invariant):
     """25: healed for long enough, our view is the exchange's and everything is protected, or the latch is on."""
 
     number, name = 25, "convergence"
+    hears = (PositionChanged,)
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._sizes: dict[str, Decimal] = {}
+        """What is not flat, as it was last said."""
+
+    def said(self, sender: str, message: Message) -> None:
+        assert isinstance(message, PositionChanged)
+        self._sizes.pop(message.position.symbol, None)
+        if message.position.size:
+            self._sizes[message.position.symbol] = message.position.size
 
     def converged(self) -> None:
         e = self.e
         if not e.life:
             self.fail("no process lives although nothing is wrong any more")
         if e.latched_reach is not None:
-            if e.positions or e.engine.state.working:
+            has_time = e.reach_us - e.latched_reach <= Bounds.KILL_FLAT + Bounds.HALT
+            if (e.positions or e.engine.state.working) and not has_time:
                 self.fail(f"latched and not flat: {dict(e.positions)}, {len(e.engine.state.working)} orders")
             return
+        if self._sizes != e.positions:
+            self.fail(f"{dict(e.positions)} is held, and {self._sizes} was last said to be")
         for symbol, size in e.positions.items():
             cover = sum((order.size for order in stops(e, symbol)), ZERO)
             if not abs(size) <= cover < abs(size) + e.engine.rules[symbol].lot:

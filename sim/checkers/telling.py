@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from protocol.codec import encode
 from protocol.messages.base import Message
-from protocol.messages.control import Alert, Drift, Latch
+from protocol.messages.control import Alert, Drift, Latch, Reconciled
 from protocol.messages.futures import Filled, OrderUnknown
 from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers.evidence import Bounds, Evidence
@@ -17,6 +17,8 @@ CONNECTIONS_A_MINUTE: Final = 20
 """Of both feeds together."""
 CLOCK_US: Final = 3 * MINUTE_US
 """So long after the host's clock was wrong its minutes are not measured."""
+PASSES: Final = 4
+"""So many reconciliations must lack a difference: one that could not judge its symbol says nothing of it."""
 FORCED: Final = {"liquidation": "LIQUIDATED", "unwindBankrupt": "DELEVERAGED", "assignee": "ASSIGNED"}
 DRIFTS: Final = {
     "foreign_order": "FOREIGN_ORDER", "foreign_position": "FOREIGN_POSITION", "missing_stop": "NAKED_POSITION",
@@ -52,7 +54,7 @@ class Alerts(Invariant):
     """
 
     number, name = 28, "alerts"
-    hears = (Alert, *TOLD_OF)
+    hears = (Alert, Reconciled, *TOLD_OF)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
@@ -67,11 +69,15 @@ class Alerts(Invariant):
         self._told_at: dict[tuple[str, str], int] = {}
         self._owed: dict[tuple[str, str], tuple[int, int]] = {}
         """Said and not told, by code and severity: how many, and since when."""
-        self._lasting: frozenset[object] = frozenset()
+        self._doubted: set[str] = set()
+        self._lasting: dict[tuple[object, ...], tuple[int, int]] = {}
+        """Differences that were said: when last, and how many reconciliations have not said them again since."""
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Alert):
             self._alert(message)
+        elif isinstance(message, Reconciled):
+            self._over()
         elif isinstance(message, TOLD_OF) and not self._known(message):
             for condition in CONDITIONS:
                 if condition.holds(message) and not self._just_told(condition.codes):
@@ -91,22 +97,30 @@ class Alerts(Invariant):
 
     def _known(self, message: Message) -> bool:
         """A difference that lasts is told once, and so is an order that stays in doubt however often it is asked for (storm 31445)."""
-        key: tuple[object, ...]
         match message:
             case Drift():
                 key = message.kind, message.symbol, message.client_order_id, message.order_id
-            case OrderUnknown(wish="place"):
-                key = (message.client_order_id,)
+                known = key in self._lasting
+                self._lasting[key] = self.e.now, 0
+            case OrderUnknown(wish="place", client_order_id=name):
+                known = name in self._doubted
+                self._doubted.add(name)
             case _:
-                return False
-        known, self._lasting = key in self._lasting, self._lasting | {key}
+                known = False
         return known
+
+    def _over(self) -> None:
+        """One more reconciliation: what several lacked for a minute is over, and told anew when it comes back."""
+        self._lasting = {
+            key: (at, passes + 1)
+            for key, (at, passes) in self._lasting.items()
+            if passes < PASSES or self.e.now - at <= MINUTE_US
+        }
 
     def _just_told(self, codes: Sequence[str]) -> bool:
         """Whether a person knows already, or what is said now waits for the end of its minute."""
-        return any(
-            self.e.now - at <= MINUTE_US + Bounds.HALT for (code, _), at in self._told_at.items() if code in codes
-        )
+        minute_us = MINUTE_US + Bounds.HALT + self._clock_wrong_us()
+        return any(self.e.now - at <= minute_us for (code, _), at in self._told_at.items() if code in codes)
 
     def _alert(self, alert: Alert) -> None:
         now = self.e.now

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from protocol.kraken.endpoints import INSTRUMENTS, SEND_ORDER
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, Latch, Reconciled, Started
+from protocol.messages.control import Alert, Drift, Latch, Reconciled, Started
 from protocol.messages.futures import (
     CancelOrder,
     EditOrder,
@@ -20,6 +20,7 @@ from protocol.messages.futures import (
     FillSeen,
     MarkPrice,
     OrderGone,
+    OrderRejected,
     OrderUnknown,
     PlaceOrder,
     Position,
@@ -235,6 +236,29 @@ def called_gone(bench: Bench) -> None:
     bench.say(from_edge(OrderGone, bench.now, client_order_id="stop", order_id=order_id, symbol=BTC, reason="x"))
 
 
+def refused_by_nobody(bench: Bench) -> None:
+    """An error on the way is taken for the exchange's no, and the order was filled."""
+    bench.hold()
+    bench.watchers.request(bench.leave(), made({}, 502))
+    bench.say(from_edge(OrderRejected, bench.now, client_order_id=ENTRY, symbol=BTC, wish="place", status="HTTP 502"))
+
+
+def told_and_lost(bench: Bench, *, durable: bool = False) -> None:
+    """A fill that a life told and did not make durable, and the next does not tell."""
+    (seen,) = [message for message in bench.hold() if isinstance(message, FillSeen)]
+    told = from_edge(Filled, bench.now, fill=seen.fill)
+    bench.say(told, "futures_feed")
+    if durable:
+        bench.watchers.wrote([("futures_feed", seen, (told,))])
+    bench.watchers.began(2)
+    bench.wait(120)
+
+
+def other_size(bench: Bench) -> None:
+    bench.intend(ENTRY)
+    bench.leave(size="0.2")
+
+
 def money_lost(bench: Bench) -> None:
     bench.engine.state.books = replace(bench.engine.state.books, fees=Decimal(1))
     bench.wait(1)
@@ -255,6 +279,14 @@ def candle(bench: Bench, at: int) -> CandleClosed:
     opened_ms = START // 1000
     return from_edge(CandleClosed, at, at, symbol="BTC/USD", timeframe="15m", open_time_ms=opened_ms, open=1.0, high=1.0, low=1.0,
                      close=1.0, volume=1.0)  # fmt: skip
+
+
+def told_after_restart(bench: Bench, times: int = 3) -> None:
+    """A child restarts and hears its history again: so often, in all."""
+    alert = from_edge(Alert, bench.now, code="CHILD_RESTART", severity="warning", text="strategy failed")
+    bench.say(alert, "supervisor")
+    for _ in range(times):
+        bench.say(candle(bench, START + 900 * SECOND_US), "spot_feed")
 
 
 def other_decision(bench: Bench) -> None:
@@ -314,6 +346,18 @@ def full_mailbox(bench: Bench) -> None:
     bench.wait(3)
 
 
+def held_as_nobody_said(bench: Bench) -> None:
+    (seen,) = [message for message in bench.hold() if isinstance(message, FillSeen)]
+    bench.say(from_edge(Filled, bench.now, fill=seen.fill), "futures_feed")
+    bench.stop(49_000)
+    bench.watchers.converged()
+
+
+def latched_long_ago(bench: Bench) -> None:
+    latched_and_held(bench)
+    bench.watchers.converged()
+
+
 def silent_latch(bench: Bench) -> None:
     bench.say(from_edge(Latch, bench.now, reason="x", by="x"))
     bench.wait(30)
@@ -333,6 +377,21 @@ def told_twice_a_minute(bench: Bench) -> None:
         bench.say(alert := warning(bench, name))
         bench.watchers.told(alert)
         bench.wait(30)
+
+
+def came_back_untold(bench: Bench, passes: int = 6) -> None:
+    """A difference that a person was told of is gone for so many reconciliations, and comes back."""
+    drift = from_edge(Drift, bench.now, kind="missing_stop", symbol=BTC, ours="0.1", theirs="none")
+    told = from_edge(Alert, bench.now, code="NAKED_POSITION", severity="critical", text="no stop")
+    bench.say(drift)
+    bench.say(told)
+    bench.watchers.wrote([("reconciler", drift, (told,))])
+    bench.watchers.told(told)
+    for _ in range(passes):
+        bench.wait(15)
+        bench.say(from_edge(Reconciled, bench.now, began_at=bench.now, clean=True))
+    bench.say(drift)
+    bench.wait(20)
 
 
 def flood_untold(bench: Bench) -> None:
@@ -411,23 +470,23 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     9: (latched_entry, flattened_twice, flattened_late),
     10: (latched_and_held,),
     11: (latch_forgotten,),
-    12: (told_twice,),
-    13: (lambda bench: bench.leave(),),
+    12: (told_twice, told_and_lost),
+    13: (lambda bench: bench.leave(), other_size),
     14: (other_terms,),
-    15: (called_gone, doubted_and_replaced),
+    15: (called_gone, refused_by_nobody, doubted_and_replaced),
     16: (money_lost,),
     17: (position_lost,),
     18: (futures_heard,),
-    19: (lambda bench: bench.say(candle(bench, START), "spot_feed"), other_decision),
+    19: (lambda bench: bench.say(candle(bench, START), "spot_feed"), told_after_restart, other_decision),
     20: (lambda bench: bench.leave(),),
     21: (lambda bench: bench.leave(orderType="stp", reduceOnly="true", triggerSignal="last", stopPrice="1"),),
     22: (closed_market, closed_market_hammered),
     23: (many, purse_emptied),
     24: (unapproved, inputs_unknown, fill_from_nowhere),
-    25: (dead_for_good,),
+    25: (dead_for_good, held_as_nobody_said, latched_long_ago),
     26: (lambda bench: bench.leave(), unstable),
     27: (full_mailbox, sent_for_ever, exit_hammered),
-    28: (silent_latch, in_doubt_untold, told_twice_a_minute, flood_untold),
+    28: (silent_latch, in_doubt_untold, told_twice_a_minute, flood_untold, came_back_untold),
     29: (secret_shown,),
     31: (stale_life,),
     32: (unsigned,),
@@ -456,6 +515,8 @@ async def test_nothing_is_seen_where_nothing_is_wrong() -> None:
     bench.stop(49_000)
     (seen,) = bench.engine.state.fills
     bench.say(from_edge(Filled, bench.now, fill=seen), "futures_feed")
+    held = Position(symbol=BTC, size=Decimal("0.1"), entry_price=Decimal(50_000))
+    bench.say(from_edge(PositionChanged, bench.now, position=held), "futures_feed")
     bench.wait(300)
     bench.watchers.converged()
     assert bench.evidence.failures == []
@@ -537,3 +598,72 @@ async def test_what_an_exit_fills_while_the_kill_switch_decides_is_no_fault_of_i
         bench = Bench()
         flattened_after(bench, "signal", seconds, told=told)
         assert 9 not in bench.broken
+
+
+async def test_a_fill_that_is_durable_need_not_be_told_again() -> None:
+    """The next life knows of it."""
+    bench = Bench()
+    told_and_lost(bench, durable=True)
+    assert 12 not in bench.broken
+
+
+async def test_a_child_that_restarts_hears_its_history_again() -> None:
+    """Once for each restart."""
+    bench = Bench()
+    told_after_restart(bench, times=2)
+    assert 19 not in bench.broken
+
+
+async def test_a_difference_that_one_reconciliation_lacks_is_not_over() -> None:
+    """It may be that it could not judge the symbol: a person is told once."""
+    bench = Bench()
+    came_back_untold(bench, passes=2)
+    assert 28 not in bench.broken
+
+
+async def test_a_latch_of_a_moment_ago_may_hold_something_yet() -> None:
+    """Invariant 10 says for how long."""
+    bench = Bench()
+    bench.hold()
+    bench.latched()
+    bench.wait(3)
+    bench.watchers.converged()
+    assert 25 not in bench.broken
+
+
+@pytest.mark.parametrize("seconds", [0, 2])
+async def test_an_entry_may_leave_beside_what_a_stranger_has_just_bought(seconds: int) -> None:
+    """Told or not: who decides hears of it a moment later (storm 41475)."""
+    bench = Bench()
+    (seen,) = [m for m in bench.trade(place("stranger", "buy", "0.01")) if isinstance(m, FillSeen)]
+    bench.say(from_edge(Filled, bench.now, fill=seen.fill), "futures_feed")
+    bench.wait(seconds)
+    bench.leave()
+    assert (5 in bench.broken) == (seconds > 0)
+
+
+@pytest.mark.parametrize("seconds", [0, 2])
+async def test_a_stop_of_what_was_flattened_may_go_beside_what_a_stranger_has_just_bought(seconds: int) -> None:
+    """Its cancel leaves in that instant."""
+    bench = Bench()
+    bench.hold()
+    bench.stop(49_000)
+    bench.latched()
+    bench.intend("flatten", role="flatten")
+    bench.trade(place("flatten", "sell", "0.1", reduce_only=True))
+    bench.trade(place("stranger", "buy", "0.01"))
+    bench.wait(seconds)
+    bench.leave("stop", "cancel", orderType="stp")
+    assert (10 in bench.broken) == (seconds > 0)
+
+
+async def test_a_life_that_a_stranger_ended_is_over() -> None:
+    """What is bought beside its stop, whose cancel is on its way, has a stop of its own."""
+    bench = Bench()
+    bench.hold()
+    bench.stop(49_000)
+    bench.watchers.report(list(bench.engine.force(BTC, Decimal("-0.1"), "liquidation", bench.now)))
+    bench.trade(place("stranger", "buy", "0.01"))
+    bench.stop(48_000, "next", "0.01")
+    bench.trade(from_edge(CancelOrder, bench.now, "c", symbol=BTC, client_order_id="stop"))
+    assert 3 not in bench.broken

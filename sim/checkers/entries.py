@@ -12,7 +12,7 @@ import msgspec
 from protocol.kraken.endpoints import COST, COST_BUDGET, COST_FILLS_PAGED, COST_WINDOW_S
 from protocol.messages.base import Message
 from protocol.messages.control import Drift
-from protocol.messages.futures import Fill, Filled, Instrument, MarkPrice, OrderRejected, OrderUnknown
+from protocol.messages.futures import Fill, Filled, Instrument, MarkPrice, OrderGone, OrderRejected, OrderUnknown
 from protocol.units import HOUR_US, MINUTE_US, SECOND_US
 from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
@@ -64,7 +64,7 @@ class Limits(Invariant):
     """5: what is held, what rests or may rest, and this entry stay within the exposure; positions stay few."""
 
     number, name = 5, "exposure"
-    hears = (OrderUnknown, OrderRejected, Drift, Filled)
+    hears = (OrderUnknown, OrderRejected, OrderGone, Drift, Filled)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
@@ -75,7 +75,11 @@ class Limits(Invariant):
         match message:
             case OrderUnknown(wish="place", client_order_id=name) if name in self._sent:
                 self._unknown[name] = self._sent[name].symbol, self._sent[name].size
-            case OrderRejected(client_order_id=name) | Drift(kind="missing_order", client_order_id=name):
+            case (
+                OrderRejected(wish="place", client_order_id=name)
+                | OrderGone(client_order_id=name)
+                | Drift(kind="missing_order", client_order_id=name)
+            ):
                 self._unknown.pop(name or "", None)
             case Filled(fill=fill):
                 self._unknown.pop(fill.client_order_id or "", None)
@@ -86,7 +90,9 @@ class Limits(Invariant):
         self._sent[sent.name] = sent
         e, risk = self.e, self.e.settings.risk
         ours = {w.order.client_order_id: (w.order.symbol, w.order.size) for w in resting_entries(e)}
-        pending = {**self._unknown, **{name: order for name, order in ours.items() if name in self._sent}}
+        # By then it rests, was filled, or can no longer arrive, though a life that forgot it says nothing of it.
+        doubtful = {name: o for name, o in self._unknown.items() if sent.at - self._sent[name].at <= Bounds.UNKNOWN}
+        pending = {**doubtful, **{name: order for name, order in ours.items() if name in self._sent}}
         pending.pop(sent.name, None)
         worth = exposure(e, sent, [*pending.values()])
         if worth > risk.exposure_max_x * e.equity_most_usd:

@@ -18,7 +18,7 @@ CONNECTIONS_A_MINUTE: Final = 20
 CLOCK_US: Final = 3 * MINUTE_US
 """So long after the host's clock was wrong its minutes are not measured."""
 PASSES: Final = 4
-"""So many reconciliations must lack a difference: one that could not judge its symbol says nothing of it."""
+"""So many clean reconciliations must lack a difference: one in which its symbol was on the move says nothing of it."""
 FORCED: Final = {"liquidation": "LIQUIDATED", "unwindBankrupt": "DELEVERAGED", "assignee": "ASSIGNED"}
 DRIFTS: Final = {
     "foreign_order": "FOREIGN_ORDER", "foreign_position": "FOREIGN_POSITION", "missing_stop": "NAKED_POSITION",
@@ -71,13 +71,14 @@ class Alerts(Invariant):
         """Said and not told, by code and severity: how many, and since when."""
         self._doubted: set[str] = set()
         self._lasting: dict[tuple[object, ...], tuple[int, int]] = {}
-        """Differences that were said: when last, and how many reconciliations have not said them again since."""
+        """Differences that were said: when last, and how many clean reconciliations have not said them again since."""
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Alert):
             self._alert(message)
         elif isinstance(message, Reconciled):
-            self._over()
+            if message.clean:  # else it may have read too little to judge every symbol
+                self._over()
         elif isinstance(message, TOLD_OF) and not self._known(message):
             for condition in CONDITIONS:
                 if condition.holds(message) and not self._just_told(condition.codes):
@@ -110,7 +111,7 @@ class Alerts(Invariant):
         return known
 
     def _over(self) -> None:
-        """One more reconciliation: what several lacked for a minute is over, and told anew when it comes back."""
+        """One more clean reconciliation: what several lacked for a minute is over, and told anew when it comes back."""
         self._lasting = {
             key: (at, passes + 1)
             for key, (at, passes) in self._lasting.items()

@@ -151,6 +151,17 @@ def slightly_risky(bench: Bench) -> None:
     bench.leave(size=a_little(risk.risk_pct / 100 / loss_pct * Decimal("1.001")))
 
 
+def beside_a_doubtful_one(bench: Bench, seconds: int = 0, *, gone: bool = False) -> None:
+    """An entry within the exposure, but for another whose outcome nobody knows, or has known for a while."""
+    bench.leave("doubtful", size="4")
+    in_doubt(bench, "doubtful")
+    if gone:
+        bench.say(from_edge(OrderGone, bench.now, client_order_id="doubtful", order_id="x", symbol=BTC, reason="x"))
+    bench.wait(seconds)
+    bench.evidence.failures.clear()
+    bench.leave("next", size="4")
+
+
 def near_liquidation(bench: Bench) -> None:
     """By rules that the daemon was shown; what the exchange demands since is not known yet."""
     bench.engine.rules[BTC] = replace(
@@ -379,7 +390,7 @@ def told_twice_a_minute(bench: Bench) -> None:
         bench.wait(30)
 
 
-def came_back_untold(bench: Bench, passes: int = 6) -> None:
+def came_back_untold(bench: Bench, passes: int = 6, *, clean: bool = True) -> None:
     """A difference that a person was told of is gone for so many reconciliations, and comes back."""
     drift = from_edge(Drift, bench.now, kind="missing_stop", symbol=BTC, ours="0.1", theirs="none")
     told = from_edge(Alert, bench.now, code="NAKED_POSITION", severity="critical", text="no stop")
@@ -389,7 +400,7 @@ def came_back_untold(bench: Bench, passes: int = 6) -> None:
     bench.watchers.told(told)
     for _ in range(passes):
         bench.wait(15)
-        bench.say(from_edge(Reconciled, bench.now, began_at=bench.now, clean=True))
+        bench.say(from_edge(Reconciled, bench.now, began_at=bench.now, clean=clean))
     bench.say(drift)
     bench.wait(20)
 
@@ -463,7 +474,11 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     2: (two_stops,),
     3: (wider_stop,),
     4: (two_entries,),
-    5: (lambda bench: bench.leave(size="7"), lambda bench: bench.leave(size=a_little(SETTINGS.risk.exposure_max_x))),
+    5: (
+        lambda bench: bench.leave(size="7"),
+        lambda bench: bench.leave(size=a_little(SETTINGS.risk.exposure_max_x)),
+        beside_a_doubtful_one,
+    ),
     6: (lambda bench: bench.leave(size="25"), lambda bench: bench.leave(size=a_little(SETTINGS.risk.leverage_cap))),
     7: (risky, slightly_risky),
     8: (lambda bench: bench.leave(size="6"), near_liquidation),
@@ -614,10 +629,11 @@ async def test_a_child_that_restarts_hears_its_history_again() -> None:
     assert 19 not in bench.broken
 
 
-async def test_a_difference_that_one_reconciliation_lacks_is_not_over() -> None:
-    """It may be that it could not judge the symbol: a person is told once."""
+@pytest.mark.parametrize(("passes", "clean"), [(2, True), (6, False)])
+async def test_a_difference_that_a_few_reconciliations_lack_is_not_over(passes: int, clean: bool) -> None:
+    """Nor one that many lack which could not read everything: a person is told once."""
     bench = Bench()
-    came_back_untold(bench, passes=2)
+    came_back_untold(bench, passes, clean=clean)
     assert 28 not in bench.broken
 
 
@@ -667,3 +683,11 @@ async def test_a_life_that_a_stranger_ended_is_over() -> None:
     bench.stop(48_000, "next", "0.01")
     bench.trade(from_edge(CancelOrder, bench.now, "c", symbol=BTC, client_order_id="stop"))
     assert 3 not in bench.broken
+
+
+@pytest.mark.parametrize(("seconds", "gone"), [(0, True), (61, False)])
+async def test_an_entry_that_is_gone_or_can_no_longer_arrive_counts_no_more(seconds: int, gone: bool) -> None:
+    """Whether or not a life that lost its journal says anything of it."""
+    bench = Bench()
+    beside_a_doubtful_one(bench, seconds, gone=gone)
+    assert 5 not in bench.broken

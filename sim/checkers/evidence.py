@@ -168,8 +168,12 @@ class Evidence:
     """The journal lost something that the next life would have needed."""
     _last: int = 0
     _tickers: Sequence[tuple[str, str]] = ()
+    _listened_at: int = 0
     _durable: dict[str, int] = field(default_factory=dict)
     """Fills that are told in the journal, and since when."""
+    _once_durable: set[str] = field(default_factory=set)
+    _spoiled: bool = False
+    """Whether what was written down was ever damaged: a later damage or an old copy may bring it back whole."""
 
     def __post_init__(self) -> None:
         self.past = Past(self.engine)
@@ -258,7 +262,8 @@ class Evidence:
 
     def _forget_untold(self) -> None:
         """What was told and is not durable died with its life: the next has it to find and to tell anew."""
-        for name in self.told.keys() - self._durable.keys():
+        kept = self._once_durable if self._spoiled else self._durable.keys()
+        for name in self.told.keys() - kept:
             del self.told[name]
             self.fill_reach[name] = self.reach_us
 
@@ -345,7 +350,8 @@ class Evidence:
     def wrote(self, records: Sequence[Record]) -> None:
         """Records became durable."""
         self.records += len(records)
-        self.listened = self.listened or any(actor == "futures_feed" for actor, _, _ in records)
+        if not self.listened and any(actor == "futures_feed" for actor, _, _ in records):
+            self.listened, self._listened_at = True, self.now
         if len(self.causes) > CAUSES_MOST:
             self.causes = dict(islice(self.causes.items(), len(self.causes) // 2, None))  # the older half
         causes, kept = self.causes, KEPT
@@ -359,6 +365,7 @@ class Evidence:
                     continue
                 if isinstance(message, Filled) and actor == "futures_feed":
                     self._durable[message.fill.fill_id] = self.now
+                    self._once_durable.add(message.fill.fill_id)
                 self._keep(message)
 
     def _keep(self, message: Message) -> None:
@@ -375,9 +382,13 @@ class Evidence:
 
     def rolled_back(self, to_us: int) -> None:
         """The journal is as it was at `to_us`: what was booked since will be told again."""
-        self.forgot = True
+        self.forgot, self._spoiled = True, self._spoiled or not to_us
         self._durable = {name: at for name, at in self._durable.items() if at <= to_us}
         self.booked &= self._durable.keys()
+        if 0 < to_us < self._listened_at:
+            # A journal from before the daemon first listened is none: again what others did is the account's past (storm 71012).
+            others = (name for name, fill in self.fills.items() if fill.client_order_id not in self.intents)
+            self.before.update(name for name in others if name in self.told)
 
     def said(self, sender: str, message: Message) -> None:
         """Somebody said something inside the daemon."""

@@ -12,7 +12,16 @@ import msgspec
 from protocol.kraken.endpoints import COST, COST_BUDGET, COST_FILLS_PAGED, COST_WINDOW_S
 from protocol.messages.base import Message
 from protocol.messages.control import Drift
-from protocol.messages.futures import Fill, Filled, Instrument, MarkPrice, OrderGone, OrderRejected, OrderUnknown
+from protocol.messages.futures import (
+    EnterPosition,
+    Fill,
+    Filled,
+    Instrument,
+    MarkPrice,
+    OrderGone,
+    OrderRejected,
+    OrderUnknown,
+)
 from protocol.units import HOUR_US, MINUTE_US, SECOND_US
 from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
@@ -128,16 +137,29 @@ class Leverage(Invariant):
 
 
 class RiskPerTrade(Invariant):
-    """7: what the stop would lose, fees included, is within the risk of one trade."""
+    """7: what the stop would lose, fees included, is within the risk of one trade, and the stop rests where that was reckoned from."""
 
     number, name = 7, "risk per trade"
 
     def sent(self, sent: Sent) -> None:
         intent = self.e.intents.get(sent.name)
-        if not sent.is_entry or intent is None or intent.signal_id not in self.e.approved:
+        if intent is None or intent.signal_id not in self.e.approved:
             return
-        approved, risk = self.e.approved[intent.signal_id], self.e.settings.risk
-        price = approved.mark
+        approved = self.e.approved[intent.signal_id]
+        if sent.is_entry:
+            self._entry(sent, approved)
+        elif sent.op == "send" and sent.role == "stop" and sent.stop_price is not None:
+            self._stop(sent, approved, sent.stop_price)
+
+    def _stop(self, sent: Sent, approved: EnterPosition, price: Decimal) -> None:
+        long = approved.side == "long"
+        agreed = approved.mark * (1 - approved.stop_pct if long else 1 + approved.stop_pct)
+        # Rounded to the tick, away from entry.
+        if (agreed - price if long else price - agreed) >= self.e.engine.rules[sent.symbol].tick:
+            self.fail(f"{sent.symbol} stop at {price}, further away than {agreed:.2f} as approved")
+
+    def _entry(self, sent: Sent, approved: EnterPosition) -> None:
+        risk, price = self.e.settings.risk, approved.mark
         loss = sent.size * price * (approved.stop_pct + 2 * risk.taker_fee_pct / 100)
         allowed = risk.risk_pct / 100 * self.e.equity_most_usd * ROUNDING
         if loss > allowed:

@@ -91,6 +91,8 @@ MUTANTS = (
         'replace(trade, stop_due=None), "stop", desk.lots(trade.cover), desk.stop_price(trade))',
         'replace(trade, stop_due=None), "stop", desk.lots(trade.cover), trade.stop_price * (1 - trade.attempts.get("stop", 0) * '
         '(1 if trade.plan.side == "long" else -1) * trade.cover / trade.cover / 1000))', {"fault": "ex.kill_order", "role": "stop", **OPENED}),
+    one("the first stop is twice as far as agreed", "actors/executor/exits.py", "stop = plan.reference * (1 - sign * plan.stop_pct)",
+        "stop = plan.reference * (1 - sign * plan.stop_pct * 2)"),
     one("fills missing from the stream are never looked for", FEED, "state, out = _fills(state, seen, seen.fills)",
         "out = list[Message]()", {"fault": "ws.drop", "feed": "fills", **OPENED}, seconds=2400),
     Mutant(

@@ -138,6 +138,12 @@ def risky(bench: Bench) -> None:
     bench.leave(size="1")
 
 
+def stopped_far_away(bench: Bench, price: str = "49499") -> None:
+    bench.approve("0.1", "0.01")
+    bench.intend("stop", role="stop", reduce_only=True, order_type="stp", stop_price=Decimal(price))
+    bench.leave("stop", side="sell", orderType="stp", reduceOnly="true", stopPrice=price)
+
+
 def a_little(limit: Decimal) -> str:
     """Contracts of bitcoin at 50,000 that are a thousandth of a thousandth beyond so many times the equity."""
     return str(limit * 2 * Decimal("1.000001"))
@@ -480,7 +486,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
         beside_a_doubtful_one,
     ),
     6: (lambda bench: bench.leave(size="25"), lambda bench: bench.leave(size=a_little(SETTINGS.risk.leverage_cap))),
-    7: (risky, slightly_risky),
+    7: (risky, slightly_risky, stopped_far_away),
     8: (lambda bench: bench.leave(size="6"), near_liquidation),
     9: (latched_entry, flattened_twice, flattened_late),
     10: (latched_and_held,),

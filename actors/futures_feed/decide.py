@@ -119,7 +119,8 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case AccountSeen(sequence=sequence) if _newer(sequence, state.account_sequence):
             state, out = _account(replace(state, account_sequence=sequence), message, message.account, message.at)
         case InstrumentsSeen():
-            state, out = instruments(state, message)
+            # Every connection begins with them; a frame that a truth has overtaken is still an old one (storm 52405).
+            state, out = instruments(_uncounted(state), message)
         case CommandAnswered():
             state = _learn(state, ((message.order_id, message.client_order_id),))
             state, out = _key(state, message, message.action, message.status, "order")
@@ -154,7 +155,12 @@ def _newer(sequence: int, newest: int | None) -> bool:
 def _started(state: State, cause: Started) -> State:
     """A new connection counts its frames anew; the first life of all begins the story."""
     told = state.told if state.told.since is not None else replace(state.told, since=cause.at)
-    return replace(state, told=told, positions_sequence=None, account_sequence=None)
+    return _uncounted(replace(state, told=told))
+
+
+def _uncounted(state: State) -> State:
+    """Any number may be the first of a stream that connected anew."""
+    return replace(state, positions_sequence=None, account_sequence=None)
 
 
 # --- orders ----------------------------------------------------------------------------------------------------
@@ -419,8 +425,6 @@ def _snapshot(state: State, seen: SnapshotSeen) -> Answer:
         account=seen.account,
         unproved=unproved,
     )
-    # Sequences restart when a stream reconnects: after a truth any number is the first.
-    state = replace(state, positions_sequence=None, account_sequence=None)
     return state, [*out, *positions, *account, truth]
 
 

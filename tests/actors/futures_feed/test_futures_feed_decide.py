@@ -587,7 +587,7 @@ def test_a_source_that_does_not_say_keeps_the_last_word() -> None:
 
 
 def test_older_frames_never_overwrite_until_the_stream_starts_anew() -> None:
-    """Sequences order frames; a new life or a truth by REST lets them begin again."""
+    """Sequences order frames; a new life lets them begin again, as the stream is another."""
     state, out = run(fresh(), positions_seen(position(2), sequence=9), positions_seen(position(1), sequence=8))
     assert [m.position.size for m in of(PositionChanged, out) if m.position.symbol == XBT] == [D(2)]
 
@@ -597,6 +597,16 @@ def test_older_frames_never_overwrite_until_the_stream_starts_anew() -> None:
     state, out = run(state, snapshot(began_at=T + 2, positions=(position(2),)), account_seen(5, sequence=1, at=T + 4))
     assert of(PositionChanged, out) == []
     assert [m.account.equity_usd for m in of(AccountChanged, out)] == [D(1000), D(5)]
+
+
+def test_an_older_frame_stays_old_when_a_truth_came_between() -> None:
+    """Two frames that changed places are one story whatever is read meanwhile; only a new connection counts anew (storm 52405)."""
+    state, _ = run(fresh(), positions_seen(position(1), sequence=4), snapshot(at=T + 1, positions=(position(1),)))
+    state, out = run(state, positions_seen(position(2), sequence=3, at=T + 2))
+    assert of(PositionChanged, out) == []
+
+    _, out = run(state, rules_of(at=T + 3), positions_seen(position(2), sequence=1, at=T + 3))
+    assert [m.position.size for m in of(PositionChanged, out)] == [D(2)]
 
 
 def test_the_account_is_told_when_it_differs() -> None:

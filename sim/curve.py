@@ -91,7 +91,7 @@ def _legs(fills: Sequence[Filled], instrument: Instrument, fees_usd: Mapping[str
     rows = [(-1, 0.0, 0.0, 0.0, 0.0)]
     for filled in fills:
         fill = filled.fill
-        change = fill.size if fill.side == "buy" else -fill.size
+        change = fill.signed_size
         cash -= change * fill.price + fees_usd[fill.fill_id]
         turned = size * (size + change) < 0
         if size == 0 or turned:

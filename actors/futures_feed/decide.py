@@ -299,7 +299,7 @@ def _counted(state: State, fills: Iterable[Fill], at: int) -> State:
     streamed, enlarged, lessened = dict(state.told.streamed), dict(state.told.enlarged), dict(state.told.lessened)
     for fill in fills:
         before = streamed.get(fill.symbol, Decimal(0))
-        after = before + (fill.size if fill.side == "buy" else -fill.size)
+        after = before + fill.signed_size
         if (before - after) * before > 0:
             streamed[fill.symbol] = after if after * before > 0 else Decimal(0)
             since, size = lessened.get(fill.symbol, (at, before))

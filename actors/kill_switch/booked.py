@@ -28,7 +28,7 @@ Books = Mapping[str, Booked]
 def book(books: Books, fill: Fill, at: int, *, reduces: bool) -> Books:
     """The books with one more fill. One that only `reduces` opens nothing, nor does one that was listed before it was told."""
     before = books.get(fill.symbol, Booked())
-    signed = fill.size if fill.side == "buy" else -fill.size
+    signed = fill.signed_size
     known = _part(signed, before.untold) if fill.time <= before.listed_at else Decimal(0)
     size = before.size + signed - known
     larger = not reduces and abs(size) > abs(before.size)

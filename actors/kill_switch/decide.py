@@ -297,7 +297,7 @@ def _reduced(state: State, fill: Fill) -> State:
     last = state.flattening.get(fill.symbol)
     if last is None or last.name != fill.client_order_id:
         return state
-    left = last.sizes[-1] + (fill.size if fill.side == "buy" else -fill.size)
+    left = last.sizes[-1] + fill.signed_size
     last = replace(last, sizes=(*last.sizes, left)[-SIZES_KEPT:])
     return replace(state, flattening={**state.flattening, fill.symbol: last})
 

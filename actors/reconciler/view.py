@@ -161,7 +161,7 @@ def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
         code = FORCED_FILLS.get(fill.fill_type, "FOREIGN_FILL")
         text = f"{fill.symbol}: {fill.side} {fill.size} at {fill.price}, {fill.fill_type}, not asked for by this system"
         return state, [follow(cause, Alert, code=code, severity="critical", text=text), soon]
-    signed = fill.size if fill.side == "buy" else -fill.size
+    signed = fill.signed_size
     before = state.memory.sizes.get(fill.symbol, Decimal(0))
     size = before + signed
     sizes = {**state.memory.sizes, fill.symbol: size}

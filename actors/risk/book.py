@@ -34,7 +34,7 @@ def book(
     """What is held after `fill`, and in USD the result of the trade it ended, None when it ended none."""
     before = holding.size if holding else Decimal(0)
     cash = holding.cash_usd if holding else Decimal(0)
-    change = fill.size if fill.side == "buy" else -fill.size
+    change = fill.signed_size
     fee = fee_usd(fill, contract_size, taker_fee_pct)
     after = before + change
     if before * after > 0 or before == 0:

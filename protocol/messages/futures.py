@@ -91,6 +91,11 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     fill_type: str
     fee_usd: Decimal | None = None
 
+    @property
+    def signed_size(self) -> Decimal:
+        """What it adds to a signed position: below zero where it sells."""
+        return self.size if self.side == "buy" else -self.size
+
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """The multi-collateral account in USD. `equity_usd` = balance + unrealised pnl and funding."""

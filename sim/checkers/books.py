@@ -221,7 +221,7 @@ class EquityIdentity(Invariant):
     def filled(self, fill: Fill) -> None:
         self._looked = None
         size, cost = self._sizes.get(fill.symbol, ZERO), self._costs.get(fill.symbol, ZERO)
-        signed = fill.size if fill.side == "buy" else -fill.size
+        signed = fill.signed_size
         if size * signed < 0:
             closing = min(abs(signed), abs(size)) * (1 if signed > 0 else -1)
             self._realised += -closing * (fill.price - cost / size)
@@ -257,7 +257,7 @@ class PositionIdentity(Invariant):
         """What is not flat."""
 
     def filled(self, fill: Fill) -> None:
-        signed = fill.size if fill.side == "buy" else -fill.size
+        signed = fill.signed_size
         size = self._sizes.pop(fill.symbol, ZERO) + signed
         if size:
             self._sizes[fill.symbol] = size

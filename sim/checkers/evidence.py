@@ -311,8 +311,7 @@ class Evidence:
             if self.now - fill.time > NEWS_US:
                 break
             if fill.client_order_id not in self.intents:
-                size = fill.size if fill.side == "buy" else -fill.size
-                before[fill.symbol] = before.get(fill.symbol, ZERO) - size
+                before[fill.symbol] = before.get(fill.symbol, ZERO) - fill.signed_size
         # Or he has: the smaller one counts.
         smaller = {symbol: min(size, sent.positions.get(symbol, ZERO), key=abs) for symbol, size in before.items()}
         return {symbol: size for symbol, size in smaller.items() if size}

@@ -176,7 +176,7 @@ class NeverWidened(Invariant):
             self._sign[fill.symbol] = sign
         if fill.client_order_id in self.e.intents:
             before = self._ours.get(fill.symbol, ZERO)
-            self._ours[fill.symbol] = before + (fill.size if fill.side == "buy" else -fill.size)
+            self._ours[fill.symbol] = before + fill.signed_size
         if not (size and self._ours.get(fill.symbol, size)):
             self._end(fill.symbol)
 

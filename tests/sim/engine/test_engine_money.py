@@ -100,7 +100,7 @@ def test_the_account_always_closes(
         for message in messages:
             if isinstance(message, FillSeen) and message.source == "stream":
                 fill = message.fill
-                signed = fill.size if fill.side == "buy" else -fill.size
+                signed = fill.signed_size
                 held[fill.symbol] += signed
                 cash -= signed * fill.price + (fill.fee_usd or D(0))
         assert closes(exchange)

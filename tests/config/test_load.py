@@ -217,7 +217,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
             load("paper", "dev", tmp_path / file, None, {})
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(max_size=60))
 def test_no_text_does_anything_but_load_or_be_refused(text: str) -> None:
     """Whatever stands in a variable, the outcome is settings or one line."""

@@ -363,7 +363,7 @@ def rage(random: Random, side: Side) -> Storm:
     return storm
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(random=st.randoms(use_true_random=False), side=st.sampled_from(["long", "short"]))
 def test_after_the_storm_every_position_is_protected_or_gone(random: Random, side: Side) -> None:
     """Invariants 1, 2, 3, 4, 14 and 25: what we think is what is, and nothing is naked or left over."""

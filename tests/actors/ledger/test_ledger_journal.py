@@ -166,7 +166,7 @@ def _tables(ledger: Ledger) -> dict[str, list[dict[str, object]]]:
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     cuts=st.lists(st.integers(0, len(one_trade())), max_size=6), settled=st.lists(st.booleans(), min_size=7, max_size=7)
 )

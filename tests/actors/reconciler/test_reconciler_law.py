@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -155,7 +155,6 @@ def live(world: World, story: list[tuple[str, str, int]]) -> tuple[State, list[M
     return state, out, at
 
 
-@settings(deadline=None)
 @given(story=events)
 def test_a_faithful_exchange_is_never_suspected(story: list[tuple[str, str, int]]) -> None:
     """Law: late, overlapping and missing readings of an account that agrees with us are no drift."""
@@ -164,7 +163,6 @@ def test_a_faithful_exchange_is_never_suspected(story: list[tuple[str, str, int]
     assert [m for m in out if isinstance(m, Drift)] == []
 
 
-@settings(deadline=None)
 @given(story=events, lost=st.sampled_from(["position", "stop"]), extra=st.sampled_from([-3, 3]))
 def test_a_difference_is_found_by_the_second_quiet_reading(
     story: list[tuple[str, str, int]], lost: str, extra: int

@@ -79,7 +79,7 @@ def test_a_prefix_alone_gives_the_prefix_of_the_whole(params: StrategyParams) ->
         assert some.f.tobytes() == events.f[known].tobytes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 1000),
     st.sampled_from([1 / 64, 1.0, 8.0]),

@@ -54,7 +54,7 @@ marks = st.integers(20_000, 150_000)
 sizes = st.integers(1, 20_000).flatmap(lambda size: st.sampled_from([size, -size]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sizes, marks, marks)
 def test_profit_is_contracts_times_the_difference_of_reciprocals(size: int, entry: int, now: int) -> None:
     """Unrealised at the mark, and the same once it is closed there."""
@@ -70,7 +70,7 @@ def test_profit_is_contracts_times_the_difference_of_reciprocals(size: int, entr
     assert abs(Fraction(exchange.state.coins[PI.symbol].balance) - 100 - expected) < TRIFLE
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sizes, marks)
 def test_margin_is_the_level_of_the_dollars_held_in_coin(size: int, entry: int) -> None:
     """Contracts are dollars: the level follows from them, the margin is that fraction of contracts / entry."""
@@ -85,7 +85,7 @@ def test_margin_is_the_level_of_the_dollars_held_in_coin(size: int, entry: int) 
     assert abs(Fraction(account.maintenance_margin_usd) - worth * Fraction(maintenance)) < TRIFLE
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sizes, marks)
 def test_it_is_liquidated_where_equity_meets_maintenance(size: int, entry: int) -> None:
     """The price told is the one at which 1 coin + profit = maintenance margin; a dollar before nothing happens, beyond it does."""
@@ -140,7 +140,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps, st.sampled_from([None, D(3_000)]))
 def test_the_coin_account_always_closes(script: list[tuple[str, int, int]], depth: Decimal | None) -> None:
     """After any ticks, trades, partial fills, funding and liquidations: start + realised - fees - funding + unrealised is what

@@ -52,7 +52,7 @@ orders = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.one_of(moves, orders), min_size=20, max_size=80),
     st.sampled_from([None, D(5_000)]),

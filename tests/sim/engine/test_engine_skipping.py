@@ -71,7 +71,7 @@ def life(paths: dict[str, list[int]], sizes: tuple[int, int], *, skipping: bool)
     return told, exchange
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.sampled_from([50, 200, 900]), st.sampled_from([(1, 1), (1, -1), (-2, 2), (3, 3)]))
 def test_skipping_between_crossings_changes_nothing(seed: int, most: int, sizes: tuple[int, int]) -> None:
     """Fills, orders, accounts told and the books are the same, liquidations included, when the ticks between are skipped and

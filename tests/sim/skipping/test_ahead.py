@@ -160,7 +160,7 @@ def skipping_changes_nothing(seed: int, strategy: dict[str, Any], risk: dict[str
 QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
 
-@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=QUIET, phases=[Phase.generate])
+@settings(max_examples=3, derandomize=True, suppress_health_check=QUIET, phases=[Phase.generate])
 @given(seed=st.integers(0, 10_000), strategy=STRATEGIES, risk=RISKS)
 def test_skipping_changes_nothing(seed: int, strategy: dict[str, Any], risk: dict[str, Any]) -> None:
     """Random markets, parameters and limits: three of them each time, many in the slow run."""
@@ -168,7 +168,7 @@ def test_skipping_changes_nothing(seed: int, strategy: dict[str, Any], risk: dic
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=40, suppress_health_check=QUIET)
 @given(seed=st.integers(0, 10_000), strategy=STRATEGIES, risk=RISKS)
 def test_skipping_changes_nothing_however_often_it_is_tried(
     seed: int, strategy: dict[str, Any], risk: dict[str, Any]

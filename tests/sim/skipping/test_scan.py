@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.skipping import scan
@@ -51,7 +51,6 @@ def walk(seed: int) -> list[float]:
     return (100.0 + np.random.default_rng(seed).normal(0, 0.3, BARS + 1).cumsum()).tolist()
 
 
-@settings(deadline=None)  # the first call loads compiled code
 @given(st.integers(0, 2**32), st.floats(1, 5), st.floats(1, 5), st.integers(0, BARS - 1))
 def test_the_first_candle_that_meets_a_level_is_found(seed: int, under: float, over: float, here: int) -> None:
     """As looking at each candle by itself does; nothing met is the end of the span."""
@@ -65,7 +64,6 @@ def test_the_first_candle_that_meets_a_level_is_found(seed: int, under: float, o
     assert found == min(met, default=BARS)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, BARS))
 def test_the_highest_equity_on_the_way_is_told(seed: int, stop: int) -> None:
     """At the opening where the price is highest, if that is more than the peak of before, and no candle too late."""

@@ -30,11 +30,16 @@ def asked(said: Sequence[Message]) -> list[Message]:
 
 def listed_again() -> Room:
     """The entry alone is remembered; the life that was lost filled it in two parts, protected the first and edited stop and target for both."""
+    return known_again("0.5", "1.5")
+
+
+def known_again(*fills: str, resting: str = "2", stop: int = 49_000) -> Room:
+    """The entry alone is remembered; its fills are told, and a stop and target of the lost life are listed."""
     room = entered().reborn()
-    room.filled(ENTRY, "0.5", 50_000)
-    room.filled(ENTRY, "1.5", 50_000)
-    room.accepted(STOP, "2", 49_000)
-    room.accepted(TARGET, "2", 55_000)
+    for size in fills:
+        room.filled(ENTRY, size, 50_000)
+    room.accepted(STOP, resting, stop)
+    room.accepted(TARGET, resting, 55_000)
     room.position("2")
     return room
 
@@ -54,22 +59,13 @@ def test_stop_and_target_of_a_lost_life_are_the_trades() -> None:
 
 def test_a_stop_of_a_lost_life_is_edited_to_what_is_held() -> None:
     """It died between a fill and its edit."""
-    room = entered().reborn()
-    room.filled(ENTRY, "2", 50_000)
-    room.accepted(STOP, "0.5", 49_000)
-    room.accepted(TARGET, "0.5", 55_000)
-    room.position("2")
-    said = asked(passes(room))
+    said = asked(passes(known_again("2", resting="0.5")))
     assert [(type(m), m.client_order_id, m.size) for m in said] == [(EditOrder, STOP, D(2)), (EditOrder, TARGET, D(2))]
 
 
 def test_a_stop_that_a_lost_life_moved_stays_where_it_is() -> None:
     """It is never widened, and nobody's hand was at it."""
-    room = entered().reborn()
-    room.filled(ENTRY, "2", 50_000)
-    room.accepted(STOP, "2", 49_500)
-    room.accepted(TARGET, "2", 55_000)
-    room.position("2")
+    room = known_again("2", stop=49_500)
     assert asked(passes(room)) == []
     assert (room.trade.stop_price, codes(room.all)) == (D(49_500), [])
 

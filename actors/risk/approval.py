@@ -159,6 +159,7 @@ def build_case(state: State, signal: Signal) -> Case:
         stop_pct=stop_pct,
         take_profit_pct=decimal(signal.take_profit_pct),
         seen=signal.id in memory.signals,
+        life_began_at=memory.life_began_at,
         symbol=symbol,
         instrument=instrument,
         mark=mark,

@@ -53,6 +53,8 @@ def step(state: State, message: Message) -> Answers:
 def on_started(state: State, message: Started) -> Answers:
     """Arm the timers. After a restart every halt is said anew, as the gate may still hold one that is over."""
     state = msgspec.structs.replace(state, restarted=message.restarted, halts={})
+    if not message.restarted:
+        state = remember(state, life_began_at=message.at)
     state = roll_day(state, message.at)
     wakes = [day_wake(message)]
     if message.at < state.memory.cooldown_until:

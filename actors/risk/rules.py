@@ -17,7 +17,7 @@ from config.settings import Settings
 from protocol.messages.futures import Account, Instrument, MarkPrice
 from protocol.messages.signal import Signal
 from protocol.messages.spot import SpotPrice
-from protocol.units import HOUR_US, SECOND_US, TIMEFRAME_MS, Side, decimal
+from protocol.units import HOUR_US, SECOND_US, TIMEFRAME_MS, Side, close_time_us, decimal
 
 STOP_PCT_LEAST: Final = Decimal("0.002")
 STOP_PCT_MOST: Final = Decimal("0.15")
@@ -50,6 +50,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     stop_pct: Decimal
     take_profit_pct: Decimal
     seen: bool
+    life_began_at: int
     symbol: str | None
     instrument: Instrument | None
     mark: MarkPrice | None
@@ -108,6 +109,12 @@ def alive(case: Case) -> Finding:
 def first_seen(case: Case) -> Finding:
     """One entry a signal, for ever."""
     return Finding(not case.seen, case.signal.id)
+
+
+def of_this_life(case: Case) -> Finding:
+    """Its candle ended in this life of the process. A life that the store lost may have asked for an entry on it, on other terms."""
+    ended_at = close_time_us(case.signal.candle_time_ms, case.signal.timeframe)
+    return at_least(ended_at, case.life_began_at)
 
 
 def stop_in_range(case: Case) -> Finding:
@@ -434,6 +441,7 @@ def distance_after(case: Case) -> Decimal | None:
 RULES: Final[tuple[tuple[str, Rule], ...]] = (
     ("signal.expired", alive),
     ("signal.seen", first_seen),
+    ("signal.before_start", of_this_life),
     ("signal.stop_out_of_range", stop_in_range),
     ("signal.target_out_of_range", target_in_range),
     ("symbol.unknown", symbol_configured),

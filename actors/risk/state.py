@@ -60,6 +60,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     fills: tuple[str, ...] = ()
     book: dict[str, books.Holding] = {}
     delayed: tuple[Signal, ...] = ()
+    life_began_at: int = 0
 
 
 class Held(msgspec.Struct, frozen=True):

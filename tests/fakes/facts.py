@@ -128,7 +128,7 @@ def signal(at: int, name: str = "s1", **changes: Any) -> Signal:
         "symbol": "BTC/USD",
         "timeframe": "1h",
         "side": "long",
-        "candle_time_ms": at // 1000,
+        "candle_time_ms": (at - HOUR_US) // 1000,
         "entry": 50_000.0,
         "stop": 49_000.0,
         "take_profit": 54_000.0,

@@ -291,7 +291,7 @@ class House:
             symbol=BTC,
             timeframe="15m",
             side=side,
-            candle_time_ms=now // 1000 // QUARTER_MS * QUARTER_MS - QUARTER_MS,
+            candle_time_ms=now // 1000 - QUARTER_MS,
             entry=price,
             stop=price * (1 - sign * STOP_PCT),
             take_profit=price * (1 + sign * TARGET_PCT),

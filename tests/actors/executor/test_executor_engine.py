@@ -51,7 +51,7 @@ class System:
             "executor": Part("executor", executor_state.initial(settings, None), executor.step),
         }
         self.engine = Engine((INSTRUMENT,), D(50_000), depth_usd=depth_usd)
-        self.at = CLOSE + SECOND_US
+        self.at = CLOSE
         self.wakes: dict[tuple[str, str], int] = {}
         self.history: list[Message] = []
         for name, part in self.parts.items():

@@ -166,6 +166,7 @@ CALM_HOURS = [mark(NOON - hours * HOUR_US, funding_rate=D("0.00001")) for hours 
 REFUSALS: dict[str, Callable[[], tuple[str, ...]]] = {
     "signal.expired": lambda: reasons((*READY, signal(valid_until=NOON))),
     "signal.seen": lambda: reasons((*READY, signal(), signal())),
+    "signal.before_start": lambda: reasons((*READY, signal(candle_time_ms=(NOON - HOUR_US) // 1000 - 1))),
     "signal.stop_out_of_range": lambda: reasons((*READY, signal(stop_pct=0.001))),
     "signal.target_out_of_range": lambda: reasons((*READY, signal(side="short", take_profit_pct=1.0))),
     "symbol.unknown": lambda: reasons((*READY, signal(symbol="XRP/USD"))),
@@ -686,6 +687,18 @@ def test_what_is_durable_survives_a_restart() -> None:
     assert again.memory == state.memory
     _, said = run((*READY, signal()), again)
     assert "signal.seen" in only(SignalRefused, said)[0].reasons
+
+
+def test_a_restarted_child_takes_up_a_signal_of_its_process_and_a_new_process_does_not() -> None:
+    """A process before may have asked for an entry on it, on other terms, and the store may have lost that."""
+    state, _ = run(READY)
+    late = NOON + SECOND_US
+    child = (from_edge(Started, late, restarted=True), *READY[1:], signal())
+    process = (from_edge(Started, late), *READY[1:], signal())
+
+    assert only(EnterPosition, run(child, initial(settings(), durable(state)))[1])
+    refused = only(SignalRefused, run(process, initial(settings(), durable(state)))[1])
+    assert refused[0].reasons == ("signal.before_start",)
 
 
 def test_remembered_is_the_same_object_while_nothing_durable_changed() -> None:

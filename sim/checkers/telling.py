@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
+from urllib.parse import quote_plus
 
 from protocol.codec import encode
 from protocol.messages.base import Message
@@ -12,11 +15,14 @@ from protocol.messages.futures import Filled, OrderUnknown
 from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers.evidence import Bounds, Evidence
 from sim.checkers.invariant import Invariant
+from sim.faults.network import Request
 
 CONNECTIONS_A_MINUTE: Final = 20
 """Of both feeds together."""
 CLOCK_US: Final = 3 * MINUTE_US
 """So long after the host's clock was wrong its minutes are not measured."""
+SIGNATURES: Final = 64
+"""So many of the newest are looked for."""
 PASSES: Final = 4
 """So many clean reconciliations must lack a difference: one in which its symbol was on the move says nothing of it."""
 FORCED: Final = {"liquidation": "LIQUIDATED", "unwindBankrupt": "DELEVERAGED", "assignee": "ASSIGNED"}
@@ -182,10 +188,18 @@ class Alerts(Invariant):
 
 
 class Secrets(Invariant):
-    """29: neither key nor secret, plain or encoded, is in anything that is said or written down."""
+    """29: neither key nor secret, plain or encoded, nor what proves that we asked is in anything that is said or written down."""
 
     number, name = 29, "secrets"
     hears = (Alert,)
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        self._kept = tuple(form for secret in evidence.secrets for form in forms(secret))
+        self._signatures: deque[str] = deque(maxlen=SIGNATURES)
+
+    def asked(self, request: Request) -> None:
+        self._signatures.extend(request.shown)
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Alert):
@@ -198,5 +212,14 @@ class Secrets(Invariant):
 
     def _look(self, who: str, message: Message) -> None:
         text = encode(message).decode()
-        if any(secret in text for secret in self.e.secrets):
+        if any(secret in text for secret in (*self._kept, *self._signatures)):
             self.fail(f"{type(message).__name__} of {who} shows a secret")
+
+
+def forms(secret: str) -> tuple[str, ...]:
+    """What a secret may be written as: the exchange gives it in base 64."""
+    try:
+        raw = b64decode(secret, validate=True)
+    except ValueError:  # some are plain text
+        raw = secret.encode()
+    return secret, quote_plus(secret), b64encode(secret.encode()).decode(), secret.encode().hex(), raw.hex()

@@ -53,13 +53,14 @@ HTML: Final = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it left. `form` is the body or the query by name; `at` microseconds UTC."""
+    """One request as it left. `form` is the body or the query by name; `at` microseconds UTC; `shown`: the headers that prove who asks."""
 
     at: int
     op: str
     path: str
     form: Mapping[str, str]
     signed: bool
+    shown: tuple[str, ...] = ()
 
     @property
     def role(self) -> str:
@@ -151,7 +152,7 @@ class Edge:
         form = dict(parse_qsl(text, keep_blank_values=True))
         op = OPS.get(path, "other")
         past = self._answered.get(op)
-        return Arrived(self.faults.now_us(), op, path, form, bool(shown), raw=body, shown=shown, past=past)
+        return Arrived(self.faults.now_us(), op, path, form, bool(shown), shown, raw=body, past=past)
 
     async def _consult(self, request: Arrived, carry: Carry) -> Reply:
         for active in self.faults.active("rest"):
@@ -204,10 +205,9 @@ class Edge:
 
 @dataclass(frozen=True)
 class Arrived(Request):
-    """A request with its bytes. `shown`: the headers that prove who asks; `past`: the last one of its kind, and what the exchange answered."""
+    """A request with its bytes. `past`: the last one of its kind, and what the exchange answered."""
 
     raw: bytes = b""
-    shown: tuple[str, ...] = ()
     past: tuple[Arrived, Reply] | None = None
 
 

@@ -135,6 +135,8 @@ MUTANTS = (
         "wanted = 2 * equity_usd * risk_pct / HUNDRED / (unit_usd * risked)"),
     one("the key is shown to whoever reads alerts", GATEWAY, 'reason=f"{type(error).__name__}: {error}"',
         'reason=f"{error} {self.http.key}"', {"fault": "rest.auth", "scope": "all", "for_s": 60, **OPENED}),
+    one("an answer that shows our signature is written down as it came", "actors/gateway/http.py", "*_forms(authent), ", "",
+        {"fault": "sec.a", "for_s": 60, **OPENED}),
     Mutant(
         "orders left behind are nobody's business",
         (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from protocol.kraken.endpoints import INSTRUMENTS, SEND_ORDER
+from protocol.kraken.endpoints import ACCOUNTS, INSTRUMENTS, SEND_ORDER
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, Drift, Latch, Reconciled, Started
 from protocol.messages.futures import (
@@ -427,6 +427,16 @@ def secret_shown(bench: Bench) -> None:
     bench.say(from_edge(Alert, bench.now, code="X", severity="info", text="key: the key"))
 
 
+def secret_shown_encoded(bench: Bench) -> None:
+    text = f"in hex: {b'the secret'.hex()}"
+    bench.say(from_edge(Alert, bench.now, code="X", severity="info", text=text))
+
+
+def signature_shown(bench: Bench) -> None:
+    bench.watchers.request(Request(bench.now, "accounts", ACCOUNTS, {}, True, ("our signature",)), None)
+    bench.say(from_edge(Alert, bench.now, code="X", severity="info", text="refused: our signature"))
+
+
 def stale_life(bench: Bench) -> None:
     bench.watchers.began(2)
     bench.leave(op="cancel")
@@ -508,7 +518,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     26: (lambda bench: bench.leave(), unstable),
     27: (full_mailbox, sent_for_ever, exit_hammered),
     28: (silent_latch, in_doubt_untold, told_twice_a_minute, flood_untold, came_back_untold),
-    29: (secret_shown,),
+    29: (secret_shown, secret_shown_encoded, signature_shown),
     31: (stale_life,),
     32: (unsigned,),
     33: (called_flat,),

@@ -20,6 +20,7 @@ from protocol.messages.futures import (
     PlaceOrder,
 )
 from protocol.messages.signal import Signal
+from protocol.units import MINUTE_US
 from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.faults.network import Reply, Request
@@ -27,6 +28,8 @@ from sim.faults.network import Reply, Request
 NAME_MOST: Final = 100
 SERVER_ERROR: Final = 500
 """From here on a status of HTTP says nothing of what became of an order."""
+RULES_HEARD_US: Final = 10 * MINUTE_US
+"""A contract's new rules are heard of within it."""
 CENT: Final = Decimal("0.01")
 
 
@@ -138,6 +141,9 @@ class EvidenceBeforeDeath(Invariant):
         """Those of them that a complete list, begun after the last word of doubt, lacked."""
         self._silent: dict[str, int] = {}
         """Orders that left and were not heard of since, and in which life they left."""
+        self._left_at: dict[str, int] = {}
+        self._changes, self._rules_until = 0, 0
+        """So often a contract's rules changed; until when an order may have left by rules that were no more."""
 
     def answered(self, request: Request, reply: Reply) -> None:
         """The exchange's own no is evidence; an error on the way is none."""
@@ -148,8 +154,10 @@ class EvidenceBeforeDeath(Invariant):
     def sent(self, sent: Sent) -> None:
         """What is in doubt is not sent again under a new name, unless the contract's rules make it another order."""
         intent = self.e.intents.get(sent.name)
-        if sent.op != "send" or intent is None or intent.role != "stop" or self.e.faults.injected["ex.spec"]:
+        if sent.op != "send" or intent is None or intent.role != "stop":
             return
+        self._left_at.setdefault(sent.name, self.e.now)
+        self._look_at_rules()
         doubtful = {
             *self._unknown.keys() - self._absent,
             *(name for name, life in self._silent.items() if life < sent.life),
@@ -157,8 +165,18 @@ class EvidenceBeforeDeath(Invariant):
         self._silent[sent.name] = sent.life
         for name in sorted(doubtful - {sent.name}):
             before = self.e.intents.get(name)
-            if before is not None and (before.role, before.signal_id) == (intent.role, intent.signal_id):
+            same = before is not None and (before.role, before.signal_id) == (intent.role, intent.signal_id)
+            if same and self._left_at.get(name, 0) >= self._rules_until:
                 self.fail(f"{sent.symbol} {sent.role} {sent.name} is sent although {name} is in doubt")
+
+    def second(self) -> None:
+        self._look_at_rules()
+
+    def _look_at_rules(self) -> None:
+        """An order that left before new rules were heard of gives way to another one."""
+        changes = self.e.faults.injected["ex.spec"]
+        if changes != self._changes:
+            self._changes, self._rules_until = changes, self.e.now + RULES_HEARD_US
 
     def said(self, sender: str, message: Message) -> None:
         e = self.e

@@ -574,6 +574,17 @@ async def test_an_order_that_a_later_list_lacks_is_in_doubt_no_more() -> None:
     assert 15 not in bench.broken
 
 
+@pytest.mark.parametrize("later_s", [60, 900])
+async def test_a_stop_in_doubt_from_before_new_rules_of_its_contract_gives_way_to_another(later_s: int) -> None:
+    """It cannot be asked for again on its terms; one that left long after could."""
+    bench = Bench()
+    bench.evidence.faults.injected["ex.spec"] += 1
+    bench.wait(later_s)
+    doubted(bench)
+    replaced(bench)
+    assert (15 in bench.broken) == (later_s == 900)
+
+
 @pytest.mark.parametrize("again", ["a", "b"])
 async def test_an_order_that_stays_in_doubt_is_told_once(again: str) -> None:
     """However often it is asked for; another one is told of, too (storm 31445)."""

@@ -11,8 +11,9 @@ from sim.checkers.invariant import Invariant
 from sim.engine.state import Holding, Working
 from sim.faults.network import Reply, Request
 
+FLATTENS: Final = ("mkt", "ioc", "lmt")
 FLATTEN_US: Final = 2_000_000
-"""A flatten counts as in flight for so long."""
+"""A flatten counts as in flight until it is answered, and for no longer than this."""
 
 
 Books = tuple[Holding | Working, ...]
@@ -57,8 +58,13 @@ class Protected(Invariant):
             self._foreign.add(fill.symbol)
 
     def sent(self, sent: Sent) -> None:
-        if sent.op == "send" and sent.reduce_only and sent.order_type in ("mkt", "ioc", "lmt"):
+        if sent.op == "send" and sent.reduce_only and sent.order_type in FLATTENS:
             self._flatten[sent.symbol] = sent.at
+
+    def answered(self, request: Request, reply: Reply) -> None:
+        """What it brought is in the books; refused, it is no protection."""
+        if request.op == "send" and request.form.get("orderType") in FLATTENS:
+            self._flatten.pop(request.form.get("symbol", ""), None)
 
     def second(self) -> None:
         e = self.e
@@ -70,14 +76,13 @@ class Protected(Invariant):
         self._covered = books
         for symbol, size in e.positions.items():
             cover = sum((order.size for order in stops(e, symbol)), ZERO)
-            if cover < abs(size):
-                self._covered = None
-            if cover >= abs(size) or e.now - self._flatten.get(symbol, 0) <= FLATTEN_US:
-                if symbol in self._since and cover >= abs(size):
+            if cover >= abs(size):
+                if symbol in self._since:
                     e.once("naked position protected")
                 self._since.pop(symbol, None)
                 self._disturbed.pop(symbol, None)
                 continue
+            self._covered = None
             since = self._since.setdefault(symbol, e.reach_us)
             disturbed = self._disturbed[symbol] = self._disturbed.get(symbol, False) or not e.healthy
             bound = Bounds.NAKED + Bounds.HALT
@@ -85,7 +90,7 @@ class Protected(Invariant):
                 bound += Bounds.DETECT  # somebody else's doing is found by reconciliation
             if disturbed:
                 bound = Bounds.DETECT + Bounds.NAKED + Bounds.CONV
-            if e.reach_us - since > bound:
+            if e.reach_us - since > bound and e.now - self._flatten.get(symbol, 0) > FLATTEN_US:
                 self.fail(
                     f"{symbol} {size} covered by {cover} for {(e.reach_us - since) / 1e6:.1f} s of reachable time"
                 )

@@ -485,8 +485,17 @@ def naked(bench: Bench) -> None:
     bench.wait(150)
 
 
+def naked_and_hammered(bench: Bench) -> None:
+    """Nothing but exits that are refused, each within the time that one may be on its way."""
+    bench.hold()
+    for number in range(150):
+        request = bench.leave(f"exit {number}", reduceOnly="true", side="sell")
+        bench.watchers.request(request, made({"result": "success", "sendStatus": {"status": "wouldNotReducePosition"}}))
+        bench.wait(1)
+
+
 VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
-    1: (naked,),
+    1: (naked, naked_and_hammered),
     2: (two_stops,),
     3: (wider_stop,),
     4: (two_entries,),

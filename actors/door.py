@@ -63,7 +63,8 @@ class Door:
 
     def _admit_order(self, wish: PlaceOrder, at: int) -> OrderAdmitted | EntryBlocked:
         instrument = self._facts.instruments.get(wish.symbol)
-        order, changes = (wish, ()) if instrument is None else normalise(wish, instrument)
+        # New rules may have come since it was asked for: what left before would be another order under its id (storm 62694).
+        order, changes = (wish, ()) if instrument is None or wish.again else normalise(wish, instrument)
         if order.reduce_only:
             return _admitted(wish, order, changes=changes)
         names = (order.symbol, self._settings.spot_of.get(order.symbol, order.symbol))

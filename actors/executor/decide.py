@@ -43,6 +43,8 @@ from protocol.units import SECOND_US
 
 SWEEP_EVERY_US: Final = 15 * SECOND_US
 """An order left from a trade that is over is asked about so often, however many passes there are: each question may wait for a time-out."""
+HEARD_WITHIN_US: Final = 2 * SECOND_US
+"""So long the stream's word on an edit or a cancel may take: one pass after the other asked again each time, up to three times a second (storm 62460)."""
 TAKEN_FOR_US: Final = 15 * SECOND_US
 """So long a target that somebody else took off the book stays off: the kill switch takes it just before it flattens."""
 
@@ -107,7 +109,7 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
     if trade.position_fresh and message.began_at >= trade.position_at:
         trade = replace(trade, position_at=0)
     for order in trade.orders:
-        if order.resting and order.at < message.began_at:
+        if order.resting and order.at + HEARD_WITHIN_US <= message.began_at:
             trade = update(trade, forget_wishes(order))
         elif order.taken and order.at + TAKEN_FOR_US <= message.began_at:
             trade = update(trade, replace(order, taken=False))

@@ -109,7 +109,7 @@ def place(desk: Desk, trade: Trade, role: Role, size: Decimal, stop: Decimal | N
     return add(trade, order), (wish(desk, trade, order),)
 
 
-def wish(desk: Desk, trade: Trade, order: Order) -> PlaceOrder:
+def wish(desk: Desk, trade: Trade, order: Order, again: bool = False) -> PlaceOrder:
     """The wish an order stands for: equal terms under an equal id, however often it is said."""
     return follow(
         desk.cause,
@@ -125,6 +125,7 @@ def wish(desk: Desk, trade: Trade, order: Order) -> PlaceOrder:
         stop_price=order.placed_price,
         reduce_only=order.role != "entry",
         process_before=order.process_before,
+        again=again,
     )
 
 
@@ -135,7 +136,7 @@ def resend(desk: Desk, trade: Trade, order: Order) -> Result:
     under a new id (one too many is cancelled when it shows), a target waits for evidence.
     """
     if desk.fits(order):
-        return update(trade, replace(order, resent=True, at=desk.at)), (wish(desk, trade, order),)
+        return update(trade, replace(order, resent=True, at=desk.at)), (wish(desk, trade, order, again=True),)
     trade = update(trade, replace(order, resent=True))
     if order.role != "stop":
         return trade, NOTHING

@@ -341,7 +341,7 @@ class SignalRefused(Message, frozen=True, kw_only=True):
 
 
 class PlaceOrder(Message, frozen=True, kw_only=True):
-    """executor, kill_switch -> door -> exchange."""
+    """executor, kill_switch -> door -> exchange. `again`: it may have left before, so it leaves on its terms or not at all."""
 
     client_order_id: str
     signal_id: str
@@ -354,6 +354,7 @@ class PlaceOrder(Message, frozen=True, kw_only=True):
     stop_price: Decimal | None = None
     reduce_only: bool = False
     process_before: int | None = None
+    again: bool = False
 
 
 class EditOrder(Message, frozen=True, kw_only=True):

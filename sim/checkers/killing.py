@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from protocol.messages.futures import Fill
+from protocol.messages.base import Message
+from protocol.messages.futures import Fill, PlaceOrder
 from sim.checkers.evidence import NEWS_US, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.checkers.protection import stops
@@ -14,10 +15,16 @@ class KillIsAbsolute(Invariant):
     """9: while latched nothing leaves but cancels and reductions of what is held."""
 
     number, name = 9, "kill is absolute"
+    hears = (PlaceOrder,)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
         self._filled: list[Fill] = []
+        self._said_by: dict[str, str] = {}
+
+    def said(self, sender: str, message: Message) -> None:
+        if isinstance(message, PlaceOrder):
+            self._said_by[message.client_order_id] = sender
 
     def filled(self, fill: Fill) -> None:
         self._filled = [*filter(self._is_news, self._filled), fill]
@@ -56,9 +63,9 @@ class KillIsAbsolute(Invariant):
         )
 
     def _sender(self, name: str) -> str:
-        """The trade or the latching that an order belongs to; empty for a stranger's, and for ours when the disk failed before."""
+        """The trade or the latching that an order belongs to; who asked for it where the disk failed before; empty for a stranger's."""
         intent = self.e.intents.get(name)
-        return "" if intent is None else intent.signal_id
+        return self._said_by.get(name, "") if intent is None else intent.signal_id
 
     def _lot(self, symbol: str) -> Decimal:
         """Less than one too much is the rounding to whole lots: the exchange cuts it away."""

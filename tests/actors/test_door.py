@@ -123,6 +123,9 @@ def test_the_door_asks_the_gate_last_and_lets_exits_pass() -> None:
     assert isinstance(out, OrderAdmitted)
     assert (out.order, out.findings) == (change(stop, stop_price=Decimal(49_000)), ())
     assert out.changes == ("stop_price 49000.5 -> 49000",)
+    resent = door.admit(change(stop, again=True), AT)
+    assert isinstance(resent, OrderAdmitted)
+    assert (resent.order, resent.changes) == (change(stop, again=True), ()), "an id stands for one set of terms"
     cancel = from_edge(CancelOrder, AT, symbol="PF_XBTUSD", client_order_id="ks-1")
     let_go = door.admit(cancel, AT)
     assert isinstance(let_go, OrderAdmitted)

@@ -369,7 +369,7 @@ def test_an_unknown_stop_is_sent_again_once_under_the_same_id() -> None:
     """The exchange refuses the second if the first arrived; still unknown, the limit flattens."""
     room = naked()
     (again,) = only(PlaceOrder, room.unknown(STOP))
-    assert (again.client_order_id, again.size, again.stop_price) == (STOP, D(2), D(49_000))
+    assert (again.client_order_id, again.size, again.stop_price, again.again) == (STOP, D(2), D(49_000), True)
     assert only(PlaceOrder, room.unknown(STOP)) == []
 
     assert placed(room.woken()) == [("flatten", D(2))]
@@ -769,6 +769,19 @@ def test_a_trailed_stop_is_edited_and_only_ever_tightens() -> None:
     room.accepted(STOP, "2", 51_200)
     assert only(EditOrder, room.read(2, 51_450.0, atr=1_000.0)) == []
     assert room.trade.stop_price == D(51_200)
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(1, 0), (2, 1)])
+def test_an_edit_nobody_confirmed_is_asked_for_again_by_a_pass_it_would_have_been_heard_of_before(
+    seconds: int, asked: int
+) -> None:
+    """The stream's word may trail the lists: each of many readings asked again."""
+    room = protected()
+    room.accepted(STOP, "2", 48_000)
+    room.after(2)
+    assert len(only(EditOrder, room.hear(Reconciled, began_at=room.at, clean=True))) == 1
+    room.after(seconds)
+    assert len(only(EditOrder, room.hear(Reconciled, began_at=room.at, clean=True))) == asked
 
 
 def test_a_trail_the_mark_is_already_beyond_is_not_taken() -> None:

@@ -268,10 +268,10 @@ def test_a_stop_that_a_person_tightened_while_the_daemon_was_down_stays() -> Non
 
 
 def test_a_stop_that_a_person_widened_is_put_back() -> None:
-    """The next complete pass asks for ours again."""
+    """The next complete pass that an edit of ours would have been heard of before asks for ours again."""
     room = protected()
     assert codes(room.accepted(STOP, "2", 48_000)) == []
-    room.after(1)
+    room.after(2)
     said = room.hear(Reconciled, began_at=room.at, clean=True)
     assert [(m.role, m.stop_price) for m in only(EditOrder, said)] == [("stop", D(49_000))]
 

@@ -142,6 +142,9 @@ class EvidenceBeforeDeath(Invariant):
         self._silent: dict[str, int] = {}
         """Orders that left and were not heard of since, and in which life they left."""
         self._left_at: dict[str, int] = {}
+        self._once: set[str] = set()
+        self._again: set[str] = set()
+        """Orders that left more than once: the exchange's no to the second says nothing of the first (storm 64049)."""
         self._changes, self._rules_until = 0, 0
         """So often a contract's rules changed; until when an order may have left by rules that were no more."""
 
@@ -154,7 +157,10 @@ class EvidenceBeforeDeath(Invariant):
     def sent(self, sent: Sent) -> None:
         """What is in doubt is not sent again under a new name, unless the contract's rules make it another order."""
         intent = self.e.intents.get(sent.name)
-        if sent.op != "send" or intent is None or intent.role != "stop":
+        if sent.op != "send":
+            return
+        (self._again if sent.name in self._once else self._once).add(sent.name)
+        if intent is None or intent.role != "stop":
             return
         self._left_at.setdefault(sent.name, self.e.now)
         self._look_at_rules()
@@ -199,7 +205,8 @@ class EvidenceBeforeDeath(Invariant):
                     self._unknown.pop(name, None)
                 if name not in self._told_no and any(fill.client_order_id == name for fill in e.fills.values()):
                     self.fail(f"{message.symbol} order {name} is called refused ({message.status}) and was filled")
-                if any(w.order.client_order_id == name for w in working.values()):
+                explained = name in self._again and name in self._told_no
+                if not explained and any(w.order.client_order_id == name for w in working.values()):
                     self.fail(f"{message.symbol} order {name} is called refused ({message.status}) and rests")
             case Filled(fill=fill) if fill.client_order_id in self._unknown:
                 e.once("unknown settled as filled")

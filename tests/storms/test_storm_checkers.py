@@ -583,6 +583,20 @@ async def test_an_order_that_a_later_list_lacks_is_in_doubt_no_more() -> None:
     assert 15 not in bench.broken
 
 
+@pytest.mark.parametrize("times", [1, 2])
+async def test_the_refusal_of_an_order_that_left_twice_may_be_that_of_the_second(times: int) -> None:
+    """The first may rest: who asked for both knows that (storm 64049)."""
+    bench = Bench()
+    bench.hold()
+    bench.stop(49_000)
+    for _ in range(times):
+        request = bench.leave("stop", orderType="stp", side="sell", reduceOnly="true", stopPrice="49000")
+    bench.watchers.request(request, made({"result": "success", "sendStatus": {"status": "insufficientAvailableFunds"}}))
+    refused = {"client_order_id": "stop", "symbol": BTC, "wish": "place", "status": "insufficientAvailableFunds"}
+    bench.say(from_edge(OrderRejected, bench.now, **refused))
+    assert (15 in bench.broken) == (times == 1)
+
+
 @pytest.mark.parametrize("later_s", [60, 900])
 async def test_a_stop_in_doubt_from_before_new_rules_of_its_contract_gives_way_to_another(later_s: int) -> None:
     """It cannot be asked for again on its terms; one that left long after could."""

@@ -114,8 +114,7 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case FillSeen():
             state, out = _fills(state, message, (message.fill,))
         case PositionsSeen(sequence=sequence) if _newer(sequence, state.positions_sequence):
-            state, out = _positions(replace(state, positions_sequence=sequence), message, message.positions, message.at)
-            state = _streamed(replace(state, doubted={}), _sizes(message.positions))
+            state, out = _frame(replace(state, positions_sequence=sequence), message)
         case AccountSeen(sequence=sequence) if _newer(sequence, state.account_sequence):
             state, out = _account(replace(state, account_sequence=sequence), message, message.account, message.at)
         case InstrumentsSeen():
@@ -297,7 +296,9 @@ def _counted(state: State, fills: Iterable[Fill], at: int) -> State:
     the stream called flat, or has not spoken of, the fill is the first word; the stream's next may be of what was before or after it.
     """
     streamed, enlarged, lessened = dict(state.told.streamed), dict(state.told.enlarged), dict(state.told.lessened)
+    filled = dict(state.filled)
     for fill in fills:
+        filled[fill.symbol] = (max(fill.time, filled.get(fill.symbol, (0, 0))[0]), at)
         before = streamed.get(fill.symbol, Decimal(0))
         after = before + fill.signed_size
         if (before - after) * before > 0:
@@ -308,7 +309,8 @@ def _counted(state: State, fills: Iterable[Fill], at: int) -> State:
             enlarged[fill.symbol] = at
             streamed[fill.symbol] = before or after
             lessened.pop(fill.symbol, None)
-    return replace(state, told=replace(state.told, streamed=streamed, enlarged=enlarged, lessened=lessened))
+    told = replace(state.told, streamed=streamed, enlarged=enlarged, lessened=lessened)
+    return replace(state, told=told, filled=filled)
 
 
 def _with_ours(told: Told, fills: Sequence[Fill]) -> Told:
@@ -359,6 +361,20 @@ def _positions(
             if _terms(position) != _terms(known[0]):
                 out.append(follow(cause, PositionChanged, symbol, position=position))
     return replace(state, positions=positions), out
+
+
+def _frame(state: State, seen: PositionsSeen) -> Answer:
+    """A frame of the stream: of a symbol with an execution told that the exchange dates after it, it was late and says nothing (storm 64360)."""
+    late = tuple(
+        symbol
+        for symbol, (time, told_at) in state.filled.items()
+        if seen.time is not None and seen.time < time and seen.at < told_at + LIST_LAG_US
+    )
+    state, out = _positions(state, seen, seen.positions, seen.at, trailing=late)
+    sizes = {symbol: size for symbol, size in _sizes(seen.positions).items() if symbol not in late}
+    kept = {symbol: size for symbol, size in state.told.streamed.items() if symbol in late}
+    doubted = {symbol: since for symbol, since in state.doubted.items() if symbol in late}
+    return _streamed(replace(state, doubted=doubted), sizes | kept), out
 
 
 def _streamed(state: State, sizes: dict[str, Decimal]) -> State:

@@ -360,7 +360,8 @@ def _positions(payload: Mapping[str, Any], at: int, _known: Mapping[str, OpenOrd
         # The list is whole or it is nothing: a symbol that is left out would read as flat.
         return Told(feed=FEED_OPEN_POSITIONS, messages=(), quarantined=positions.quarantined)
     sequence = whole(payload, "seq", FEED_OPEN_POSITIONS)
-    seen = from_edge(PositionsSeen, at, sequence, at, positions=positions.values, sequence=sequence)
+    time = ms_us(whole(payload, "timestamp", FEED_OPEN_POSITIONS)) if "timestamp" in payload else None
+    seen = from_edge(PositionsSeen, at, sequence, at, positions=positions.values, sequence=sequence, time=time)
     return Told(feed=FEED_OPEN_POSITIONS, messages=(seen,))
 
 

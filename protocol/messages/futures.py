@@ -153,10 +153,14 @@ class FillSeen(Message, frozen=True, kw_only=True):
 
 
 class PositionsSeen(Message, frozen=True, kw_only=True):
-    """Edge -> futures_feed: the whole list of positions; a symbol that is absent is flat. `sequence` orders frames."""
+    """Edge -> futures_feed: the whole list of positions; a symbol that is absent is flat. `sequence` orders frames.
+
+    `time`: the exchange's own, microseconds UTC; None: it does not say.
+    """
 
     positions: tuple[Position, ...]
     sequence: int
+    time: int | None = None
 
 
 class AccountSeen(Message, frozen=True, kw_only=True):

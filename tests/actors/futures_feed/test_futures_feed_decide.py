@@ -114,9 +114,9 @@ def position(size: int, symbol: str = XBT, **values: Any) -> Position:
     return Position(symbol=symbol, size=D(size), entry_price=D(100), **values)
 
 
-def positions_seen(*listed: Position, sequence: int, at: int = T) -> PositionsSeen:
+def positions_seen(*listed: Position, sequence: int, at: int = T, time: int | None = None) -> PositionsSeen:
     """A frame of the positions stream."""
-    return from_edge(PositionsSeen, at, sequence, at, positions=listed, sequence=sequence)
+    return from_edge(PositionsSeen, at, sequence, at, positions=listed, sequence=sequence, time=time)
 
 
 def account(equity: int) -> Account:
@@ -607,6 +607,26 @@ def test_an_older_frame_stays_old_when_a_truth_came_between() -> None:
 
     _, out = run(state, rules_of(at=T + 3), positions_seen(position(2), sequence=1, at=T + 3))
     assert [m.position.size for m in of(PositionChanged, out)] == [D(2)]
+
+
+@pytest.mark.parametrize(
+    ("time", "at", "late"),
+    [(T - 1, T + 2, True), (T, T + 2, False), (None, T + 2, False), (T - 1, T + 30 * SECOND, False)],
+)
+def test_a_frame_of_before_an_execution_that_was_told_says_nothing_of_its_symbol(
+    time: int | None, at: int, late: bool
+) -> None:
+    """It was late, by the exchange's own time; of other symbols it is news, and a wrong time makes nobody deaf for long (storm 64360)."""
+    state, _ = run(
+        fresh(),
+        positions_seen(position(2), sequence=1),
+        fill_seen(fill("f", side="sell"), at=T),
+        snapshot(at=T + 1, positions=(position(1),)),
+    )
+    state, out = run(state, positions_seen(position(2), position(3, ETH), sequence=2, at=at, time=time))
+    changed = {m.position.symbol: m.position.size for m in of(PositionChanged, out)}
+    assert changed == ({ETH: D(3)} if late else {ETH: D(3), XBT: D(2)})
+    assert state.told.streamed[XBT] == (1 if late else 2)
 
 
 def test_the_account_is_told_when_it_differs() -> None:

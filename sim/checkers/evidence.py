@@ -343,7 +343,7 @@ class Evidence:
         if fill.fill_id not in self.fills:
             self.fills[fill.fill_id] = fill
             self.fill_reach[fill.fill_id] = self.reach_us
-            if not self.listened and fill.client_order_id is None:
+            if not self.listened and fill.client_order_id not in self.intents:
                 self.before.add(fill.fill_id)
 
     def wrote(self, records: Sequence[Record]) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from protocol.messages.base import Message
 from protocol.messages.futures import Fill, PlaceOrder
+from protocol.units import SECOND_US
 from sim.checkers.evidence import NEWS_US, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.checkers.protection import stops
@@ -21,6 +22,8 @@ class KillIsAbsolute(Invariant):
         super().__init__(evidence)
         self._filled: list[Fill] = []
         self._said_by: dict[str, str] = {}
+        self._held_up = (0, 0)
+        """Since when, and until when at least, a child was held up last."""
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, PlaceOrder):
@@ -31,8 +34,18 @@ class KillIsAbsolute(Invariant):
 
     def _is_news(self, fill: Fill) -> bool:
         """Whether it is untold, as long as no stream or list brings it (12 bounds that), or was told a moment ago."""
-        told_at = self.e.told.get(fill.fill_id)
-        return told_at is None or told_at >= self.e.now - NEWS_US
+        told_at, since = self.e.told.get(fill.fill_id), self.e.now - NEWS_US
+        held_up, until = self._held_up
+        if until >= since - SECOND_US:
+            since = min(
+                since, held_up
+            )  # whoever stood still reads what came meanwhile, one after the other (storm 66697)
+        return told_at is None or told_at >= since
+
+    def second(self) -> None:
+        if self.e.hindered():
+            since, until = self._held_up
+            self._held_up = (since if until >= self.e.now - NEWS_US - SECOND_US else self.e.now - NEWS_US), self.e.now
 
     def sent(self, sent: Sent) -> None:
         if self.e.latched_reach is None or sent.op in ("cancel", "cancel_all"):

@@ -562,13 +562,19 @@ async def test_nothing_is_seen_where_nothing_is_wrong() -> None:
     assert bench.evidence.failures == []
 
 
+@pytest.mark.parametrize("by", ["assignee", "twin"])
 @pytest.mark.parametrize("listened", [False, True])
-async def test_what_others_did_before_the_daemon_first_listened_need_not_be_told(listened: bool) -> None:
-    """An assignment while the first life starts is the account's past; one after its feed's first step is told (storm 100128)."""
+async def test_what_others_did_before_the_daemon_first_listened_need_not_be_told(listened: bool, by: str) -> None:
+    """An assignment, or a stranger's order of any name, while the first life starts is the account's past; one after its feed's first
+    step is told (storms 100128, 66932).
+    """
     bench = Bench()
     if listened:
         bench.watchers.wrote([("futures_feed", from_edge(Started, bench.now, restarted=False), ())])
-    bench.watchers.report(list(bench.engine.force(BTC, Decimal("0.01"), "assignee", bench.now)))
+    if by == "twin":
+        bench.trade(place(by, "buy", "0.01"))
+    else:
+        bench.watchers.report(list(bench.engine.force(BTC, Decimal("0.01"), by, bench.now)))
     bench.wait(300)
     assert (12 in bench.broken) == listened
 
@@ -663,6 +669,15 @@ async def test_what_an_exit_fills_while_the_kill_switch_decides_is_no_fault_of_i
         bench = Bench()
         flattened_after(bench, "signal", seconds, told=told)
         assert 9 not in bench.broken
+
+
+async def test_who_stood_still_flattens_what_the_reading_he_comes_to_shows() -> None:
+    """What was told since waits behind it, and the exchange cuts off what is too much (storm 66697)."""
+    bench = Bench()
+    bench.evidence.leapt_at = bench.now
+    bench.wait(1)
+    flattened_after(bench, "signal", 5)
+    assert 9 not in bench.broken
 
 
 async def test_a_fill_that_is_durable_need_not_be_told_again() -> None:

@@ -271,7 +271,7 @@ class Engine:
         state.frames += 1
         number = state.frames
         return (
-            from_edge(PositionsSeen, at, number, at, positions=self.positions(), sequence=number),
+            from_edge(PositionsSeen, at, number, at, positions=self.positions(), sequence=number, time=at),
             from_edge(AccountSeen, at, number, at, account=self.account(), sequence=number),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -42,20 +42,24 @@ def _part(signed: Decimal, untold: Decimal) -> Decimal:
 
 
 def listed(books: Books, truth: ExchangeSnapshot) -> Books:
-    """The books after a list, which is believed where no fill is so new that it may lack it."""
+    """The books after a list, which is believed where it proves something and no fill is so new that it may lack it."""
     sizes = {position.symbol: position.size for position in truth.positions}
     after = dict(books)
     for symbol in dict.fromkeys((*books, *sizes)):
         before, size = books.get(symbol, Booked()), sizes.get(symbol, Decimal(0))
-        if size != before.size and not _may_lack(before, truth.began_at):
+        if size != before.size and symbol not in truth.unproved and not _may_lack(before, truth.began_at):
             untold = before.untold + size - before.size
             after[symbol] = Booked(size=size, untold=untold, listed_at=truth.at)
     return after
 
 
-def unlisted(books: Books, began_at: int) -> dict[str, Decimal]:
-    """What is held by symbol, signed, though a list that began at `began_at` may not show it."""
-    return {symbol: booked.size for symbol, booked in books.items() if booked.size and _may_lack(booked, began_at)}
+def unlisted(books: Books, began_at: int, unproved: Sequence[str] = ()) -> dict[str, Decimal]:
+    """What is held by symbol, signed, though a list that began at `began_at` may not show it, or proves nothing of it."""
+    return {
+        symbol: booked.size
+        for symbol, booked in books.items()
+        if booked.size and (symbol in unproved or _may_lack(booked, began_at))
+    }
 
 
 def _may_lack(booked: Booked, began_at: int) -> bool:

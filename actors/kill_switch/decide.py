@@ -247,7 +247,7 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
             positions.setdefault(symbol, position)
             if at >= truth.began_at:
                 positions[symbol] = position
-    for symbol, size in unlisted(state.books, truth.began_at).items():
+    for symbol, size in unlisted(state.books, truth.began_at, truth.unproved).items():
         positions.setdefault(symbol, Position(symbol=symbol, size=size, entry_price=Decimal(0)))
     left = {symbol: _left(state, position) for symbol, position in positions.items()}
     planned = plan(truth, state.kill, truth.began_at, truth.orders, tuple(left.values()))

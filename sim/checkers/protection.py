@@ -62,9 +62,13 @@ class Protected(Invariant):
             self._flatten[sent.symbol] = sent.at
 
     def answered(self, request: Request, reply: Reply) -> None:
-        """What it brought is in the books; refused, it is no protection."""
-        if request.op == "send" and request.form.get("orderType") in FLATTENS:
-            self._flatten.pop(request.form.get("symbol", ""), None)
+        """What it brought is in the books; refused, it is no protection, but where the market is closed nothing else can be tried."""
+        symbol = request.form.get("symbol", "")
+        if request.op == "send" and request.form.get("orderType") in FLATTENS and not self._closed(symbol):
+            self._flatten.pop(symbol, None)
+
+    def _closed(self, symbol: str) -> bool:
+        return symbol in self.e.engine.state.closed_markets
 
     def second(self) -> None:
         e = self.e
@@ -76,11 +80,14 @@ class Protected(Invariant):
         self._covered = books
         for symbol, size in e.positions.items():
             cover = sum((order.size for order in stops(e, symbol)), ZERO)
-            if cover >= abs(size):
-                if symbol in self._since:
+            in_flight = e.now - self._flatten.get(symbol, 0) <= FLATTEN_US
+            if cover >= abs(size) or (in_flight and self._closed(symbol)):
+                if symbol in self._since and cover >= abs(size):
                     e.once("naked position protected")
                 self._since.pop(symbol, None)
                 self._disturbed.pop(symbol, None)
+                if cover < abs(size):
+                    self._covered = None
                 continue
             self._covered = None
             since = self._since.setdefault(symbol, e.reach_us)
@@ -90,7 +97,7 @@ class Protected(Invariant):
                 bound += Bounds.DETECT  # somebody else's doing is found by reconciliation
             if disturbed:
                 bound = Bounds.DETECT + Bounds.NAKED + Bounds.CONV
-            if e.reach_us - since > bound and e.now - self._flatten.get(symbol, 0) > FLATTEN_US:
+            if e.reach_us - since > bound and not in_flight:
                 self.fail(
                     f"{symbol} {size} covered by {cover} for {(e.reach_us - since) / 1e6:.1f} s of reachable time"
                 )

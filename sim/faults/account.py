@@ -203,8 +203,8 @@ class Account:
     def _assign(self, active: Active) -> None:
         symbol = self._exchange.contracts[int(active.rng.integers(len(self._exchange.contracts)))]
         tick = self._engine.state.ticks.get(symbol)
-        if tick is None:
-            return
+        if tick is None or not self._engine.rules[symbol].tradeable:
+            return  # nobody holds a contract that was settled (storm 67489)
         size = self._lots(symbol, Decimal(str(active.number("notional_usd"))) / tick.mark)
         if size:
             self._exchange.tell(self._engine.force(symbol, size, "assignee", self._exchange.now_us()))

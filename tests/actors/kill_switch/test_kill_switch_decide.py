@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -419,6 +420,17 @@ def test_a_list_is_not_believed_against_a_fill_it_may_lack() -> None:
 
     late = run(state, snapshot(31, (), (stop(),)))[1]
     assert of(PlaceOrder, late) == [], "by now the list would show it"
+
+
+def test_a_list_that_proves_nothing_of_a_position_does_not_cost_its_stop() -> None:
+    """The account uses margin for more than is listed: the position is flattened as its fills say, however old they are, until a list proves it gone."""
+    unproved = msgspec.structs.replace(snapshot(61, (), (stop(),)), unproved=(XBT,))
+    state, out = run(latched(), bought(0.4, 0.3), unproved)
+    assert of(CancelOrder, out) == []
+    assert [(wish.side, wish.size) for wish in of(PlaceOrder, out)] == [("sell", D(1))]
+
+    proved = run(state, snapshot(62, (), (stop(),)))[1]
+    assert (len(of(CancelOrder, proved)), of(PlaceOrder, proved)) == (1, [])
 
 
 def test_a_fill_that_was_listed_before_it_was_told_opens_nothing() -> None:

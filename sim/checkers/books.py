@@ -142,7 +142,6 @@ class EvidenceBeforeDeath(Invariant):
         self._silent: dict[str, int] = {}
         """Orders that left and were not heard of since, and in which life they left."""
         self._left_at: dict[str, int] = {}
-        self._once: set[str] = set()
         self._again: set[str] = set()
         """Orders that left more than once: the exchange's no to the second says nothing of the first (storm 64049)."""
         self._changes, self._rules_until = 0, 0
@@ -159,10 +158,11 @@ class EvidenceBeforeDeath(Invariant):
         intent = self.e.intents.get(sent.name)
         if sent.op != "send":
             return
-        (self._again if sent.name in self._once else self._once).add(sent.name)
+        if sent.name in self._left_at:
+            self._again.add(sent.name)
+        self._left_at.setdefault(sent.name, self.e.now)
         if intent is None or intent.role != "stop":
             return
-        self._left_at.setdefault(sent.name, self.e.now)
         self._look_at_rules()
         doubtful = {
             *self._unknown.keys() - self._absent,

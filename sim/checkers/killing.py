@@ -34,18 +34,17 @@ class KillIsAbsolute(Invariant):
 
     def _is_news(self, fill: Fill) -> bool:
         """Whether it is untold, as long as no stream or list brings it (12 bounds that), or was told a moment ago."""
-        told_at, since = self.e.told.get(fill.fill_id), self.e.now - NEWS_US
-        held_up, until = self._held_up
-        if until >= since - SECOND_US:
-            since = min(
-                since, held_up
-            )  # whoever stood still reads what came meanwhile, one after the other (storm 66697)
-        return told_at is None or told_at >= since
+        told_at = self.e.told.get(fill.fill_id)
+        return told_at is None or told_at >= self._news_since()
+
+    def _news_since(self) -> int:
+        """From when on what was told is news: whoever stood still reads what came meanwhile, one after the other (storm 66697)."""
+        since, (held_up, until) = self.e.now - NEWS_US, self._held_up
+        return min(since, held_up) if until >= since - SECOND_US else since
 
     def second(self) -> None:
         if self.e.hindered():
-            since, until = self._held_up
-            self._held_up = (since if until >= self.e.now - NEWS_US - SECOND_US else self.e.now - NEWS_US), self.e.now
+            self._held_up = self._news_since(), self.e.now
 
     def sent(self, sent: Sent) -> None:
         if self.e.latched_reach is None or sent.op in ("cancel", "cancel_all"):

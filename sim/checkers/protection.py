@@ -81,15 +81,14 @@ class Protected(Invariant):
         for symbol, size in e.positions.items():
             cover = sum((order.size for order in stops(e, symbol)), ZERO)
             in_flight = e.now - self._flatten.get(symbol, 0) <= FLATTEN_US
+            if cover < abs(size):
+                self._covered = None
             if cover >= abs(size) or (in_flight and self._closed(symbol)):
                 if symbol in self._since and cover >= abs(size):
                     e.once("naked position protected")
                 self._since.pop(symbol, None)
                 self._disturbed.pop(symbol, None)
-                if cover < abs(size):
-                    self._covered = None
                 continue
-            self._covered = None
             since = self._since.setdefault(symbol, e.reach_us)
             disturbed = self._disturbed[symbol] = self._disturbed.get(symbol, False) or not e.healthy
             bound = Bounds.NAKED + Bounds.HALT

@@ -15,6 +15,7 @@ from protocol.messages.futures import (
     InstrumentsListed,
     InstrumentsSeen,
     MarkPrice,
+    ModeChanged,
     RequestInstruments,
     TickerSeen,
 )
@@ -87,9 +88,10 @@ def changed_mode(state: State, seen: TickerSeen) -> Answer:
         "; a position is open in it" if exposed else ""
     )
     severity: Severity = "critical" if exposed else "warning"
+    changed = follow(seen, ModeChanged, symbol=seen.symbol, mode=mode)
     alert = follow(seen, Alert, "mode", code="VENUE_MODE", severity=severity, text=text)
     state, out = ask_rules(replace(state, closed={**closed, seen.symbol: mode} if mode else closed), seen, text)
-    return state, [alert, *out]
+    return state, [changed, alert, *out]
 
 
 def refused_by_rules(state: State, cause: Message, status: str) -> Answer:

@@ -28,6 +28,7 @@ from protocol.messages.futures import (
     ExchangeSnapshot,
     Fill,
     Filled,
+    ModeChanged,
     OrderGone,
     OrderRejected,
     OrderUnknown,
@@ -44,7 +45,9 @@ AGAIN_US: Final = SECOND_US
 REFUSED_AGAIN_US: Final = 5 * SECOND_US
 """Between attempts to leave that are refused again and again: soon after a market reopens, and no loop meanwhile (fault-catalogue 36)."""
 REFUSED_MOST: Final = 3
-"""Refusals in a row after which a flatten is said that seldom. Of a closed market one is enough, whatever is answered after it (storm 70010)."""
+"""Refusals in a row after which a flatten is said that seldom. Of a closed market one is enough, whatever is answered after it (storm 70010),
+and none is needed where it was told closed: every answer may be lost (storm 70042).
+"""
 UNHEARD_MOST: Final = 3
 """Time-outs after which a flatten that nothing was heard of is said anew."""
 STUCK_US: Final = 15 * SECOND_US
@@ -70,7 +73,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     an unanswered truth was asked for. `left`: what the last reading showed open. `moved`: newest word of the stream on
     each position and when it came; it can only keep a stop in place, never remove one. `sent`: when each symbol was last
     flattened and each order last cancelled; a reading that may not show the effect yet is no reason to sell twice. `awaited`: effects of what was sent
-    that nobody has told yet. `asked_for`: by symbol the flatten that nothing was heard of yet. `refused`: by symbol the flattens refused in a row, a closed market's counting in full. `flattening`: what our fills have left of each symbol. `flattens`: the newest of our orders, newest last. `cancels`: how often each order was cancelled. `books`: what all fills say
+    that nobody has told yet. `asked_for`: by symbol the flatten that nothing was heard of yet. `refused`: by symbol the flattens refused in a row, a closed market's counting in full. `closed`: markets told closed. `flattening`: what our fills have left of each symbol. `flattens`: the newest of our orders, newest last. `cancels`: how often each order was cancelled. `books`: what all fills say
     is held. `truth`: the last reading, for the record.
     """
 
@@ -89,6 +92,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     sent: dict[str, int] = {}
     asked_for: dict[str, str] = {}
     refused: dict[str, int] = {}
+    closed: tuple[str, ...] = ()
     flattening: dict[str, Flattening] = {}
     flattens: tuple[str, ...] = ()
     cancels: dict[str, int] = {}
@@ -130,6 +134,8 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, more = _again(state, message)
         case Filled(fill=fill):
             state, more = _filled(state, message, fill)
+        case ModeChanged():
+            state, more = _mode(state, message), []
         case _:
             more = []
     return state, (*out, *more)
@@ -218,6 +224,14 @@ def _moved(state: State, cause: PositionChanged, position: Position) -> Answer:
     if position.size:
         return _begin(state, cause) if state.latched and state.since is None else (state, [])
     return _told(state, cause, position.symbol, None)
+
+
+def _mode(state: State, told: ModeChanged) -> State:
+    """A market that opens begins anew: refusals of before say nothing of it."""
+    others = tuple(symbol for symbol in state.closed if symbol != told.symbol)
+    if told.mode:
+        return replace(state, closed=(*others, told.symbol))
+    return replace(state, closed=others, refused={**state.refused, told.symbol: 0})
 
 
 def _told(state: State, cause: Message, *names: str | None) -> Answer:
@@ -346,7 +360,8 @@ def _overtaken(state: State, truth: ExchangeSnapshot, wish: PlaceOrder | CancelO
         return told_flat
     if symbol in state.asked_for and truth.at < sent + UNHEARD_MOST * state.patience_us:
         return True  # it may still wait behind a cancel whose reply is lost: said each second, flattens would queue up and leave as one
-    return truth.began_at < sent + (REFUSED_AGAIN_US if state.refused.get(symbol, 0) >= REFUSED_MOST else AGAIN_US)
+    in_vain = symbol in state.closed or state.refused.get(symbol, 0) >= REFUSED_MOST
+    return truth.began_at < sent + (REFUSED_AGAIN_US if in_vain else AGAIN_US)
 
 
 def _again(state: State, cause: Woken) -> Answer:

@@ -275,6 +275,13 @@ class Filled(Message, frozen=True, kw_only=True):
     fill: Fill
 
 
+class ModeChanged(Message, frozen=True, kw_only=True):
+    """futures_feed -> kill_switch: a market was told `suspended` or `post-only`, or open again (empty)."""
+
+    symbol: str
+    mode: str
+
+
 class PositionChanged(Message, frozen=True, kw_only=True):
     """The exchange's position in one symbol differs from what was last said."""
 

@@ -15,6 +15,7 @@ from protocol.units import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.checkers.protection import stops
+from sim.faults.hosting import DIES_OF
 
 TASKS_MOST: Final = 300
 WAITING_MOST: Final = 8_000
@@ -94,7 +95,7 @@ class Converged(Invariant):
 
 
 class Supervision(Invariant):
-    """26: a child that died keeps entries in until it is back and, if it guards, until a reconciliation begun after that; too
+    """26: no child dies but of a fault; one that died keeps entries in until it is back and, if it guards, until a reconciliation begun after that; too
     many deaths escalate, and too many in a day keep entries in for the rest of that life (no person of a storm resumes).
     """
 
@@ -119,6 +120,8 @@ class Supervision(Invariant):
         if not isinstance(message, Alert):
             return
         child = message.text.split(" ")[0]
+        if message.code == "CHILD_RESTART" and not message.text.endswith(f": {DIES_OF}"):
+            self.fail(message.text)
         if message.code == "CHILD_RESTART" and child in INTENSITY:
             most, period_s = INTENSITY[child]
             self._died_at[child] = message.at

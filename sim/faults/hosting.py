@@ -22,6 +22,8 @@ LIFE: Final[ContextVar[int]] = ContextVar("life", default=0)
 """Which life of the daemon a task belongs to; 0: none, it is the world's."""
 CHILD_DOWN: Final = frozenset({"actor.hang", "sched.slow"})
 """Faults that hold up a child."""
+DIES_OF: Final = "storm"
+"""What the error says of which a fault lets a child die."""
 BACK_S: Final = 0.2
 """A child that dies again and again is given so long to come back."""
 
@@ -112,13 +114,13 @@ class Hosting:
         for _ in range(int(active.number("n"))):
             if self._faults.healed:
                 return
-            self._daemon.crash_child(active.text("who"), RuntimeError("storm"))
+            self._daemon.crash_child(active.text("who"), RuntimeError(DIES_OF))
             await trio.sleep(BACK_S)
 
     def _exhaust(self, active: Active) -> None:
         """Without memory whoever asks for some next dies of it; without descriptors nothing new is opened (`frames.refused`)."""
         if active.text("what") == "mem":
-            self._daemon.crash_child("strategy", MemoryError("storm"))
+            self._daemon.crash_child("strategy", MemoryError(DIES_OF))
 
     def _leap(self, active: Active) -> None:
         seconds = (active.until_us - active.began_us) / SECOND_US

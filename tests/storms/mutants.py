@@ -158,6 +158,8 @@ MUTANTS = (
         {"fault": "disk.flip", "n": 4, **OPENED}),
     one("a broken stream is opened again at once, for ever", "actors/connection.py", "if now - up_at >= STEADY_S:", "if True:",
         {"fault": "md.flap", "feed": "spot", "period_s": 1, "at_s": 10, "for_s": 200}),
+    one("what an actor tells once in a while is not in its table", "actors/tree.py", "            f.ModeChanged,\n", "",
+        {"fault": "ex.mode", "mode": "post_only", "for_s": 60, **OPENED}),
 )  # fmt: skip
 
 

@@ -300,7 +300,7 @@ def candle(bench: Bench, at: int) -> CandleClosed:
 
 def told_after_restart(bench: Bench, times: int = 3) -> None:
     """A child restarts and hears its history again: so often, in all."""
-    alert = from_edge(Alert, bench.now, code="CHILD_RESTART", severity="warning", text="strategy failed")
+    alert = from_edge(Alert, bench.now, code="CHILD_RESTART", severity="warning", text="strategy failed: storm")
     bench.say(alert, "supervisor")
     for _ in range(times):
         bench.say(candle(bench, START + 900 * SECOND_US), "spot_feed")
@@ -475,9 +475,15 @@ def doubted_and_replaced(bench: Bench) -> None:
 def unstable(bench: Bench) -> None:
     """A child that dies five times in a day, and entries go on."""
     for _ in range(5):
-        bench.say(from_edge(Alert, bench.now, code="CHILD_RESTART", severity="warning", text="spot_feed failed"))
+        bench.say(from_edge(Alert, bench.now, code="CHILD_RESTART", severity="warning", text="spot_feed failed: storm"))
         bench.now += 1000 * SECOND_US
     bench.wait(10)
+
+
+def died_of_itself(bench: Bench) -> None:
+    """No fault lets a child die of this."""
+    text = "futures_feed failed and restarts with its feeders: Unrouted: futures_feed may not say ModeChanged"
+    bench.say(from_edge(Alert, bench.now, code="CHILD_RESTART", severity="warning", text=text))
 
 
 def naked(bench: Bench) -> None:
@@ -524,7 +530,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     23: (many, purse_emptied),
     24: (unapproved, inputs_unknown, fill_from_nowhere),
     25: (dead_for_good, held_as_nobody_said, latched_long_ago),
-    26: (lambda bench: bench.leave(), unstable),
+    26: (lambda bench: bench.leave(), unstable, died_of_itself),
     27: (full_mailbox, sent_for_ever, exit_hammered),
     28: (silent_latch, in_doubt_untold, told_twice_a_minute, flood_untold, came_back_untold),
     29: (secret_shown, secret_shown_encoded, signature_shown),

@@ -33,6 +33,7 @@ from protocol.messages.futures import (
     InstrumentsListed,
     InstrumentsSeen,
     MarkPrice,
+    ModeChanged,
     OpenOrder,
     OrderAccepted,
     OrderGone,
@@ -281,6 +282,7 @@ def test_a_market_that_closes_or_opens_is_told_once_and_its_rules_are_read_again
         ("warning", f"{XBT} is open (was post-only)"),
     ]
     assert {m.code for m in of(Alert, out)} == {"VENUE_MODE"}
+    assert [m.mode for m in of(ModeChanged, out)] == ["post-only", "suspended", "post-only", ""]
     assert len(of(RequestInstruments, out)) == 3, "at most once in a while"
 
 

@@ -22,6 +22,7 @@ from protocol.messages.futures import (
     CancelOrder,
     ExchangeSnapshot,
     Filled,
+    ModeChanged,
     OpenOrder,
     OrderRejected,
     OrderUnknown,
@@ -303,6 +304,41 @@ def test_a_closed_market_stays_closed_whatever_else_is_answered() -> None:
     assert refused_flattens("marketSuspended", "insufficientAvailableFunds", seconds=20) == [1.5, 7.5, 13.5, 19.5]
 
 
+def mode(at_s: float, told: str) -> ModeChanged:
+    """The market's own word on whether it is open."""
+    return from_edge(ModeChanged, T + round(at_s * SECOND), at_s, symbol=XBT, mode=told)
+
+
+def flattens(state: State, seconds: range) -> tuple[State, list[float]]:
+    """When a flatten leaves, seconds, while nobody knows what became of any of them."""
+    left = list[float]()
+    for second in seconds:
+        state, out = run(state, snapshot(second, (position(2),)))
+        for wish in of(PlaceOrder, out):
+            left.append((wish.at - T) / SECOND)
+            doubt = from_edge(OrderUnknown, wish.at + 1, client_order_id=wish.client_order_id, symbol=XBT, wish="place")
+            state, _ = run(state, doubt)
+    return state, left
+
+
+def test_a_market_told_closed_is_asked_seldom_though_every_answer_is_lost() -> None:
+    """No refusal ever comes: what the market itself said is enough, until it says that it is open (storm 70042)."""
+    state, left = flattens(run(latched(), mode(0.5, "suspended"))[0], range(1, 20))
+    assert left == [1.5, 7.5, 13.5, 19.5]
+    assert flattens(run(state, mode(19.7, ""))[0], range(20, 26))[1] == [21.5, 23.5, 25.5]
+
+
+def test_a_market_that_opens_is_asked_at_once() -> None:
+    """Refusals of before it opened do not hold the flatten back."""
+    state, out = run(latched(), snapshot(1, (position(2),)))
+    (wish,) = of(PlaceOrder, out)
+    refusal = from_edge(
+        OrderRejected, wish.at, symbol=XBT, client_order_id=wish.client_order_id, wish="place", status="marketSuspended"
+    )
+    again = run(state, mode(1.2, "suspended"), refusal, mode(2.8, ""), snapshot(3, (position(2),)))[1]
+    assert len(of(PlaceOrder, again)) == 1
+
+
 def test_what_is_refused_again_and_again_is_asked_seldom() -> None:
     """Three times as soon as a reading can show it, then every five seconds: nothing is tried in a loop."""
     assert refused_flattens("invalidSize", seconds=20) == [1.5, 3.5, 5.5, 11.5, 17.5]
@@ -420,6 +456,11 @@ def test_a_list_is_not_believed_against_a_fill_it_may_lack() -> None:
 
     late = run(state, snapshot(31, (), (stop(),)))[1]
     assert of(PlaceOrder, late) == [], "by now the list would show it"
+
+
+def test_a_fill_of_long_ago_opens_nothing_that_no_list_shows() -> None:
+    """A new life hears of an exit that an earlier one made, or of a settlement: lists lag behind executions, not behind our hearing of them (storm 70042)."""
+    assert of(PlaceOrder, run(latched(), bought(40, 3), snapshot(41))[1]) == []
 
 
 def test_a_list_that_proves_nothing_of_a_position_does_not_cost_its_stop() -> None:

@@ -11,6 +11,8 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
+from config.settings import Settings
+
 Seam = Literal["rest", "stream", "connect", "market", "account", "disk", "process", "clock", "person"]
 Value = str | int | float
 Rng = np.random.Generator
@@ -61,7 +63,21 @@ class Whole(NamedTuple):
         return None if isinstance(value, int) and not isinstance(value, bool) else "must be a whole number"
 
 
-Draw = OneOf | Between | Whole
+class Symbol(NamedTuple):
+    """One of `words`; a person may name a market of the daemon's instead, as the feed that is to be struck spells it."""
+
+    words: tuple[str, ...]
+
+    def draw(self, rng: Rng) -> Value:
+        return OneOf(self.words).draw(rng)
+
+    def fault(self, value: object) -> str | None:
+        """What is wrong with a value a person wrote; None when it will do."""
+        return OneOf((*self.words, *SYMBOLS)).fault(value)
+
+
+Draw = OneOf | Between | Whole | Symbol
+SYMBOLS: Final = tuple(name for pair in Settings().symbols for name in (pair.futures, pair.spot))
 
 
 class Spec(NamedTuple):
@@ -76,8 +92,8 @@ class Spec(NamedTuple):
 
 
 FEED: Final = OneOf(("spot", "futures"))
-SYMBOL: Final = OneOf(("any",))
-"""`any`, or a symbol as the feed spells it; drawn plans strike at all."""
+SYMBOL: Final = Symbol(("any",))
+"""Drawn plans strike at all."""
 PRIVATE: Final = OneOf(("fills", "open_orders", "open_positions", "balances"))
 WISH: Final = OneOf(("send", "edit", "cancel"))
 READ: Final = OneOf(("orders", "positions", "fills", "accounts"))
@@ -186,7 +202,7 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
     "ex.spec": Spec((44,), "account", "a contract's rules change", None, None,
                     {"field": OneOf(("tick", "lot")), "factor": Whole(2, 10)}),
     "ex.delist": Spec((45,), "account", "a contract takes resting orders only, then is settled and gone", None, None,
-                      {"notice_s": Between(0, 300), "sym": OneOf(("first", "last"))}),
+                      {"notice_s": Between(0, 300), "sym": Symbol(("first", "last"))}),
     "ex.ro_stack": Spec((48,), "account", "a second reduce-only order is refused, or takes the first one away", LONG, None,
                         {"mode": OneOf(("refuse", "autocancel"))}),
     "ex.hold": Spec((46,), "rest", "taking orders are held back", LONG, None, {"ms": Between(20, 100)}),

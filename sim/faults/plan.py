@@ -232,7 +232,7 @@ def _fault(row: object, number: int) -> Fault:
     for key, allowed in spec.params.items():
         if key not in params:
             params[key] = allowed.draw(rng)
-        elif key != "sym" and (problem := allowed.fault(params[key])) is not None:
+        elif (problem := allowed.fault(params[key])) is not None:
             raise BadPlan(f"{where}.{key}: {problem}")
     plain = {k: v for k, v in row.items() if k in Fault.__struct_fields__ and k != "params"}
     try:

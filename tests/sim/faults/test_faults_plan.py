@@ -61,6 +61,10 @@ def test_a_profile_draws_only_its_kinds() -> None:
     [
         ({"fault": "rest.eat_reply"}, r"faults\[1\].fault: 'rest.eat_reply' is no fault"),
         ({"fault": "rest.drop_reply", "opp": "send"}, r"faults\[1\].opp: rest.drop_reply has no such parameter \(op\)"),
+        (
+            {"fault": "ex.mode", "sym": "last"},
+            r"faults\[1\].sym: must be one of any, PF_XBTUSD, BTC/USD, PF_ETHUSD, ETH/USD",
+        ),
         ({"fault": "rest.drop_reply", "op": "buy"}, r"faults\[1\].op: must be one of send, edit, cancel"),
         ({"fault": "md.lag", "d_s": "long"}, r"faults\[1\].d_s: must be a number"),
         ({"fault": "md.stall", "at_s": -1}, r"faults\[1\]: at_s must be 0 or more"),

@@ -103,6 +103,10 @@ class Mailbox:
                 del self._waiting[key]
         return message
 
+    def left(self, kind: type[Message]) -> list[Message]:
+        """What of a kind nobody took."""
+        return [message for (message,) in self._slots if isinstance(message, kind)]
+
     def rest(self) -> None:
         """Let the others run before the next message is given."""
         self._resting = True

@@ -221,9 +221,12 @@ def heard(receiver: str, message: Message, gate: Gate, door: Door, latch: Callab
 async def live(spec: ChildSpec, world: World) -> None:
     """One life of a child, from `Started` until it is cancelled or something in it raises."""
     life = world.lives[spec.name] = world.lives.get(spec.name, 0) + 1
+    before = world.mailboxes.get(spec.name)
     mailbox = world.mailboxes[spec.name] = Mailbox(spec.name)
     part = spec.build(world)
     mailbox.put(from_edge(Started, world.clock.now_us(), spec.name, world.clock.now_us(), life, restarted=life > 1))
+    for asked in before.left(KillRequested) if before is not None else ():
+        mailbox.put(asked)
     async with trio.open_nursery() as nursery:
         timers = Timers(spec.name, world.clock, mailbox.put)
         lanes = Lanes(spec, world, nursery)

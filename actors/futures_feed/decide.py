@@ -282,9 +282,11 @@ def _fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
     new = {fill.fill_id: fill for fill in sorted(named, key=lambda fill: fill.time) if not _before_us(told, fill)}
     if not new:
         return state, []
-    out: list[Message] = [follow(cause, Filled, fill_id, fill=fill) for fill_id, fill in new.items()]
     kept = _newest({**told.fills, **dict.fromkeys(new)}, FILLS_KEPT)
-    state = _counted(replace(state, told=replace(told, fills=kept)), new.values(), cause.at)
+    state, out = replace(state, told=replace(told, fills=kept)), list[Message]()
+    for fill_id, fill in new.items():
+        out.append(follow(cause, Filled, fill_id, fill=fill, before=state.told.streamed.get(fill.symbol, Decimal(0))))
+        state = _counted(state, (fill,), cause.at)
     if not any(FORCED_FILLS.get(fill.fill_type) == "SETTLED" for fill in new.values()):
         return state, out
     state, more = ask_rules(state, cause, "a position was settled")
@@ -299,6 +301,8 @@ def _counted(state: State, fills: Iterable[Fill], at: int) -> State:
     filled = dict(state.filled)
     for fill in fills:
         filled[fill.symbol] = (max(fill.time, filled.get(fill.symbol, (0, 0))[0]), at)
+        if fill.time < state.framed:
+            continue  # the stream's word is from after it
         before = streamed.get(fill.symbol, Decimal(0))
         after = before + fill.signed_size
         if (before - after) * before > 0:
@@ -370,6 +374,7 @@ def _frame(state: State, seen: PositionsSeen) -> Answer:
         for symbol, (time, told_at) in state.filled.items()
         if seen.time is not None and seen.time < time and seen.at < told_at + LIST_LAG_US
     )
+    state = replace(state, framed=max(state.framed, seen.time or 0))
     state, out = _positions(state, seen, seen.positions, seen.at, trailing=late)
     sizes = {symbol: size for symbol, size in _sizes(seen.positions).items() if symbol not in late}
     kept = {symbol: size for symbol, size in state.told.streamed.items() if symbol in late}
@@ -428,7 +433,8 @@ def _snapshot(state: State, seen: SnapshotSeen) -> Answer:
             out += more
     listed = {order.order_id for order in seen.orders}
     orders = {k: v for k, v in state.orders.items() if k in listed or v[1] >= seen.began_at}
-    trailing = _trailing(state, _sizes(seen.positions), seen.began_at)
+    sizes = _sizes(seen.positions)
+    trailing = _trailing(state, sizes, seen.began_at)
     state, unproved = _proved(replace(state, orders=orders), seen, trailing)
     state, positions = _positions(state, seen, seen.positions, seen.began_at, trailing=(*trailing, *unproved))
     state, account = _account(state, seen, seen.account, seen.began_at)
@@ -440,8 +446,17 @@ def _snapshot(state: State, seen: SnapshotSeen) -> Answer:
         positions=seen.positions,
         account=seen.account,
         unproved=unproved,
+        lacks=_lacked(state, sizes, (*unproved, *trailing)),
     )
     return state, [*out, *positions, *account, truth]
+
+
+def _lacked(state: State, listed: dict[str, Decimal], doubted: Sequence[str]) -> tuple[Position, ...]:
+    """What stream and fills say is held, in this life and before, where a list that may not know it shows less."""
+    said = (
+        (s, size) for s, size in state.told.streamed.items() if s in doubted and _less(size, listed.get(s, Decimal(0)))
+    )
+    return tuple(Position(symbol=symbol, size=size, entry_price=Decimal(0)) for symbol, size in said)
 
 
 def _proves(state: State, order_id: str, began_at: int) -> bool:
@@ -458,12 +473,22 @@ def _proved(state: State, seen: SnapshotSeen, trailing: tuple[str, ...]) -> tupl
     What fills took off is no longer the stream's word, and needs no second list.
     """
     told, listed, began_at = state.told, _sizes(seen.positions), seen.began_at
-    asked = asked_usd(seen.positions, state.instruments)
-    hidden = asked is not None and unexplained_usd(seen.account.initial_margin_usd, asked) > 0
     less = [s for s, size in told.streamed.items() if _less(size, listed.get(s, Decimal(0))) and s not in trailing]
+    hidden = _hidden(state, seen, less)
     doubted = {s: state.doubted.get(s, began_at) for s in less if hidden or began_at <= state.doubted.get(s, began_at)}
     agreed = {s: listed.get(s, Decimal(0)) for s in less if s not in doubted}
     return _streamed(replace(state, doubted=doubted), {**told.streamed, **agreed}), tuple(doubted)
+
+
+def _hidden(state: State, seen: SnapshotSeen, less: Sequence[str]) -> bool:
+    """Whether the account uses margin for more than is listed; or, as that may be small beside the rest, rather for what is doubted than not."""
+    used, asked = seen.account.initial_margin_usd, asked_usd(seen.positions, state.instruments)
+    if asked is None or unexplained_usd(used, asked) > 0:
+        return asked is not None
+    doubted = {s: replace(state.positions[s][0], size=state.told.streamed[s]) for s in less if s in state.positions}
+    others = (position for position in seen.positions if position.symbol not in doubted)
+    whole = asked_usd((*others, *doubted.values()), state.instruments) if doubted else None
+    return whole is not None and abs(used - whole) < abs(used - asked)
 
 
 def _sizes(positions: tuple[Position, ...]) -> dict[str, Decimal]:

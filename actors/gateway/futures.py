@@ -320,6 +320,12 @@ class FuturesGateway:
             log.warning("command_unknown", command=command.id, symbol=command.symbol, reason=str(error))
             return await self._looked_up(command, str(error))
         report(parsed.quarantined)
+        doubt = next(
+            (m.status for m in parsed.values if isinstance(m, CommandAnswered) and m.action == "look_up"), None
+        )
+        if doubt is not None and isinstance(command, PlaceOrder):
+            # There already, says the exchange: what became of it is asked for, as a list may forget it (storm 70871).
+            return await self._looked_up(command, doubt)
         self._remember(command, parsed.values)
         return parsed.values
 

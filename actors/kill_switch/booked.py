@@ -12,8 +12,8 @@ from protocol.messages.futures import LIST_LAG_US, ExchangeSnapshot, Fill
 
 
 class Booked(msgspec.Struct, frozen=True, kw_only=True):
-    """Signed contracts of one symbol. `size`: as last listed, and what was filled since. `enlarged`: when a fill made it larger,
-    None: none did that a list might not show. `untold`: what a list that came at `listed_at` showed and no fill had told. Times in microseconds.
+    """Signed contracts of one symbol. `size`: as last listed, and what was filled since. `enlarged`: when a fill that made it larger was
+    told, None: none that a list might not show. `untold`: what a list that came at `listed_at` showed and no fill had told. Times in microseconds.
     """
 
     size: Decimal = Decimal(0)
@@ -26,16 +26,13 @@ Books = Mapping[str, Booked]
 
 
 def book(books: Books, fill: Fill, at: int, *, reduces: bool) -> Books:
-    """The books with one more fill. One that only `reduces` opens nothing, nor does one that was listed before it was told.
-
-    Lists lag behind the execution, not behind its being told: a new life hears old ones first (storm 70042).
-    """
+    """The books with one more fill. One that only `reduces` opens nothing, nor does one that was listed before it was told."""
     before = books.get(fill.symbol, Booked())
     signed = fill.signed_size
     known = _part(signed, before.untold) if fill.time <= before.listed_at else Decimal(0)
     size = before.size + signed - known
     larger = not reduces and abs(size) > abs(before.size)
-    enlarged = max(min(fill.time, at), before.enlarged or 0) if larger else before.enlarged
+    enlarged = at if larger else before.enlarged
     return {**books, fill.symbol: replace(before, size=size, enlarged=enlarged, untold=before.untold - known)}
 
 

@@ -14,14 +14,14 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from actors.kill_switch.booked import Books, book, listed, unlisted
-from actors.kill_switch.causes import Watch, found, look_again_at, observe
+from actors.kill_switch.booked import Booked, Books, book, listed, unlisted
+from actors.kill_switch.causes import FUTURES_LEASE, Watch, found, look_again_at, observe
 from actors.kill_switch.plan import kill_id, plan
 from config.settings import KillSwitchSettings, Settings
 from protocol import codec
 from protocol.kraken.faults import judge
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Alert, KillProgress, KillRequested, Latch, Started, WakeAt, Woken
+from protocol.messages.control import Alert, KillProgress, KillRequested, Latch, LeaseChanged, Started, WakeAt, Woken
 from protocol.messages.futures import (
     LIST_LAG_US,
     CancelOrder,
@@ -136,6 +136,8 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, more = _filled(state, message, fill)
         case ModeChanged():
             state, more = _mode(state, message), []
+        case LeaseChanged(lease=lease, held=False) if lease == FUTURES_LEASE:
+            state, more = replace(state, closed=()), []  # it may open again unheard
         case _:
             more = []
     return state, (*out, *more)
@@ -155,7 +157,8 @@ def _heard_of(state: State, message: Message) -> State:
         return state
     left = {other: asked for other, asked in state.asked_for.items() if other != symbol}
     refused = {**state.refused, symbol: _refusals(state.refused.get(symbol, 0), message)}
-    return replace(state, asked_for=left, refused=refused)
+    closed = tuple(other for other in state.closed if other != symbol or not isinstance(message, Filled))
+    return replace(state, asked_for=left, refused=refused, closed=closed)
 
 
 def _refusals(before: int, answer: Message) -> int:
@@ -261,6 +264,8 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
             positions.setdefault(symbol, position)
             if at >= truth.began_at:
                 positions[symbol] = position
+    for position in truth.lacks:
+        positions.setdefault(position.symbol, position)
     for symbol, size in unlisted(state.books, truth.began_at, truth.unproved).items():
         positions.setdefault(symbol, Position(symbol=symbol, size=size, entry_price=Decimal(0)))
     left = {symbol: _left(state, position) for symbol, position in positions.items()}
@@ -300,7 +305,8 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
 
 def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
     """Each fill is booked. One that opens while latched is a reason to look at once: an entry that was on its way may be told by nothing else."""
-    books = book(state.books, fill, cause.at, reduces=fill.client_order_id in state.flattens)
+    known = state.books if fill.symbol in state.books else {**state.books, fill.symbol: Booked(size=cause.before)}
+    books = book(known, fill, cause.at, reduces=fill.client_order_id in state.flattens)
     state = _reduced(replace(state, books=books), fill)
     opens = fill.symbol in unlisted(books, cause.at)
     return _begin(state, cause) if opens and state.latched and state.since is None else (state, [])

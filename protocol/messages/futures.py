@@ -270,9 +270,10 @@ class OrderGone(Message, frozen=True, kw_only=True):
 
 
 class Filled(Message, frozen=True, kw_only=True):
-    """One execution, exactly once, whatever number of ways it was told."""
+    """One execution, exactly once, whatever number of ways it was told. `before`: signed size held until then, by stream and fills."""
 
     fill: Fill
+    before: Decimal = Decimal(0)
 
 
 class ModeChanged(Message, frozen=True, kw_only=True):
@@ -298,7 +299,8 @@ class ExchangeSnapshot(Message, frozen=True, kw_only=True):
     """futures_feed -> kill_switch, risk, reconciler: exchange truth by REST, after its new fills were told as `Filled`.
 
     `unproved`: symbols of which `positions` shows less than the stream said and fills left, when no second list agrees yet or the
-    account uses margin for more than is listed.
+    account uses margin for more than is listed. `lacks`: what stream and fills, across lives, say is held where `positions` shows less and is
+    unproved or may trail; at no price.
     """
 
     began_at: int
@@ -306,6 +308,7 @@ class ExchangeSnapshot(Message, frozen=True, kw_only=True):
     positions: tuple[Position, ...]
     account: Account
     unproved: tuple[str, ...] = ()
+    lacks: tuple[Position, ...] = ()
 
 
 class SnapshotMissed(Message, frozen=True, kw_only=True):

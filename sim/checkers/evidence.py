@@ -305,16 +305,17 @@ class Evidence:
         self.under_way.pop(request.form.get("cliOrdId", ""), None)
 
     def known(self, sent: Sent) -> dict[str, Decimal]:
-        """What was held as `sent` left, less what strangers have just bought or sold: who decides may not have heard of it (storm 41475)."""
-        before = dict(sent.positions)
+        """What was held as `sent` left, at least: who decides may not have heard of what strangers have just bought or sold, of the last of
+        it or of all (storms 41475, 70849).
+        """
+        before, least = dict(sent.positions), dict(sent.positions)
         for fill in reversed(self.fills.values()):
             if self.now - fill.time > NEWS_US:
                 break
             if fill.client_order_id not in self.intents:
                 before[fill.symbol] = before.get(fill.symbol, ZERO) - fill.signed_size
-        # Or he has: the smaller one counts.
-        smaller = {symbol: min(size, sent.positions.get(symbol, ZERO), key=abs) for symbol, size in before.items()}
-        return {symbol: size for symbol, size in smaller.items() if size}
+                least[fill.symbol] = min(before[fill.symbol], least.get(fill.symbol, ZERO), key=abs)
+        return {symbol: size for symbol, size in least.items() if size}
 
     def unanswered(self, name: str, within_us: int) -> bool:
         """Whether the exchange has an order whose reply is still on its way."""

@@ -57,6 +57,11 @@ PASSAGES: Final[Mapping[str, tuple[Part, ...]]] = MappingProxyType({
     "the list of positions is from before the entry": (
         Part("rest.stale", "position.opened", Between(0, 1), Between(5, 14), params={"endpoint": "positions"}),
     ),
+    "a new kill switch reads a list that lacks what is held": (
+        Part("rest.forget", "position.opened", Between(0, 40), FEW_S, params={"endpoint": "positions"}),
+        Part("actor.raise", "position.opened", Between(2, 40), params={"who": "kill_switch", "n": 1}),
+        Part("op.act", "position.opened", Between(2, 41), params={"seq": "kill"}),
+    ),
     "the stop is lost and another is refused": (
         Part("rest.reject", "stop.accepted", Between(5, 5), FEW_S, params={**SEND, "status": "insufficientAvailableFunds"}),
         Part("ex.kill_order", "stop.accepted", Between(5.1, 9), params={"role": "stop"}),

@@ -101,6 +101,28 @@ async def test_a_failed_child_restarts_with_its_feeders_and_leaves_its_guards_al
         nursery.cancel_scope.cancel()
 
 
+async def test_what_asks_for_the_kill_switch_outlives_the_life_that_did_not_hear_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Nobody asks twice: unread behind what it died of, or said while it was down, the request waits for its next life."""
+    heard: list[tuple[str, Message]] = []
+    specs = [ChildSpec("kill_switch", echo("kill_switch", heard, "boom"), ())]
+    world = Bench(specs).world()
+    asked = [from_edge(KillRequested, n, n, reason=f"reason {n}", by="risk") for n in (1, 2)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Supervisor(specs, world).run)
+        await settle()
+        heard.clear()
+        for message in (alert("boom"), asked[0], alert("stale")):
+            world.mailboxes["kill_switch"].put(message)
+        await settle()
+        world.mailboxes["kill_switch"].put(asked[1])
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert [type(message).__name__ for _, message in heard] == ["Alert", "Started", "KillRequested", "KillRequested"]
+    assert [message for _, message in heard if isinstance(message, KillRequested)] == asked
+
+
 async def test_the_wishes_of_a_step_are_durable_at_once_before_the_first_is_carried_out(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

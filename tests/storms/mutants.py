@@ -100,7 +100,7 @@ MUTANTS = (
         (
             (GATEWAY, "unread = (*resting.quarantined, *positions.quarantined)", "unread = ()"),
             # A second guard of the same: a list that shows less than the stream said is believed when another agrees and the margin does, too.
-            (FEED, "hidden = asked is not None and unexplained_usd(seen.account.initial_margin_usd, asked) > 0", "hidden = False"),
+            (FEED, "hidden = _hidden(state, seen, less)", "hidden = False"),
         ),
         ({"fault": "rest.schema", "endpoint": "positions", "kind": "unknown", "for_s": 120, **OPENED},),
     ),
@@ -158,6 +158,10 @@ MUTANTS = (
         {"fault": "disk.flip", "n": 4, **OPENED}),
     one("a broken stream is opened again at once, for ever", "actors/connection.py", "if now - up_at >= STEADY_S:", "if True:",
         {"fault": "md.flap", "feed": "spot", "period_s": 1, "at_s": 10, "for_s": 200}),
+    one("a new kill switch believes any list", "actors/kill_switch/decide.py", "for position in truth.lacks:", "for position in ():",
+        {"fault": "rest.stale", "endpoint": "positions", "after": "position.opened", "at_s": 0.2, "for_s": 14},
+        {"fault": "actor.raise", "who": "kill_switch", "n": 1, "after": "position.opened", "at_s": 2},
+        {"fault": "op.act", "seq": "kill", "after": "position.opened", "at_s": 2.1}),
     one("what an actor tells once in a while is not in its table", "actors/tree.py", "            f.ModeChanged,\n", "",
         {"fault": "ex.mode", "mode": "post_only", "for_s": 60, **OPENED}),
 )  # fmt: skip

@@ -744,6 +744,19 @@ async def test_a_stop_of_what_was_flattened_may_go_beside_what_a_stranger_has_ju
     assert (10 in bench.broken) == (seconds > 0)
 
 
+async def test_a_stop_may_go_between_two_purchases_of_a_stranger_the_first_of_which_was_flattened() -> None:
+    """Of the second, a moment ago, nobody has heard (storm 70849)."""
+    bench = Bench()
+    bench.trade(place("stranger", "buy", "0.01"))
+    bench.stop(49_000, size="0.01")
+    bench.latched()
+    bench.intend("flatten", role="flatten")
+    bench.trade(place("flatten", "sell", "0.01", reduce_only=True))
+    bench.trade(place("another", "buy", "0.01"))
+    bench.leave("stop", "cancel", orderType="stp")
+    assert 10 not in bench.broken
+
+
 async def test_a_life_that_a_stranger_ended_is_over() -> None:
     """What is bought beside its stop, whose cancel is on its way, has a stop of its own."""
     bench = Bench()

@@ -757,6 +757,46 @@ def test_whoever_shows_the_whole_between_two_lists_that_show_less_begins_the_cou
     assert [m.unproved for m in of(ExchangeSnapshot, out)] == [(XBT,)]
 
 
+def test_a_small_position_does_not_hide_behind_a_large_one() -> None:
+    """The margin in use is nearer to what both ask for than to what is listed, though less than half as much again."""
+    two = positions_seen(position(40), position(10, symbol=ETH), sequence=1)
+    state, _ = run(fresh(), rules_of(contract(), contract(ETH)), two)
+    asked = [D("0.1") * row.size * row.entry_price for row in two.positions]
+    used, free = (replace(account(100_000), initial_margin_usd=usd) for usd in (sum(asked), asked[0]))
+    one = (position(40),)
+    state, out = run(state, *(snapshot(began_at=T + n * SECOND, positions=one, account=used) for n in (1, 2, 3)))
+    assert of(PositionChanged, out) == []
+    _, out = run(state, *(snapshot(began_at=T + n * SECOND, positions=one, account=free) for n in (4, 5)))
+    assert [(m.position.symbol, m.position.size) for m in of(PositionChanged, out)] == [(ETH, D(0))]
+
+
+def test_a_new_life_says_what_its_first_list_may_lack() -> None:
+    """It remembers what was told: an entry of a moment ago, and a position that one list leaves out."""
+    state, _ = run(fresh(), fill_seen(fill("entry", size=D(2))))
+    again = decide.initial(Settings(), decide.durable(state))
+    (truth,) = of(ExchangeSnapshot, run(again, snapshot(began_at=T + SECOND))[1])
+    assert [(row.symbol, row.size) for row in truth.lacks] == [(XBT, D(2))]
+    (truth,) = of(ExchangeSnapshot, run(again, snapshot(began_at=T + LIST_LAG_US + SECOND))[1])
+    assert (truth.unproved, [row.size for row in truth.lacks]) == ((XBT,), [D(2)])
+    (truth,) = of(ExchangeSnapshot, run(again, snapshot(began_at=T + SECOND, positions=(position(2),)))[1])
+    assert truth.lacks == ()
+
+
+def test_a_fill_older_than_the_streams_word_on_its_position_changes_nothing_of_it() -> None:
+    """The stream showed the position and its end; the fill that opened it is told at last."""
+    shown = (positions_seen(position(2), sequence=1), positions_seen(sequence=2, at=T + SECOND))
+    state, _ = run(fresh(), *(replace(seen, time=seen.at) for seen in shown))
+    state, out = run(state, fill_seen(fill("entry", size=D(2), time=T - 1)), snapshot(began_at=T + 2 * SECOND))
+    assert [truth.lacks for truth in of(ExchangeSnapshot, out)] == [()]
+
+
+def test_a_fill_says_what_was_held_until_then() -> None:
+    """Whoever hears of it first in a new life must know whether it opened."""
+    state, first = run(fresh(), positions_seen(sequence=1), fill_seen(fill("entry", size=D(2))))
+    _, then = run(state, fill_seen(fill("out", side="sell", size=D(2), time=T + SECOND)))
+    assert [m.before for m in (*of(Filled, first), *of(Filled, then))] == [D(0), D(2)]
+
+
 @pytest.mark.parametrize("orders", [(), (order(),)], ids=["nothing rests", "a stranger's order rests"])
 def test_no_list_outweighs_the_margin_that_the_account_uses(orders: tuple[OpenOrder, ...]) -> None:
     """The account knows of more than is listed: the second list proves nothing either, until the margin is free (storm 50899)."""

@@ -169,7 +169,7 @@ async def test_a_trade_from_entry_to_triggered_stop(
 
 
 async def test_refusals_and_resends_end_as_promised(gateway: FuturesGateway, autojump_clock: MockClock) -> None:
-    """A resend is not a second order; what is not there cannot be cancelled; reduce-only needs a position."""
+    """A resend is not a second order, and is answered with what became of the first; what is not there cannot be cancelled; reduce-only needs a position."""
     limit = place("ks-1", order_type="lmt", limit_price=Decimal(50_000))
     cancel = from_edge(CancelOrder, START, symbol=BTC, client_order_id="ks-1")
     naked = place("ks-2", side="sell", reduce_only=True)
@@ -177,7 +177,7 @@ async def test_refusals_and_resends_end_as_promised(gateway: FuturesGateway, aut
 
     assert [answer.outcome for answer in outcomes if isinstance(answer, CommandAnswered)] == [
         "placed",
-        "unknown",
+        "placed",
         "cancelled",
         "not_found",
         "rejected",

@@ -16,7 +16,17 @@ from actors.kill_switch.plan import kill_id, plan
 from config.settings import Settings
 from protocol.ids import client_order_id
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, Drift, KillProgress, KillRequested, Latch, Started, WakeAt, Woken
+from protocol.messages.control import (
+    Alert,
+    Drift,
+    KillProgress,
+    KillRequested,
+    Latch,
+    LeaseChanged,
+    Started,
+    WakeAt,
+    Woken,
+)
 from protocol.messages.futures import (
     Account,
     CancelOrder,
@@ -328,6 +338,18 @@ def test_a_market_told_closed_is_asked_seldom_though_every_answer_is_lost() -> N
     assert flattens(run(state, mode(19.7, ""))[0], range(20, 26))[1] == [21.5, 23.5, 25.5]
 
 
+def test_a_market_told_closed_counts_as_open_once_it_trades_or_nobody_watches_it() -> None:
+    """The stream may be gone when it opens: what it said of it holds no longer."""
+    closed, _ = run(latched(), mode(0.5, "suspended"))
+    lost = from_edge(LeaseChanged, T + SECOND, lease="futures_feed", held=False)
+    assert flattens(run(closed, lost)[0], range(2, 7))[1] == [2.5, 4.5, 6.5]
+
+    state, out = run(closed, snapshot(1, (position(3),)))
+    (wish,) = of(PlaceOrder, out)
+    part = facts.fill("part", "sell", 1, client_order_id=wish.client_order_id)
+    assert flattens(run(state, from_edge(Filled, wish.at, fill=part))[0], range(3, 8))[1] == [3.5, 5.5, 7.5]
+
+
 def test_a_market_that_opens_is_asked_at_once() -> None:
     """Refusals of before it opened do not hold the flatten back."""
     state, out = run(latched(), snapshot(1, (position(2),)))
@@ -458,9 +480,26 @@ def test_a_list_is_not_believed_against_a_fill_it_may_lack() -> None:
     assert of(PlaceOrder, late) == [], "by now the list would show it"
 
 
-def test_a_fill_of_long_ago_opens_nothing_that_no_list_shows() -> None:
-    """A new life hears of an exit that an earlier one made, or of a settlement: lists lag behind executions, not behind our hearing of them (storm 70042)."""
-    assert of(PlaceOrder, run(latched(), bought(40, 3), snapshot(41))[1]) == []
+def sold(at_s: float, size: str = "1", before: str = "0") -> Filled:
+    """An exit's fill, and what was held until then."""
+    name = client_order_id("signal", "stop")
+    fill = facts.fill("sold", "sell", size, client_order_id=name, time=T + round(at_s * SECOND))
+    return from_edge(Filled, T + round(at_s * SECOND), at_s, fill=fill, before=D(before))
+
+
+def test_a_life_that_knows_nothing_yet_takes_no_exit_for_a_new_position() -> None:
+    """The first word it hears is what a stop sold, or a settlement: the account is flat, nothing is bought back (storm 70042)."""
+    assert of(PlaceOrder, run(latched(), sold(0.4, before="1"), snapshot(0.5))[1]) == []
+    (wish,) = of(PlaceOrder, run(latched(), sold(0.4, before="0"), snapshot(0.5))[1])
+    assert (wish.side, wish.size) == ("buy", D(1))
+
+
+def test_what_a_list_may_lack_is_held_though_this_life_never_heard_of_it() -> None:
+    """The feed remembers across lives what stream and fills said: the stop stays, the position is flattened."""
+    lacking = msgspec.structs.replace(snapshot(0.5, (), (stop(),)), lacks=(position(1),))
+    _, out = run(latched(), lacking)
+    assert (len(of(CancelOrder, out)), [told.flat for told in of(KillProgress, out)]) == (0, [False])
+    assert [(wish.side, wish.size) for wish in of(PlaceOrder, out)] == [("sell", D(1))]
 
 
 def test_a_list_that_proves_nothing_of_a_position_does_not_cost_its_stop() -> None:

@@ -252,7 +252,7 @@ class Storm:
         self.evidence = Evidence(
             engine, self.settings, self.faults, (self.venue.key, self.venue.secret), self.true_clock.now_us,
             tuple(self.settings.futures_of.values()), lambda: self.disk.state.latched, lambda: bool(self.book.failed),
-            self._closed, self._load, began_at=start,
+            self._closed, self._load, self.kill_requested, began_at=start,
         )  # fmt: skip
         self.watchers = Watchers(self.evidence)
         self.hosting = Hosting(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from typing import Final
 
@@ -18,6 +19,7 @@ from protocol.messages.futures import (
     OrderRejected,
     OrderUnknown,
     PlaceOrder,
+    PositionChanged,
 )
 from protocol.messages.signal import Signal
 from protocol.units import MINUTE_US
@@ -30,11 +32,14 @@ SERVER_ERROR: Final = 500
 """From here on a status of HTTP says nothing of what became of an order."""
 RULES_HEARD_US: Final = 10 * MINUTE_US
 """A contract's new rules are heard of within it."""
+TAKEN: Final = (b'"status":"placed"', b'"status":"clientOrderIdAlreadyExist')
+"""An id that exists already is no refusal of the order that has it."""
+LISTS_LIE: Final = frozenset({"rest.stale", "rest.forget", "rest.page", "rest.misreport"})
 CENT: Final = Decimal("0.01")
 
 
 class FillsOnce(Invariant):
-    """12: every execution is told once, and soon."""
+    """12: every execution is told once, as it was, and soon."""
 
     number, name = 12, "fills exactly once"
     hears = (Filled,)
@@ -60,6 +65,10 @@ class FillsOnce(Invariant):
                 self.fail(f"fill {message.fill.fill_id} is told again although an earlier life made it durable")
             if message.fill.fill_id not in self.e.fills:
                 self.fail(f"fill {message.fill.fill_id} is told and never happened")
+            elif _what(message.fill) != _what(self.e.fills[message.fill.fill_id]):
+                self.fail(
+                    f"fill {message.fill.fill_id} is told as {message.fill} and was {self.e.fills[message.fill.fill_id]}"
+                )
             self._told_in_life.add(message.fill.fill_id)
 
     def second(self) -> None:
@@ -72,6 +81,10 @@ class FillsOnce(Invariant):
             if e.reach_us - e.fill_reach[name] > bound:
                 fill = e.fills[name]
                 self.fail(f"{fill.symbol} {fill.side} {fill.size} ({name}) is not told")
+
+
+def _what(fill: Fill) -> tuple[object, ...]:
+    return fill.symbol, fill.side, fill.size, fill.price
 
 
 class WriteBeforeSend(Invariant):
@@ -126,6 +139,19 @@ class Ids(Invariant):
             self.fail(f"{sent.name} stood for {before} and now for {sent.terms}")
 
 
+def heard_of(message: Message) -> str:
+    """The order that a message says something of, which ends doubt; empty for none."""
+    match message:
+        case OrderAccepted(order=order):
+            return order.client_order_id or ""
+        case OrderGone(client_order_id=name) | OrderRejected(client_order_id=name) | Drift(client_order_id=name):
+            return name or ""
+        case Filled(fill=fill):
+            return fill.client_order_id or ""
+        case _:
+            return ""
+
+
 class EvidenceBeforeDeath(Invariant):
     """15: no order is called dead that is alive."""
 
@@ -139,6 +165,8 @@ class EvidenceBeforeDeath(Invariant):
         self._told_no: set[str] = set()
         self._absent: set[str] = set()
         """Those of them that a complete list, begun after the last word of doubt, lacked."""
+        self._buried: set[str] = set()
+        """Entries that were called absent."""
         self._silent: dict[str, int] = {}
         """Orders that left and were not heard of since, and in which life they left."""
         self._left_at: dict[str, int] = {}
@@ -149,7 +177,7 @@ class EvidenceBeforeDeath(Invariant):
 
     def answered(self, request: Request, reply: Reply) -> None:
         """The exchange's own no is evidence; an error on the way is none."""
-        refuses = reply.status != HTTP_OK or b'"status":"placed"' not in reply.body
+        refuses = reply.status != HTTP_OK or not any(word in reply.body for word in TAKEN)
         if request.op == "send" and refuses and reply.status < SERVER_ERROR:
             self._told_no.add(request.form.get("cliOrdId", ""))
 
@@ -211,22 +239,34 @@ class EvidenceBeforeDeath(Invariant):
             case Filled(fill=fill) if fill.client_order_id in self._unknown:
                 e.once("unknown settled as filled")
                 self._unknown.pop(fill.client_order_id, None)
-            case Drift(kind="missing_order", client_order_id=name) if name in self._unknown:
-                e.once("unknown settled as absent")
-                self._unknown.pop(name, None)
+            case Drift(kind="missing_order", client_order_id=name):
+                self._absence(name or "")
             case OrderAccepted(order=order) if order.client_order_id in self._unknown:
                 self._unknown.pop(order.client_order_id, None)
             case Drift(kind="foreign_order"):
                 e.once("foreign order found")
 
+    def _absence(self, name: str) -> None:
+        """An order is called absent: none that rests, was executed and not told, or comes later is."""
+        e = self.e
+        if name in self._unknown:
+            e.once("unknown settled as absent")
+            self._unknown.pop(name, None)
+            if (intent := e.intents.get(name)) is not None and intent.role == "entry":
+                self._buried.add(name)  # others have no deadline: they may arrive whenever they like
+        if any(active.kind in LISTS_LIE for active in e.faults.active("rest")):
+            return
+        if any(w.order.client_order_id == name for w in e.engine.state.working.values()):
+            self.fail(f"order {name} is called absent and rests")
+        if any(fill.client_order_id == name and fill.fill_id not in e.told for fill in e.fills.values()):
+            self.fail(f"order {name} is called absent and was filled")
+
+    def filled(self, fill: Fill) -> None:
+        if fill.client_order_id in self._buried:
+            self.fail(f"{fill.symbol} order {fill.client_order_id} was called absent and is filled")
+
     def _heard_of(self, message: Message) -> None:
-        match message:
-            case OrderAccepted(order=order):
-                self._silent.pop(order.client_order_id or "", None)
-            case OrderGone(client_order_id=name) | OrderRejected(client_order_id=name) | Drift(client_order_id=name):
-                self._silent.pop(name or "", None)
-            case Filled(fill=fill):
-                self._silent.pop(fill.client_order_id or "", None)
+        self._silent.pop(heard_of(message), None)
 
 
 class EquityIdentity(Invariant):
@@ -272,14 +312,25 @@ class EquityIdentity(Invariant):
 
 
 class PositionIdentity(Invariant):
-    """17: the sum of the fills we know of is the exchange's position."""
+    """17: the sum of the fills we know of is the exchange's position, and what was last said of it soon is, too."""
 
     number, name = 17, "position identity"
+    hears = (PositionChanged,)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
         self._sizes: dict[str, Decimal] = {}
         """What is not flat."""
+        self._said: dict[str, Decimal] = {}
+        """The same as it was last said."""
+        self._wrong: dict[str, int] = {}
+        """What was said is not what is held, and since when in reachable time."""
+
+    def said(self, sender: str, message: Message) -> None:
+        assert isinstance(message, PositionChanged)
+        self._said.pop(message.position.symbol, None)
+        if message.position.size:
+            self._said[message.position.symbol] = message.position.size
 
     def filled(self, fill: Fill) -> None:
         signed = fill.signed_size
@@ -288,12 +339,28 @@ class PositionIdentity(Invariant):
             self._sizes[fill.symbol] = size
 
     def second(self) -> None:
-        if (self._sizes or self.e.engine.state.holdings) and self._sizes != self.e.positions:
-            self.fail(f"the fills sum up to {self._sizes}, the exchange holds {self.e.positions}")
+        e = self.e
+        if not (self._sizes or e.engine.state.holdings or self._said or self._wrong):
+            return
+        held = e.positions
+        if self._sizes != held:
+            self.fail(f"the fills sum up to {self._sizes}, the exchange holds {held}")
+        if self._said == held:
+            self._wrong.clear()
+            return
+        wrong = {symbol for symbol in {*self._said, *held} if self._said.get(symbol) != held.get(symbol)}
+        self._wrong = {symbol: self._wrong.get(symbol, e.reach_us) for symbol in sorted(wrong)}
+        bound = Bounds.DETECT + (Bounds.HALT if e.healthy else Bounds.CONV + Bounds.DETECT)
+        for symbol, since in self._wrong.items():
+            if e.reach_us - since > bound:
+                self.fail(
+                    f"{symbol} {held.get(symbol, ZERO)} is held, and {self._said.get(symbol, ZERO)} was last said to be"
+                )
 
 
 class Audit(Invariant):
-    """24: from every order and fill one can walk to the decision, its inputs and the limits it passed; every signal has an answer.
+    """24: from every order and fill one can walk to the decision, its inputs and the limits it passed; every edit and cancel is recorded;
+    every signal has an answer.
 
     The seals of the journal's pages are the ledger's own tests': a storm's journal is in memory.
     """
@@ -305,9 +372,13 @@ class Audit(Invariant):
         super().__init__(evidence)
         self._unadmitted: dict[str, int] = {}
         self._unanswered: dict[str, int] = {}
+        self._changed: Counter[str] = Counter()
+        """Edits and cancels that left, by the order they name."""
+        self._unwritten: dict[str, int] = {}
 
     def began(self) -> None:
-        self._unadmitted, self._unanswered = {}, {}
+        self._unadmitted, self._unanswered, self._unwritten = {}, {}, {}
+        self._changed = Counter(self.e.changes)  # what a life did whose disk had failed is written nowhere
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Signal):
@@ -317,6 +388,9 @@ class Audit(Invariant):
 
     def sent(self, sent: Sent) -> None:
         if sent.op != "send":
+            name = sent.name or sent.order_id
+            self._changed[name] += 1
+            self._unwritten.setdefault(name, self.e.now + Bounds.ALERT)
             return
         intent = self.e.intents.get(sent.name)
         if intent is None:
@@ -352,9 +426,10 @@ class Audit(Invariant):
         return ""
 
     def second(self) -> None:
-        if not (self._unanswered or self._unadmitted):
+        if not (self._unanswered or self._unadmitted or self._unwritten):
             return
         e = self.e
+        self._unwritten = {name: due for name, due in self._unwritten.items() if e.changes[name] < self._changed[name]}
         self._unanswered = {
             name: due for name, due in self._unanswered.items() if name not in e.refused and name not in e.approved
         }
@@ -369,3 +444,5 @@ class Audit(Invariant):
             self.fail(f"signal {name} was neither approved nor refused")
         for name in [name for name, due in self._unadmitted.items() if e.now > due]:
             self.fail(f"entry {name}: no record of the limits it passed")
+        for name in [name for name, due in self._unwritten.items() if e.now > due]:
+            self.fail(f"a change of {name} left and nothing recorded it")

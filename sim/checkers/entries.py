@@ -17,7 +17,6 @@ from protocol.messages.futures import (
     Fill,
     Filled,
     Instrument,
-    MarkPrice,
     OrderGone,
     OrderRejected,
     OrderUnknown,
@@ -272,20 +271,11 @@ class ModeAndRefusal(Invariant):
     """
 
     number, name = 22, "mode and refusal"
-    hears = (MarkPrice,)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
-        self._closed: dict[str, int] = {}
         self._refused: dict[str, str] = {}
         self._probes: dict[str, list[int]] = {}
-
-    def said(self, sender: str, message: Message) -> None:
-        if isinstance(message, MarkPrice):
-            if message.suspended or message.post_only:
-                self._closed.setdefault(message.symbol, self.e.now)
-            else:
-                self._closed.pop(message.symbol, None)
 
     def answered(self, request: Request, reply: Reply) -> None:
         if request.op != "send" or reply.status != 200 or "cliOrdId" not in request.form:
@@ -299,7 +289,7 @@ class ModeAndRefusal(Invariant):
             self._refused[request.form["cliOrdId"]] = status
 
     def sent(self, sent: Sent) -> None:
-        closed = self._closed.get(sent.symbol)
+        closed = self.e.shown_closed.get(sent.symbol)
         if sent.op == "send" and sent.order_type == "mkt" and closed is not None and sent.at - closed > Bounds.HALT:
             probes = [at for at in self._probes.get(sent.symbol, []) if at > sent.at - MINUTE_US]
             self._probes[sent.symbol] = [*probes, sent.at]

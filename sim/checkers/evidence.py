@@ -5,6 +5,8 @@ Gathers and judges nothing. Shares with the daemon the wire formats alone.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -14,7 +16,16 @@ from typing import Final, NamedTuple
 from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
-from protocol.messages.futures import EnterPosition, Fill, Filled, OrderAdmitted, PlaceOrder, SignalRefused
+from protocol.messages.futures import (
+    CancelOrder,
+    EditOrder,
+    EnterPosition,
+    Fill,
+    Filled,
+    OrderAdmitted,
+    PlaceOrder,
+    SignalRefused,
+)
 from protocol.messages.signal import Signal
 from protocol.units import HOUR_US, SECOND_US
 from sim.checkers.past import Past
@@ -26,7 +37,9 @@ from sim.faults.timeline import Faults
 
 ZERO: Final = Decimal(0)
 HTTP_OK: Final = 200
-KEPT: Final = frozenset({Filled, PlaceOrder, EnterPosition, Signal, SignalRefused, OrderAdmitted})
+KEPT: Final = frozenset(
+    {Filled, PlaceOrder, EnterPosition, Signal, SignalRefused, OrderAdmitted, CancelOrder, EditOrder}
+)
 ORDER_KINDS: Final = frozenset({"send", "edit", "cancel", "cancel_all"})
 
 
@@ -53,6 +66,7 @@ class Load(NamedTuple):
     streams: int
 
 
+STAMP: Final = re.compile(r'"time":(\d+)')
 CAUSES_MOST: Final = 200_000
 ROUTINE: Final = frozenset({
     "MarkPrice", "SpotPrice", "WakeAt", "Woken", "Held", "AccountChanged", "AccountSeen", "StructureRead", "TickerSeen", "CandleSeen",
@@ -103,7 +117,13 @@ class Sent:
 
 NEWS_US: Final = SECOND_US
 """So long an execution may be on its way to whoever reads the account."""
-ACCOUNT_DOWN: Final = frozenset({"ex.mode", "ex.maint", "ex.partial", "ex.mkt_protect", "ex.stop_unfilled"})
+ACCOUNT_DOWN: Final = frozenset({"ex.mode", "ex.maint"})
+THIN: Final = frozenset({"ex.partial", "ex.mkt_protect"})
+"""Faults under which an order to leave finds only a part of what it asks for."""
+ANSWERED: Final = frozenset(
+    {"ex.fast_fill", "ex.hold", "rest.misreport", "rest.cancel_all", "rest.dup_request", "sec.h"}
+)
+"""Faults of requests under which each is carried out and answered, if not truly: time goes on."""
 FEED_FAULTS: Final = frozenset({"md.stall", "md.mute", "md.flap", "md.lag", "md.garble", "md.reorder", "md.burst", "ws.delay",
                                 "ws.drop", "ws.snapshot", "ws.reorder", "ws.auth", "ws.stale", "venue.ts"})  # fmt: skip
 
@@ -124,6 +144,8 @@ class Evidence:
     closed_by: Callable[[], tuple[str, ...]]
     """What keeps entries in, as the gate has it."""
     load: Callable[[], Load]
+    asked_to_kill: Callable[[], str | None] = lambda: None
+    """What a person asks the kill switch for."""
     failures: list[Failure] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     fills: dict[str, Fill] = field(default_factory=dict)
@@ -146,6 +168,8 @@ class Evidence:
     intents: dict[str, PlaceOrder] = field(default_factory=dict)
     """Durable, by client order id."""
     admitted: dict[str, OrderAdmitted] = field(default_factory=dict)
+    changes: Counter[str] = field(default_factory=Counter)
+    """Durable edits and cancels by the order they name."""
     refused: set[str] = field(default_factory=set)
     """Signals."""
     approved: dict[str, EnterPosition] = field(default_factory=dict)
@@ -153,7 +177,9 @@ class Evidence:
     alerts: list[Alert] = field(default_factory=list)
     gate_log: list[tuple[int, str, bool]] = field(default_factory=list)
     heard: dict[str, int] = field(default_factory=dict)
-    """Connection, or `channel symbol` -> when a frame was last delivered."""
+    """Connection -> when a frame was last delivered; `ticker symbol` -> the newest moment that one spoke of."""
+    shown_closed: dict[str, int] = field(default_factory=dict)
+    """Markets that the newest frame called closed, and since when."""
     life: int = 0
     lives: list[int] = field(default_factory=list)
     reach_us: int = 0
@@ -229,11 +255,15 @@ class Evidence:
         """Whether private requests are answered, markets open, and a process is up."""
         return (
             self.life > 0
-            and not self.faults.active("rest")
+            and ANSWERED.issuperset(active.kind for active in self.faults.active("rest"))
             and not any(active.kind in ACCOUNT_DOWN for active in self.faults.active("account"))
             and not any(self.engine.rules[symbol].tradeable for symbol in self.engine.state.closed_markets)
             and not any(active.kind in CHILD_DOWN for active in self.faults.active("process"))
         )
+
+    def thin(self) -> bool:
+        """Whether the market is left in parts."""
+        return any(active.kind in THIN for active in self.faults.active("account"))
 
     def disturbed(self) -> bool:
         """Whether anything is in force that may keep news or orders back."""
@@ -306,7 +336,7 @@ class Evidence:
 
     def known(self, sent: Sent) -> dict[str, Decimal]:
         """What was held as `sent` left, at least: who decides may not have heard of what strangers have just bought or sold, of the last of
-        it or of all (storms 41475, 70849).
+        it or of all (storms 41475, 70849, 910001).
         """
         before, least = dict(sent.positions), dict(sent.positions)
         for fill in reversed(self.fills.values()):
@@ -333,11 +363,21 @@ class Evidence:
 
     def frame(self, feed: str, text: str) -> None:
         """A frame was delivered to the daemon."""
-        now = self.heard[feed] = self.now_us()
+        self.heard[feed] = self.now_us()
         if '"ticker"' in text:
             for contract, name in self._tickers:
                 if contract in text:
-                    self.heard[name] = now
+                    self._ticker(contract, name, text)
+
+    def _ticker(self, contract: str, name: str, text: str) -> None:
+        """What is shown is as old as it says."""
+        now = self.now
+        stamp = STAMP.search(text)
+        self.heard[name] = max(self.heard.get(name, 0), 0 if stamp is None else min(now, int(stamp[1]) * 1000))
+        if '"suspended":true' in text or '"post_only":true' in text:
+            self.shown_closed.setdefault(contract, now)
+        else:
+            self.shown_closed.pop(contract, None)
 
     def filled(self, fill: Fill) -> None:
         """The exchange executed something."""
@@ -377,6 +417,10 @@ class Evidence:
             self.signals.setdefault(message.id, message)
         elif isinstance(message, SignalRefused):
             self.refused.add(message.signal_id)
+        elif isinstance(message, CancelOrder):
+            self.changes[message.subject] += 1
+        elif isinstance(message, EditOrder):
+            self.changes[message.client_order_id] += 1
         elif isinstance(message, OrderAdmitted) and isinstance(message.order, PlaceOrder):
             self.admitted[message.order.client_order_id] = message
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
 from protocol.messages.base import Message
-from protocol.messages.futures import Fill, PlaceOrder
+from protocol.messages.futures import Fill, Filled, PlaceOrder
 from protocol.units import SECOND_US
 from sim.checkers.evidence import NEWS_US, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
-from sim.checkers.protection import stops
+from sim.checkers.protection import bares
+
+FORCED: Final = ("liquidation", "unwindBankrupt", "assignee")
+"""Fills of the exchange's own doing."""
 
 
 class KillIsAbsolute(Invariant):
@@ -61,7 +65,8 @@ class KillIsAbsolute(Invariant):
     def _unheard(self, sent: Sent) -> Decimal:
         """What others than who sends this filled and he may not know of yet: a stop, an exit of the executor, the exchange itself.
 
-        The sender's own do not count: what he sends twice he cannot have waited for (storm 50040).
+        The sender's own do not count: what he sends twice he cannot have waited for (storm 50040). But for what rests: it fills unasked
+        (seed 950050).
         """
         sender = self._sender(sent.name)
         return sum(
@@ -69,10 +74,14 @@ class KillIsAbsolute(Invariant):
                 fill.size
                 for fill in filter(self._is_news, self._filled)
                 if (fill.symbol, fill.side) == (sent.symbol, sent.side)
-                and (fill.client_order_id is None or self._sender(fill.client_order_id) != sender)
+                and (fill.client_order_id is None or self._rests(fill) or self._sender(fill.client_order_id) != sender)
             ),
             ZERO,
         )
+
+    def _rests(self, fill: Fill) -> bool:
+        intent = self.e.intents.get(fill.client_order_id or "")
+        return intent is not None and intent.role in ("stop", "target")
 
     def _sender(self, name: str) -> str:
         """The trade or the latching that an order belongs to; who asked for it where the disk failed before; empty for a stranger's."""
@@ -85,33 +94,66 @@ class KillIsAbsolute(Invariant):
 
 
 class KillCompletes(Invariant):
-    """10: soon after the latch the account is flat with nothing working; a stop goes only when its symbol is flat."""
+    """10: what asks for the kill switch latches it, and soon after that the account is flat with nothing working; a stop goes only when
+    its symbol is flat.
+    """
 
     number, name = 10, "kill completes"
+    hears = (Filled,)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
+        self._asked: int | None = None
+        self._cause = ""
+        """The exchange's own act of which this life was told."""
         self._open_since: int | None = None
         self._disturbed = False
+        self._acted: int | None = None
+        """The latching after which something has left."""
 
     def sent(self, sent: Sent) -> None:
-        e = self.e
-        if e.latched_reach is None or sent.op != "cancel" or sent.order_type != "stp":
-            return
-        # Where a stranger has just turned the position round his stop may stay, and ours be of the other side (storm 41186).
-        resting = stops(e, sent.symbol)
-        kept = [o for o in resting if sent.name != o.client_order_id and sent.order_id != o.order_id]
-        if sent.symbol in e.known(sent) and resting and not kept:
+        self._acted = self.e.latched_reach
+        if self.e.latched_reach is not None and bares(self.e, sent):
             self.fail(f"{sent.symbol}: the only stop is cancelled while {sent.positions[sent.symbol]} is held")
+
+    def said(self, sender: str, message: Message) -> None:
+        if isinstance(message, Filled) and message.fill.fill_type in FORCED:
+            self._cause = f"{message.fill.symbol} {message.fill.fill_type}"
+
+    def began(self) -> None:
+        self._asked, self._cause = None, ""
+
+    def filled(self, fill: Fill) -> None:
+        """As long as a thin market is left in parts the time begins anew with each."""
+        if self.e.thin():
+            self._open_since = None
+
+    def _must_latch(self) -> None:
+        e = self.e
+        cause = e.asked_to_kill() or self._cause
+        if e.latched_reach is not None or not cause or not e.life or e.hindered():
+            self._asked, self._cause = None, "" if e.latched_reach is not None else self._cause
+            return
+        self._asked = e.now if self._asked is None else self._asked
+        if e.now - self._asked > 2 * Bounds.HALT:
+            self.fail(f"not latched {(e.now - self._asked) / 1e6:.0f} s after: {cause}")
 
     def second(self) -> None:
         e = self.e
+        self._must_latch()
         if e.latched_reach is None or not (e.positions or e.engine.state.working):
             self._open_since, self._disturbed = None, False
             return
         if self._open_since is None:
             self._open_since = e.reach_us
-        self._disturbed = self._disturbed or not e.healthy
+        self._disturbed = self._disturbed or not e.healthy or e.thin()
+        began = max(self._open_since, e.latched_reach)
+        if (
+            self._acted != e.latched_reach
+            and not self._disturbed
+            and e.reach_us - began > Bounds.KILL_SEND + Bounds.HALT
+        ):
+            self.fail(f"latched, and nothing has left for {(e.reach_us - began) / 1e6:.0f} s of reachable time")
         bound = Bounds.KILL_FLAT + (Bounds.CONV + Bounds.DETECT if self._disturbed else Bounds.HALT)
         if e.reach_us - self._open_since > bound:
             left = f"{dict(e.positions)}, {len(e.engine.state.working)} orders"

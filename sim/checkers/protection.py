@@ -16,6 +16,10 @@ FLATTEN_US: Final = 2_000_000
 """A flatten counts as in flight until it is answered, and for no longer than this."""
 
 
+REPLACED_US: Final = Bounds.REPLACE + 2 * Bounds.HALT
+"""A replacement, looked at once a second."""
+
+
 Books = tuple[Holding | Working, ...]
 
 
@@ -31,6 +35,15 @@ def stops(evidence: Evidence, symbol: str) -> list[OpenOrder]:
         and w.order.trigger == "mark"
         and (w.order.side == "sell") == (size > 0)
     ]
+
+
+def bares(evidence: Evidence, sent: Sent) -> bool:
+    """Whether a cancel takes the only stop of what is held."""
+    if sent.op != "cancel" or sent.order_type != "stp" or sent.symbol not in evidence.known(sent):
+        return False
+    # Where a stranger has just turned the position round his stop may stay, and ours be of the other side (storm 41186).
+    resting = stops(evidence, sent.symbol)
+    return bool(resting) and all(sent.name == o.client_order_id or sent.order_id == o.order_id for o in resting)
 
 
 def books_of(evidence: Evidence) -> Books:
@@ -138,15 +151,17 @@ class NotOverProtected(Invariant):
                 ours.setdefault(order.symbol, []).append(order)
             if order.symbol not in e.positions:
                 orphans.append(order.order_id)
-        self._long(self._doubled, [s for s, orders in ours.items() if len(orders) > 1], "two stops rest on")
+        self._long(
+            self._doubled, [s for s, orders in ours.items() if len(orders) > 1], "two stops rest on", REPLACED_US
+        )
         self._long(self._orphaned, orphans, "an exit order rests without a position:")
         self._sound = None if self._doubled or self._orphaned else seen
 
-    def _long(self, since: dict[str, int], names: list[str], what: str) -> None:
+    def _long(self, since: dict[str, int], names: list[str], what: str, calm_us: int = Bounds.DETECT) -> None:
         e = self.e
         for name in [name for name in since if name not in names]:
             del since[name]
-        bound = Bounds.DETECT + (0 if e.healthy else Bounds.UNKNOWN + Bounds.CONV)
+        bound = calm_us if e.healthy else Bounds.DETECT + Bounds.UNKNOWN + Bounds.CONV
         for name in names:
             if e.reach_us - since.setdefault(name, e.reach_us) > bound:
                 self.fail(f"{what} {name} for {(e.reach_us - since[name]) / 1e6:.0f} s of reachable time")
@@ -155,6 +170,7 @@ class NotOverProtected(Invariant):
 class NeverWidened(Invariant):
     """3: within a position's life the best stop at the exchange only moves towards profit, as far as anybody can know: where the
     journal was lost, from the stop that the next life is shown. A life ends where nothing is held, or nothing of what we bought and sold.
+    Until then the only stop stays: what replaces it, or leaves, comes first.
     """
 
     number, name = 3, "stop never widened"
@@ -167,6 +183,10 @@ class NeverWidened(Invariant):
         self._ours: dict[str, Decimal] = {}
         self._over: dict[str, tuple[str | None, ...]] = {}
         """Orders of a life that is over, whose cancel is on its way."""
+
+    def sent(self, sent: Sent) -> None:
+        if bares(self.e, sent):
+            self.fail(f"{sent.symbol}: the only stop is cancelled while {sent.positions[sent.symbol]} is held")
 
     def began(self) -> None:
         self._shown, self.e.forgot = self._shown and not self.e.forgot, False

@@ -10,8 +10,9 @@ import trio
 from protocol.messages import control
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
-from protocol.messages.futures import PositionChanged
+from protocol.messages.futures import Filled, OrderAccepted, OrderGone, OrderRejected, OrderUnknown, PositionChanged
 from protocol.units import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from sim.checkers.books import heard_of
 from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.checkers.protection import stops
@@ -42,6 +43,8 @@ DEATHS_A_DAY: Final = 5
 """The same section: so many of one child in a rolling day halt entries."""
 A_DAY: Final = "times in 24 h"
 """What tells that alert from the one of too many restarts."""
+PASSING: Final = ("gate.lease:", "gate.not_reconciled", "gate.halt:futures.key")
+"""What keeps entries in for as long as something is wrong, and needs no person to end."""
 DOWN: Final = "gate.halt:supervisor."
 UNSTABLE: Final = "gate.halt:unstable."
 GUARDS: Final = ("kill_switch", "executor", "risk", "reconciler", "futures_feed")
@@ -55,18 +58,26 @@ class Converged(Invariant):
     """25: healed for long enough, our view is the exchange's and everything is protected, or the latch is on."""
 
     number, name = 25, "convergence"
-    hears = (PositionChanged,)
+    hears = (PositionChanged, OrderUnknown, OrderAccepted, OrderGone, OrderRejected, Filled, control.Drift)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
         self._sizes: dict[str, Decimal] = {}
         """What is not flat, as it was last said."""
+        self.began()
+
+    def began(self) -> None:
+        self._doubtful: set[str] = set()
 
     def said(self, sender: str, message: Message) -> None:
-        assert isinstance(message, PositionChanged)
-        self._sizes.pop(message.position.symbol, None)
-        if message.position.size:
-            self._sizes[message.position.symbol] = message.position.size
+        if isinstance(message, PositionChanged):
+            self._sizes.pop(message.position.symbol, None)
+            if message.position.size:
+                self._sizes[message.position.symbol] = message.position.size
+        elif isinstance(message, OrderUnknown):
+            self._doubtful |= {message.client_order_id} if message.wish == "place" else set()
+        else:
+            self._doubtful.discard(heard_of(message))
 
     def converged(self) -> None:
         e = self.e
@@ -77,6 +88,8 @@ class Converged(Invariant):
             if (e.positions or e.engine.state.working) and not has_time:
                 self.fail(f"latched and not flat: {dict(e.positions)}, {len(e.engine.state.working)} orders")
             return
+        if self._doubtful:
+            self.fail(f"nobody knows what became of {', '.join(sorted(self._doubtful))}")
         if self._sizes != e.positions:
             self.fail(f"{dict(e.positions)} is held, and {self._sizes} was last said to be")
         for symbol, size in e.positions.items():
@@ -89,6 +102,8 @@ class Converged(Invariant):
         ]
         if down:
             self.fail(f"a child is down for good and nobody was told: {', '.join(down)}")
+        if shut := [reason for reason in e.closed_by() if reason.startswith(PASSING)]:
+            self.fail(f"nothing is wrong any more, and entries are kept in by {', '.join(shut)}")
         untold = sorted(e.fills.keys() - e.told.keys() - e.before)
         if untold:
             self.fail(f"fills that were never told: {', '.join(untold)}")

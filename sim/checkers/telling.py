@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 from protocol.codec import encode
 from protocol.messages.base import Message
 from protocol.messages.control import Alert, Drift, Latch, Reconciled
-from protocol.messages.futures import Filled, OrderUnknown
+from protocol.messages.futures import Filled, ModeChanged, OrderUnknown
 from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers.evidence import Bounds, Evidence
 from sim.checkers.invariant import Invariant
@@ -41,6 +41,7 @@ class Condition(NamedTuple):
 
 CONDITIONS: Final = (
     Condition(lambda m: isinstance(m, Latch), ("KILL_LATCHED",)),
+    Condition(lambda m: isinstance(m, ModeChanged), ("VENUE_MODE",)),
     Condition(lambda m: isinstance(m, OrderUnknown) and m.wish == "place", ("ORDER_UNKNOWN",)),
     *(
         Condition(lambda m, kind=kind: isinstance(m, Filled) and m.fill.fill_type == kind, (code,))  # type: ignore[misc]
@@ -51,7 +52,7 @@ CONDITIONS: Final = (
         for kind, code in DRIFTS.items()
     ),
 )
-TOLD_OF: Final = (Latch, Filled, Drift, OrderUnknown)
+TOLD_OF: Final = (Latch, ModeChanged, Filled, Drift, OrderUnknown)
 
 
 class Alerts(Invariant):

@@ -50,6 +50,8 @@ GATEWAY = "actors/gateway/futures.py"
 PRETRADE = "actors/pretrade.py"
 RULES = "actors/risk/rules.py"
 PLAN = "actors/kill_switch/plan.py"
+MARKET = "actors/futures_feed/market.py"
+PASSES = "actors/reconciler/passes.py"
 
 MUTANTS = (
     one("exit orders may open positions", WISHES, 'reduce_only=order.role != "entry"', "reduce_only=False"),
@@ -164,6 +166,51 @@ MUTANTS = (
         {"fault": "op.act", "seq": "kill", "after": "position.opened", "at_s": 2.1}),
     one("what an actor tells once in a while is not in its table", "actors/tree.py", "            f.ModeChanged,\n", "",
         {"fault": "ex.mode", "mode": "post_only", "for_s": 60, **OPENED}),
+    one("nobody hears a person ask for the kill switch", "actors/kill_switch/actor.py", "if reason is not None and not asked:", "if False:", KILL),
+    one("a liquidation latches nothing", "actors/risk/entries.py", '        said.append(follow(message, KillRequested, code, reason=text, by="risk"))',
+        "        pass", {"fault": "ex.liquidate", "fraction": 1, **OPENED}),
+    one("the kill switch waits for another's reading", "actors/kill_switch/decide.py",
+        'return follow(cause, RequestSnapshot, reason="kill switch", urgent=True)', "return _wake(cause)", KILL),
+    one("the stop goes before the order to leave", DUTIES, "size, said = desk.lots(trade.cover), list[Message]()",
+        'size, said = desk.lots(trade.cover), list[Message](cancel(desk.cause, trade.plan.symbol, o.client_order_id) for o in trade.orders '
+        'if o.role == "stop" and o.resting)', seconds=2400, seeds=5),
+    one("a stop that fired and does not fill is nobody's business", DUTIES, "if since is None or trade.closing or trade.cover == 0", "if True",
+        {"fault": "ex.stop_unfilled", "for_s": 1500, "after": "position.opened"}, seconds=1800, seeds=6),
+    one("a closed market is called open", MARKET, "        suspended=seen.suspended,\n        post_only=seen.post_only,",
+        "        suspended=False,\n        post_only=False,", {"fault": "ex.mode", "mode": "suspended", "at_s": 15}),
+    one("nobody is told of a closed market", MARKET, "return state, [changed, alert, *out]", "return state, [changed, *out]",
+        {"fault": "ex.mode", "mode": "post_only", "for_s": 60, **OPENED}),
+    Mutant(
+        "a mark is as old as its frame",
+        (
+            (PRETRADE, 'return Seen(age_s <= oldest_s, age_s, oldest_s, " s")', 'return Seen(True, age_s, oldest_s, " s")'),
+            (RULES, "age_s(case.at, case.mark.mark_time)", "age_s(case.at, case.mark.at)"),
+            (RULES, "return at_most(age_s(case.spot.at, case.mark.mark_time), case.settings.risk.basis_skew_max_s)", "return SKIPPED"),
+        ),
+        # Behind by more than a mark may be in the first seed's market, by less than tells a new connection from a dead one.
+        ({"fault": "md.lag", "feed": "futures", "d_s": 4.8, "at_s": 5, "for_s": 900},),
+        seconds=900,
+    ),
+    one("what an order in doubt became is never settled", PASSES, "elif doubt.absent + 1 < ABSENT_ENOUGH:", "elif True:",
+        {"fault": "rest.drop_request", "op": "send", "times": 1, "for_s": 600}),
+    one("the halt of a refused key never ends", FEED, 'if not action and state.barred in ("read", what):', "if False:",
+        {"fault": "rest.auth", "scope": "all", "for_s": 14, "at_s": 20}),
+    one("a target that is listed is called absent", PASSES,
+        "    listed = {order.order_id: order for order in snapshot.orders}\n    kept: dict[str, Resting] = {}",
+        '    listed = {order.order_id: order for order in snapshot.orders if order.order_type != "take_profit"}\n    kept: dict[str, Resting] = {}'),
+    one("a fill of the list is told as another", FEED, "state, out = _fills(state, seen, seen.fills)",
+        "state, out = _fills(state, seen, [replace(fill, price=fill.price * 2) for fill in seen.fills])",
+        {"fault": "ws.drop", "feed": "fills", "p": 1, "for_s": 900}, {"fault": "ex.fast_fill", "d_ms": 50, "p": 1, "for_s": 900}),
+    one("flat is never told", FEED, "**{s: flat(s) for s in absent}}", "**{s: flat(s) for s in absent if s not in state.positions}}", KILL),
+    Mutant(
+        "edits and cancels are not written down",
+        (
+            ("actors/shell.py", "journal.record(part.name, message, answers)",
+             'journal.record(part.name, message, [a for a in answers if type(a).__name__ not in ("CancelOrder", "EditOrder")])'),
+            ("actors/door.py", "        record(NAME, answer, ())", "        record(NAME, answer, ()) if isinstance(wish, PlaceOrder) else None"),
+        ),
+        (KILL,),
+    ),
 )  # fmt: skip
 
 

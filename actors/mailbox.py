@@ -103,9 +103,9 @@ class Mailbox:
                 del self._waiting[key]
         return message
 
-    def left(self, kind: type[Message]) -> list[Message]:
-        """What of a kind nobody took."""
-        return [message for (message,) in self._slots if isinstance(message, kind)]
+    def left(self, kinds: tuple[type[Message], ...]) -> list[Message]:
+        """What of some kinds nobody took, in order."""
+        return [message for (message,) in self._slots if isinstance(message, kinds)]
 
     def rest(self) -> None:
         """Let the others run before the next message is given."""

@@ -51,7 +51,8 @@ class ChildSpec:
     """One child as data. `says` is everything it may say; more than `restarts` within `period_s` escalates.
 
     `escalation`: `kill` latches the kill switch, `halt` stops entries until a person restarts the daemon, `exit` ends
-    the process. `guards`: entries wait for a reconciliation begun after its restart.
+    the process. `guards`: entries wait for a reconciliation begun after its restart. `keeps`: what its next life hears if this one did
+    not, because nobody says it again.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ChildSpec:
     escalation: str = "kill"
     stop_s: float = 5
     guards: bool = False
+    keeps: tuple[type[Message], ...] = ()
 
 
 async def _a_second() -> None:
@@ -225,8 +227,8 @@ async def live(spec: ChildSpec, world: World) -> None:
     mailbox = world.mailboxes[spec.name] = Mailbox(spec.name)
     part = spec.build(world)
     mailbox.put(from_edge(Started, world.clock.now_us(), spec.name, world.clock.now_us(), life, restarted=life > 1))
-    for asked in before.left(KillRequested) if before is not None else ():
-        mailbox.put(asked)
+    for unheard in before.left(spec.keeps) if before is not None else ():
+        mailbox.put(unheard)
     async with trio.open_nursery() as nursery:
         timers = Timers(spec.name, world.clock, mailbox.put)
         lanes = Lanes(spec, world, nursery)

@@ -35,6 +35,7 @@ CHILDREN: tuple[ChildSpec, ...] = (
         period_s=60,
         escalation="exit",
         guards=True,
+        keeps=(c.KillRequested, f.Filled),
     ),
     ChildSpec(
         name=executor.NAME,

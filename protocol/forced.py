@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
+
+from protocol.messages.futures import Fill
 
 FORCED_FILLS: Final[dict[str, str]] = {
     "liquidation": "LIQUIDATED",
@@ -14,3 +16,18 @@ FORCED_FILLS: Final[dict[str, str]] = {
     "settlement": "SETTLED",
 }
 """Fill type on the wire -> alert code (fault-catalogue 41, 42, 45)."""
+
+
+class Forced(NamedTuple):
+    """Alert code, and what happened."""
+
+    code: str
+    text: str
+
+
+def forced(fill: Fill) -> Forced | None:
+    """What an execution was that no order asked for; None for all others."""
+    code = FORCED_FILLS.get(fill.fill_type)
+    if code is None:
+        return None
+    return Forced(code, f"{code}: {fill.fill_type} of {fill.size} {fill.symbol} at {fill.price}, fill {fill.fill_id}")

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from config.settings import KillSwitchSettings
+from protocol.forced import forced
 from protocol.kraken.faults import judge
 from protocol.messages.base import Message
 from protocol.messages.control import LeaseChanged, Woken
@@ -45,7 +46,7 @@ CAUSES: Final[dict[str, Cause]] = {
     "command": Cause("person", "`kill-switch --emergency`"),
     "dashboard": Cause("person", "a person on the dashboard: the same request as the command's"),
     "signal": Cause("person", "SIGUSR1 to the process"),
-    "liquidation": Cause("risk", "the exchange reports a liquidation, an assignment or an unwind of ours"),
+    "liquidation": Cause("switch", "the exchange reports a liquidation, an assignment or an unwind of ours"),
     "near_liquidation": Cause("risk", "less than half of `risk.liquidation_buffer_pct` to the reported liquidation price"),
     "daily_loss": Cause("risk", "`risk.daily_loss_max_pct` lost and `risk.daily_loss_action` is kill"),
     "not_converging": Cause("reconciler", "a difference of ours to mend for `kill_switch.not_converging_s`"),
@@ -59,7 +60,7 @@ CAUSES: Final[dict[str, Cause]] = {
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """What the switch has seen. `*_since`: microseconds, None while all is well; `held`: contracts are held,
-    or were bought or sold since the last reading: readings may fail from then on.
+    or were bought or sold since the last reading: readings may fail from then on. `forced`: what the exchange did to a position of ours.
     """
 
     auth_errors: int = 0
@@ -69,6 +70,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     equity_usd: Decimal | None = None
     maintenance_usd: Decimal = Decimal(0)
     held: bool = False
+    forced: str = ""
 
 
 def observe(watch: Watch, message: Message) -> Watch:
@@ -86,8 +88,14 @@ def observe(watch: Watch, message: Message) -> Watch:
             changes = {"api_errors": 0, "auth_errors": watch.auth_errors + 1 if refused else 0}
         case OrderUnknown():
             changes = {"api_errors": watch.api_errors + 1}
-        case Filled():
-            changes = {"api_errors": 0, "auth_errors": 0, "held": True}
+        case Filled(fill=fill):
+            happened = forced(fill)
+            changes = {
+                "api_errors": 0,
+                "auth_errors": 0,
+                "held": True,
+                "forced": happened.text if happened else watch.forced,
+            }
         case OrderAccepted() | OrderGone():
             changes = {"api_errors": 0, "auth_errors": 0}
         case PositionChanged(position=position) if position.size:
@@ -99,6 +107,10 @@ def observe(watch: Watch, message: Message) -> Watch:
         case _:
             return watch
     return replace(watch, **changes)
+
+
+def _liquidation(watch: Watch, limits: KillSwitchSettings, at: int) -> str | None:
+    return watch.forced or None
 
 
 def _auth_errors(watch: Watch, limits: KillSwitchSettings, at: int) -> str | None:
@@ -133,6 +145,7 @@ def _margin_critical(watch: Watch, limits: KillSwitchSettings, at: int) -> str |
 
 
 WATCHED: Final[dict[str, Callable[[Watch, KillSwitchSettings, int], str | None]]] = {
+    "liquidation": _liquidation,
     "auth_errors": _auth_errors,
     "api_errors": _api_errors,
     "data_failure": _data_failure,

@@ -11,10 +11,10 @@ from actors.memory import remember
 from actors.risk import book as books
 from actors.risk.state import NONE, Answers, Pending, State
 from actors.risk.watch import watch_account
-from protocol.forced import FORCED_FILLS
+from protocol.forced import forced
 from protocol.ids import client_order_id
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Alert, KillRequested, WakeAt
+from protocol.messages.control import Alert, WakeAt
 from protocol.messages.futures import EntryBlocked, Fill, Filled, OrderGone, OrderRejected, OrderUnknown
 from protocol.units import HOUR_US
 
@@ -97,12 +97,9 @@ def begins(state: State, fill: Fill) -> bool:
 
 def heard(state: State, message: Filled) -> Answers:
     """What every fill is looked at for: whether the exchange forced it, and what it does to the account."""
-    fill, said = message.fill, list[Message]()
-    code = FORCED_FILLS.get(fill.fill_type)
-    if code is not None:
-        text = f"{code}: {fill.fill_type} of {fill.size} {fill.symbol} at {fill.price}, fill {fill.fill_id}"
-        said.append(follow(message, Alert, code, code=code, severity="critical", text=text))
-        said.append(follow(message, KillRequested, code, reason=text, by="risk"))
+    happened, said = forced(message.fill), list[Message]()
+    if happened is not None:
+        said.append(follow(message, Alert, happened.code, code=happened.code, severity="critical", text=happened.text))
     state, more = watch_account(state, message)
     return state, (*said, *more)
 

@@ -106,7 +106,7 @@ async def test_what_asks_for_the_kill_switch_outlives_the_life_that_did_not_hear
 ) -> None:
     """Nobody asks twice: unread behind what it died of, or said while it was down, the request waits for its next life."""
     heard: list[tuple[str, Message]] = []
-    specs = [ChildSpec("kill_switch", echo("kill_switch", heard, "boom"), ())]
+    specs = [ChildSpec("kill_switch", echo("kill_switch", heard, "boom"), (), keeps=(KillRequested,))]
     world = Bench(specs).world()
     asked = [from_edge(KillRequested, n, n, reason=f"reason {n}", by="risk") for n in (1, 2)]
     async with trio.open_nursery() as nursery:

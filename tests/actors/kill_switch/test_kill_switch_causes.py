@@ -17,6 +17,7 @@ from actors.risk import decide as risk
 from actors.risk.state import initial as initial_risk
 from actors.state import StateDirectory
 from config.settings import Settings
+from protocol.forced import FORCED_FILLS
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, KillRequested, Latch, LeaseChanged, WakeAt, Woken
 from protocol.messages.futures import (
@@ -118,7 +119,7 @@ def not_converging() -> str | None:
 
 
 PRODUCED: dict[str, Callable[[], str | None]] = {
-    "liquidation": lambda: asked(
+    "liquidation": lambda: latched(
         from_edge(Filled, T, fill=facts.fill("f", "sell", 1, fill_type="liquidation", client_order_id=None))
     ),
     "near_liquidation": lambda: asked(
@@ -144,6 +145,14 @@ def test_every_cause_is_produced() -> None:
     """No row of the table without a test."""
     assert set(PRODUCED) | set(ELSEWHERE) == set(CAUSES)
     assert set(WATCHED) == {name for name, cause in CAUSES.items() if cause.source == "switch"}
+
+
+@pytest.mark.parametrize(("fill_type", "code"), FORCED_FILLS.items())
+def test_what_the_exchange_did_to_us_latches(fill_type: str, code: str) -> None:
+    """A liquidation, an assignment or a deleverage, by the switch's own eyes: whoever else hears of it may die of it."""
+    reason = latched(from_edge(Filled, T, fill=facts.fill("f", "sell", 1, fill_type=fill_type, client_order_id=None)))
+    assert reason is not None
+    assert reason.startswith(f"{code}: {fill_type} of 1 ")
 
 
 @pytest.mark.parametrize("name", PRODUCED)

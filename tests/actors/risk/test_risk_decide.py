@@ -668,12 +668,11 @@ def test_a_list_that_knows_no_liquidation_price_ends_no_halt() -> None:
 
 
 @pytest.mark.parametrize(("fill_type", "code"), FORCED_FILLS.items())
-def test_what_the_exchange_did_to_us_latches_the_kill_switch(fill_type: str, code: str) -> None:
+def test_what_the_exchange_did_to_us_is_told(fill_type: str, code: str) -> None:
     """A liquidation, an assignment or a deleverage is never business as usual."""
     _, said = run((*READY, fill("f", "sell", "1", "40000", fill_type=fill_type)))
 
     assert [m.code for m in only(Alert, said)] == [code]
-    assert len(only(KillRequested, said)) == 1
 
 
 # --- a second life -------------------------------------------------------------------------------------------

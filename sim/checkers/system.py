@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from protocol.messages.base import Message
-from protocol.messages.futures import Fill, PositionChanged
+from protocol.messages.futures import Fill, Filled, PositionChanged
 from protocol.units import SECOND_US
 from sim.checkers.evidence import ORDER_KINDS, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
@@ -45,12 +45,14 @@ class UnknownIsNotZero(Invariant):
     """33: nobody calls a held symbol flat for longer than it takes to read the truth."""
 
     number, name = 33, "unknown is not zero"
-    hears = (PositionChanged,)
+    hears = (PositionChanged, Filled)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
         self._flat: dict[str, int] = {}
         self._filled: dict[str, int] = {}
+        self._told: dict[str, int] = {}
+        """When a fill was executed, and when one was said, last of a symbol."""
 
     def began(self) -> None:
         self._flat.clear()
@@ -59,15 +61,16 @@ class UnknownIsNotZero(Invariant):
         self._filled[fill.symbol] = self.e.now
 
     def said(self, sender: str, message: Message) -> None:
+        if isinstance(message, Filled):
+            self._told[message.fill.symbol] = self.e.now
+            return
         assert isinstance(message, PositionChanged)
         position = message.position
         if position.size == 0 and self.e.positions.get(position.symbol):
             self._flat[position.symbol] = self.e.reach_us
             faults = self.e.faults
-            # What was executed a moment ago is told a frame at a time: flat, then held again.
-            told_late = self.e.now - self._filled.get(position.symbol, -SECOND_US) < SECOND_US
             if (
-                not told_late
+                not self._by_a_fill(position.symbol)
                 and any(a.kind == "rest.schema" for a in faults.active("rest"))
                 and not any(a.kind in LATE for a in (*faults.active("rest"), *faults.active("stream")))
             ):
@@ -76,6 +79,10 @@ class UnknownIsNotZero(Invariant):
                 )
         else:
             self._flat.pop(position.symbol, None)
+
+    def _by_a_fill(self, symbol: str) -> bool:
+        """Fills are told a frame at a time, flat and then held again: at once, or when a feed hears its stream at last (storm 71324)."""
+        return self.e.now - self._filled.get(symbol, -SECOND_US) < SECOND_US or self._told.get(symbol) == self.e.now
 
     def second(self) -> None:
         for symbol, since in list(self._flat.items()):

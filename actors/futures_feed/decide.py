@@ -298,11 +298,12 @@ def _counted(state: State, fills: Iterable[Fill], at: int) -> State:
     the stream called flat, or has not spoken of, the fill is the first word; the stream's next may be of what was before or after it.
     """
     streamed, enlarged, lessened = dict(state.told.streamed), dict(state.told.enlarged), dict(state.told.lessened)
-    filled = dict(state.filled)
+    filled, held = dict(state.filled), dict(state.held)
     for fill in fills:
         filled[fill.symbol] = (max(fill.time, filled.get(fill.symbol, (0, 0))[0]), at)
         if fill.time < state.framed:
             continue  # the stream's word is from after it
+        held[fill.symbol] = held.get(fill.symbol, Decimal(0)) + fill.signed_size
         before = streamed.get(fill.symbol, Decimal(0))
         after = before + fill.signed_size
         if (before - after) * before > 0:
@@ -314,7 +315,7 @@ def _counted(state: State, fills: Iterable[Fill], at: int) -> State:
             streamed[fill.symbol] = before or after
             lessened.pop(fill.symbol, None)
     told = replace(state.told, streamed=streamed, enlarged=enlarged, lessened=lessened)
-    return replace(state, told=told, filled=filled)
+    return replace(state, told=told, filled=filled, held=held)
 
 
 def _with_ours(told: Told, fills: Sequence[Fill]) -> Told:
@@ -368,18 +369,26 @@ def _positions(
 
 
 def _frame(state: State, seen: PositionsSeen) -> Answer:
-    """A frame of the stream: of a symbol with an execution told that the exchange dates after it, it was late and says nothing (storm 64360)."""
-    late = tuple(
-        symbol
-        for symbol, (time, told_at) in state.filled.items()
-        if seen.time is not None and seen.time < time and seen.at < told_at + LIST_LAG_US
-    )
+    """A frame of the stream: of a symbol with an execution told that it lacks, it was late and says nothing."""
+    sizes = _sizes(seen.positions)
+    late = tuple(s for s in state.filled if _late(state, seen, s, sizes.get(s, Decimal(0))))
     state = replace(state, framed=max(state.framed, seen.time or 0))
     state, out = _positions(state, seen, seen.positions, seen.at, trailing=late)
-    sizes = {symbol: size for symbol, size in _sizes(seen.positions).items() if symbol not in late}
-    kept = {symbol: size for symbol, size in state.told.streamed.items() if symbol in late}
+    said = {symbol: size for symbol, size in sizes.items() if symbol not in late}
+    held = {symbol: size for symbol, size in state.held.items() if symbol in late}
+    streamed = {symbol: size for symbol, size in state.told.streamed.items() if symbol in late}
     doubted = {symbol: since for symbol, since in state.doubted.items() if symbol in late}
-    return _streamed(replace(state, doubted=doubted), sizes | kept), out
+    return _streamed(replace(state, doubted=doubted, held=said | held), said | streamed), out
+
+
+def _late(state: State, frame: PositionsSeen, symbol: str, size: Decimal) -> bool:
+    """Whether a frame lacks an execution told lately: one that the exchange dates after it (storm 64360), or of its millisecond, where all
+    that was told makes another size (storm 71699).
+    """
+    executed_at, told_at = state.filled[symbol]
+    if frame.time is None or frame.at >= told_at + LIST_LAG_US:
+        return False
+    return frame.time < executed_at or (frame.time == executed_at and size != state.held.get(symbol, Decimal(0)))
 
 
 def _streamed(state: State, sizes: dict[str, Decimal]) -> State:

@@ -613,7 +613,13 @@ def test_an_older_frame_stays_old_when_a_truth_came_between() -> None:
 
 @pytest.mark.parametrize(
     ("time", "at", "late"),
-    [(T - 1, T + 2, True), (T, T + 2, False), (None, T + 2, False), (T - 1, T + 30 * SECOND, False)],
+    [
+        (T - 1, T + 2, True),
+        (T, T + 2, True),
+        (T + 1, T + 2, False),
+        (None, T + 2, False),
+        (T - 1, T + 30 * SECOND, False),
+    ],
 )
 def test_a_frame_of_before_an_execution_that_was_told_says_nothing_of_its_symbol(
     time: int | None, at: int, late: bool
@@ -629,6 +635,25 @@ def test_a_frame_of_before_an_execution_that_was_told_says_nothing_of_its_symbol
     changed = {m.position.symbol: m.position.size for m in of(PositionChanged, out)}
     assert changed == ({ETH: D(3)} if late else {ETH: D(3), XBT: D(2)})
     assert state.told.streamed[XBT] == (1 if late else 2)
+
+
+def test_of_frames_of_one_millisecond_the_one_that_shows_all_that_was_executed_is_heard() -> None:
+    """The reply told our fill before the stream told of what the exchange did to us just before it (storm 71699)."""
+    state, _ = run(
+        fresh(),
+        positions_seen(sequence=1, time=T - 1),
+        fill_seen(fill("ours", size=3, side="sell"), at=T),
+        fill_seen(fill("theirs", size=1), at=T),
+    )
+    state, out = run(state, positions_seen(position(1), sequence=2, at=T, time=T))
+    assert of(PositionChanged, out) == []
+    state, out = run(state, positions_seen(position(-2), sequence=3, at=T, time=T))
+    assert [m.position.size for m in of(PositionChanged, out)] == [D(-2)]
+    state, _ = run(state, fill_seen(fill("flat", size=2), at=T))
+    state, out = run(state, positions_seen(position(-2), sequence=4, at=T, time=T))
+    assert of(PositionChanged, out) == []
+    _, out = run(state, positions_seen(sequence=5, at=T, time=T))
+    assert [m.position.size for m in of(PositionChanged, out)] == [D(0)]
 
 
 def test_the_account_is_told_when_it_differs() -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from protocol.messages.base import Message
-from protocol.messages.futures import Fill, Filled, PlaceOrder
+from protocol.messages.futures import Fill, Filled, OrderUnknown, PlaceOrder
 from protocol.units import SECOND_US
 from sim.checkers.evidence import NEWS_US, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
@@ -20,21 +20,22 @@ class KillIsAbsolute(Invariant):
     """9: while latched nothing leaves but cancels and reductions of what is held."""
 
     number, name = 9, "kill is absolute"
-    hears = (PlaceOrder,)
+    hears = (PlaceOrder, OrderUnknown)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
-        self._filled: list[Fill] = []
         self._said_by: dict[str, str] = {}
+        self._said_at: dict[str, int] = {}
+        self._doubted_at: dict[str, int] = {}
         self._held_up = (0, 0)
         """Since when, and until when at least, a child was held up last."""
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, PlaceOrder):
             self._said_by[message.client_order_id] = sender
-
-    def filled(self, fill: Fill) -> None:
-        self._filled = [*filter(self._is_news, self._filled), fill]
+            self._said_at[message.client_order_id] = self.e.now
+        elif isinstance(message, OrderUnknown):
+            self._doubted_at.setdefault(message.client_order_id, self.e.now)
 
     def _is_news(self, fill: Fill) -> bool:
         """Whether it is untold, as long as no stream or list brings it (12 bounds that), or was told a moment ago."""
@@ -63,21 +64,29 @@ class KillIsAbsolute(Invariant):
         return sent.size - held - self._unheard(sent) >= self._lot(sent.symbol)
 
     def _unheard(self, sent: Sent) -> Decimal:
-        """What others than who sends this filled and he may not know of yet: a stop, an exit of the executor, the exchange itself.
+        """What he who sends this may not have known of when he asked for it."""
+        way = sent.symbol, sent.side
+        fills = (fill for fill in self.e.fills.values() if (fill.symbol, fill.side) == way)
+        return sum((fill.size for fill in fills if self._is_others(fill, sent) or self._came_late(fill, sent)), ZERO)
+
+    def _is_others(self, fill: Fill, sent: Sent) -> bool:
+        """News that others than the sender filled: a stop, an exit of the executor, the exchange itself.
 
         The sender's own do not count: what he sends twice he cannot have waited for (storm 50040). But for what rests: it fills unasked
         (seed 950050).
         """
-        sender = self._sender(sent.name)
-        return sum(
-            (
-                fill.size
-                for fill in filter(self._is_news, self._filled)
-                if (fill.symbol, fill.side) == (sent.symbol, sent.side)
-                and (fill.client_order_id is None or self._rests(fill) or self._sender(fill.client_order_id) != sender)
-            ),
-            ZERO,
+        return self._is_news(fill) and (
+            fill.client_order_id is None
+            or self._rests(fill)
+            or self._sender(fill.client_order_id) != self._sender(sent.name)
         )
+
+    def _came_late(self, fill: Fill, sent: Sent) -> bool:
+        """Whether it is of an order that was in doubt when this was asked for, and was told only then: this waited for its turn (storm 71900)."""
+        doubted_at = self._doubted_at.get(fill.client_order_id or "")
+        if doubted_at is None:
+            return False
+        return doubted_at <= self._said_at.get(sent.name, 0) <= self.e.told.get(fill.fill_id, sent.at)
 
     def _rests(self, fill: Fill) -> bool:
         intent = self.e.intents.get(fill.client_order_id or "")

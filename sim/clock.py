@@ -43,15 +43,32 @@ class SimulatedClock:
         return self._started + (at_us - self._epoch_us) / SECOND_US
 
 
+class Onward:
+    """Microseconds that never go back: where a clock is set back they go on at half the pace until it has caught up, so that ages and
+    timers go on too.
+    """
+
+    def __init__(self, at_us: int = 0, steady_us: int = 0) -> None:
+        self._at_us, self._steady_us = at_us, steady_us
+
+    def follow(self, told_us: int, steady_us: int) -> int:
+        """The time when a clock that may be set says `told_us`, and one that nobody sets, with any beginning, says `steady_us`."""
+        slow_us = self._at_us + (steady_us - self._steady_us) // 2
+        if told_us < slow_us:
+            return slow_us
+        self._at_us, self._steady_us = told_us, steady_us
+        return told_us
+
+
 class ExchangeClock:
     """`protocol.ports.Clock` that follows an exchange with a time of its own: `hear` what it says, between two sayings trio's time runs on.
 
-    Held still while the exchange is behind it, so that it never goes back. Only valid inside a trio run.
+    Slow while the exchange is behind it, so that it never goes back. Only valid inside a trio run.
     """
 
     def __init__(self, epoch_us: int) -> None:
         self._ahead_us = epoch_us - self._trio_us()
-        self._last_us = epoch_us
+        self._onward = Onward(epoch_us, self._trio_us())
 
     def hear(self, exchange_us: int) -> None:
         """The exchange says that it is `exchange_us` (microseconds UTC) there."""
@@ -59,8 +76,8 @@ class ExchangeClock:
 
     def now_us(self) -> int:
         """Microseconds UTC by the exchange's clock; never below an earlier answer."""
-        self._last_us = max(self._last_us, self._trio_us() + self._ahead_us)
-        return self._last_us
+        trio_us = self._trio_us()
+        return self._onward.follow(trio_us + self._ahead_us, trio_us)
 
     @staticmethod
     def _trio_us() -> int:
@@ -68,15 +85,15 @@ class ExchangeClock:
 
 
 class SystemClock:
-    """`protocol.ports.Clock` of live trading: the system's UTC, held still while the system steps back."""
+    """`protocol.ports.Clock` of live trading: the system's UTC, slow while the system has stepped back."""
 
     def __init__(self) -> None:
-        self._last_us = 0
+        self._onward = Onward()
 
     def now_us(self) -> int:
         """Microseconds UTC; never below an earlier answer of this object."""
-        self._last_us = max(self._last_us, time.time_ns() // 1000)  # noqa: TID251  this is the edge where time enters
-        return self._last_us
+        told_us = time.time_ns() // 1000  # noqa: TID251  this is the edge where time enters
+        return self._onward.follow(told_us, time.monotonic_ns() // 1000)  # noqa: TID251  the same
 
 
 class PacedClock(trio.abc.Clock):

@@ -17,6 +17,7 @@ from protocol.messages.base import Message
 from protocol.messages.control import Latch
 from protocol.ports import Clock, JournalFailed, LatchState
 from protocol.units import HOUR_US, SECOND_US
+from sim.clock import Onward
 from sim.faults.timeline import Faults
 
 Record = tuple[str, Message, tuple[Message, ...]]
@@ -178,18 +179,17 @@ class HostClock:
     def __init__(self, true: Clock, faults: Faults) -> None:
         self._true = true
         self._faults = faults
-        self._last = 0
+        self._onward = Onward()
 
     def now_us(self) -> int:
         """Microseconds UTC as the host believes them."""
-        now = self._true.now_us()
+        true_us = now = self._true.now_us()
         for active in self._faults.active("clock"):
             if active.kind in ("clock.skew", "clock.step"):
                 now += round(active.number("d_s") * SECOND_US)
             elif active.kind == "clock.drift":
                 now += round((now - active.began_us) * active.number("ppm") / 1_000_000)
-        self._last = max(self._last, now)
-        return self._last
+        return self._onward.follow(now, true_us)
 
 
 class LeapingClock(trio.abc.Clock):

@@ -104,8 +104,10 @@ def test_simulated_now_is_the_epoch_plus_trio_time_in_whole_microseconds() -> No
 
 
 def test_the_system_clock_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step back of the system's time is answered with the last answer."""
-    answers = iter([5_000_000, 3_000_000, 6_000_000])
-    monkeypatch.setattr(time, "time_ns", lambda: next(answers))
+    """After a step back of the system's time it runs at half the pace until the system has caught up."""
+    told = iter([5_000_000, 3_000_000, 4_000_000, 5_000_000, 7_000_000])
+    steady = iter([9_000_000, 9_000_000, 10_000_000, 11_000_000, 13_000_000])
+    monkeypatch.setattr(time, "time_ns", lambda: next(told))
+    monkeypatch.setattr(time, "monotonic_ns", lambda: next(steady))
     clock = SystemClock()
-    assert [clock.now_us() for _ in range(3)] == [5_000, 5_000, 6_000]
+    assert [clock.now_us() for _ in range(5)] == [5_000, 5_000, 5_500, 6_000, 7_000]

@@ -252,7 +252,7 @@ class Storm:
         self.evidence = Evidence(
             engine, self.settings, self.faults, (self.venue.key, self.venue.secret), self.true_clock.now_us,
             tuple(self.settings.futures_of.values()), lambda: self.disk.state.latched, lambda: bool(self.book.failed),
-            self._closed, self._load, self.kill_requested, began_at=start,
+            self._closed, self._load, self.kill_requested, self._clock_off, began_at=start,
         )  # fmt: skip
         self.watchers = Watchers(self.evidence)
         self.hosting = Hosting(self)
@@ -363,6 +363,9 @@ class Storm:
 
     def _closed(self) -> tuple[str, ...]:
         return self.closed_by()
+
+    def _clock_off(self) -> bool:
+        return self.lives > 0 and self.clock.off_us != 0
 
     def _load(self) -> Load:
         return Load(self._waiting(), tuple(self.faults.under_way.values()), self.venue.streams)

@@ -146,6 +146,8 @@ class Evidence:
     load: Callable[[], Load]
     asked_to_kill: Callable[[], str | None] = lambda: None
     """What a person asks the kill switch for."""
+    clock_off: Callable[[], bool] = lambda: False
+    """Whether the host's clock says what it is not."""
     failures: list[Failure] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     fills: dict[str, Fill] = field(default_factory=dict)
@@ -163,7 +165,7 @@ class Evidence:
     leapt_at: int = 0
     """When the host's clock last leapt: nobody ran meanwhile."""
     leapt_wrong_at: int = -HOUR_US
-    """When it last leapt while it was wrong: it may have been set right meanwhile, and then it stands still until it is caught up with."""
+    """When it last leapt while it was wrong: it may have been set right meanwhile."""
     routine: frozenset[str] = ROUTINE
     intents: dict[str, PlaceOrder] = field(default_factory=dict)
     """Durable, by client order id."""

@@ -92,7 +92,7 @@ class Alerts(Invariant):
                     self._due.setdefault(condition.codes, (self.e.now + Bounds.ALERT, message))
 
     def _look_at_clock(self) -> None:
-        if self.e.faults.active("clock"):
+        if self.e.faults.active("clock") or self.e.clock_off():
             self._clock_at = self.e.now
 
     def _clock_wrong_us(self) -> int:

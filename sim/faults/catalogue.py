@@ -242,7 +242,7 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
                     {"mode": OneOf(("down", "slow"))}),
     "op.flood": Spec((65,), "person", "many things happen at once that a person must hear of", None, None, {"n": Whole(5, 25)}),
     # H. time
-    "clock.skew": Spec((66,), "clock", "the host's clock is wrong", LONG, None, {"d_s": Between(-30, 30)}),
+    "clock.skew": Spec((66,), "clock", "the host's clock is wrong", LONG, None, {"d_s": Between(-600, 600)}),
     "clock.drift": Spec((66,), "clock", "the host's clock runs fast or slow", LONG, None, {"ppm": Between(-5000, 5000)}),
     "venue.ts": Spec((66,), "stream", "the exchange's timestamps are missing or wrong", SHORT, None,
                      {"mode": OneOf(("missing", "future", "past"))}),

@@ -180,6 +180,8 @@ class HostClock:
         self._true = true
         self._faults = faults
         self._onward = Onward()
+        self.off_us = 0
+        """By how much its last answer was wrong."""
 
     def now_us(self) -> int:
         """Microseconds UTC as the host believes them."""
@@ -189,7 +191,9 @@ class HostClock:
                 now += round(active.number("d_s") * SECOND_US)
             elif active.kind == "clock.drift":
                 now += round((now - active.began_us) * active.number("ppm") / 1_000_000)
-        return self._onward.follow(now, true_us)
+        now = self._onward.follow(now, true_us)
+        self.off_us = now - true_us
+        return now
 
 
 class LeapingClock(trio.abc.Clock):

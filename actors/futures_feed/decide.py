@@ -286,36 +286,35 @@ def _fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
     state, out = replace(state, told=replace(told, fills=kept)), list[Message]()
     for fill_id, fill in new.items():
         out.append(follow(cause, Filled, fill_id, fill=fill, before=state.told.streamed.get(fill.symbol, Decimal(0))))
-        state = _counted(state, (fill,), cause.at)
+        state = _counted(state, fill, cause.at)
     if not any(FORCED_FILLS.get(fill.fill_type) == "SETTLED" for fill in new.values()):
         return state, out
     state, more = ask_rules(state, cause, "a position was settled")
     return state, [*out, *more]
 
 
-def _counted(state: State, fills: Iterable[Fill], at: int) -> State:
-    """What fills do to a position: take off what the stream said of it, or make it larger; a list may not show either yet. Of one that
+def _counted(state: State, fill: Fill, at: int) -> State:
+    """What a fill does to a position: take off what the stream said of it, or make it larger; a list may not show either yet. Of one that
     the stream called flat, or has not spoken of, the fill is the first word; the stream's next may be of what was before or after it.
     """
-    streamed, enlarged, lessened = dict(state.told.streamed), dict(state.told.enlarged), dict(state.told.lessened)
-    filled, held = dict(state.filled), dict(state.held)
-    for fill in fills:
-        filled[fill.symbol] = (max(fill.time, filled.get(fill.symbol, (0, 0))[0]), at)
-        if fill.time < state.framed:
-            continue  # the stream's word is from after it
-        held[fill.symbol] = held.get(fill.symbol, Decimal(0)) + fill.signed_size
-        before = streamed.get(fill.symbol, Decimal(0))
-        after = before + fill.signed_size
-        if (before - after) * before > 0:
-            streamed[fill.symbol] = after if after * before > 0 else Decimal(0)
-            since, size = lessened.get(fill.symbol, (at, before))
-            lessened[fill.symbol] = (at, size if at < since + LIST_LAG_US else before)
-        else:
-            enlarged[fill.symbol] = at
-            streamed[fill.symbol] = before or after
-            lessened.pop(fill.symbol, None)
-    told = replace(state.told, streamed=streamed, enlarged=enlarged, lessened=lessened)
-    return replace(state, told=told, filled=filled, held=held)
+    told, symbol = state.told, fill.symbol
+    executed_at = max(fill.time, state.filled.get(symbol, (0, 0))[0])
+    state = replace(state, filled={**state.filled, symbol: (executed_at, at)})
+    if fill.time < state.framed:
+        return state  # the stream's word is from after it
+    state = replace(state, held={**state.held, symbol: state.held.get(symbol, Decimal(0)) + fill.signed_size})
+    before = told.streamed.get(symbol, Decimal(0))
+    after = before + fill.signed_size
+    if (before - after) * before > 0:
+        since, size = told.lessened.get(symbol, (at, before))
+        less = (at, size if at < since + LIST_LAG_US else before)
+        left = after if after * before > 0 else Decimal(0)
+        told = replace(told, streamed={**told.streamed, symbol: left}, lessened={**told.lessened, symbol: less})
+    else:
+        lessened = {other: less for other, less in told.lessened.items() if other != symbol}
+        enlarged, streamed = {**told.enlarged, symbol: at}, {**told.streamed, symbol: before or after}
+        told = replace(told, streamed=streamed, enlarged=enlarged, lessened=lessened)
+    return replace(state, told=told)
 
 
 def _with_ours(told: Told, fills: Sequence[Fill]) -> Told:

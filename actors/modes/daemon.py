@@ -30,8 +30,9 @@ from actors.tree import CHILDREN, LEASES, ROUTES
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, KillProgress, KillRequested, Latch, PersonAnswered
-from protocol.messages.futures import TradeClosed
+from protocol.messages.futures import ExchangeSnapshot, TradeClosed
 from protocol.ports import JournalFailed, LatchState, LatchStore
+from protocol.units import seconds_us
 from sim.clock import PacedClock, stopwatch
 
 HOUSEKEEPING_REAL_S = 0.25
@@ -125,6 +126,23 @@ async def stop_entering(world: World) -> None:
 
 
 @dataclass
+class SeenFlat:
+    """Two readings, so far apart that an entry which an earlier life sent can no longer arrive."""
+
+    apart_us: int
+    since: int | None = None
+    """When the kill switch was done."""
+
+    def stays(self, word: KillProgress | ExchangeSnapshot) -> bool:
+        """Whether this is the second that shows nothing open."""
+        if isinstance(word, KillProgress):
+            self.since = word.at if word.flat and not word.working_orders else None
+            return False
+        held = word.orders or word.lacks or word.unproved or any(position.size for position in word.positions)
+        return not held and self.since is not None and word.began_at >= self.since + self.apart_us
+
+
+@dataclass
 class Daemon:
     """One run: the tree in its site, the ledger flushed and the status written as time passes."""
 
@@ -154,6 +172,7 @@ class Daemon:
             trio.open_nursery() as nursery,
         ):
             self._scope = nursery.cancel_scope
+            self._flat = SeenFlat(seconds_us(site.settings.execution.process_before_s))
             gate = Gate(LEASES, self.ledger.read(), lambda what, is_open: self._gate_changed(world, what, is_open))
             self.world = world = World(
                 settings=site.settings,
@@ -207,7 +226,7 @@ class Daemon:
                 self.trades -= 1
                 if self.trades == 0:
                     self._asked_to_stop.set()
-            case KillProgress(flat=True, working_orders=0) if self._latched_before:
+            case KillProgress() | ExchangeSnapshot() if self._latched_before and self._flat.stays(message):
                 self._ended = End.LATCHED
                 self._scope.cancel()
             case PersonAnswered():

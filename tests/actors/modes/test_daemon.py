@@ -23,6 +23,7 @@ from actors.modes.daemon import (
     Daemon,
     End,
     LatchOrRequest,
+    SeenFlat,
     let_orders_pass,
     run_daemon,
 )
@@ -31,8 +32,8 @@ from actors.modes.sites import pace_of, site_of
 from actors.state import StateDirectory
 from config.load import load
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, Latch
-from protocol.messages.futures import TradeClosed
+from protocol.messages.control import Alert, KillProgress, Latch
+from protocol.messages.futures import Account, ExchangeSnapshot, Position, TradeClosed
 from protocol.ports import JournalFailed
 from sim.clock import PacedClock
 from tests.fakes.facts import XBT
@@ -197,6 +198,30 @@ def test_a_latch_that_the_store_does_not_take_waits_for_the_next_start(
     monkeypatch.setattr(StateDirectory, "replace", full)
     with pytest.raises(JournalFailed, match="locked"):
         LatchOrRequest(Broken(), state).latch(latch)
+
+
+def truth(at: int, *positions: Position) -> ExchangeSnapshot:
+    """A reading of the account."""
+    account = Account(equity_usd=Decimal(1), balance_usd=Decimal(1), available_margin_usd=Decimal(1),
+                      initial_margin_usd=Decimal(0), maintenance_margin_usd=Decimal(0))  # fmt: skip
+    return from_edge(ExchangeSnapshot, at, began_at=at, orders=(), positions=positions, account=account)
+
+
+def test_a_latched_start_is_over_when_two_readings_are_flat_and_far_enough_apart() -> None:
+    """An entry that the life before sent may fill between them: what shows in the second begins anew."""
+    flat = SeenFlat(5)
+
+    def done(at: int) -> KillProgress:
+        return from_edge(KillProgress, at, flat=True, open_positions=(), working_orders=0)
+
+    assert not flat.stays(truth(1)), "the kill switch has the first word"
+    assert not flat.stays(done(2))
+    assert not flat.stays(truth(6)), "too soon"
+    assert not flat.stays(truth(7, Position(symbol=XBT, size=Decimal(1), entry_price=Decimal(1))))
+    assert not flat.stays(from_edge(KillProgress, 7, flat=False, open_positions=(XBT,), working_orders=0))
+    assert not flat.stays(truth(30)), "it is not done again"
+    assert not flat.stays(done(31))
+    assert flat.stays(truth(36))
 
 
 def test_a_log_on_a_full_disk_ends_no_actor() -> None:

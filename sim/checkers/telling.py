@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 
 from protocol.codec import encode
 from protocol.messages.base import Message
-from protocol.messages.control import Alert, Drift, Latch, Reconciled
+from protocol.messages.control import Alert, Drift, HaltEntries, Latch, Reconciled
 from protocol.messages.futures import Filled, ModeChanged, OrderUnknown
 from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers.evidence import Bounds, Evidence
@@ -25,6 +25,8 @@ SIGNATURES: Final = 64
 """So many of the newest are looked for."""
 PASSES: Final = 4
 """So many clean reconciliations must lack a difference: one in which its symbol was on the move says nothing of it."""
+KEY_REFUSED: Final = "futures.key"
+"""What entries are halted for while the exchange refuses our key."""
 FORCED: Final = {"liquidation": "LIQUIDATED", "unwindBankrupt": "DELEVERAGED", "assignee": "ASSIGNED"}
 DRIFTS: Final = {
     "foreign_order": "FOREIGN_ORDER", "foreign_position": "FOREIGN_POSITION", "missing_stop": "NAKED_POSITION",
@@ -41,6 +43,7 @@ class Condition(NamedTuple):
 
 CONDITIONS: Final = (
     Condition(lambda m: isinstance(m, Latch), ("KILL_LATCHED",)),
+    Condition(lambda m: isinstance(m, HaltEntries) and m.key == KEY_REFUSED, ("AUTH_FAILED",)),
     Condition(lambda m: isinstance(m, ModeChanged), ("VENUE_MODE",)),
     Condition(lambda m: isinstance(m, OrderUnknown) and m.wish == "place", ("ORDER_UNKNOWN",)),
     *(
@@ -52,7 +55,7 @@ CONDITIONS: Final = (
         for kind, code in DRIFTS.items()
     ),
 )
-TOLD_OF: Final = (Latch, ModeChanged, Filled, Drift, OrderUnknown)
+TOLD_OF: Final = (Latch, HaltEntries, ModeChanged, Filled, Drift, OrderUnknown)
 
 
 class Alerts(Invariant):

@@ -195,6 +195,8 @@ MUTANTS = (
         {"fault": "rest.drop_request", "op": "send", "times": 1, "for_s": 600}),
     one("the halt of a refused key never ends", FEED, 'if not action and state.barred in ("read", what):', "if False:",
         {"fault": "rest.auth", "scope": "all", "for_s": 14, "at_s": 20}),
+    one("nobody is told that our key is refused", FEED, 'code="AUTH_FAILED", severity="critical"', 'code="AUTH_FAILED", severity="info"',
+        {"fault": "rest.auth", "scope": "all", "for_s": 60, **OPENED}),
     one("a target that is listed is called absent", PASSES,
         "    listed = {order.order_id: order for order in snapshot.orders}\n    kept: dict[str, Resting] = {}",
         '    listed = {order.order_id: order for order in snapshot.orders if order.order_type != "take_profit"}\n    kept: dict[str, Resting] = {}'),

@@ -429,40 +429,49 @@ def advance(
     s.i[EVENTS] = 0
     n, verdict = start, SOUND
     room = len(out.i) - s.options_i[EVENTS_MOST]
-    ring = len(s.times)
     while n < len(times) and s.i[EVENTS] <= room:
-        i = s.i[BARS]
-        at = i % ring
-        verdict = _verdict(s.i, s.options_i[TF_MS], s.candles, (i - 1) % ring, times[n], candles, n)
+        verdict = _take(s, times, candles, n, rows, out)
         if verdict != SOUND:
             break
-        s.times[at] = times[n]
-        for column in range(5):
-            s.candles[at, column] = candles[n, column]
-        if i == 0:
-            s.i[ANCHOR_TIME] = times[n]
-        s.i[TIME] = times[n]
-        high, low = candles[n, HIGH], candles[n, LOW]
-        _indicators(s, i)
-        if i >= s.i[FVG_DUE] or low <= s.f[FVG_REACH] or high >= s.f[FVG_REACH + 1]:
-            _gaps(s, i, out)
-        # Breakers before blocks: a block broken by this bar is a breaker from the next one on.
-        if i >= s.i[BRK_DUE] or low <= s.f[BRK_REACH] or high >= s.f[BRK_REACH + 1]:
-            _breakers(s, i, out)
-        if i >= s.i[OB_DUE] or low <= s.f[OB_REACH] or high >= s.f[OB_REACH + 1]:
-            _blocks(s, i, out)
-        if i >= s.i[POOL_DUE] or high > s.f[POOL_REACH] or low < s.f[POOL_REACH + 1]:
-            _pools(s, i, out)
-        _break(s, i, out)
-        _new_gap(s, i, out)
-        _swings(s, i, out)
-        _range(s.f, s.candles[at, HIGH], s.candles[at, LOW], s.candles[at, CLOSE])
-        s.i[BARS] = i + 1
-        _row(s, s.candles[at, CLOSE], rows, n)
         n += 1
     events = s.i[EVENTS]
     s.i[EVENTS] = 0
     return n, events, verdict
+
+
+@inner
+def _take(s: Arrays, times: Ints, candles: Floats, n: int, rows: Floats, out: Output) -> int:
+    """Steps A to H for one candle; the verdict on it."""
+    ring = len(s.times)
+    i = s.i[BARS]
+    at = i % ring
+    verdict = _verdict(s.i, s.options_i[TF_MS], s.candles, (i - 1) % ring, times[n], candles, n)
+    if verdict != SOUND:
+        return verdict
+    s.times[at] = times[n]
+    for column in range(5):
+        s.candles[at, column] = candles[n, column]
+    if i == 0:
+        s.i[ANCHOR_TIME] = times[n]
+    s.i[TIME] = times[n]
+    high, low = candles[n, HIGH], candles[n, LOW]
+    _indicators(s, i)
+    if i >= s.i[FVG_DUE] or low <= s.f[FVG_REACH] or high >= s.f[FVG_REACH + 1]:
+        _gaps(s, i, out)
+    # Breakers before blocks: a block broken by this bar is a breaker from the next one on.
+    if i >= s.i[BRK_DUE] or low <= s.f[BRK_REACH] or high >= s.f[BRK_REACH + 1]:
+        _breakers(s, i, out)
+    if i >= s.i[OB_DUE] or low <= s.f[OB_REACH] or high >= s.f[OB_REACH + 1]:
+        _blocks(s, i, out)
+    if i >= s.i[POOL_DUE] or high > s.f[POOL_REACH] or low < s.f[POOL_REACH + 1]:
+        _pools(s, i, out)
+    _break(s, i, out)
+    _new_gap(s, i, out)
+    _swings(s, i, out)
+    _range(s.f, s.candles[at, HIGH], s.candles[at, LOW], s.candles[at, CLOSE])
+    s.i[BARS] = i + 1
+    _row(s, s.candles[at, CLOSE], rows, n)
+    return SOUND
 
 
 @inner
@@ -1092,7 +1101,11 @@ def choose_zone(whole: Ints, real: Floats, d: int, blocks: bool, gaps: bool, onl
     Two rows are a pair, and its zone is their intersection. `blocks`, `gaps`: which kinds may be used. Smallest key: not
     touched by this bar, kind, distance of the close to the near edge, then the youngest, then the name.
     """
-    s = _borrowed(whole, real)
+    return _best_zone(_borrowed(whole, real), d, blocks, gaps, only_pairs)
+
+
+@inner
+def _best_zone(s: Arrays, d: int, blocks: bool, gaps: bool, only_pairs: bool) -> tuple[int, int]:
     i = s.i[BARS] - 1
     at = i % len(s.times)
     probe, close = s.candles[at, LOW] if d > 0 else s.candles[at, HIGH], s.candles[at, CLOSE]
@@ -1237,37 +1250,38 @@ def seek(
     `sides` (n,): the side that rules A left standing, 0 for none. `out_i` and `out_f` are an Output, written over.
     Returns the index of the candle it stopped after, n when there was none.
     """
-    s = _borrowed(whole, real)
+    s, out = _borrowed(whole, real), Output(out_i, out_f)
     for n in range(start, len(times)):
-        advance(whole, real, times[: n + 1], candles[: n + 1], n, found.rows, out_i, out_f)
+        _take(s, times, candles, n, found.rows, out)
+        s.i[EVENTS] = 0
         i = s.i[BARS] - 1
         found.choch[n] = 1 if s.i[CHOCH_BAR] == i else (-1 if s.i[CHOCH_BAR + 1] == i else 0)
         found.swings[n, 0], found.swings[n, 1] = s.f[SWING_LEVEL], s.f[SWING_LEVEL + 1]
         d = int(sides[n])
         if d != 0:
-            found.verdict[n] = _verdict_on_setup(s, whole, real, i, d, terms)
+            found.verdict[n] = _verdict_on_setup(s, i, d, terms)
             if found.verdict[n] == NOT_ASKED:
                 return n
     return len(times)
 
 
 @inner
-def _verdict_on_setup(s: Arrays, whole: Ints, real: Floats, i: int, d: int, by: Terms) -> int:
+def _verdict_on_setup(s: Arrays, i: int, d: int, by: Terms) -> int:
     """Rules B1 to D3."""
     if s.i[TREND] != d:
         return NO_STRUCTURE if s.i[TREND] == 0 else OPPOSED
     broken = s.i[BREAK_BAR + (0 if d > 0 else 1)]
     if broken < 0 or i - broken > by.whole[SETUP_MAX_AGE]:
         return TOO_OLD
-    verdict = _verdict_on_zone(s, whole, real, i, d, by)
+    verdict = _verdict_on_zone(s, i, d, by)
     return verdict if verdict != NOT_ASKED else _verdict_on_market(s.f, s.candles[i % len(s.times), CLOSE], d, by)
 
 
 @inner
-def _verdict_on_zone(s: Arrays, whole: Ints, real: Floats, i: int, d: int, by: Terms) -> int:
+def _verdict_on_zone(s: Arrays, i: int, d: int, by: Terms) -> int:
     """Rules C1 to C4."""
     terms = by.whole
-    b, g = choose_zone(whole, real, d, terms[USES_BLOCKS] != 0, terms[USES_GAPS] != 0, terms[ONLY_PAIRS] != 0)
+    b, g = _best_zone(s, d, terms[USES_BLOCKS] != 0, terms[USES_GAPS] != 0, terms[ONLY_PAIRS] != 0)
     if b == NO_ROW and g == NO_ROW:
         return NO_ZONE
     top, bottom = np.inf, -np.inf

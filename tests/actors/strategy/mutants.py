@@ -53,8 +53,8 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "swings are confirmed before breaks are tested": Mutant(
         "kernel",
-        "        _break(s, i, out)\n        _new_gap(s, i, out)\n        _swings(s, i, out)\n",
-        "        _swings(s, i, out)\n        _break(s, i, out)\n        _new_gap(s, i, out)\n",
+        "    _break(s, i, out)\n    _new_gap(s, i, out)\n    _swings(s, i, out)\n",
+        "    _swings(s, i, out)\n    _break(s, i, out)\n    _new_gap(s, i, out)\n",
         STRUCTURE,
         "test_a_break_is_tested_before_the_bar_confirms_its_swings",
     ),
@@ -113,8 +113,8 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "a gap touches itself on the bar that made it": Mutant(
         "kernel",
-        "        _new_gap(s, i, out)\n        _swings(s, i, out)\n",
-        "        _new_gap(s, i, out)\n        _gaps(s, i, out)\n        _swings(s, i, out)\n",
+        "    _new_gap(s, i, out)\n    _swings(s, i, out)\n",
+        "    _new_gap(s, i, out)\n    _gaps(s, i, out)\n    _swings(s, i, out)\n",
         STRUCTURE,
         "test_a_gap_is_touched_halved_filled_and_left",
     ),

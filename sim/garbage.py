@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-COLLECTED_AFTER: Final = 20_000
+COLLECTED_AFTER: Final = 200_000
 """Objects made and not yet gone."""
 
 

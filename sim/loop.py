@@ -45,7 +45,7 @@ from sim.engine.state import Books
 from sim.flights import Flights, Lane
 from sim.market.tape import Tape
 from sim.skipping.ahead import DAY, EXECUTOR, LATE, RECONCILE, Ahead, Leap
-from sim.stage import Stage
+from sim.stage import Moment, Stage
 
 Record = Callable[[str, Message, Sequence[Message]], None]
 
@@ -187,7 +187,7 @@ class _Loop:
             until = end if moment is None else moment.at
             landing = self.flights.next_at if self.flights.latency_us else None
             rings = until if landing is None else min(until, landing)
-            if self._ring(rings, rings if moment is None else min(rings, self.stage.horizon(self.now, moment))):
+            if self.alarms and self.alarms[0][0] < rings and self._ring(rings, moment):
                 if self.ahead is not None and self.stage.settled(self.now):
                     self._leap(self.ahead)
                 continue
@@ -244,10 +244,10 @@ class _Loop:
 
     # --- timers -------------------------------------------------------------------------------------------------
 
-    def _ring(self, until: int, routine: int) -> bool:
-        """Ring the next timer that is due before `until`, or before `routine` if it may wait; whether there was one."""
+    def _ring(self, until: int, moment: Moment | None) -> bool:
+        """Ring the next timer that is due before `until`, or, if it may wait, before anything of `moment`; whether there was one."""
         waiting: list[tuple[int, str, str]] = []
-        found = None
+        found, at = None, 0
         while found is None and self.alarms and self.alarms[0][0] < until:
             alarm = heappop(self.alarms)
             if self.due.get(alarm[1:]) != alarm[0]:
@@ -256,15 +256,17 @@ class _Loop:
                 waiting.append(alarm)
             else:
                 found = alarm
-        if found is None and waiting and waiting[0][0] < routine:
-            found = waiting.pop(0)
+        if found is None and waiting:
+            routine = until if moment is None else min(until, self.stage.horizon(self.now, moment))
+            if waiting[0][0] < routine:
+                found, at = waiting.pop(0), routine - 1
         for alarm in waiting:
             heappush(self.alarms, alarm)
         if found is None:
             return False
         due, owner, key = found
         del self.due[owner, key]
-        self._wake(owner, key, due, routine - 1 if self._may_wait(owner, key) else due)
+        self._wake(owner, key, due, max(due, at))
         return True
 
     def _may_wait(self, owner: str, key: str) -> bool:

@@ -6,7 +6,7 @@ For a driver that skips what is of no consequence: a steady trade is moved on ov
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ NEAR: Final = 1e-9
 """Relative: where float and Decimal might disagree the candle is looked at in full."""
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+F = TypeVar("F", float, Floats)
 
 
 class Columns(Protocol):
@@ -86,7 +87,8 @@ def acts_at(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> int | 
         return None
     rows = slice(first, rows.stop)
     acts = _exits(trade.plan, policy, reads, rows) | _moves(trade, policy, reads, rows)
-    return first + int(np.argmax(acts)) if acts.any() else None
+    found = int(acts.argmax())
+    return first + found if acts[found] else None
 
 
 def passed(state: State, symbol: str, reads: Columns, rows: slice) -> State:
@@ -96,8 +98,7 @@ def passed(state: State, symbol: str, reads: Columns, rows: slice) -> State:
     if first >= rows.stop:
         return state
     rows = slice(first, rows.stop)
-    best, armed = _trail(trade.plan, policy=state.policy, trail=trade.trail, close=reads.close[rows])
-    trail = Trail(best_close=float(best[-1]) * SIGN[trade.plan.side], armed=bool(armed[-1]))
+    trail = _followed(trade, state.policy, reads.close[rows])
     if trail == trade.trail:
         return state
     trades = {**state.memory.trades, symbol: replace(trade, trail=trail)}
@@ -129,31 +130,37 @@ def _exits(plan: Plan, policy: Policy, reads: Columns, rows: slice) -> Bools:
     return acts
 
 
-def _trail(plan: Plan, *, policy: Policy, trail: Trail, close: Floats) -> tuple[Floats, Bools]:
-    """Best close (times the side's sign) and whether trailing is armed, after each candle."""
-    sign, entry = SIGN[plan.side], float(plan.spot_entry)
-    best = np.maximum.accumulate(np.maximum(close * sign, trail.best_close * sign))
-    gained_r = (close - entry) * sign / (entry * float(plan.stop_pct))
-    armed = np.logical_or.accumulate(gained_r >= policy.trail_start_r) | trail.armed
-    return best, armed
+def _followed(trade: Trade, policy: Policy, close: Floats) -> Trail:
+    """What trailing remembers after candles: the best close alone tells."""
+    sign, best = SIGN[trade.plan.side], trade.trail.best_close
+    found = float(close.max() if sign > 0 else close.min())
+    armed = trade.trail.armed or _gained_r(trade.plan, found) >= policy.trail_start_r
+    return Trail(best_close=max(found * sign, best * sign) * sign, armed=armed)
+
+
+def _gained_r(plan: Plan, close: F) -> F:
+    """How far a close lies on the trade's side of entry, in units of what is risked."""
+    entry = float(plan.spot_entry)
+    return (close - entry) * SIGN[plan.side] / (entry * float(plan.stop_pct))
 
 
 def _moves(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> Bools:
     """Whether rule 6 may move the stop at each candle: never wrongly no."""
-    plan = trade.plan
-    if policy.trail_mode == "off" and policy.breakeven_at_r <= 0:
+    plan, close = trade.plan, reads.close[rows]
+    trails = policy.trail_mode != "off" and _followed(trade, policy, close).armed
+    if not trails and policy.breakeven_at_r <= 0:
         return np.zeros(rows.stop - rows.start, np.bool_)
-    sign, entry, close = SIGN[plan.side], float(plan.spot_entry), reads.close[rows]
-    best, armed = _trail(plan, policy=policy, trail=trade.trail, close=close)
+    sign, entry, gained_r = SIGN[plan.side], float(plan.spot_entry), _gained_r(plan, close)
     level = np.full(len(close), -np.inf)  # times sign: the higher the tighter
     if policy.breakeven_at_r > 0:
-        gained_r = (close - entry) * sign / (entry * float(plan.stop_pct))
         level = np.where((policy.breakeven_at_r <= gained_r) & (entry * sign < close * sign), entry * sign, level)
-    if policy.trail_mode != "off":
+    if trails:
         if policy.trail_mode == "structure":
             found = (reads.trail_long if plan.side == "long" else reads.trail_short)[rows] * sign
         else:
+            best = np.maximum.accumulate(np.maximum(close * sign, trade.trail.best_close * sign))
             found = best - policy.trail_atr * reads.atr[rows]
+        armed = trade.trail.armed | np.logical_or.accumulate(gained_r >= policy.trail_start_r)
         usable = armed & (found < close * sign)  # a NaN is not
         level = np.where(usable, np.fmax(level, found), level)
     ratio = float(plan.reference) / entry

@@ -155,7 +155,11 @@ WATCHED: Final[dict[str, Callable[[Watch, KillSwitchSettings, int], str | None]]
 
 def found(watch: Watch, limits: KillSwitchSettings, at: int) -> str | None:
     """The first cause that holds, as a reason; None when all is well."""
-    return next((reason for look in WATCHED.values() if (reason := look(watch, limits, at)) is not None), None)
+    for look in WATCHED.values():
+        reason = look(watch, limits, at)
+        if reason is not None:
+            return reason
+    return None
 
 
 def look_again_at(before: Watch, after: Watch, limits: KillSwitchSettings, message: Message) -> int | None:

@@ -66,7 +66,11 @@ def terms_of(params: StrategyParams, used_zones: Iterable[str] = ()) -> k.Terms:
     whole[k.PD_FILTER], whole[k.ADX_DI_ALIGN] = params.pd_filter, params.adx_di_align
     real[k.PD_BAND], real[k.ADX_MIN] = params.pd_band, params.adx_min
     real[k.ATR_PCT_MIN], real[k.ATR_PCT_MAX] = params.atr_pct_min, params.atr_pct_max
-    return k.Terms(whole, real, np.array([used_key(name) for name in used_zones], np.int64))
+    return k.Terms(whole, real, _used(used_zones))
+
+
+def _used(zones: Iterable[str]) -> Ints:
+    return np.array([used_key(name) for name in zones], np.int64)
 
 
 def tabulate(state: decide.State, symbol: str, history: History) -> Table:
@@ -314,7 +318,7 @@ class _Bulk:
                 self._enter(standing, close_ms, reasons)
             for tf, row in closing:
                 if reasons[tf][row] == SIGNAL:
-                    terms[tf] = terms_of(self.params, self.market.tracks[tf].used_zones)
+                    terms[tf] = terms[tf]._replace(used=_used(self.market.tracks[tf].used_zones))
                 next_row[tf] = self.exec[tf].seek(sides[tf], terms[tf])
         for tf, column in self.exec.items():
             for verdict, code in VERDICTS.items():

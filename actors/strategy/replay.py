@@ -6,7 +6,7 @@ would have answered (a test proves it). Between the candles that matter the tabl
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -110,8 +110,7 @@ class Table:
         closing = [
             (reads, row)
             for reads in self.reads.values()
-            if (row := int(np.searchsorted(reads.close_ms, close_ms))) < len(reads.close_ms)
-            and reads.close_ms[row] == close_ms
+            if (row := bisect_left(reads.ends, close_ms)) < len(reads.ends) and reads.ends[row] == close_ms
         ]
         said: list[Message] = [reads.read(row, candle) for reads, row in closing]
         for reads, row in closing:

@@ -17,7 +17,7 @@ from actors.strategy import kernel as k
 from actors.strategy.names import LABELS, fvg_id, number, ob_id, pool_id
 from actors.strategy.rules import Result, View
 from actors.strategy.series import Series
-from config.strategy import RULE_VERSION, canonical_json
+from config.strategy import RULE_VERSION
 
 ZONES_SHOWN: Final = 5
 POOLS_SHOWN: Final = 5
@@ -50,7 +50,7 @@ def exit_id(candle_time_ms: int, code: str, entry_id: str) -> str:
 
 
 def _name(value: dict[str, Any]) -> str:
-    return sha256(canonical_json(value).encode()).hexdigest()[:ID_DIGITS]
+    return sha256(_encoder.encode(value)).hexdigest()[:ID_DIGITS]
 
 
 def take_snapshot(

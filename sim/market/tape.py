@@ -10,11 +10,13 @@ Candles the source lacks are flat in the path and, as at an exchange without tra
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from itertools import repeat
+from operator import mul
 from pathlib import Path
 from typing import Any, Final
 
@@ -211,17 +213,20 @@ class Track:
         paid: Floats = np.concatenate(([0.0], np.cumsum(a_bar)))
         return paid
 
-    def hourly_rates(self, hours: range) -> list[Decimal]:
-        """The relative rate an hour in force when each of these hours has begun."""
-        ends, last = self.funding_us, len(self.funding_us) - 1
-        if last < 0:
-            return [ZERO] * len(hours)
-        found, step = [], min(bisect_right(ends, hours.start), last)
-        for hour in hours:
-            while step < last and ends[step] <= hour:
-                step += 1
-            found.append(self.funding_rate[step])
-        return found
+    @cached_property
+    def hourly(self) -> tuple[int, list[Decimal], list[int]]:
+        """The first full hour, and of it and each after it the relative rate in force when it has begun, and the index in ticks.
+
+        Plain numbers: a few hours at a time are asked for.
+        """
+        begins_us = -(-self.start_us // HOUR_US) * HOUR_US
+        opened = self.candles.open[(begins_us - self.start_us) // BAR_US :: HOUR_BARS]
+        ticks: list[int] = np.rint(opened / self.tick_size).astype(np.int64).tolist()
+        if not self.funding_us:
+            return begins_us, [ZERO] * len(ticks), ticks
+        began = begins_us + np.arange(len(ticks), dtype=np.int64) * HOUR_US
+        rates, which = self.funding_rate, self._intervals(began + 1)
+        return begins_us, [rates[step] for step in which.tolist()], ticks
 
     def _intervals(self, at_us: Ints) -> Ints:
         """Which of the funding's steps each moment lies in; beyond the last that one."""
@@ -354,6 +359,8 @@ class Tape:
         They are seen at `at_us`, by default at `until_us`.
         """
         at_us = until_us if at_us is None else at_us
+        if until_us <= self.tracks[spot_symbol].start_us and (spot_symbol, timeframe) not in self._natives:
+            return []  # longer candles are made when there is one
         series = self._series(spot_symbol, timeframe)
         step = TIMEFRAME_MS[timeframe]
         first = 0 if since_ms is None else int(np.searchsorted(series.time, since_ms))
@@ -453,12 +460,10 @@ class Tape:
     def hourly_terms(self, futures_symbol: str, hours: range) -> list[tuple[Decimal, Decimal]]:
         """`funding_terms` at the first tick of each of these full hours (microseconds), which lie before the end."""
         track = self._contracts[futures_symbol]
-        step, size = track.instrument.tick, track.tick_size
-        first = (hours.start - track.start_us) // BAR_US
-        opened = track.candles.open[first : first + len(hours) * HOUR_BARS : HOUR_BARS].tolist()
-        return [
-            (rate, round(price / size) * step) for rate, price in zip(track.hourly_rates(hours), opened, strict=True)
-        ]
+        begins_us, rates, ticks = track.hourly
+        first = (hours.start - begins_us) // HOUR_US
+        these = slice(first, first + len(hours))
+        return list(zip(rates[these], map(mul, ticks[these], repeat(track.instrument.tick)), strict=True))
 
     def funding_rate(self, futures_symbol: str, at_us: int) -> Decimal:
         """The relative rate an hour in force at `at_us`, paid by longs when above zero; 0 when none is simulated."""

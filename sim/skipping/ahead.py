@@ -8,6 +8,7 @@ changes no decision, order, fill or trade. Decides nothing about trading.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -101,9 +102,9 @@ class Ahead:
         self._steady: Memory | None = None
         """What the executor remembers, as it was when all was last found as it should be."""
         self._loud: Bools = np.zeros(0, np.bool_)
-        self._stops: Ints = np.zeros(0, np.int64)
-        """Candles that are played whatever prices do, and those of one contract's own."""
-        self._own_stops: dict[str, Ints] = {}
+        self._stops: list[int] = []
+        """Candles that are played whatever prices do, and those of one contract's own; plain numbers, as one is found sooner among them."""
+        self._own_stops: dict[str, list[int]] = {}
 
     def _columns(self) -> scan.Prices:
         """All markets, from the first candle that is traded."""
@@ -133,8 +134,8 @@ class Ahead:
             self._loud |= restless
             signals = np.array([close_ms for close_ms, _ in self._tables[market.spot].signals], np.int64)
             stops = (self._bar_at(signals * 1000), np.flatnonzero(restless), np.array([self._bars]))
-            self._own_stops[market.futures] = np.unique(np.concatenate(stops))
-        self._stops = np.unique(np.concatenate(list(self._own_stops.values())))
+            self._own_stops[market.futures] = np.unique(np.concatenate(stops)).tolist()
+        self._stops = sorted(set().union(*self._own_stops.values()))
 
     def _to_come(self, market: _Market) -> replay.History:
         """The closed candles that the spot feed has not told yet, missing ones filled."""
@@ -176,7 +177,7 @@ class Ahead:
         for timer, moment in due.items():
             if timer[0] != EXECUTOR and timer != DAY and not timer[1].startswith(LATE) and (held or timer != RECONCILE):
                 rings = min(rings, self._bar(moment - 1))
-        stop = min(int(self._stops[np.searchsorted(self._stops, here + 1)]), rings)
+        stop = min(self._stops[bisect_left(self._stops, here + 1)], rings)
         if stop <= here:
             return None
         limits = risk.limits(self.parts["risk"].state)
@@ -346,7 +347,7 @@ class Ahead:
     def _next_stop(self, market: _Market, bar: int) -> int:
         """The first candle from `bar` on that is played for the sake of this contract."""
         stops = self._own_stops[market.futures]
-        return int(stops[np.searchsorted(stops, bar)])
+        return stops[bisect_left(stops, bar)]
 
     def passes(self, moment: Moment) -> bool:
         """Whether nothing comes of a moment but what is remembered; then it is over."""

@@ -6,6 +6,8 @@ For a driver that skips what is of no consequence: a steady trade is moved on ov
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import reduce
 from typing import Final, Protocol, TypeVar
 
 import numpy as np
@@ -86,7 +88,10 @@ def acts_at(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> int | 
     if first >= rows.stop:
         return None
     rows = slice(first, rows.stop)
-    acts = _exits(trade.plan, policy, reads, rows) | _moves(trade, policy, reads, rows)
+    columns = [*_exits(trade.plan, policy, reads, rows), *_moves(trade, policy, reads, rows)]
+    if not columns:
+        return None
+    acts = reduce(np.logical_or, columns)
     found = int(acts.argmax())
     return first + found if acts[found] else None
 
@@ -114,26 +119,24 @@ def _first_after_entry(plan: Plan, reads: Columns, rows: slice) -> int:
     return max(first, int(np.searchsorted(reads.close_ms, ended_ms, side="right")))
 
 
-def _exits(plan: Plan, policy: Policy, reads: Columns, rows: slice) -> Bools:
-    """Rules 3 to 5 of section 5, as `exits.EXITS`."""
+def _exits(plan: Plan, policy: Policy, reads: Columns, rows: slice) -> Iterator[Bools]:
+    """Rules 3 to 5 of section 5, as `exits.EXITS`: whether each that is on leaves at each candle."""
     against = -SIGN[plan.side]
-    acts: Bools = np.zeros(rows.stop - rows.start, np.bool_)
     flips = {"exec": reads.choch, "4h": reads.choch_4h}.get(plan.exit_on_choch)
     if flips is not None:
-        acts |= flips[rows] == against
+        yield flips[rows] == against
     if policy.exit_on_bias:
-        acts |= reads.bias[rows] == against
+        yield reads.bias[rows] == against
     if plan.max_hold_bars > 0:
         step = TIMEFRAME_MS[plan.timeframe]
         held = (reads.close_ms[rows] - step - plan.entry_bar_ms) // step
-        acts |= held >= plan.max_hold_bars
-    return acts
+        yield held >= plan.max_hold_bars
 
 
 def _followed(trade: Trade, policy: Policy, close: Floats) -> Trail:
     """What trailing remembers after candles: the best close alone tells."""
     sign, best = SIGN[trade.plan.side], trade.trail.best_close
-    found = float(close.max() if sign > 0 else close.min())
+    found = (max if sign > 0 else min)(close.tolist())
     armed = trade.trail.armed or _gained_r(trade.plan, found) >= policy.trail_start_r
     return Trail(best_close=max(found * sign, best * sign) * sign, armed=armed)
 
@@ -144,12 +147,12 @@ def _gained_r(plan: Plan, close: F) -> F:
     return (close - entry) * SIGN[plan.side] / (entry * float(plan.stop_pct))
 
 
-def _moves(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> Bools:
-    """Whether rule 6 may move the stop at each candle: never wrongly no."""
+def _moves(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> Iterator[Bools]:
+    """Whether rule 6, if it is on, may move the stop at each candle: never wrongly no."""
     plan, close = trade.plan, reads.close[rows]
     trails = policy.trail_mode != "off" and _followed(trade, policy, close).armed
     if not trails and policy.breakeven_at_r <= 0:
-        return np.zeros(rows.stop - rows.start, np.bool_)
+        return
     sign, entry, gained_r = SIGN[plan.side], float(plan.spot_entry), _gained_r(plan, close)
     level = np.full(len(close), -np.inf)  # times sign: the higher the tighter
     if policy.breakeven_at_r > 0:
@@ -166,5 +169,4 @@ def _moves(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> Bools:
     ratio = float(plan.reference) / entry
     stop, tick = float(trade.stop_price), float(plan.tick)
     # A level is rounded to the tick, away from profit: less than a whole tick better moves nothing.
-    moves: Bools = level * ratio >= stop * sign + tick - abs(stop) * NEAR
-    return moves
+    yield level * ratio >= stop * sign + tick - abs(stop) * NEAR

@@ -355,8 +355,8 @@ class _Bulk:
         column = self.exec[timeframe]
         day = int(column.candles.times[row]) // DAY_MS
         first = max(0, (day * DAY_MS - self.start_ms) // column.series.tf_ms)
-        values = column.candles.values[first : row + 1]
-        return Extremes(day, float(values[:, 1].max()), float(values[:, 2].min()))
+        _, highs, lows, _, _ = column.candles.values[first : row + 1].T.tolist()
+        return Extremes(day, max(highs), min(lows))
 
     def _enter(
         self, standing: list[tuple[ExecTimeframe, int, View]], close_ms: int, reasons: dict[ExecTimeframe, Names]

@@ -273,8 +273,6 @@ class Ahead:
             held.append((row, float(holding.size), cost, paid + (then - paid) * into))
             mark = float(engine.state.ticks[symbol].mark)
             levels += [(row, price, price <= mark) for price in engine.order_levels(symbol)]
-        rows, *numbers = zip(*held, strict=True)
-        on, at, below = zip(*levels, strict=True) if levels else ((), (), ())
         bounds = scan.Bounds(
             balance=float(engine.books.balance),
             maintenance=float(engine.maintenance_usd),
@@ -287,12 +285,7 @@ class Ahead:
             distance=limits.liquidation_pct / 100.0,
             day_share=limits.day_share or 0.0,
         )
-        return (
-            prices,
-            scan.Held(np.array(rows), *(np.array(column) for column in numbers)),
-            scan.Levels(np.array(on, np.int64), np.array(at, np.float64), np.array(below, np.bool_)),
-            bounds,
-        )
+        return prices, scan.table(held), scan.table(levels), bounds
 
     def woken(self, symbol: str) -> None:
         """The executor's timer for a steady trade, or for one that is over, has rung."""

@@ -6,6 +6,7 @@ is booked; float64, so whatever is near a threshold counts as beyond it. One fil
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -13,9 +14,7 @@ from numpy.typing import NDArray
 
 from sim.compiled import compiled
 
-Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 NEAR: Final = 1e-7
 """Relative: nearer than this to a threshold counts as beyond it, so that float64 here never overrules Decimal elsewhere."""
@@ -37,21 +36,10 @@ class Prices(NamedTuple):
     pad: Floats
 
 
-class Held(NamedTuple):
-    """What is held, one entry a contract: row in `Prices`, signed size, what it cost with the funding it owes, `paid` of now."""
-
-    market: Ints
-    size: Floats
-    cost: Floats
-    paid: Floats
-
-
-class Levels(NamedTuple):
-    """Prices at which a resting order does something; `below`: it lies under the market."""
-
-    market: Ints
-    price: Floats
-    below: Bools
+Held = Floats
+"""What is held, a row a contract: row in `Prices`, signed size, what it cost with the funding it owes, `paid` of now."""
+Levels = Floats
+"""Prices at which a resting order does something: row in `Prices`, price, 1 where it lies under the market. One table costs less to hand over than its columns."""
 
 
 class Found(NamedTuple):
@@ -83,6 +71,11 @@ class Bounds(NamedTuple):
     day_share: float
 
 
+def table(rows: Sequence[tuple[float, ...]]) -> Floats:
+    """`Held` or `Levels` of their rows."""
+    return np.array(rows, np.float64) if rows else np.zeros((0, 0))
+
+
 def quiet_until(
     prices: Prices, held: Held, levels: Levels, bounds: Bounds, span: tuple[int, int], midnight: int, clear: int
 ) -> Found:
@@ -104,10 +97,10 @@ def _scan(
     least, before = bounds.least, bounds.equity
     for bar in range(here, stop):
         told, swing, notional, largest = bounds.balance, 0.0, 0.0, 0.0
-        for k in range(len(held.market)):
-            row, size = held.market[k], held.size[k]
+        for k in range(len(held)):
+            row, size = int(held[k, 0]), held[k, 1]
             mark, low, high = prices.opening[row, bar], prices.low[row, bar], prices.high[row, bar]
-            told += size * mark - held.cost[k] - size * (prices.paid[row, bar] - held.paid[k])
+            told += size * mark - held[k, 2] - size * (prices.paid[row, bar] - held[k, 3])
             swing += min(size * (low - mark), size * (high - mark))
             exposure = abs(size) * high
             notional += exposure
@@ -124,10 +117,10 @@ def _scan(
             # Two highest so near to each other that only Decimal tells which: the second is played.
             is_loud |= best_bar != NOWHERE and abs(told - best) <= best * NEAR
         is_met = False
-        for n in range(len(levels.market) if bar >= clear else 0):
-            row, price = levels.market[n], levels.price[n]
+        for n in range(len(levels) if bar >= clear else 0):
+            row, price = int(levels[n, 0]), levels[n, 1]
             pad = prices.pad[row, bar]
-            if levels.below[n]:
+            if levels[n, 2]:
                 is_met |= prices.low[row, bar] - pad <= price
             else:
                 is_met |= prices.high[row, bar] + pad >= price
@@ -144,8 +137,5 @@ def _scan(
 
 def load() -> None:
     """Fetch the compiled code from its cache (compile it, the first time)."""
-    price, nothing = np.ones((1, 1)), np.zeros(0)
-    market = np.zeros(0, np.int64)
-    levels = Levels(market, nothing, np.zeros(0, np.bool_))
-    bounds = Bounds(*(1.0 for _ in Bounds._fields))
-    quiet_until(Prices(*(price for _ in Prices._fields)), Held(market, *(nothing,) * 3), levels, bounds, (0, 1), 0, 0)
+    price, bounds = np.ones((1, 1)), Bounds(*(1.0 for _ in Bounds._fields))
+    quiet_until(Prices(*(price for _ in Prices._fields)), table(()), table(()), bounds, (0, 1), 0, 0)

@@ -34,16 +34,12 @@ def prices(opening: list[float]) -> scan.Prices:
 
 def one(entry: float) -> scan.Held:
     """A long of one contract, bought at `entry`."""
-    return scan.Held(np.zeros(1, np.int64), np.ones(1), np.array([entry]), np.zeros(1))
+    return scan.table([(0, 1.0, entry, 0.0)])
 
 
 def at(*levels: tuple[float, bool]) -> scan.Levels:
     """Orders of that market: (price, whether it lies under the market)."""
-    return scan.Levels(
-        np.zeros(len(levels), np.int64),
-        np.array([price for price, _ in levels], np.float64),
-        np.array([below for _, below in levels], np.bool_),
-    )
+    return scan.table([(0, price, below) for price, below in levels])
 
 
 def walk(seed: int) -> list[float]:

@@ -72,6 +72,11 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     held: bool = False
     forced: str = ""
 
+    @property
+    def lasts(self) -> bool:
+        """Whether time alone may make a cause of what was seen."""
+        return self.stream_lost_since is not None or self.truth_lost_since is not None
+
 
 def observe(watch: Watch, message: Message) -> Watch:
     """The watch after a fact."""

@@ -175,6 +175,8 @@ def _refusals(before: int, answer: Message) -> int:
 def _watched(state: State, message: Message) -> Answer:
     """What the switch sees for itself. A cause that was found is found once: latched is latched."""
     watch = observe(state.watch, message)
+    if watch == state.watch and not watch.lasts:
+        watch = state.watch  # what was no cause before is none now
     truth, books = state.truth, state.books
     if isinstance(message, ExchangeSnapshot):
         truth, books = message, listed(books, message)

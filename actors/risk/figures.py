@@ -57,7 +57,7 @@ def held_notional_usd(state: State, symbol: str, size: Decimal) -> Decimal:
 
 def held_sizes(state: State) -> dict[str, Decimal]:
     """Contracts held (unsigned) where there are any, by symbol."""
-    known = sorted(state.positions.keys() | state.memory.book.keys())
+    known = {**state.positions, **state.memory.book}
     return {symbol: size for symbol in known if (size := held_size(state, symbol))}
 
 
@@ -80,7 +80,7 @@ def exposure(state: State, at: int) -> Exposure:
     """Held and pending together. Pending that is out of time and not unknown no longer counts."""
     held, pending = held_sizes(state), still_pending(state, at)
     return Exposure(
-        held=tuple(held),
+        held=tuple(sorted(held)),
         pending=tuple(entry.symbol for entry in pending),
         notional_usd=notional_usd(state, held, pending),
         pending_margin_usd=sum((entry.initial_margin_usd for entry in pending), ZERO),

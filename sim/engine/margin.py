@@ -71,14 +71,9 @@ def is_safe(state: State, instruments: Rules, holding: Holding, within: tuple[fl
     """
     if holding.inverse:
         return False
-    left, held = float(state.books.balance), 0
-    for other in state.holdings.values():
-        if not other.inverse:
-            held += 1
-            left += float(other.size) * float(state.ticks[other.symbol].mark) - float(other.cost)
-            left -= float(sums.maintenance_margin(instruments[other.symbol], other.size, other.cost))
+    share = float(surplus(state, instruments)) / len(held_in(state, DOLLARS))
     size, mark = float(holding.size), float(state.ticks[holding.symbol].mark)
-    return min(size * (within[0] - mark), size * (within[1] - mark)) > -left / held * CLEAR
+    return min(size * (within[0] - mark), size * (within[1] - mark)) > -share * CLEAR
 
 
 def position(state: State, instruments: Rules, holding: Holding, surplus: Decimal) -> Position:

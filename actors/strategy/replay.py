@@ -84,16 +84,16 @@ class Reads:
             self.timeframe,
             symbol=cause.symbol,
             timeframe=self.timeframe,
-            candle_time_ms=int(self.close_ms[row]) - TIMEFRAME_MS[self.timeframe],
-            high=float(self.high[row]),
-            low=float(self.low[row]),
-            close=float(self.close[row]),
-            atr=_known(self.atr[row]),
-            choch=int(self.choch[row]),
-            choch_4h=int(self.choch_4h[row]),
-            bias=int(self.bias[row]),
-            trail_long=_known(self.trail_long[row]),
-            trail_short=_known(self.trail_short[row]),
+            candle_time_ms=self.close_ms.item(row) - TIMEFRAME_MS[self.timeframe],
+            high=self.high.item(row),
+            low=self.low.item(row),
+            close=self.close.item(row),
+            atr=_known(self.atr.item(row)),
+            choch=self.choch.item(row),
+            choch_4h=self.choch_4h.item(row),
+            bias=self.bias.item(row),
+            trail_long=_known(self.trail_long.item(row)),
+            trail_short=_known(self.trail_short.item(row)),
         )
 
 
@@ -252,4 +252,4 @@ def _number(value: float | None) -> float:
 
 
 def _known(value: float) -> float | None:
-    return None if isnan(value) else float(value)
+    return None if isnan(value) else value

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+import msgspec
 
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
@@ -38,7 +40,7 @@ HISTORY_ROWS: Final = 720
 """What a feed is given at a start, here as on Kraken: the strategy then knows no more than it would live."""
 
 
-class Moment(NamedTuple):
+class Moment(msgspec.Struct, frozen=True):
     """Something that happens at `at` (microseconds UTC) on the tick grid's moment `grid`."""
 
     at: int

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from actors.strategy import kernel as k
 from actors.strategy.names import fvg_id, number, ob_id, pool_id
 from actors.strategy.series import Candle, Series
@@ -23,7 +25,7 @@ TIMEFRAME_RANK: Final[Mapping[str, int]] = {"15m": 0, "1h": 1, "4h": 2, "1d": 3}
 SIDE_NAME: Final[Mapping[int, str]] = {1: "bullish", -1: "bearish", 0: "neutral"}
 
 
-class Result(NamedTuple):
+class Result(msgspec.Struct, frozen=True):
     """One rule's answer. `passed` None: not evaluated, because something it needs is not there."""
 
     code: str

@@ -11,8 +11,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,7 +60,7 @@ Landing = Literal["open", "settle", "inside"]
 """Where in a candle play goes on: at its boundary, when the candle before it has settled, or after that, where an order is met."""
 
 
-class Leap(NamedTuple):
+class Leap(msgspec.Struct, frozen=True):
     """Over all that comes before `to`, which lies in candle `bar`. `flat`: nothing is held.
 
     `looks`: boundaries on the way at which the account is worked out, because risk remembers it.

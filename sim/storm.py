@@ -73,7 +73,7 @@ class Host(Protocol):
         """Waits until it is worth looking whether somebody asked."""
         ...
 
-    async def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> Awaitable[None]:
         """What is done every second waits here: cheaper than `trio.sleep`."""
         ...
 
@@ -205,6 +205,8 @@ class Shuffler:
 
     def shuffle(self, tasks: MutableSequence[Any]) -> None:
         """Any order, in place."""
+        if len(tasks) == 1:
+            return  # most often
         for last in range(len(tasks) - 1, 0, -1):
             self._state = (self._state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
             other = (self._state >> 32) % (last + 1)
@@ -353,8 +355,8 @@ class Storm:
             self.evidence.once("latched")
         self._note("open" if is_open else "closed", "gate", what)
 
-    async def _wait(self, at: int) -> None:
-        await self.trio_clock.sleep_until(self.true_clock.trio_time(at))
+    def _wait(self, at: int) -> Awaitable[None]:
+        return self.trio_clock.sleep_until(self.true_clock.trio_time(at))
 
     def _second(self) -> None:
         self.watchers.second()
@@ -446,9 +448,9 @@ class Storm:
         """A WebSocket connection over the faulty network."""
         return self.venue.connect(path)
 
-    async def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> Awaitable[None]:
         """Wait for so long."""
-        await self.trio_clock.sleep(seconds)
+        return self.trio_clock.sleep(seconds)
 
     def kill_requested(self) -> str | None:
         """The file that a person leaves in the state directory."""

@@ -88,12 +88,15 @@ class Wire:
 
     def send_now(self, text: str) -> bool:
         """The same without waiting, while nothing is wrong."""
-        active = self._faults.active
-        if self._held or active("stream") or (active("rest") and self._cut()) or not self._socket.send_now(text):
+        if self._held or not (self._faults.calm or self._passes()) or not self._socket.send_now(text):
             return False
         if self._watch is not None:
             self._watch(self.feed, text)
         return True
+
+    def _passes(self) -> bool:
+        """Whether no fault of streams or of the network would have a say."""
+        return not (self._faults.active("stream") or self._cut())
 
     def _cut(self) -> bool:
         """Whether the network between is gone without a word: a frame that is sent now never arrives."""

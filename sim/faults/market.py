@@ -56,6 +56,8 @@ class FaultyMarket:
     def tick(self, futures_symbol: str, at_us: int) -> Tick:
         """The contract's prices."""
         tick = self._market.tick(futures_symbol, at_us)
+        if self._faults.calm:
+            return tick
         for active in self._concerned(self._spot_of[futures_symbol], futures_symbol):
             changed = _changed(active, tick)
             if changed is not tick:

@@ -65,7 +65,8 @@ class Faults:
         """Requests that left and have no answer yet: number -> when."""
         self.nursery: trio.Nursery | None = None
         self._by_seam: dict[str, list[Active]] = {}
-        self._in_force = 0
+        self.calm = True
+        """Whether nothing at all is in force: asked before any seam is."""
         self._waiting = dict(enumerate(plan.faults))
         self._due: dict[int, int] = {}
         self._places = len(plan.faults)
@@ -78,11 +79,6 @@ class Faults:
     def active(self, seam: Seam) -> list[Active]:
         """What is in force at a seam, in the plan's order. Empty almost always."""
         return self._by_seam.get(seam, [])
-
-    @property
-    def calm(self) -> bool:
-        """Whether nothing at all is in force."""
-        return not self._in_force
 
     def strikes(self, active: Active) -> bool:
         """Draw this fault's chance once; counts it."""
@@ -177,8 +173,8 @@ class Faults:
         for seam, row in list(self._by_seam.items()):
             over = [active for active in row if active.until_us <= now]
             if over:
-                self._in_force -= len(over)
                 self._by_seam[seam] = [active for active in row if active.until_us > now]
+                self.calm = not any(self._by_seam.values())
             for active in over:
                 if active.kind in self._end:
                     self._end[active.kind](active)
@@ -196,7 +192,7 @@ class Faults:
             self._begin[fault.fault](active)
         row = self._by_seam.setdefault(spec.seam, [])
         row.append(active)
-        self._in_force += 1
+        self.calm = False
         row.sort(key=lambda other: other.place)
         if until < inf:
             self._changed.set()

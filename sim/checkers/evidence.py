@@ -279,9 +279,9 @@ class Evidence:
 
     def hindered(self) -> bool:
         """Whether a child of the daemon is held up, or has not run for a while."""
-        return self.now - self.leapt_at < 15 * SECOND_US or any(
-            active.kind in CHILD_DOWN for active in self.faults.active("process")
-        )
+        if self.now_us() - self.leapt_at < 15 * SECOND_US:
+            return True
+        return not self.faults.calm and any(active.kind in CHILD_DOWN for active in self.faults.active("process"))
 
     def began(self, life: int) -> None:
         """A process starts."""
@@ -365,20 +365,21 @@ class Evidence:
 
     def frame(self, feed: str, text: str) -> None:
         """A frame was delivered to the daemon."""
-        self.heard[feed] = self.now_us()
+        now = self.heard[feed] = self.now_us()
         if '"ticker"' in text:
             for contract, name in self._tickers:
                 if contract in text:
-                    self._ticker(contract, name, text)
+                    self._ticker(contract, name, text, now)
 
-    def _ticker(self, contract: str, name: str, text: str) -> None:
+    def _ticker(self, contract: str, name: str, text: str, now: int) -> None:
         """What is shown is as old as it says."""
-        now = self.now
         stamp = STAMP.search(text)
-        self.heard[name] = max(self.heard.get(name, 0), 0 if stamp is None else min(now, int(stamp[1]) * 1000))
+        said = 0 if stamp is None else min(now, int(stamp[1]) * 1000)
+        if said > self.heard.get(name, -1):
+            self.heard[name] = said
         if '"suspended":true' in text or '"post_only":true' in text:
             self.shown_closed.setdefault(contract, now)
-        else:
+        elif self.shown_closed:
             self.shown_closed.pop(contract, None)
 
     def filled(self, fill: Fill) -> None:

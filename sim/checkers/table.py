@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from protocol.messages.base import Message
 from protocol.messages.control import Alert, WakeAt
-from protocol.messages.futures import Fill, FillSeen, MarkPrice, OrderSeen, TickerSeen
+from protocol.messages.futures import Fill, Filled, FillSeen, MarkPrice, OrderSeen, TickerSeen
 from protocol.messages.spot import CandleSeen, SpotPrice
 from sim.checkers import books, entries, killing, protection, strategy, supervision, system, telling
 from sim.checkers.evidence import Evidence, Sent
@@ -79,7 +79,10 @@ class Watchers:
             hook: [getattr(i, hook) for i in invariants if getattr(type(i), hook) is not getattr(Invariant, hook)]
             for hook in HOOKS
         }
-        self._ears = [(i.hears, i.said) for i in invariants if type(i).said is not Invariant.said]
+        self._ears = [
+            ((Alert, Filled), evidence.said),
+            *((i.hears, i.said) for i in invariants if type(i).said is not Invariant.said),
+        ]
         self._said: dict[type[Message], list[Callable[..., Any]]] = {}
 
     def _tell(self, hook: str, *what: object) -> None:
@@ -117,11 +120,11 @@ class Watchers:
 
     def said(self, sender: str, message: Message) -> None:
         """Somebody said something inside the daemon."""
-        self.e.said(sender, message)
         kind = type(message)
-        if kind not in self._said:
-            self._said[kind] = [hear for hears, hear in self._ears if issubclass(kind, hears)]
-        for hear in self._said[kind]:
+        ears = self._said.get(kind)
+        if ears is None:
+            ears = self._said[kind] = [hear for hears, hear in self._ears if issubclass(kind, hears)]
+        for hear in ears:
             hear(sender, message)
 
     def told(self, alert: Alert) -> None:

@@ -201,9 +201,12 @@ class Secrets(Invariant):
         super().__init__(evidence)
         self._kept = tuple(form for secret in evidence.secrets for form in forms(secret))
         self._signatures: deque[str] = deque(maxlen=SIGNATURES)
+        self._clean: dict[int, Message] = {}
+        """What was looked at since the last signature: one message is received by many."""
 
     def asked(self, request: Request) -> None:
         self._signatures.extend(request.shown)
+        self._clean.clear()
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Alert):
@@ -215,9 +218,14 @@ class Secrets(Invariant):
                 self._look(actor, message)
 
     def _look(self, who: str, message: Message) -> None:
+        if id(message) in self._clean:
+            return
+        self._clean[id(message)] = message
         text = encode(message).decode()
-        if any(secret in text for secret in (*self._kept, *self._signatures)):
-            self.fail(f"{type(message).__name__} of {who} shows a secret")
+        for secret in (*self._kept, *self._signatures):
+            if secret in text:
+                self.fail(f"{type(message).__name__} of {who} shows a secret")
+                return
 
 
 def forms(secret: str) -> tuple[str, ...]:

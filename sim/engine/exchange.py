@@ -400,7 +400,7 @@ class Engine:
     # --- reports --------------------------------------------------------------------------------------------
 
     def _report_fills(self, out: list[Message]) -> None:
-        if any(isinstance(message, FillSeen) for message in out):
+        if out and any(isinstance(message, FillSeen) for message in out):
             out += self.standing(self.state.now)
 
     def _revalue(self, at: int, out: list[Message]) -> None:

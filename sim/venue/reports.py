@@ -5,7 +5,7 @@ A frame is written once for all who want it, and not at all when nobody does. Kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -162,17 +162,15 @@ class Reports:
 
     # --- the market -----------------------------------------------------------------------------------------------
 
-    def market(self, tick: Tick, wanted: Wanted) -> Iterator[Frame]:
-        """What a contract's feeds say of its newest prices, in order."""
-        symbol = tick.symbol
-        if wanted(endpoints.FEED_TICKER, symbol):
-            yield Frame(endpoints.FEED_TICKER, symbol, self.ticker(tick))
-        if wanted(endpoints.FEED_TICKER_LITE, symbol):
-            yield Frame(endpoints.FEED_TICKER_LITE, symbol, self.ticker_lite(tick))
-        if wanted(endpoints.FEED_TRADE, symbol):
-            yield Frame(endpoints.FEED_TRADE, symbol, self._trade(self._source.data.trade(symbol, tick.at)))
-        if wanted(endpoints.FEED_BOOK, symbol):
-            yield from self._book_changes(tick)
+    def market(self, feed: str, tick: Tick) -> Iterable[Row]:
+        """What one of a contract's feeds says of its newest prices, in order."""
+        if feed == endpoints.FEED_TICKER:
+            return (self.ticker(tick),)
+        if feed == endpoints.FEED_TICKER_LITE:
+            return (self.ticker_lite(tick),)
+        if feed == endpoints.FEED_TRADE:
+            return (self._trade(self._source.data.trade(tick.symbol, tick.at)),)
+        return self._book_changes(tick)
 
     def ticker(self, tick: Tick) -> Row:
         """The whole state of a contract at its newest prices."""
@@ -255,7 +253,7 @@ class Reports:
             self._books[symbol] = replace(book, sequence=0)
         return markets.write_book_snapshot(self._books[symbol])
 
-    def _book_changes(self, tick: Tick) -> Iterator[Frame]:
+    def _book_changes(self, tick: Tick) -> Iterator[Row]:
         """One frame a level that differs; 0 removes it."""
         told, now = self._books[tick.symbol], self._source.data.book(tick)
         number = told.sequence or 0
@@ -273,7 +271,7 @@ class Reports:
                 change = markets.BookChange(
                     symbol=tick.symbol, side=side, price=price, size=size, sequence=number, time=tick.at
                 )
-                yield Frame(endpoints.FEED_BOOK, tick.symbol, markets.write_book_change(change))
+                yield markets.write_book_change(change)
         self._books[tick.symbol] = replace(now, sequence=number)
 
     # --- the account ------------------------------------------------------------------------------------------------

@@ -9,17 +9,16 @@ from __future__ import annotations
 from functools import cache
 from typing import Final, Literal, NamedTuple
 
-from protocol.units import HOUR_US, MINUTE_US, SECOND_US
+from protocol.units import MINUTE_US, SECOND_US
 
 CANDLE_US: Final = 15 * MINUTE_US
 Kind = Literal["funding", "tick", "futures beat", "candle", "spot beat"]
-Order = tuple[tuple[int, Kind, int], ...]
 
 
 class Moment(NamedTuple):
-    """`market` is the position of the contract, or of the spot market, in the configured order."""
+    """`after_us`: microseconds after its second; `market` is the position of the contract, or of the spot market, in the configured order."""
 
-    at: int
+    after_us: int
     kind: Kind
     market: int
 
@@ -32,32 +31,20 @@ def tick_us(tick_s: int) -> int:
     return step
 
 
+@cache
 def moments(
-    second_us: int, markets: int, contracts: int, *, moves: bool, trades: bool = True, beats: bool = True
-) -> tuple[list[Moment], list[Moment]]:
+    markets: int, contracts: int, *, funding: bool, moves: bool, trades: bool = True, beats: bool = True
+) -> tuple[tuple[Moment, ...], tuple[Moment, ...]]:  # the same nearly every second
     """What happens at one full second, in order: at the futures exchange, then at the spot exchange.
 
-    `moves`: the market does, and spot is traded if it `trades`; `beats`: there is a heartbeat. There may be more contracts than
-    spot markets.
+    `moves`: the market does, spot is traded if it `trades`, and `funding` is due; `beats`: there is a heartbeat. There may be more
+    contracts than spot markets.
     """
-    funding = moves and second_us % HOUR_US == 0
-    futures, spot = _order(markets, contracts, funding, moves, moves and trades, beats)
-    return (
-        [Moment(second_us + after, kind, market) for after, kind, market in futures],
-        [Moment(second_us + after, kind, market) for after, kind, market in spot],
-    )
-
-
-@cache
-def _order(
-    markets: int, contracts: int, funding: bool, moves: bool, trades: bool, beats: bool
-) -> tuple[Order, Order]:  # the same nearly every second
-    """(microseconds after the second, kind, market) of both halves."""
-    first: Order = ((0, "funding", 0),) if funding else ()
-    ticks: Order = tuple((i, "tick", i) for i in range(contracts)) if moves else ()
-    candles: Order = tuple((contracts + i, "candle", i) for i in range(markets)) if trades else ()
-    futures_beat: Order = ((contracts - 1, "futures beat", 0),) if beats else ()
-    spot_beat: Order = ((contracts + markets - 1, "spot beat", 0),) if beats else ()
+    first = (Moment(0, "funding", 0),) if funding and moves else ()
+    ticks = tuple(Moment(i, "tick", i) for i in range(contracts)) if moves else ()
+    candles = tuple(Moment(contracts + i, "candle", i) for i in range(markets)) if moves and trades else ()
+    futures_beat = (Moment(contracts - 1, "futures beat", 0),) if beats else ()
+    spot_beat = (Moment(contracts + markets - 1, "spot beat", 0),) if beats else ()
     return (*first, *ticks, *futures_beat), (*candles, *spot_beat)
 
 

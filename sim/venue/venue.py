@@ -40,7 +40,8 @@ from sim.venue.marketdata import MarketData
 from sim.venue.markets import ROWS_MOST, Market, WithInverse, updates
 from sim.venue.memory import InMemory
 from sim.venue.pipe import PIECES, PipeEnd, pipe
-from sim.venue.reports import Frame, Reports
+from sim.venue.reports import PUBLIC_PRODUCT_FEEDS, Reports
+from sim.venue.rows import Row
 from sim.venue.socket import CLOSE_S, AsgiSocket, Outbox, PipeSocket, Socket, SocketClosed, converse, wait_until
 from sim.venue.spot_data import SpotData, data_frame
 from sim.venue.spot_rest import SpotRest
@@ -130,6 +131,7 @@ class Venue:
         self._futures: list[FuturesSession] = []
         self._audience: dict[tuple[str, str | None], bool] = {}
         """Which feeds of the futures streams anybody listens to, as far as it was asked since the last request of a client."""
+        self._watched_feeds: dict[str, Sequence[str]] = {}
         self._connections = 0
         self._dead_man_us: int | None = None
         self._nursery: trio.Nursery | None = None
@@ -171,12 +173,12 @@ class Venue:
         spots, contracts = len(self.spot_symbols), len(self.contracts)
         while True:
             moves = self._own_market and second % self.step_us == 0 and second <= self.market.end_us
-            trades, beats = second % self.trade_us == 0, second % self._beat_us == 0
-            halves = schedule.moments(second, spots, contracts, moves=moves, trades=trades, beats=beats)
+            funding, trades, beats = (second % each_us == 0 for each_us in (HOUR_US, self.trade_us, self._beat_us))
+            halves = schedule.moments(spots, contracts, funding=funding, moves=moves, trades=trades, beats=beats)
             if not any(halves):
                 await self._wait(second)
             for moments in filter(None, halves):
-                await self._wait(moments[-1].at)
+                await self._wait(second + moments[-1].after_us)
                 for moment in moments:
                     self._pass(moment, second)
             if self._network is not None:
@@ -184,19 +186,21 @@ class Venue:
             second += SECOND_US
 
     def _pass(self, moment: schedule.Moment, second_us: int) -> None:
-        match moment.kind:
-            case "funding":
-                self.settle_funding(moment.at)
+        after_us, kind, market = moment
+        at = second_us + after_us
+        match kind:
             case "tick":
-                self.move(self.market.tick(self.contracts[moment.market], moment.at))
+                self.move(self.market.tick(self.contracts[market], at))
             case "candle":
-                self._show_spot(self.spot_symbols[moment.market], second_us, moment.at)
+                self._show_spot(self.spot_symbols[market], second_us, at)
+            case "funding":
+                self.settle_funding(at)
             case "futures beat":
                 for futures in self._futures:
-                    futures.beat(moment.at)
+                    futures.beat(at)
             case "spot beat":
                 for spot in self._spot:
-                    spot.beat(moment.at, self._beat_us)
+                    spot.beat(at, self._beat_us)
 
     # --- the market moves, wishes arrive ----------------------------------------------------------------------
 
@@ -204,8 +208,9 @@ class Venue:
         """One contract's prices changed."""
         met = self.engine.meet(tick)
         if self.engine.rules[tick.symbol].tradeable:  # only tradeable markets stream
-            for frame in self.reports.market(tick, self._wanted):
-                self._spread(frame, tick.at)
+            for feed in self._watched(tick.symbol):
+                for body in self.reports.market(feed, tick):
+                    self._spread(feed, tick.symbol, body, tick.at)
         self._tell(met, tick.at)
         if met:
             self._save()
@@ -231,7 +236,7 @@ class Venue:
         at = self.now_us()
         frame = self.reports.refused(order, status, at)
         if frame is not None and self._wanted(frame.feed, frame.product):
-            self._spread(frame, at + STREAM_DELAY_US)
+            self._spread(*frame, at + STREAM_DELAY_US)
 
     @property
     def streams(self) -> int:
@@ -302,7 +307,7 @@ class Venue:
         if self._network is not None and messages:
             self._network.told(messages)
         for frame in self.reports.frames(messages, self._wanted):
-            self._spread(frame, due)
+            self._spread(*frame, due)
 
     def _wanted(self, feed: str, product: str | None) -> bool:
         name = feed, product
@@ -311,10 +316,18 @@ class Venue:
             wanted = self._audience[name] = any(name in session.subscribed for session in self._futures)
         return wanted
 
-    def _spread(self, frame: Frame, due: int) -> None:
-        text = encode(frame.body).decode()
+    def _watched(self, symbol: str) -> Sequence[str]:
+        """The feeds of a contract's market that anybody listens to."""
+        feeds = self._watched_feeds.get(symbol)
+        if feeds is None:
+            feeds = [feed for feed in PUBLIC_PRODUCT_FEEDS if self._wanted(feed, symbol)]
+            self._watched_feeds[symbol] = feeds
+        return feeds
+
+    def _spread(self, feed: str, product: str | None, body: Row, due: int) -> None:
+        text = encode(body).decode()
         for session in tuple(self._futures):
-            if session.wants(frame.feed, frame.product):
+            if session.wants(feed, product):
                 session.outbox.put(text, due)
 
     def _save(self) -> None:
@@ -328,7 +341,7 @@ class Venue:
         if self._network is not None:
             socket = self._network.socket(socket, path)
         self._connections += 1
-        outbox = Outbox(self.now_us)
+        outbox = Outbox(self.clock.now_us)
         session: SpotSession | FuturesSession
         if path == SPOT_WS_PATH:
             session = SpotSession(self, outbox, self._connections)
@@ -343,14 +356,18 @@ class Venue:
 
         def hear(text: str) -> None:
             session.hear(text)
-            self._audience.clear()
+            self._ask_anew()
 
         try:
             await converse(socket, outbox, hear)
         finally:
-            self._audience.clear()
+            self._ask_anew()
             self._spot = [other for other in self._spot if other is not session]
             self._futures = [other for other in self._futures if other is not session]
+
+    def _ask_anew(self) -> None:
+        self._audience.clear()
+        self._watched_feeds.clear()
 
     def http_client(self, base_url: str = "http://venue") -> httpx.AsyncClient:
         """A client of the REST APIs in memory."""

@@ -8,7 +8,7 @@ while one waits is the same cancel (storm 32022). Everything else queues, and a 
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -35,6 +35,11 @@ CONFLATED: Final[dict[type[Message], str]] = {
 """What the newest replaces, and the field that says of what it is the newest."""
 
 
+Key = tuple[type, str]
+Slot = list[Any]
+"""A message, and its key if a newer one may take its place."""
+
+
 class MailboxOverflow(Exception):
     """The receiver does not keep up: facts or wishes would be lost, so it must restart and rebuild."""
 
@@ -45,8 +50,8 @@ class Mailbox:
     def __init__(self, name: str, capacity: int = CAPACITY) -> None:
         self.name = name
         self._capacity = capacity
-        self._slots: deque[list[Message]] = deque()
-        self._waiting: dict[tuple[type, str], list[Message]] = {}
+        self._slots: deque[Slot] = deque()
+        self._waiting: dict[Key, Slot] = {}
         self._receiver: trio.lowlevel.Task | None = None
         """Waits for a message."""
         self._overflowed = False
@@ -57,8 +62,9 @@ class Mailbox:
         """Queue `message`; never waits, never raises: an overflow is raised to the receiver."""
         key = None
         kind = type(message)
-        if kind in CONFLATED:
-            key = (kind, getattr(message, CONFLATED[kind], ""))
+        of = CONFLATED.get(kind)
+        if of is not None:
+            key = kind, getattr(message, of, "")
             if key in self._waiting:
                 self._waiting[key][0] = message
                 return
@@ -68,7 +74,7 @@ class Mailbox:
         if len(self._slots) >= self._capacity:
             self._overflowed = True
         else:
-            slot = [message]
+            slot = [message, key]
             self._slots.append(slot)
             if key is not None:
                 self._waiting[key] = slot
@@ -95,17 +101,15 @@ class Mailbox:
         if self._overflowed:
             raise MailboxOverflow(f"{self.name}: more than {self._capacity} messages wait")
         slot = self._slots.popleft()
-        (message,) = slot
-        kind = type(message)
-        if kind in CONFLATED:
-            key = (kind, getattr(message, CONFLATED[kind], ""))
-            if self._waiting.get(key) is slot:
-                del self._waiting[key]
+        message: Message = slot[0]
+        key = slot[1]
+        if key is not None and self._waiting.get(key) is slot:
+            del self._waiting[key]
         return message
 
     def left(self, kinds: tuple[type[Message], ...]) -> list[Message]:
         """What of some kinds nobody took, in order."""
-        return [message for (message,) in self._slots if isinstance(message, kinds)]
+        return [message for message, _ in self._slots if isinstance(message, kinds)]
 
     def rest(self) -> None:
         """Let the others run before the next message is given."""

@@ -254,10 +254,10 @@ async def live(spec: ChildSpec, world: World) -> None:
 
 def _step(part: Part[Any], journal: Journal, message: Message) -> Sequence[Message]:
     """One step, both sides written down, and what must survive a crash kept when it changed."""
-    remembered = part.remembered(part.state)
+    before = part.state
     answers = part.receive(message)
     journal.record(part.name, message, answers)
-    if part.remembered(part.state) is not remembered:
+    if part.state is not before and part.remembered(part.state) is not part.remembered(before):
         journal.keep(part.name, partial(part.durable, part.state))
     return answers
 

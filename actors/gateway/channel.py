@@ -6,7 +6,7 @@ Knows no exchange.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from itertools import count
 from typing import Final, Generic, Protocol, TypeVar
@@ -73,10 +73,11 @@ class Channel:
 
 
 class Reading(Generic[T]):
-    """The frames of a channel as an iterator of what they say; `pending` is what was said while subscribing."""
+    """The frames of a channel as an iterator of what `said` finds in them; `pending` is what was said while subscribing."""
 
-    def __init__(self, read: Callable[[], Awaitable[Iterable[T]]], pending: Iterable[T]) -> None:
-        self._read = read
+    def __init__(self, channel: Channel, said: Callable[[str | bytes], Iterable[T]], pending: Iterable[T]) -> None:
+        self._channel = channel
+        self._said = said
         self._pending = deque(pending)
 
     def __aiter__(self) -> AsyncIterator[T]:
@@ -84,7 +85,7 @@ class Reading(Generic[T]):
 
     async def __anext__(self) -> T:
         while not self._pending:
-            self._pending.extend(await self._read())
+            self._pending.extend(self._said(await self._channel.receive()))
         return self._pending.popleft()
 
 

@@ -125,11 +125,7 @@ class FuturesGateway:
             self._shown.clear()
             with deadline(self._timeout_s, "futures subscription"):
                 early = await self._subscribe(channel, symbols)
-
-            async def read() -> Iterable[Message | None]:
-                return self._said(await self._frame(channel))
-
-            yield Reading(read, early)
+            yield Reading(channel, lambda data: self._said(self._read(data)), early)
 
     async def _subscribe(self, channel: Channel, symbols: Sequence[str]) -> list[Message | None]:
         # One at a time: an error does not say which request it answers.
@@ -166,7 +162,9 @@ class FuturesGateway:
                 early.extend(self._said(frame))
 
     async def _frame(self, channel: Channel) -> futures_ws.FuturesFrame:
-        data = await channel.receive()
+        return self._read(await channel.receive())
+
+    def _read(self, data: str | bytes) -> futures_ws.FuturesFrame:
         try:
             frame = futures_ws.parse_futures_frame(data, self._clock.now_us(), self._shown)
         except MalformedPayload as error:

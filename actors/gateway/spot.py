@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -114,11 +114,7 @@ class SpotGateway:
         async with opened(self._connect, lambda: spot.write_spot_ping(PING_REQUEST)) as channel:
             with deadline(self._timeout_s, "spot subscription"):
                 early = await self._subscribe(channel, symbols)
-
-            async def read() -> Iterable[CandleSeen | None]:
-                return self._said(await self._frame(channel))
-
-            yield Reading(read, early)
+            yield Reading(channel, lambda data: self._said(self._read(data)), early)
 
     async def _subscribe(self, channel: Channel, symbols: Sequence[str]) -> list[CandleSeen | None]:
         await channel.send(spot.write_spot_subscribe(symbols, SUBSCRIBE_REQUEST))
@@ -133,7 +129,9 @@ class SpotGateway:
         return early
 
     async def _frame(self, channel: Channel) -> spot.SpotFrame:
-        data = await channel.receive()
+        return self._read(await channel.receive())
+
+    def _read(self, data: str | bytes) -> spot.SpotFrame:
         try:
             frame = spot.parse_spot_frame(data, self._clock.now_us())
         except MalformedPayload as error:

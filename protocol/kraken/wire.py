@@ -173,7 +173,7 @@ def write_iso_us(at: int) -> str:
 
 @lru_cache(maxsize=256)
 def _second(second: int) -> str:
-    return (EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
+    return (EPOCH + timedelta(seconds=second)).replace(tzinfo=None).isoformat()
 
 
 def write_iso_ms(at: int) -> str:

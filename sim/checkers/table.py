@@ -135,7 +135,8 @@ class Watchers:
         """Another second has passed."""
         self.e.pass_time()
         self.e.past.look(self.e.now)
-        self._tell("second")
+        for look in self._hear["second"]:
+            look()
 
     def wrote(self, records: Sequence[Record]) -> None:
         """Steps became durable."""

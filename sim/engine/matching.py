@@ -193,6 +193,8 @@ class Matching:
     def work(self, symbol: str, tick: Tick, out: list[Message]) -> None:
         """Move trailing stops, fire triggers (stops before take-profits, then by arrival), then fill limits that were reached."""
         here = [working for working in self.state.working.values() if working.order.symbol == symbol]
+        if not here:
+            return
         here = [working if working.trail is None else self._follow(working, tick, out) for working in here]
         due = [working for working in here if rules.triggered(working.order, tick)]
         for working in sorted(due, key=lambda w: (w.order.order_type == "take_profit", w.rank)):

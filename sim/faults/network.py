@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from ssl import SSLCertVerificationError
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -113,7 +113,7 @@ class Edge:
     ) -> None:
         self._app = app
         self._number = 0
-        self._answered: dict[str, tuple[Arrived, Reply]] = {}
+        self._answered: dict[str, Past] = {}
         self.faults = faults
         self._watch = watch
 
@@ -185,7 +185,7 @@ class Edge:
             self.faults.reached(f"{request.role}.accepted")
         reply = Reply(start["status"], tuple((bytes(k), bytes(v)) for k, v in start["headers"]), b"".join(parts))
         if request.op in LISTS and reply.status == 200:
-            self._answered[request.op] = replace(request, past=None), reply
+            self._answered[request.op] = Past(request.at, request.form, reply)
         return reply
 
     async def apart(self, carry: Carry, after_s: float) -> Reply:
@@ -203,12 +203,20 @@ class Edge:
         return replies[0]
 
 
+class Past(NamedTuple):
+    """An earlier request, and what the exchange answered."""
+
+    at: int
+    form: Mapping[str, str]
+    answered: Reply
+
+
 @dataclass(frozen=True)
 class Arrived(Request):
-    """A request with its bytes. `past`: the last one of its kind, and what the exchange answered."""
+    """A request with its bytes. `past`: the last one of its kind."""
 
     raw: bytes = b""
-    past: tuple[Arrived, Reply] | None = None
+    past: Past | None = None
 
 
 def _concerns(active: Active, request: Request) -> bool:
@@ -370,9 +378,9 @@ def _stale(active: Active, request: Arrived, reply: Reply) -> Reply:
     """The list as it was last read before the fault began: what has happened since is not in it. Where that is too old, as first read."""
     shown = reply
     if request.past is not None:
-        before, answered = request.past
+        before = request.past
         if before.at <= active.began_us and active.until_us <= before.at + OLDEST_US and before.form == request.form:
-            shown = answered
+            shown = before.answered
     first = active.memory.setdefault(request.op, shown)
     assert isinstance(first, Reply)
     return first

@@ -130,7 +130,7 @@ class Venue:
         self._spot: list[SpotSession] = []
         self._futures: list[FuturesSession] = []
         self._audience: dict[tuple[str, str | None], bool] = {}
-        """Which feeds of the futures streams anybody listens to, as far as it was asked since the last request of a client."""
+        """Which feeds of the streams anybody listens to, as far as it was asked since the last request of a client."""
         self._watched_feeds: dict[str, Sequence[str]] = {}
         self._connections = 0
         self._dead_man_us: int | None = None
@@ -280,17 +280,13 @@ class Venue:
         return tick.funding_rate, tick.index
 
     def _show_spot(self, symbol: str, grid_us: int, at: int) -> None:
-        if self._spot_wanted("ohlc", symbol):
+        if self._wanted("ohlc", symbol):
             for candle in updates(self.market, symbol, grid_us, self.trade_us):
                 self._spread_spot("ohlc", symbol, write_spot_candles((candle,), at), at)
-        if self._spot_wanted("ticker", symbol):
+        if self._wanted("ticker", symbol):
             self._spread_spot("ticker", symbol, data_frame("ticker", [self.spot_data.frame_row(symbol, at)]), at)
-        if self._spot_wanted("trade", symbol):
+        if self._wanted("trade", symbol):
             self._spread_spot("trade", symbol, write_spot_trades([self.spot_data.trade(symbol, at)]), at)
-
-    def _spot_wanted(self, channel: str, symbol: str) -> bool:
-        wanted = channel, symbol
-        return any(wanted in session.subscribed for session in self._spot)
 
     def _spread_spot(self, channel: str, symbol: str, body: dict[str, object], at: int) -> None:
         text = encode(body).decode()
@@ -313,7 +309,8 @@ class Venue:
         name = feed, product
         wanted = self._audience.get(name)
         if wanted is None:
-            wanted = self._audience[name] = any(name in session.subscribed for session in self._futures)
+            sessions: list[FuturesSession | SpotSession] = [*self._futures, *self._spot]
+            wanted = self._audience[name] = any(name in session.subscribed for session in sessions)
         return wanted
 
     def _watched(self, symbol: str) -> Sequence[str]:
@@ -436,7 +433,7 @@ def _unhurried(connection: Any) -> None:
     all task steps. It still waits where it must. The channel's names are private: trio-websocket is pinned.
     """
     there, back = connection._send_channel, connection._recv_channel
-    send, receive = there.send, back.receive
+    send, receive, waiting = there.send, back.receive, back._state.data
 
     async def send_soon(message: object) -> None:
         try:
@@ -445,9 +442,6 @@ def _unhurried(connection: Any) -> None:
             await send(message)
 
     async def receive_soon() -> object:
-        try:
-            return back.receive_nowait()
-        except trio.WouldBlock:
-            return await receive()
+        return back.receive_nowait() if waiting else await receive()
 
     there.send, back.receive = send_soon, receive_soon

@@ -11,10 +11,15 @@ STOP_TYPES: Final = ("stp", "stop")
 """A stop is sent as the first and listed by the exchange as the second."""
 
 
+def is_stop(order: OpenOrder) -> bool:
+    """Whether the order is a stop that can only reduce, whatever is held."""
+    return order.reduce_only and order.order_type in STOP_TYPES
+
+
 def is_stop_of(order: OpenOrder, size: Decimal) -> bool:
     """Whether the order is a stop that can only reduce a position of this signed size, whatever price triggers it."""
     closes = (size > 0 and order.side == "sell") or (size < 0 and order.side == "buy")
-    return closes and order.reduce_only and order.order_type in STOP_TYPES
+    return closes and is_stop(order)
 
 
 def covers(order: OpenOrder, size: Decimal) -> bool:

@@ -136,7 +136,10 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case SnapshotFailed():
             state, out = _key(state, message, message.action or "retry", message.reason, "read")
             state, more = _limited(state, message, message.reason.rpartition(": ")[2])
-            out += [follow(message, SnapshotMissed, reason=message.reason, action=message.action), *more]
+            missed = follow(
+                message, SnapshotMissed, reason=message.reason, action=message.action, readable=message.readable
+            )
+            out += [missed, *more]
         case Started():
             # The gate may hold the halt of an earlier life of this child; a key that is still refused halts anew.
             state, out = _started(state, message), [follow(message, ResumeEntries, key=BARRED)] * message.restarted

@@ -37,6 +37,7 @@ from protocol.messages.futures import (
     Outcome,
     PlaceOrder,
     Position,
+    Readable,
     SnapshotFailed,
     SnapshotSeen,
 )
@@ -216,7 +217,11 @@ class FuturesGateway:
             report(parsed.quarantined)
         unread = (*resting.quarantined, *positions.quarantined)
         if unread:
-            return self._failed(unread[0])
+            whole = not positions.quarantined
+            readable = Readable(
+                began_at=began_at, orders=resting.values, positions=positions.values, every_position=whole
+            )
+            return self._failed(unread[0], readable)
         unlisted = await self._unlisted(shown, resting.values, priority)
         at = self._clock.now_us()
         return from_edge(
@@ -297,9 +302,9 @@ class FuturesGateway:
         fills = tuple(sorted(known.values(), key=lambda fill: fill.time))
         return Parsed(fills, tuple(problem for page in pages for problem in page.quarantined))
 
-    def _failed(self, error: Exception) -> SnapshotFailed:
-        at = self._clock.now_us()
-        return from_edge(SnapshotFailed, at, at, reason=f"{type(error).__name__}: {error}", action=_action(error))
+    def _failed(self, error: Exception, readable: Readable | None = None) -> SnapshotFailed:
+        at, reason = self._clock.now_us(), f"{type(error).__name__}: {error}"
+        return from_edge(SnapshotFailed, at, at, reason=reason, action=_action(error), readable=readable)
 
     # --- wishes ----------------------------------------------------------------------------------------------------
 

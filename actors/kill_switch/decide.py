@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from actors.kill_switch.booked import Booked, Books, book, listed, unlisted
 from actors.kill_switch.causes import FUTURES_LEASE, Watch, found, look_again_at, observe
-from actors.kill_switch.plan import kill_id, plan
+from actors.kill_switch.plan import kill_id, plan, plan_of_part
 from config.settings import KillSwitchSettings, Settings
 from protocol import codec
 from protocol.kraken.faults import judge
@@ -35,6 +35,7 @@ from protocol.messages.futures import (
     PlaceOrder,
     Position,
     PositionChanged,
+    Readable,
     RequestSnapshot,
     SnapshotMissed,
 )
@@ -251,11 +252,23 @@ def _told(state: State, cause: Message, *names: str | None) -> Answer:
 
 
 def _missed(state: State, cause: SnapshotMissed) -> Answer:
-    """No truth this time. While our key is refused more questions would only lock it out."""
+    """No truth this time; what there is of it is acted on, and proves nobody flat. While our key is refused more questions would only lock it out."""
     state, alerts = _stuck(replace(state, asked=None, left=f"unreadable: {cause.reason}"), cause)
     if cause.action == "halt" and state.watch.auth_errors >= state.limits.auth_errors:
         return state, [*alerts, _wake(cause, LOCKED_OUT_US)]
-    return state, alerts
+    if cause.readable is None:
+        return state, alerts
+    left = {position.symbol: _left(state, position) for position in _shown(state, cause.readable) if position.size}
+    part = replace(cause.readable, positions=tuple(left.values()))
+    state, commands = _commanded(state, cause, part.began_at, plan_of_part(cause, state.kill, part), left)
+    return state, [*commands, *alerts]
+
+
+def _shown(state: State, part: Readable) -> list[Position]:
+    """Positions that could be read; where that is not all, also what the feed last said of the others."""
+    shown = {position.symbol: position for position in part.positions}
+    told = {} if part.every_position else {symbol: position for symbol, (position, _) in state.moved.items()}
+    return list((told | shown).values())
 
 
 def _read(state: State, truth: ExchangeSnapshot) -> Answer:
@@ -272,26 +285,10 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
         positions.setdefault(symbol, Position(symbol=symbol, size=size, entry_price=Decimal(0)))
     left = {symbol: _left(state, position) for symbol, position in positions.items()}
     planned = plan(truth, state.kill, truth.began_at, truth.orders, tuple(left.values()))
-    commands = [wish for wish in planned if not _overtaken(state, truth, wish)]
-    state = replace(state, flattening={**state.flattening, **_flattening(state, commands, left)})
-    sent = {_subject(wish): truth.at for wish in commands}
-    asked_for = {wish.symbol: wish.client_order_id for wish in commands if isinstance(wish, PlaceOrder)}
+    state, commands = _commanded(state, truth, truth.began_at, planned, left)
     still_open = tuple(sorted(positions))
     progress = follow(
         truth, KillProgress, flat=not still_open, open_positions=still_open, working_orders=len(truth.orders)
-    )
-    awaited = tuple(_subject(wish) for wish in commands)
-    cancels = {
-        wish.subject: state.cancels.get(wish.subject, 0) + 1 for wish in commands if isinstance(wish, CancelOrder)
-    }
-    state = replace(
-        state,
-        asked=None,
-        cancels={**state.cancels, **cancels},
-        sent={**state.sent, **sent},
-        asked_for={**state.asked_for, **asked_for},
-        flattens=(*state.flattens, *asked_for.values())[-FLATTENS_KEPT:],
-        awaited=awaited,
     )
     if not (still_open or truth.orders):
         state, was = replace(state, since=None, stuck=False, refused={}, flattening={}, cancels={}), state.since
@@ -303,6 +300,34 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
     )
     state, alerts = _stuck(state, truth)
     return state, [*commands, progress, *alerts, _wake(truth)]
+
+
+def _commanded(
+    state: State,
+    reading: Message,
+    began_at: int,
+    planned: Sequence[PlaceOrder | CancelOrder],
+    left: Mapping[str, Position],
+) -> tuple[State, list[PlaceOrder | CancelOrder]]:
+    """What is sent of a plan, and remembered of it."""
+    commands = [wish for wish in planned if not _overtaken(state, reading.at, began_at, wish)]
+    flattening = {**state.flattening, **_flattening(state, commands, left)}
+    sent = {_subject(wish): reading.at for wish in commands}
+    asked_for = {wish.symbol: wish.client_order_id for wish in commands if isinstance(wish, PlaceOrder)}
+    cancels = {
+        wish.subject: state.cancels.get(wish.subject, 0) + 1 for wish in commands if isinstance(wish, CancelOrder)
+    }
+    state = replace(
+        state,
+        asked=None,
+        flattening=flattening,
+        cancels={**state.cancels, **cancels},
+        sent={**state.sent, **sent},
+        asked_for={**state.asked_for, **asked_for},
+        flattens=(*state.flattens, *asked_for.values())[-FLATTENS_KEPT:],
+        awaited=tuple(_subject(wish) for wish in commands),
+    )
+    return state, commands
 
 
 def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
@@ -353,23 +378,23 @@ def _subject(wish: PlaceOrder | CancelOrder) -> str:
     return wish.symbol if isinstance(wish, PlaceOrder) else wish.subject
 
 
-def _overtaken(state: State, truth: ExchangeSnapshot, wish: PlaceOrder | CancelOrder) -> bool:
+def _overtaken(state: State, at: int, began_at: int, wish: PlaceOrder | CancelOrder) -> bool:
     """Whether the symbol was flattened, or told flat, so late that this reading need not show it; or the order's cancel may
     still be answered: said again with each reading, cancels would queue up before the flatten that follows them.
     """
     if isinstance(wish, CancelOrder):
         sent, times = state.sent.get(wish.subject), state.cancels.get(wish.subject, 0)
-        return sent is not None and truth.at < sent + state.patience_us * CANCELS_APART ** min(max(times - 1, 0), 2)
+        return sent is not None and at < sent + state.patience_us * CANCELS_APART ** min(max(times - 1, 0), 2)
     symbol = wish.symbol
-    position, at = state.moved.get(symbol, (None, -1))
-    told_flat = position is not None and not position.size and at >= truth.began_at
+    position, moved_at = state.moved.get(symbol, (None, -1))
+    told_flat = position is not None and not position.size and moved_at >= began_at
     sent = state.sent.get(symbol)
     if told_flat or sent is None:
         return told_flat
-    if symbol in state.asked_for and truth.at < sent + UNHEARD_MOST * state.patience_us:
+    if symbol in state.asked_for and at < sent + UNHEARD_MOST * state.patience_us:
         return True  # it may still wait behind a cancel whose reply is lost: said each second, flattens would queue up and leave as one
     in_vain = symbol in state.closed or state.refused.get(symbol, 0) >= REFUSED_MOST
-    return truth.began_at < sent + (REFUSED_AGAIN_US if in_vain else AGAIN_US)
+    return began_at < sent + (REFUSED_AGAIN_US if in_vain else AGAIN_US)
 
 
 def _again(state: State, cause: Woken) -> Answer:

@@ -11,8 +11,8 @@ from decimal import Decimal
 
 from protocol.ids import client_order_id, derive, is_ours
 from protocol.messages.base import Message, follow
-from protocol.messages.futures import CancelOrder, OpenOrder, PlaceOrder, Position
-from protocol.protection import is_stop_of
+from protocol.messages.futures import CancelOrder, OpenOrder, PlaceOrder, Position, Readable
+from protocol.protection import is_stop, is_stop_of
 
 
 def kill_id(reason: str, at: int) -> str:
@@ -32,6 +32,12 @@ def plan(
     exposed = [order for order in orders if not is_stop_of(order, sizes.get(order.symbol, Decimal(0)))]
     cancels = [_cancel(cause, order) for order in sorted(exposed, key=_urgency)]
     return [*cancels, *(_flatten(cause, kill, reading, symbol, size) for symbol, size in sorted(sizes.items()))]
+
+
+def plan_of_part(cause: Message, kill: str, part: Readable) -> list[CancelOrder | PlaceOrder]:
+    """The same of what could be read of it: where a position may be held that is not shown every stop stays."""
+    orders = [order for order in part.orders if part.every_position or not is_stop(order)]
+    return plan(cause, kill, part.began_at, orders, part.positions)
 
 
 def _urgency(order: OpenOrder) -> tuple[bool, str, str]:

@@ -15,7 +15,7 @@ from actors.door import Door
 from actors.gate import Gate
 from actors.gateway.credentials import BadCredentials
 from actors.hands import payload
-from actors.kill_switch.plan import kill_id, plan
+from actors.kill_switch.plan import kill_id, plan, plan_of_part
 from actors.ledger.journal import Ledger, open_ledger, open_reader
 from actors.ledger.store import NoLedger, SecondInstance, Unreadable, database_url, failing_as
 from actors.modes.direct import carry_out
@@ -234,6 +234,10 @@ async def _flatten(
                 truth = await site.futures.snapshot(urgent=True)
                 if isinstance(truth, SnapshotFailed):
                     left = f"the exchange could not be read ({truth.reason}): orders and positions may be open"
+                    if truth.readable is not None:
+                        wishes = plan_of_part(latch, kill_id(reason, now), truth.readable)
+                        record.say(*wishes)
+                        await carry_out(site, wishes, heard)
                     await trio.sleep(AGAIN_S * pace)
                     continue
                 left = _open_items(truth)

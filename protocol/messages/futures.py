@@ -203,11 +203,24 @@ class SnapshotSeen(Message, frozen=True, kw_only=True):
     account: Account
 
 
+class Readable(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows that could be read of lists that could not be read whole: evidence of what is there, never of what is not.
+
+    `every_position`: whether that list at least is whole. `began_at`: microseconds UTC.
+    """
+
+    began_at: int
+    orders: tuple[OpenOrder, ...]
+    positions: tuple[Position, ...]
+    every_position: bool
+
+
 class SnapshotFailed(Message, frozen=True, kw_only=True):
     """Edge -> futures_feed: the truth could not be read. Not evidence of anything. `action` as in `CommandAnswered`."""
 
     reason: str
     action: str = ""
+    readable: Readable | None = None
 
 
 # --- facts: futures_feed -> risk, executor, reconciler -------------------------------------------------------
@@ -312,10 +325,13 @@ class ExchangeSnapshot(Message, frozen=True, kw_only=True):
 
 
 class SnapshotMissed(Message, frozen=True, kw_only=True):
-    """futures_feed -> kill_switch, reconciler: no truth this time. `action` as in `CommandAnswered`."""
+    """futures_feed -> kill_switch, reconciler: no truth this time. `action` as in `CommandAnswered`. `readable` is for a kill alone, which
+    cannot wait until the exchange writes every row as it used to.
+    """
 
     reason: str
     action: str = ""
+    readable: Readable | None = None
 
 
 # --- wishes --------------------------------------------------------------------------------------------------

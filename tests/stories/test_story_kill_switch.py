@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from house import House
+from house import House, open_house
 from script import XBT
 from trio.testing import MockClock
 
@@ -13,6 +13,7 @@ from protocol.messages.base import from_edge
 from protocol.messages.control import KillProgress
 from protocol.messages.futures import EntryBlocked, PlaceOrder, TradeClosed
 from protocol.units import SECOND_US
+from sim.faults.plan import plan_of
 
 
 def rest_a_stranger(house: House, name: str = "stranger") -> None:
@@ -59,6 +60,20 @@ async def test_many_orders_do_not_keep_the_kill_switch_from_reading(house: House
     house.kill_switch()
     await house.until(lambda: any(said.flat and not said.working_orders for said in house.heard(KillProgress)), 15)
     assert house.clock.now_us() - asked < 2 * SECOND_US
+
+
+@pytest.mark.parametrize("kind", ["missing", "unknown"])
+@pytest.mark.parametrize("endpoint", ["orders", "positions"])
+async def test_a_row_that_cannot_be_read_holds_no_kill_up(autojump_clock: MockClock, endpoint: str, kind: str) -> None:
+    """The position is closed by what can be read and what was told, long before the exchange writes its rows as it used to (fault-catalogue 24)."""
+    row = {"fault": "rest.schema", "endpoint": endpoint, "kind": kind, "after": "position.opened", "for_s": 600.0}
+    async with open_house(plan=plan_of({"seed": 24, "faults": [row]})) as house:
+        await house.open_position()
+        await house.settle(20)
+        asked = house.clock.now_us()
+        house.kill_switch()
+        await house.until(lambda: house.position == 0, 15)
+        assert house.clock.now_us() - asked < 2 * SECOND_US
 
 
 async def test_a_restart_while_latched_stays_latched(house: House, autojump_clock: MockClock) -> None:

@@ -43,6 +43,7 @@ from protocol.messages.futures import (
     Position,
     PositionChanged,
     PositionsSeen,
+    Readable,
     RequestInstruments,
     SnapshotFailed,
     SnapshotMissed,
@@ -881,10 +882,12 @@ def test_a_list_without_an_order_kills_nothing() -> None:
 
 
 def test_a_failed_snapshot_is_missed() -> None:
-    """No truth is told as no truth."""
-    _, out = run(fresh(), from_edge(SnapshotFailed, T, reason="timeout"))
+    """No truth is told as no truth; of the rows that could be read nothing is told but themselves."""
+    rows = Readable(began_at=T, orders=(), positions=(position(1),), every_position=False)
+    _, out = run(fresh(), from_edge(SnapshotFailed, T, reason="timeout", readable=rows))
 
-    assert [(type(m), m.reason) for m in of(SnapshotMissed, out)] == [(SnapshotMissed, "timeout")]
+    assert [(m.reason, m.readable) for m in of(SnapshotMissed, out)] == [("timeout", rows)]
+    assert len(out) == 1
 
 
 def test_unknown_messages_are_tolerated() -> None:

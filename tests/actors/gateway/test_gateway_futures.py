@@ -795,7 +795,7 @@ async def test_half_a_truth_is_none(path: str, answer: object) -> None:
 
 @pytest.mark.parametrize("path", [endpoints.OPEN_ORDERS, endpoints.OPEN_POSITIONS])
 async def test_a_position_or_order_that_cannot_be_read_fails_the_snapshot(path: str) -> None:
-    """Left out, it would read as flat or cancelled."""
+    """Left out, it would read as flat or cancelled; the rows that can be read are there for a kill."""
     broken = {
         endpoints.OPEN_ORDERS: {"result": "success", "openOrders": [{"order_id": "o-1"}]},
         endpoints.OPEN_POSITIONS: {"result": "success", "openPositions": [{"symbol": SYMBOL, "side": "sideways"}]},
@@ -804,6 +804,10 @@ async def test_a_position_or_order_that_cannot_be_read_fails_the_snapshot(path: 
 
     assert isinstance(seen, SnapshotFailed)
     assert "MalformedPayload" in seen.reason
+    assert seen.readable is not None
+    positions_failed = path == endpoints.OPEN_POSITIONS
+    assert seen.readable.every_position is not positions_failed
+    assert (bool(seen.readable.orders), bool(seen.readable.positions)) == (positions_failed, not positions_failed)
 
 
 async def test_a_trigger_without_its_size_is_completed_from_what_was_placed() -> None:

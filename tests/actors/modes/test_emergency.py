@@ -22,7 +22,7 @@ from actors.state import AlreadyRunning, StateDirectory
 from config.settings import Settings
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, Latch
-from protocol.messages.futures import CancelOrder, PlaceOrder, SnapshotFailed, SnapshotSeen
+from protocol.messages.futures import CancelOrder, PlaceOrder, Readable, SnapshotFailed, SnapshotSeen
 from protocol.ports import Command, JournalFailed
 from protocol.units import SECOND_US
 from sim.clock import SimulatedClock
@@ -86,6 +86,30 @@ def test_an_entry_that_arrives_late_is_closed(tmp_path: Path) -> None:
     outcome, _ = killed(tmp_path, exchange)
     assert outcome.flat
     assert exchanges[0].sizes == {XBT: D(0)}
+
+
+class Garbled(HalfDown):
+    """One of its rows cannot be read, in each list; the others can."""
+
+    async def snapshot(self, *, urgent: bool = False) -> SnapshotSeen | SnapshotFailed:
+        seen = await super().snapshot()
+        assert isinstance(seen, SnapshotSeen)
+        rows = Readable(began_at=seen.at, orders=seen.orders, positions=seen.positions, every_position=False)
+        return from_edge(SnapshotFailed, seen.at, seen.at, reason="MalformedPayload", readable=rows)
+
+
+def test_what_can_be_read_is_closed_and_nobody_is_called_flat(tmp_path: Path) -> None:
+    """Rows of a new kind keep nothing else open; that there is something which cannot be read is said."""
+    exchanges: list[Garbled] = []
+
+    def exchange() -> Garbled:
+        exchanges.append(Garbled())
+        return exchanges[-1]
+
+    outcome, _ = killed(tmp_path, exchange)
+    assert not outcome.flat
+    assert "could not be read (MalformedPayload)" in outcome.text
+    assert (exchanges[0].sizes, exchanges[0].orders) == ({XBT: D(0), ETH: D(0)}, {})
 
 
 def test_a_store_that_cannot_be_written_keeps_nobody_from_flattening(tmp_path: Path) -> None:

@@ -77,15 +77,10 @@ class Late(HalfDown):
 
 def test_an_entry_that_arrives_late_is_closed(tmp_path: Path) -> None:
     """One reading proves nothing: the second comes after whatever was sent before the first can have arrived."""
-    exchanges: list[Late] = []
-
-    def exchange() -> Late:
-        exchanges.append(Late())
-        return exchanges[-1]
-
-    outcome, _ = killed(tmp_path, exchange)
+    exchange = Late()
+    outcome, _ = killed(tmp_path, lambda: exchange)
     assert outcome.flat
-    assert exchanges[0].sizes == {XBT: D(0)}
+    assert exchange.sizes == {XBT: D(0)}
 
 
 class Garbled(HalfDown):
@@ -100,16 +95,11 @@ class Garbled(HalfDown):
 
 def test_what_can_be_read_is_closed_and_nobody_is_called_flat(tmp_path: Path) -> None:
     """Rows of a new kind keep nothing else open; that there is something which cannot be read is said."""
-    exchanges: list[Garbled] = []
-
-    def exchange() -> Garbled:
-        exchanges.append(Garbled())
-        return exchanges[-1]
-
-    outcome, _ = killed(tmp_path, exchange)
+    exchange = Garbled()
+    outcome, _ = killed(tmp_path, lambda: exchange)
     assert not outcome.flat
     assert "could not be read (MalformedPayload)" in outcome.text
-    assert (exchanges[0].sizes, exchanges[0].orders) == ({XBT: D(0), ETH: D(0)}, {})
+    assert (exchange.sizes, exchange.orders) == ({XBT: D(0), ETH: D(0)}, {})
 
 
 def test_a_store_that_cannot_be_written_keeps_nobody_from_flattening(tmp_path: Path) -> None:
@@ -302,7 +292,7 @@ def test_a_flatten_waits_for_no_cancel_that_nobody_answers(tmp_path: Path) -> No
     """Cancels leave first and side by side; the positions' turn comes a fifth of a time-out later, however many are out."""
     exchanges: list[Unheard] = []
 
-    def exchange() -> Unheard:
+    def exchange() -> Unheard:  # made inside the run: it looks at the clock
         exchanges.append(Unheard())
         return exchanges[-1]
 

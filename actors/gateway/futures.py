@@ -217,10 +217,7 @@ class FuturesGateway:
             report(parsed.quarantined)
         unread = (*resting.quarantined, *positions.quarantined)
         if unread:
-            whole = not positions.quarantined
-            readable = Readable(
-                began_at=began_at, orders=resting.values, positions=positions.values, every_position=whole
-            )
+            readable = Readable(began_at=began_at, orders=resting.values, positions=positions.values)
             return self._failed(unread[0], readable)
         unlisted = await self._unlisted(shown, resting.values, priority)
         at = self._clock.now_us()

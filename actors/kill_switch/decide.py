@@ -265,9 +265,9 @@ def _missed(state: State, cause: SnapshotMissed) -> Answer:
 
 
 def _shown(state: State, part: Readable) -> list[Position]:
-    """Positions that could be read; where that is not all, also what the feed last said of the others."""
+    """Positions that could be read, and of the others what the feed last said."""
     shown = {position.symbol: position for position in part.positions}
-    told = {} if part.every_position else {symbol: position for symbol, (position, _) in state.moved.items()}
+    told = {symbol: position for symbol, (position, _) in state.moved.items()}
     return list((told | shown).values())
 
 

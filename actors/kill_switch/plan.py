@@ -35,8 +35,8 @@ def plan(
 
 
 def plan_of_part(cause: Message, kill: str, part: Readable) -> list[CancelOrder | PlaceOrder]:
-    """The same of what could be read of it: where a position may be held that is not shown every stop stays."""
-    orders = [order for order in part.orders if part.every_position or not is_stop(order)]
+    """The same of what could be read of it. Every stop stays: a position that is not shown may be held."""
+    orders = [order for order in part.orders if not is_stop(order)]
     return plan(cause, kill, part.began_at, orders, part.positions)
 
 

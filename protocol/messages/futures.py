@@ -206,13 +206,12 @@ class SnapshotSeen(Message, frozen=True, kw_only=True):
 class Readable(msgspec.Struct, frozen=True, kw_only=True):
     """The rows that could be read of lists that could not be read whole: evidence of what is there, never of what is not.
 
-    `every_position`: whether that list at least is whole. `began_at`: microseconds UTC.
+    `began_at`: microseconds UTC.
     """
 
     began_at: int
     orders: tuple[OpenOrder, ...]
     positions: tuple[Position, ...]
-    every_position: bool
 
 
 class SnapshotFailed(Message, frozen=True, kw_only=True):

@@ -883,7 +883,7 @@ def test_a_list_without_an_order_kills_nothing() -> None:
 
 def test_a_failed_snapshot_is_missed() -> None:
     """No truth is told as no truth; of the rows that could be read nothing is told but themselves."""
-    rows = Readable(began_at=T, orders=(), positions=(position(1),), every_position=False)
+    rows = Readable(began_at=T, orders=(), positions=(position(1),))
     _, out = run(fresh(), from_edge(SnapshotFailed, T, reason="timeout", readable=rows))
 
     assert [(m.reason, m.readable) for m in of(SnapshotMissed, out)] == [("timeout", rows)]

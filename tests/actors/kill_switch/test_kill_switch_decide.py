@@ -538,34 +538,32 @@ def test_it_asks_again_each_second_but_not_over_an_unanswered_question() -> None
     assert kinds(out) == ["RequestSnapshot", "WakeAt"]
 
 
-def missed(
-    at_s: float, positions: tuple[Position, ...], orders: tuple[OpenOrder, ...], *, whole: bool
-) -> SnapshotMissed:
-    """A reading of which some row could not be read; `whole`: of the positions every one was."""
+def missed(at_s: float, positions: tuple[Position, ...], orders: tuple[OpenOrder, ...]) -> SnapshotMissed:
+    """A reading of which some row could not be read."""
     at = T + round(at_s * SECOND)
-    rows = Readable(began_at=at, orders=orders, positions=positions, every_position=whole)
+    rows = Readable(began_at=at, orders=orders, positions=positions)
     return from_edge(SnapshotMissed, at, at, reason="MalformedPayload", readable=rows)
 
 
 def test_what_can_be_read_is_cancelled_and_flattened_and_nobody_is_called_flat() -> None:
     """A row of a new kind must not hold a kill up for as long as the exchange writes it; the same is not sent again each second."""
-    state, out = run(latched(), missed(1, (position(1),), (order("entry"), stop(), target()), whole=True))
+    state, out = run(latched(), missed(1, (position(1),), (order("entry"), stop(), target())))
     assert [(w.side, w.size, w.reduce_only) for w in of(PlaceOrder, out)] == [("sell", D(1), True)]
     assert [w.subject for w in of(CancelOrder, out)] == [order("entry").client_order_id, target().client_order_id]
     assert of(KillProgress, out) == []
 
-    _, out = run(state, missed(1.5, (position(1),), (order("entry"), stop(), target()), whole=True))
+    _, out = run(state, missed(1.5, (position(1),), (order("entry"), stop(), target())))
     assert of(PlaceOrder, out) == of(CancelOrder, out) == []
 
 
 def test_every_stop_stays_while_a_position_may_be_held_that_cannot_be_read() -> None:
     """It may be the only one of what is held; what can add exposure is cancelled all the same, and what was told is held is flattened."""
-    state, out = run(latched(), missed(1, (), (order("entry"), stop()), whole=False))
+    state, out = run(latched(), missed(1, (), (order("entry"), stop())))
     assert [w.subject for w in of(CancelOrder, out)] == [order("entry").client_order_id]
     assert of(PlaceOrder, out) == []
 
     told = from_edge(PositionChanged, T + 2 * SECOND, position=position(1))
-    _, out = run(state, told, missed(40, (), (stop(),), whole=False))
+    _, out = run(state, told, missed(40, (), (stop(),)))
     assert [(w.side, w.size, w.reduce_only) for w in of(PlaceOrder, out)] == [("sell", D(1), True)]
     assert of(CancelOrder, out) == []
 

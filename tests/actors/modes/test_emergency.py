@@ -89,7 +89,7 @@ class Garbled(HalfDown):
     async def snapshot(self, *, urgent: bool = False) -> SnapshotSeen | SnapshotFailed:
         seen = await super().snapshot()
         assert isinstance(seen, SnapshotSeen)
-        rows = Readable(began_at=seen.at, orders=seen.orders, positions=seen.positions, every_position=False)
+        rows = Readable(began_at=seen.at, orders=seen.orders, positions=seen.positions)
         return from_edge(SnapshotFailed, seen.at, seen.at, reason="MalformedPayload", readable=rows)
 
 

@@ -300,8 +300,10 @@ class FuturesGateway:
         return Parsed(fills, tuple(problem for page in pages for problem in page.quarantined))
 
     def _failed(self, error: Exception, readable: Readable | None = None) -> SnapshotFailed:
-        at, reason = self._clock.now_us(), f"{type(error).__name__}: {error}"
-        return from_edge(SnapshotFailed, at, at, reason=reason, action=_action(error), readable=readable)
+        at = self._clock.now_us()
+        return from_edge(
+            SnapshotFailed, at, at, reason=f"{type(error).__name__}: {error}", action=_action(error), readable=readable
+        )
 
     # --- wishes ----------------------------------------------------------------------------------------------------
 

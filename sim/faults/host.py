@@ -115,8 +115,7 @@ class Book:
         """Note one step. Raises DiskFailed after a failed flush."""
         if not self._faults.calm or self._process.dead:
             self._process.at("append")
-        if self.failed:
-            raise DiskFailed(self.failed)
+        self._must_be_well()
         self._records.append((actor, message, tuple(answers)))
 
     def keep(self, actor: str, memory: Callable[[], bytes]) -> None:

@@ -24,16 +24,15 @@ class KillIsAbsolute(Invariant):
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
-        self._said_by: dict[str, str] = {}
-        self._said_at: dict[str, int] = {}
+        self._said: dict[str, tuple[str, int]] = {}
+        """Who asked for an order, and when last."""
         self._doubted_at: dict[str, int] = {}
         self._held_up = (0, 0)
         """Since when, and until when at least, a child was held up last."""
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, PlaceOrder):
-            self._said_by[message.client_order_id] = sender
-            self._said_at[message.client_order_id] = self.e.now
+            self._said[message.client_order_id] = sender, self.e.now
         elif isinstance(message, OrderUnknown):
             self._doubted_at.setdefault(message.client_order_id, self.e.now)
 
@@ -86,7 +85,8 @@ class KillIsAbsolute(Invariant):
         doubted_at = self._doubted_at.get(fill.client_order_id or "")
         if doubted_at is None:
             return False
-        return doubted_at <= self._said_at.get(sent.name, 0) <= self.e.told.get(fill.fill_id, sent.at)
+        _, asked_at = self._said.get(sent.name, ("", 0))
+        return doubted_at <= asked_at <= self.e.told.get(fill.fill_id, sent.at)
 
     def _rests(self, fill: Fill) -> bool:
         intent = self.e.intents.get(fill.client_order_id or "")
@@ -95,7 +95,7 @@ class KillIsAbsolute(Invariant):
     def _sender(self, name: str) -> str:
         """The trade or the latching that an order belongs to; who asked for it where the disk failed before; empty for a stranger's."""
         intent = self.e.intents.get(name)
-        return self._said_by.get(name, "") if intent is None else intent.signal_id
+        return self._said.get(name, ("", 0))[0] if intent is None else intent.signal_id
 
     def _lot(self, symbol: str) -> Decimal:
         """Less than one too much is the rounding to whole lots: the exchange cuts it away."""

@@ -21,6 +21,7 @@ from actors.door import Door
 from actors.gate import Gate
 from actors.mailbox import Mailbox
 from actors.part import Part
+from actors.pulse import Look, noticed
 from actors.standin import StandIn
 from config.settings import Settings
 from protocol.ids import derive
@@ -28,7 +29,16 @@ from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, KillRequested, Latch, PersonAsked, Severity, Started, WakeAt, Woken
 from protocol.messages.futures import EnterPosition, leaves_beside
 from protocol.messages.signal import Signal
-from protocol.ports import Clock, Command, FuturesExchange, Journal, JournalFailed, LatchStore, SpotMarket
+from protocol.ports import (
+    Clock,
+    Command,
+    FuturesExchange,
+    Journal,
+    JournalFailed,
+    LatchStore,
+    SpotMarket,
+    SteadyClock,
+)
 from protocol.units import SECOND_US
 
 Routes = Mapping[type[Message], tuple[str, ...]]
@@ -77,7 +87,7 @@ class World:
     """What the children of one tree share: the ports, the gate, the door and the way messages take."""
 
     settings: Settings
-    clock: Clock
+    clock: SteadyClock
     spot: SpotMarket
     futures: FuturesExchange
     journal: Journal
@@ -139,6 +149,24 @@ class World:
         for alert in told:
             self.journal.record("alerts", alert, ())
             self.tell("alerts", alert)
+
+    def look(self) -> Look:
+        """Now, to `notice` later how time passed."""
+        return Look(self.clock.now_us(), self.clock.steady_us())
+
+    def notice(self, before: Look, expected_s: float, pace: float = 1.0) -> None:
+        """Time passed since `before`. Where it did not as it should, a person is told, and entries wait for a look at the exchange, which
+        is asked at once: what is known is older than it seems.
+        """
+        after = self.look()
+        odd = noticed(before, after, expected_s * SECOND_US, pace)
+        if odd is None:
+            return
+        code, text = odd
+        self.gate.need_reconciliation(after.at)
+        self.alert("host", code, "critical", f"{text}; entries wait for the exchange's truth")
+        if "reconciler" in self.mailboxes:
+            self.mailboxes["reconciler"].put(from_edge(Woken, after.at, "host", code, after.at, key="soon"))
 
     @contextmanager
     def order_out(self) -> Iterator[None]:

@@ -34,6 +34,14 @@ class Clock(Protocol):
         ...
 
 
+class SteadyClock(Clock, Protocol):
+    """A clock that may be set, and beside it one that nobody sets: where they part, something happened to the host."""
+
+    def steady_us(self) -> int:
+        """Microseconds since whenever; they pass evenly, and not while the host sleeps."""
+        ...
+
+
 class FeedLost(Exception):
     """A stream ended, stalled or spoke nonsense: the world is at fault. Reconnect with back-off; entries wait."""
 

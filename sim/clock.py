@@ -38,6 +38,10 @@ class SimulatedClock:
             self._asked, self._now_us = now, self._epoch_us + round((now - self._started) * SECOND_US)
         return self._now_us
 
+    def steady_us(self) -> int:
+        """The same: nobody sets it."""
+        return self.now_us()
+
     def trio_time(self, at_us: int) -> float:
         """The trio time of `at_us`, to sleep until."""
         return self._started + (at_us - self._epoch_us) / SECOND_US
@@ -79,6 +83,10 @@ class ExchangeClock:
         trio_us = self._trio_us()
         return self._onward.follow(trio_us + self._ahead_us, trio_us)
 
+    def steady_us(self) -> int:
+        """Trio's time."""
+        return self._trio_us()
+
     @staticmethod
     def _trio_us() -> int:
         return round(trio.current_time() * SECOND_US)
@@ -93,7 +101,11 @@ class SystemClock:
     def now_us(self) -> int:
         """Microseconds UTC; never below an earlier answer of this object."""
         told_us = time.time_ns() // 1000  # noqa: TID251  this is the edge where time enters
-        return self._onward.follow(told_us, time.monotonic_ns() // 1000)  # noqa: TID251  the same
+        return self._onward.follow(told_us, self.steady_us())
+
+    def steady_us(self) -> int:
+        """The system's monotonic clock, which stands while the host sleeps."""
+        return time.monotonic_ns() // 1000  # noqa: TID251  the same edge
 
 
 class PacedClock(trio.abc.Clock):

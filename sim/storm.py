@@ -254,7 +254,7 @@ class Storm:
         self.evidence = Evidence(
             engine, self.settings, self.faults, (self.venue.key, self.venue.secret), self.true_clock.now_us,
             tuple(self.settings.futures_of.values()), lambda: self.disk.state.latched, lambda: bool(self.book.failed),
-            self._closed, self._load, self.kill_requested, self._clock_off, began_at=start,
+            self._closed, self._load, self.kill_requested, self._clock_off_us, began_at=start,
         )  # fmt: skip
         self.watchers = Watchers(self.evidence)
         self.hosting = Hosting(self)
@@ -366,8 +366,8 @@ class Storm:
     def _closed(self) -> tuple[str, ...]:
         return self.closed_by()
 
-    def _clock_off(self) -> bool:
-        return self.lives > 0 and self.clock.off_us != 0
+    def _clock_off_us(self) -> int:
+        return self.clock.off_us if self.lives else 0
 
     def _load(self) -> Load:
         return Load(self._waiting(), tuple(self.faults.under_way.values()), self.venue.streams)
@@ -520,12 +520,14 @@ class Storm:
         self.disk.roll_back(to_us)
         self.evidence.rolled_back(to_us)
 
-    def leap(self, seconds: float) -> None:
-        """Time passes in which nothing runs."""
+    def leap(self, seconds: float, *, asleep: bool = False) -> None:
+        """Time passes in which nothing runs, the host's steady clock neither while it is `asleep`."""
         self._note("leap", "host", f"{seconds:g}s")
         self.evidence.pass_time()
         self.trio_clock.leap(seconds)
-        self.evidence.leapt()
+        if asleep and self.lives:
+            self.clock.slept_us += round(seconds * SECOND_US)
+        self.watchers.leapt(seconds, asleep=asleep)
 
     def forget(self) -> None:
         """What was written down until now will not be read again."""

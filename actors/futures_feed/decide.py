@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from actors.futures_feed.market import DAILY, ask_rules, instruments, refused_by_rules, ticker
+from actors.futures_feed.standing import ALREADY_THERE, burst, clock_off, key_refused, let_go, limited
 from actors.futures_feed.state import Answer, State, Told
 from config.settings import Settings
 from protocol.forced import FORCED_FILLS
@@ -22,7 +23,7 @@ from protocol.ids import is_ours
 from protocol.kraken.faults import judge
 from protocol.margin import asked_usd, unexplained_usd
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Alert, HaltEntries, ResumeEntries, Started, Woken
+from protocol.messages.control import Alert, Started, Woken
 from protocol.messages.futures import (
     LIST_LAG_US,
     Account,
@@ -49,19 +50,11 @@ from protocol.messages.futures import (
     TickerSeen,
     flat,
 )
-from protocol.units import MINUTE_US
 
 FILLS_KEPT: Final = 4_096
 """Fill ids remembered. The exchange repeats at most its last hundred or so."""
 ORDERS_KEPT: Final = 1_024
 """Orders remembered as gone, and orders whose client id is remembered."""
-BURST_MOST: Final = 3
-BURST_WITHIN_US: Final = 5 * MINUTE_US
-"""Fault catalogue, section 2: more than three refused orders in five minutes are a burst."""
-BARRED: Final = "futures.key"
-"""The halt while the exchange refuses our key."""
-ALREADY_THERE: Final = ("clientOrderIdAlreadyExist", "clientOrderIdAlreadyExists")
-"""Refusals that prove an earlier copy arrived: what became of it is to be found out."""
 
 
 T = TypeVar("T")
@@ -122,27 +115,27 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, out = instruments(_uncounted(state), message)
         case CommandAnswered():
             state = _learn(state, ((message.order_id, message.client_order_id),))
-            state, out = _key(state, message, message.action, message.status, "order")
+            state, out = key_refused(state, message, message.action, message.status, "order")
             state, rules = refused_by_rules(state, message, message.status)
-            state, limited = _limited(state, message, message.status)
-            state, burst = _burst(state, message)
+            state, slowed = limited(state, message, message.status)
+            state, many = burst(state, message)
             answers = _answered(message)
             state = _untold(state, answers)
-            out += [*answers, *rules, *limited, *burst]
+            out += [*answers, *rules, *slowed, *many]
         case SnapshotSeen():
-            state, out = _key(state, message, "", "", "read")
+            state, out = key_refused(state, message, "", "", "read")
+            state, off = clock_off(state, message)
             state, more = _snapshot(state, message)
-            out += more
+            out += [*off, *more]
         case SnapshotFailed():
-            state, out = _key(state, message, message.action or "retry", message.reason, "read")
-            state, more = _limited(state, message, message.reason.rpartition(": ")[2])
+            state, out = key_refused(state, message, message.action or "retry", message.reason, "read")
+            state, more = limited(state, message, message.reason.rpartition(": ")[2])
             missed = follow(
                 message, SnapshotMissed, reason=message.reason, action=message.action, readable=message.readable
             )
             out += [missed, *more]
         case Started():
-            # The gate may hold the halt of an earlier life of this child; a key that is still refused halts anew.
-            state, out = _started(state, message), [follow(message, ResumeEntries, key=BARRED)] * message.restarted
+            state, out = _started(state, message), let_go(message)
         case Woken(key=key) if key == DAILY:
             state, out = ask_rules(state, message, "a day has passed")
         case _:
@@ -201,43 +194,6 @@ def _order(state: State, cause: Message, order: OpenOrder, *, is_open: bool, rea
 def _newest(kept: dict[str, T], most: int) -> dict[str, T]:
     """The last `most` entries, in order."""
     return kept if len(kept) <= most else dict(list(kept.items())[-most:])
-
-
-def _key(state: State, cause: Message, action: str, why: str, what: Literal["read", "order"]) -> Answer:
-    """Halt entries when the exchange refuses our key, resume when it takes it again. A key may read and not trade."""
-    if action == "halt" and state.barred not in ("order", what):
-        text = (
-            f"the exchange refuses our key ({why}): check it at Kraken; stops on the exchange stay, entries are halted"
-        )
-        return replace(state, barred=what), [
-            follow(cause, HaltEntries, key=BARRED, reason=f"the exchange refuses our key: {why}"),
-            follow(cause, Alert, BARRED, code="AUTH_FAILED", severity="critical", text=text),
-        ]
-    if not action and state.barred in ("read", what):
-        return replace(state, barred=""), [follow(cause, ResumeEntries, key=BARRED)]
-    return state, []
-
-
-def _limited(state: State, cause: Message, word: str) -> Answer:
-    """The exchange says that we ask too often: told, not at every refusal. Requests slow down by themselves, reading first."""
-    if judge(word).kind != "rate" or cause.at < state.limited_at + MINUTE_US:
-        return state, []
-    text = f"the exchange limits our requests ({word}): reading and entries slow down, what protects goes first"
-    alert = follow(cause, Alert, "limited", code="RATE_LIMITED", severity="warning", text=text)
-    return replace(state, limited_at=cause.at), [alert]
-
-
-def _burst(state: State, answer: CommandAnswered) -> Answer:
-    """More refused placements than happen by themselves: something is wrong with what we send, or with the account."""
-    if answer.wish != "place" or answer.outcome != "rejected" or answer.status in ALREADY_THERE:
-        return state, []
-    recent = (*(at for at in state.rejected if answer.at - BURST_WITHIN_US < at), answer.at)
-    state = replace(state, rejected=recent[-BURST_MOST - 1 :])
-    if len(recent) <= BURST_MOST:
-        return state, []
-    minutes = BURST_WITHIN_US // MINUTE_US
-    text = f"more than {BURST_MOST} orders were refused within {minutes} minutes, the last one {answer.symbol} {answer.client_order_id}: {answer.status}"
-    return state, [follow(answer, Alert, "burst", code="REJECT_BURST", severity="critical", text=text)]
 
 
 def _answered(answer: CommandAnswered) -> list[Message]:

@@ -209,7 +209,7 @@ class FuturesGateway:
                 await self.http.get(endpoints.OPEN_POSITIONS, priority=priority)
             )
             # After the positions: whatever moved them is in the fills.
-            fills, account = await self._fills_and_account(priority)
+            fills, account, ahead_us = await self._fills_and_account(priority)
         except (GatewayError, Refused, MalformedPayload) as error:
             return self._failed(error)
         doubtful: tuple[Parsed[OpenOrder] | Parsed[Position] | Parsed[Fill], ...] = (resting, positions, fills)
@@ -231,6 +231,7 @@ class FuturesGateway:
             positions=positions.values,
             fills=fills.values,
             account=account,
+            ahead_us=ahead_us,
         )
 
     async def _unlisted(
@@ -265,19 +266,24 @@ class FuturesGateway:
         report(parsed.quarantined)
         return parsed.values
 
-    async def _fills_and_account(self, priority: Priority) -> tuple[Parsed[Fill], Account]:
-        """Both at once, which keeps a second connection open: a target leaves beside its stop and must not connect first."""
-        told: list[Account] = []
+    async def _fills_and_account(self, priority: Priority) -> tuple[Parsed[Fill], Account, int | None]:
+        """Both at once, which keeps a second connection open: a target leaves beside its stop and must not connect first.
+
+        And by how much our clock is ahead of the one that answered.
+        """
+        told: list[tuple[Account, int | None]] = []
 
         async def account() -> None:
             await trio.sleep(BEHIND_S)
-            told.append(futures_rest.parse_accounts(await self.http.get(endpoints.ACCOUNTS, priority=priority)))
+            asked_at = self._clock.now_us()
+            data = await self.http.get(endpoints.ACCOUNTS, priority=priority)
+            told.append((futures_rest.parse_accounts(data), _ahead_us(data, asked_at, self._clock.now_us())))
 
         with one_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(account)
                 fills = await self._fills(self._fills_until(), priority)
-        return fills, told[0]
+        return fills, *told[0]
 
     async def _fills(self, until: int | None, priority: Priority) -> Parsed[Fill]:
         """The newest fills; further pages as long as they may not reach back to `until`.
@@ -370,6 +376,15 @@ class FuturesGateway:
                 continue
             if isinstance(command, PlaceOrder) and answer.outcome == "placed" and answer.order_id is not None:
                 self._shown.setdefault(answer.order_id, orders.resting(command, answer.order_id))
+
+
+def _ahead_us(answer: bytes, asked_at: int, answered_at: int) -> int | None:
+    """By how much at least our clock is ahead of the exchange's, which was read somewhere between two moments of ours; None: not shown."""
+    try:
+        there = futures_rest.parse_server_time(answer)
+    except MalformedPayload:
+        return None
+    return asked_at - there if there < asked_at else min(answered_at - there, 0)
 
 
 def _nothing_new(pages: Sequence[Parsed[Fill]]) -> bool:

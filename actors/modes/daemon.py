@@ -282,11 +282,16 @@ class Daemon:
         """Write down and publish a few times a real second, whatever the pace of the market, and not for less than one of its."""
         since_s = stopwatch()
         pace = pace_of(self.settings)
+        rest_s = min(max(HOUSEKEEPING_REAL_S * pace, 1.0), HOUSEKEEPING_MOST_S)
         while True:
-            await trio.sleep(min(max(HOUSEKEEPING_REAL_S * pace, 1.0), HOUSEKEEPING_MOST_S))
+            before = world.look()
+            await trio.sleep(rest_s)
+            world.notice(before, rest_s, pace)
             if pace <= HOUSEKEEPING_MOST_S / HOUSEKEEPING_REAL_S or since_s() >= HOUSEKEEPING_REAL_S:
                 await let_orders_pass(world, pace)
+                before = world.look()
                 self._write(world)
+                world.notice(before, 0, pace)
                 since_s = stopwatch()
 
     def _write(self, world: World) -> None:

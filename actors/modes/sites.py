@@ -27,7 +27,7 @@ from actors.modes.account import SYNTHETIC_DAYS, engine_for
 from actors.state import StateDirectory
 from config.settings import Settings
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
-from protocol.ports import Clock, FeedLost, FuturesExchange, SpotMarket
+from protocol.ports import Clock, FeedLost, FuturesExchange, SpotMarket, SteadyClock
 from protocol.units import SECOND_US
 from sim.clock import ExchangeClock, SimulatedClock, stopwatch
 from sim.engine import Engine
@@ -79,7 +79,7 @@ class Site:
     """The world a tree runs in, and the settings as they hold there."""
 
     settings: Settings
-    clock: Clock
+    clock: SteadyClock
     spot: SpotMarket
     futures: FuturesExchange
 

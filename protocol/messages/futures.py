@@ -194,13 +194,17 @@ class CommandAnswered(Message, frozen=True, kw_only=True):
 
 
 class SnapshotSeen(Message, frozen=True, kw_only=True):
-    """Edge -> futures_feed: exchange truth by REST, reads begun at `began_at`. Marks are the freshest known."""
+    """Edge -> futures_feed: exchange truth by REST, reads begun at `began_at`. Marks are the freshest known.
+
+    `ahead_us`: by how much at least our clock was ahead of the exchange's, negative: behind it. None: it did not say its time.
+    """
 
     began_at: int
     orders: tuple[OpenOrder, ...]
     positions: tuple[Position, ...]
     fills: tuple[Fill, ...]
     account: Account
+    ahead_us: int | None = None
 
 
 class Readable(msgspec.Struct, frozen=True, kw_only=True):

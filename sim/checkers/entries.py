@@ -222,6 +222,10 @@ class FreshData(Invariant):
     def sent(self, sent: Sent) -> None:
         if not sent.is_entry:
             return
+        if self.e.off_reach_us > MINUTE_US:
+            self.fail(
+                f"{sent.symbol} entry although the clock has been {self.e.clock_off_us() / 1e6:.1f} s off for a minute"
+            )
         risk = self.e.settings.risk
         age = sent.at - self.e.heard.get(f"ticker {sent.symbol}", 0)
         if age > risk.mark_age_max_s * SECOND_US + Bounds.HALT:

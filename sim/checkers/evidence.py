@@ -115,6 +115,8 @@ class Sent:
         return self.op == "send" and not self.reduce_only
 
 
+CLOCK_MOST_US: Final = round(2.5 * SECOND_US)
+"""So much may the host's clock be off: two seconds, and what a request takes."""
 NEWS_US: Final = SECOND_US
 """So long an execution may be on its way to whoever reads the account."""
 ACCOUNT_DOWN: Final = frozenset({"ex.mode", "ex.maint"})
@@ -146,8 +148,8 @@ class Evidence:
     load: Callable[[], Load]
     asked_to_kill: Callable[[], str | None] = lambda: None
     """What a person asks the kill switch for."""
-    clock_off: Callable[[], bool] = lambda: False
-    """Whether the host's clock says what it is not."""
+    clock_off_us: Callable[[], int] = lambda: 0
+    """By how much the host's clock is ahead of the exchange's."""
     failures: list[Failure] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     fills: dict[str, Fill] = field(default_factory=dict)
@@ -186,6 +188,8 @@ class Evidence:
     lives: list[int] = field(default_factory=list)
     reach_us: int = 0
     """How much time has passed in which the exchange could be reached and the daemon was up."""
+    off_reach_us: int = 0
+    """How much of that has passed, in this life, since its clock is off by more than a person need not know of."""
     disturbed_at: int = 0
     """When a fault that may delay things was last in force, or a life last began."""
     sometimes: dict[str, int] = field(default_factory=dict)
@@ -243,8 +247,10 @@ class Evidence:
         calm = self.life > 0 and self.faults.calm
         if not calm and self.disturbed():
             self.disturbed_at = now
-        if calm or self.reachable():
-            self.reach_us += now - self._last if self._last else 0
+        off = abs(self.clock_off_us()) > CLOCK_MOST_US
+        passed_us = now - self._last if self._last and (calm or self.reachable()) else 0
+        self.reach_us += passed_us
+        self.off_reach_us = self.off_reach_us + passed_us if off else 0
         self._last = now
 
     def leapt(self) -> None:
@@ -287,6 +293,7 @@ class Evidence:
         """A process starts."""
         self.life = life
         self.lives.append(self.now)
+        self.off_reach_us = 0
         self.disturbed_at = self.now
         self.heard.clear()
         self.booked |= self._durable.keys()

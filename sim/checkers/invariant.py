@@ -58,5 +58,8 @@ class Invariant:
     def began(self) -> None:
         """A process starts."""
 
+    def leapt(self, seconds: float, *, asleep: bool) -> None:
+        """Time passed in which nothing ran, as the host slept or as its loop stood still."""
+
     def converged(self) -> None:
         """The world has been healed for long enough."""

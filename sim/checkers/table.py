@@ -62,6 +62,7 @@ HOOKS: Final = (
     "changed",
     "second",
     "began",
+    "leapt",
     "converged",
 )
 TRIGGERED: Final = "stop_order_triggered"
@@ -155,6 +156,12 @@ class Watchers:
         """A process starts."""
         self.e.began(life)
         self._tell("began")
+
+    def leapt(self, seconds: float, *, asleep: bool) -> None:
+        """Time passed in which nothing ran."""
+        self.e.leapt()
+        for hear in self._hear["leapt"]:
+            hear(seconds, asleep=asleep)
 
     def converged(self) -> None:
         """Healed for long enough."""

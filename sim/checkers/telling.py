@@ -13,7 +13,7 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert, Drift, HaltEntries, Latch, Reconciled
 from protocol.messages.futures import Filled, ModeChanged, OrderUnknown
 from protocol.units import MINUTE_US, SECOND_US
-from sim.checkers.evidence import Bounds, Evidence
+from sim.checkers.evidence import CLOCK_MOST_US, Bounds, Evidence
 from sim.checkers.invariant import Invariant
 from sim.faults.network import Request
 
@@ -21,6 +21,9 @@ CONNECTIONS_A_MINUTE: Final = 20
 """Of both feeds together."""
 CLOCK_US: Final = 3 * MINUTE_US
 """So long after the host's clock was wrong its minutes are not measured."""
+STEPS: Final = ("clock.skew", "clock.step")
+STOOD_S: Final = 7
+"""A loop that stands for so long is told of: five seconds, and up to one until somebody looks."""
 SIGNATURES: Final = 64
 """So many of the newest are looked for."""
 PASSES: Final = 4
@@ -69,10 +72,12 @@ class Alerts(Invariant):
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
         self._clock_at = -CLOCK_US
+        self._steps = set[int]()
         self.began()
 
     def began(self) -> None:
-        self._due: dict[tuple[str, ...], tuple[int, Message]] = {}
+        self._due: dict[tuple[str, ...], tuple[int, Message | str]] = {}
+        self._off_told = False
         self._unwritten: dict[str, tuple[int, str]] = {}
         self._written: set[str] = set()
         self._ups: Sequence[int] = ()
@@ -91,11 +96,30 @@ class Alerts(Invariant):
                 self._over()
         elif isinstance(message, TOLD_OF) and not self._known(message):
             for condition in CONDITIONS:
-                if condition.holds(message) and not self._just_told(condition.codes):
-                    self._due.setdefault(condition.codes, (self.e.now + Bounds.ALERT, message))
+                if condition.holds(message):
+                    self._must_tell(condition.codes, message)
+
+    def _must_tell(self, codes: tuple[str, ...], of: Message | str) -> None:
+        if not self._just_told(codes):
+            self._due.setdefault(codes, (self.e.now + Bounds.ALERT, of))
+
+    def leapt(self, seconds: float, *, asleep: bool) -> None:
+        if asleep and self._clock_right():
+            self._must_tell(("CLOCK_STEP",), f"a sleep of {seconds:.1f} s")
+        elif seconds > STOOD_S and self._clock_right():
+            self._must_tell(("LOOP_BLOCKED",), f"a loop that stood for {seconds:.1f} s")
+
+    def _look_for_steps(self) -> None:
+        for active in self.e.faults.active("clock"):
+            if active.place in self._steps:
+                continue
+            self._steps.add(active.place)
+            ahead = active.kind in STEPS and active.number("d_s") * SECOND_US > CLOCK_MOST_US
+            if ahead and self.e.life and self.e.lives[-1] < active.began_us and self._clock_right():
+                self._must_tell(("CLOCK_STEP",), f"a clock set {active.number('d_s'):.1f} s ahead")
 
     def _look_at_clock(self) -> None:
-        if self.e.faults.active("clock") or self.e.clock_off():
+        if self.e.faults.active("clock") or self.e.clock_off_us():
             self._clock_at = self.e.now
 
     def _clock_wrong_us(self) -> int:
@@ -144,6 +168,7 @@ class Alerts(Invariant):
             self._settle(alert.code, self._just_told)
             if alert.id not in self._written and not self.e.disk_failed():
                 self._unwritten[alert.id] = now + Bounds.ALERT, alert.text
+        self._off_told |= alert.code == "CLOCK_SKEW"
         if alert.code == "FEED_STATE" and alert.text.endswith(": up"):
             self._ups = [*(at for at in self._ups if at > now - MINUTE_US), now]
             if len(self._ups) > CONNECTIONS_A_MINUTE:
@@ -175,7 +200,15 @@ class Alerts(Invariant):
                 self._written.add(message.id)  # a step may be durable before its messages are sent
 
     def second(self) -> None:
+        if not self.e.faults.calm:
+            self._look_for_steps()
         self._look_at_clock()
+        if not self.e.off_reach_us:
+            self._off_told = False
+        elif self.e.off_reach_us > MINUTE_US and not (self._off_told or self.e.hindered()):
+            self.fail(
+                f"nobody was told that the clock has been {self.e.clock_off_us() / SECOND_US:.1f} s off for a minute"
+            )
         if not (self._owed or self._due or self._unwritten):
             return
         if not self.e.life or self.e.hindered():

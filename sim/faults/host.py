@@ -184,6 +184,8 @@ class HostClock:
         self._onward = Onward()
         self.off_us = 0
         """By how much its last answer was wrong."""
+        self.slept_us = 0
+        """How long the host has slept in this life."""
 
     def now_us(self) -> int:
         """Microseconds UTC as the host believes them."""
@@ -196,6 +198,10 @@ class HostClock:
         now = self._onward.follow(now, true_us)
         self.off_us = now - true_us
         return now
+
+    def steady_us(self) -> int:
+        """Microseconds in which the host was awake."""
+        return self._true.now_us() - self.slept_us
 
 
 class LeapingClock(trio.abc.Clock):

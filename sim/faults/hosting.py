@@ -50,8 +50,8 @@ class Daemon(Protocol):
         """The process ends now: killed, or asked to."""
         ...
 
-    def leap(self, seconds: float) -> None:
-        """Time passes in which nothing runs."""
+    def leap(self, seconds: float, *, asleep: bool = False) -> None:
+        """Time passes in which nothing runs, the host's steady clock neither while it is `asleep`."""
         ...
 
     def forget(self) -> None:
@@ -78,7 +78,7 @@ class Hosting:
             "actor.raise": self._child_dies,
             "host.exhaust": self._exhaust,
             "sched.block": self._leap,
-            "host.suspend": self._leap,
+            "host.suspend": self._sleep,
             "proc.crash": self._crash,
             "proc.term": lambda active: daemon.end_process(killed=False),
             "disk.flip": self._flip,
@@ -123,8 +123,10 @@ class Hosting:
             self._daemon.crash_child("strategy", MemoryError(DIES_OF))
 
     def _leap(self, active: Active) -> None:
-        seconds = (active.until_us - active.began_us) / SECOND_US
-        self._daemon.leap(seconds)
+        self._daemon.leap((active.until_us - active.began_us) / SECOND_US)
+
+    def _sleep(self, active: Active) -> None:
+        self._daemon.leap((active.until_us - active.began_us) / SECOND_US, asleep=True)
 
     def _crash(self, active: Active) -> None:
         if active.text("hook") == "now":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.futures_feed.decide import BARRED
+from actors.futures_feed.standing import BARRED, CLOCK
 from actors.halts import RELEASES, release_of
 from actors.person.decide import OWN
 from actors.reconciler.passes import HALT
@@ -16,6 +16,7 @@ KEYS = (
     *(guard.key for guard in ACCOUNT_GUARDS if guard.halts),
     *(f"{guard.key}:PF_XBTUSD" for guard in SYMBOL_GUARDS if guard.halts),
     BARRED,
+    CLOCK,
     HALT,
     OWN,
     f"{OWN}:PF_XBTUSD",

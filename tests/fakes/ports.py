@@ -24,6 +24,8 @@ class TrioClock:
     def now_us(self) -> int:
         return EPOCH_US + round((trio.current_time() - self._start_s) * SECOND_US)
 
+    steady_us = now_us
+
 
 class FakeJournal:
     """Keeps everything in lists; `flushed` counts the records that were durable at the last flush."""

@@ -52,6 +52,7 @@ from protocol.units import BEHIND_S, SECOND_US, TIMEFRAME_MS, Side
 from sim.clock import SimulatedClock
 from sim.engine import Engine
 from sim.faults import Faults, Plan
+from sim.faults.host import HostClock
 from sim.faults.wiring import faulty_venue
 from sim.market.contracts import PF_ETHUSD, PF_XBTUSD
 from sim.venue import Venue
@@ -246,12 +247,12 @@ class House:
 
     async def _live(self) -> None:
         with self._scope:
-            journal = self.journal or Life(self.disk)
+            journal, clock = self.journal or Life(self.disk), HostClock(self.clock, self.faults)
             async with httpx.AsyncClient(transport=self.post, base_url="http://venue") as http:
                 futures = FuturesGateway(
                     http,
                     self.futures_line.connect,
-                    self.clock,
+                    clock,
                     key=self.venue.key,
                     secret=Secret(self.venue.secret),
                     settings=self.settings.execution,
@@ -259,8 +260,8 @@ class House:
                 )
                 self.world = World(
                     settings=self.settings,
-                    clock=self.clock,
-                    spot=SpotGateway(http, self.spot_line.connect, self.clock),
+                    clock=clock,
+                    spot=SpotGateway(http, self.spot_line.connect, clock),
                     futures=Hooked(futures, self),
                     journal=journal,
                     latch_store=self.latch,

@@ -46,6 +46,7 @@ CRASH: Row = {"fault": "proc.crash", "hook": "now", **OPENED}
 DUTIES = "actors/executor/duties.py"
 WISHES = "actors/executor/wishes.py"
 FEED = "actors/futures_feed/decide.py"
+STANDING = "actors/futures_feed/standing.py"
 GATEWAY = "actors/gateway/futures.py"
 PRETRADE = "actors/pretrade.py"
 RULES = "actors/risk/rules.py"
@@ -193,10 +194,18 @@ MUTANTS = (
     ),
     one("what an order in doubt became is never settled", PASSES, "elif doubt.absent + 1 < ABSENT_ENOUGH:", "elif True:",
         {"fault": "rest.drop_request", "op": "send", "times": 1, "for_s": 600}),
-    one("the halt of a refused key never ends", FEED, 'if not action and state.barred in ("read", what):', "if False:",
+    one("the halt of a refused key never ends", STANDING, 'if not action and state.barred in ("read", what):', "if False:",
         {"fault": "rest.auth", "scope": "all", "for_s": 14, "at_s": 20}),
-    one("nobody is told that our key is refused", FEED, 'code="AUTH_FAILED", severity="critical"', 'code="AUTH_FAILED", severity="info"',
+    one("nobody is told that our key is refused", STANDING, 'code="AUTH_FAILED", severity="critical"', 'code="AUTH_FAILED", severity="info"',
         {"fault": "rest.auth", "scope": "all", "for_s": 60, **OPENED}),
+    one("a clock that is off is not told", STANDING, 'code="CLOCK_SKEW", severity="warning"', 'code="FEED_STATE", severity="info"',
+        {"fault": "clock.skew", "d_s": 4, "for_s": 200, **OPENED}),
+    one("a clock that is off halts no entries", FEED, "out += [*off, *more]", 'out += [*(m for m in off if type(m).__name__ != "HaltEntries"), *more]',
+        {"fault": "clock.skew", "d_s": -4, "at_s": 5, "for_s": 900}, seconds=900),
+    one("nobody notices that the loop stood still", "actors/pulse.py", "if late_us > BLOCKED_US * pace:", "if late_us > 600 * BLOCKED_US * pace:",
+        {"fault": "sched.block", "for_s": 30, **OPENED}),
+    one("nobody notices that the host slept", "actors/pulse.py", "if stepped_us > STEPPED_US * pace:", "if stepped_us > 600 * STEPPED_US * pace:",
+        {"fault": "host.suspend", "for_s": 60, **OPENED}),
     one("a target that is listed is called absent", PASSES,
         "    listed = {order.order_id: order for order in snapshot.orders}\n    kept: dict[str, Resting] = {}",
         '    listed = {order.order_id: order for order in snapshot.orders if order.order_type != "take_profit"}\n    kept: dict[str, Resting] = {}'),

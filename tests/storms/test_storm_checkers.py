@@ -532,6 +532,28 @@ def came_back_untold(bench: Bench, passes: int = 6, *, clean: bool = True) -> No
     bench.wait(20)
 
 
+def stood_untold(bench: Bench) -> None:
+    bench.watchers.leapt(30, asleep=False)
+    bench.wait(30)
+
+
+def slept_untold(bench: Bench) -> None:
+    bench.watchers.leapt(30, asleep=True)
+    bench.say(from_edge(Alert, bench.now, code="LOOP_BLOCKED", severity="critical", text="not that"))
+    bench.wait(30)
+
+
+def off_untold(bench: Bench) -> None:
+    bench.evidence.clock_off_us = lambda: -3 * SECOND_US
+    bench.wait(70)
+
+
+def entry_while_off(bench: Bench) -> None:
+    off_untold(bench)
+    bench.show()
+    bench.leave()
+
+
 def flood_untold(bench: Bench) -> None:
     bench.say(told := warning(bench, "a"))
     bench.watchers.told(told)
@@ -653,7 +675,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     17: (position_lost, held_and_called_more),
     18: (futures_heard,),
     19: (lambda bench: bench.say(candle(bench, START), "spot_feed"), told_after_restart, other_decision),
-    20: (lambda bench: bench.leave(), old_mark),
+    20: (lambda bench: bench.leave(), old_mark, entry_while_off),
     21: (lambda bench: bench.leave(orderType="stp", reduceOnly="true", triggerSignal="last", stopPrice="1"),),
     22: (closed_market, closed_market_hammered),
     23: (many, purse_emptied),
@@ -661,7 +683,17 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     25: (dead_for_good, held_as_nobody_said, kept_in, in_doubt_for_ever, latched_long_ago),
     26: (lambda bench: bench.leave(), unstable, died_of_itself),
     27: (full_mailbox, sent_for_ever, exit_hammered),
-    28: (silent_latch, closed_untold, in_doubt_untold, told_twice_a_minute, flood_untold, came_back_untold),
+    28: (
+        silent_latch,
+        closed_untold,
+        in_doubt_untold,
+        told_twice_a_minute,
+        flood_untold,
+        came_back_untold,
+        stood_untold,
+        slept_untold,
+        off_untold,
+    ),
     29: (secret_shown, secret_shown_encoded, signature_shown),
     31: (stale_life,),
     32: (unsigned,),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from actors.futures_feed import decide
+from actors.futures_feed import decide, standing
 from actors.futures_feed.actor import booked_until
 from actors.futures_feed.decide import FILLS_KEPT, LIST_LAG_US
 from actors.futures_feed.market import ASK_RULES_US, DAILY, RULES_CHANGED
@@ -929,11 +929,38 @@ def test_a_refused_key_halts_entries_until_it_is_taken_again() -> None:
     assert halts(answered(3, "rejected", "reject"), placed) == []
 
 
-def test_the_next_life_ends_the_halt_for_a_refused_key() -> None:
-    """The gate may hold it although the key is taken again; a key that is still refused halts anew."""
+def test_the_next_life_ends_the_halts_of_this_one() -> None:
+    """The gate may hold them although the key is taken again and the clock right; a key that is still refused halts anew."""
     state, out = run(fresh(), from_edge(Started, T, restarted=True))
-    assert [m.key for m in of(ResumeEntries, out)] == [decide.BARRED]
+    assert [m.key for m in of(ResumeEntries, out)] == [standing.BARRED, standing.CLOCK]
     at = T + 1
     _, out = run(state, from_edge(SnapshotFailed, at, at, reason="authenticationError", action="halt"))
-    assert [m.key for m in of(HaltEntries, out)] == [decide.BARRED]
+    assert [m.key for m in of(HaltEntries, out)] == [standing.BARRED]
     assert of(ResumeEntries, run(fresh(), from_edge(Started, T))[1]) == []
+
+
+def test_a_clock_that_is_off_halts_entries_until_it_is_right() -> None:
+    """Told once, with how far; a reading that does not show the exchange's time changes nothing."""
+    state, out = run(fresh(), snapshot(began_at=T, ahead_us=2_000_000), snapshot(began_at=T + 1, ahead_us=-2_000_000))
+    assert of(HaltEntries, out) == []
+    state, out = run(
+        state, snapshot(began_at=T + 2, ahead_us=-2_400_000), snapshot(began_at=T + 3, ahead_us=-9_000_000)
+    )
+    assert [(halt.key, halt.reason) for halt in of(HaltEntries, out)] == [
+        (standing.CLOCK, "this host's clock is 2.4 s behind the exchange's")
+    ]
+    assert [(alert.code, alert.severity) for alert in of(Alert, out)] == [("CLOCK_SKEW", "warning")]
+    state, out = run(state, snapshot(began_at=T + 4, ahead_us=None))
+    assert of(ResumeEntries, out) == []
+    state, out = run(state, snapshot(began_at=T + 5, ahead_us=1_000))
+    assert [resume.key for resume in of(ResumeEntries, out)] == [standing.CLOCK]
+    assert of(Alert, run(state, snapshot(began_at=T + 6, ahead_us=600_000_000))[1])[0].text.startswith(
+        "this host's clock is 600.0 s ahead of the exchange's: set it right"
+    )
+
+
+def test_entries_are_halted_before_the_truth_is_told_that_would_let_them_out() -> None:
+    """A first clean reconciliation follows from the very reading that shows the clock to be off."""
+    _, out = run(fresh(), snapshot(ahead_us=5_000_000))
+    kinds = [type(message) for message in out]
+    assert kinds.index(HaltEntries) < kinds.index(ExchangeSnapshot)

@@ -23,7 +23,7 @@ from actors.gateway.secret import Secret
 from config.settings import ExecutionSettings
 from protocol.kraken import endpoints, futures_rest, futures_ws, orders
 from protocol.kraken.signing import BadSecret, futures_authent, futures_challenge
-from protocol.kraken.wire import parse_iso_us
+from protocol.kraken.wire import parse_iso_us, write_iso_ms
 from protocol.messages.base import from_edge
 from protocol.messages.futures import (
     Account,
@@ -685,6 +685,35 @@ async def test_the_snapshot_is_the_truth_and_says_when_it_began(autojump_clock: 
     assert (seen.began_at, seen.at) == (START_US, START_US + 3_000_001)
     assert (seen.orders, seen.fills, seen.account) == ((STOP,), (FILL,), ACCOUNT)
     assert [(p.symbol, p.size, p.liquidation_price) for p in seen.positions] == [(SYMBOL, POSITION.size, None)]
+
+
+@pytest.mark.parametrize(
+    ("there_s", "takes_s", "ahead_s"),
+    [(0, 0, 0), (5, 0, -5), (-5, 0, 5), (3, 4, 0), (-1, 4, 1), (None, 0, None)],
+    ids=["right", "behind", "ahead", "slow", "slow and ahead", "silent"],
+)
+async def test_the_snapshot_says_how_far_our_clock_is_off(
+    autojump_clock: trio.testing.MockClock, there_s: int | None, takes_s: int, ahead_s: int | None
+) -> None:
+    """At least: an answer that took four seconds may have been written at any of them."""
+    asked = START_US + 1  # by then; see BEHIND_S
+
+    async def answer(request: httpx.Request) -> object:
+        truth = TRUTH[request.url.path]
+        if request.url.path != endpoints.ACCOUNTS:
+            return truth
+        await trio.sleep(takes_s)
+        assert isinstance(truth, dict)
+        return truth | {"serverTime": None if there_s is None else write_iso_ms(asked + there_s * 1_000_000)}
+
+    seen = await gateway(answer).snapshot()
+
+    assert isinstance(seen, SnapshotSeen)
+    if ahead_s is None or seen.ahead_us is None:
+        assert seen.ahead_us is None
+        assert ahead_s is None
+    else:
+        assert abs(seen.ahead_us - ahead_s * 1_000_000) <= 1_000
 
 
 def fills_page(first: int, rows: int) -> dict[str, object]:

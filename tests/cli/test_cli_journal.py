@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ def test_a_duration_that_is_none_is_named(home: Home) -> None:
 
 def test_an_edited_page_fails_the_check(kept: Home) -> None:
     """Which steps, and exit 1."""
-    with sqlite3.connect(file_of(kept)) as connection:
+    with closing(sqlite3.connect(file_of(kept))) as connection, connection:
         connection.execute("UPDATE journal SET records = x'00' WHERE first_seq = 7")
     checked = kept.command("journal", "check", "--json")
     assert checked.exit_code == 1

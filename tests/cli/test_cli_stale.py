@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def other_markets(home: Home) -> Path:
 
 def newer_schema(home: Home) -> Path:
     """A later program's tables."""
-    with sqlite3.connect(ledger_of(home)) as database:
+    with closing(sqlite3.connect(ledger_of(home))) as database, database:
         database.execute("update alembic_version set version_num = 'from the future'")
     return ledger_of(home)
 

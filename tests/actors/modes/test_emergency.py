@@ -6,7 +6,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,7 @@ def test_a_store_of_another_version_keeps_nobody_from_flattening(tmp_path: Path)
     url = f"sqlite:///{tmp_path / 'paper-dev' / 'ledger.sqlite'}"
     with open_ledger(url):
         pass
-    with sqlite3.connect(tmp_path / "paper-dev" / "ledger.sqlite") as connection:
+    with closing(sqlite3.connect(tmp_path / "paper-dev" / "ledger.sqlite")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     outcome, _ = killed(tmp_path, HalfDown)
     assert outcome.flat
@@ -156,7 +156,7 @@ def test_a_damaged_last_page_keeps_nobody_from_flattening(tmp_path: Path) -> Non
     url, file = f"sqlite:///{tmp_path / 'paper-dev' / 'ledger.sqlite'}", tmp_path / "paper-dev" / "ledger.sqlite"
     with open_ledger(url) as ledger:
         ledger.record("gate", from_edge(Alert, START, code="GATE", severity="info", text="open"), ())
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("UPDATE journal SET records = x'00'")
         connection.execute("UPDATE memory SET body = '0' WHERE actor = 'ledger.told'")
     with pytest.raises(JournalFailed, match="cannot be read"), open_ledger(url):

@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 
 from protocol.codec import encode
 from protocol.messages.base import Message
-from protocol.messages.control import Alert, Drift, HaltEntries, Latch, Reconciled
+from protocol.messages.control import Alert, Drift, HaltEntries, Latch, Reconciled, ResumeEntries
 from protocol.messages.futures import Filled, ModeChanged, OrderUnknown
 from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers.evidence import CLOCK_MOST_US, Bounds, Evidence
@@ -30,6 +30,8 @@ PASSES: Final = 4
 """So many clean reconciliations must lack a difference: one in which its symbol was on the move says nothing of it."""
 KEY_REFUSED: Final = "futures.key"
 """What entries are halted for while the exchange refuses our key."""
+CLOCK: Final = "futures.clock"
+"""And while the host's clock and the exchange's differ."""
 FORCED: Final = {"liquidation": "LIQUIDATED", "unwindBankrupt": "DELEVERAGED", "assignee": "ASSIGNED"}
 DRIFTS: Final = {
     "foreign_order": "FOREIGN_ORDER", "foreign_position": "FOREIGN_POSITION", "missing_stop": "NAKED_POSITION",
@@ -67,7 +69,7 @@ class Alerts(Invariant):
     """
 
     number, name = 28, "alerts"
-    hears = (Alert, Reconciled, *TOLD_OF)
+    hears = (Alert, Reconciled, ResumeEntries, *TOLD_OF)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
@@ -77,7 +79,8 @@ class Alerts(Invariant):
 
     def began(self) -> None:
         self._due: dict[tuple[str, ...], tuple[int, Message | str]] = {}
-        self._off_told = False
+        self._off_told, self._off_from = False, 0
+        """Whether a person knows that the clock is off, and how long it was when that was last thought to be over."""
         self._unwritten: dict[str, tuple[int, str]] = {}
         self._written: set[str] = set()
         self._ups: Sequence[int] = ()
@@ -94,6 +97,9 @@ class Alerts(Invariant):
         elif isinstance(message, Reconciled):
             if message.clean:  # else it may have read too little to judge every symbol
                 self._over()
+        elif isinstance(message, ResumeEntries):
+            if message.key == CLOCK:
+                self._off_told, self._off_from = False, self.e.off_reach_us
         elif isinstance(message, TOLD_OF) and not self._known(message):
             for condition in CONDITIONS:
                 if condition.holds(message):
@@ -203,9 +209,8 @@ class Alerts(Invariant):
         if not self.e.faults.calm:
             self._look_for_steps()
         self._look_at_clock()
-        if not self.e.off_reach_us:
-            self._off_told = False
-        elif self.e.off_reach_us > MINUTE_US and not (self._off_told or self.e.hindered()):
+        self._off_from = min(self._off_from, self.e.off_reach_us)
+        if self.e.off_reach_us - self._off_from > MINUTE_US and not (self._off_told or self.e.hindered()):
             self.fail(
                 f"nobody was told that the clock has been {self.e.clock_off_us() / SECOND_US:.1f} s off for a minute"
             )

@@ -18,7 +18,7 @@ from actors.futures_feed.market import DAILY, ask_rules, instruments, refused_by
 from actors.futures_feed.standing import ALREADY_THERE, burst, clock_off, key_refused, let_go, limited
 from actors.futures_feed.state import Answer, State, Told
 from config.settings import Settings
-from protocol.forced import FORCED_FILLS
+from protocol.forced import FORCED_FILLS, forced
 from protocol.ids import is_ours
 from protocol.kraken.faults import judge
 from protocol.margin import asked_usd, unexplained_usd
@@ -414,6 +414,7 @@ def _snapshot(state: State, seen: SnapshotSeen) -> Answer:
         account=seen.account,
         unproved=unproved,
         lacks=_lacked(state, sizes, (*unproved, *trailing)),
+        forced=tuple(fill for fill in seen.fills if forced(fill) and not _before_us(state.told, fill)),
     )
     return state, [*out, *positions, *account, truth]
 

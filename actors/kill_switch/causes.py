@@ -20,6 +20,7 @@ from protocol.messages.control import LeaseChanged, Woken
 from protocol.messages.futures import (
     AccountChanged,
     ExchangeSnapshot,
+    Fill,
     Filled,
     OrderAccepted,
     OrderGone,
@@ -60,7 +61,8 @@ CAUSES: Final[dict[str, Cause]] = {
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """What the switch has seen. `*_since`: microseconds, None while all is well; `held`: contracts are held,
-    or were bought or sold since the last reading: readings may fail from then on. `forced`: what the exchange did to a position of ours.
+    or were bought or sold since the last reading: readings may fail from then on. `forced`: what the exchange did to a position of ours;
+    `acknowledged_at`: up to when a person knows of that.
     """
 
     auth_errors: int = 0
@@ -71,6 +73,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     maintenance_usd: Decimal = Decimal(0)
     held: bool = False
     forced: str = ""
+    acknowledged_at: int = 0
 
     @property
     def lasts(self) -> bool:
@@ -84,7 +87,13 @@ def observe(watch: Watch, message: Message) -> Watch:
     match message:
         case ExchangeSnapshot(positions=positions, unproved=unproved):
             held = bool(unproved) or any(p.size for p in positions)
-            changes = {"auth_errors": 0, "truth_lost_since": None, "held": held}
+            news = [_did(fill) for fill in message.forced if fill.time > watch.acknowledged_at]
+            changes = {
+                "auth_errors": 0,
+                "truth_lost_since": None,
+                "held": held,
+                "forced": news[-1] if news else watch.forced,
+            }
         case SnapshotMissed(action=action):
             since = message.at if watch.truth_lost_since is None else watch.truth_lost_since
             changes = {"truth_lost_since": since, "auth_errors": watch.auth_errors + (action == "halt")}
@@ -94,13 +103,7 @@ def observe(watch: Watch, message: Message) -> Watch:
         case OrderUnknown():
             changes = {"api_errors": watch.api_errors + 1}
         case Filled(fill=fill):
-            happened = forced(fill)
-            changes = {
-                "api_errors": 0,
-                "auth_errors": 0,
-                "held": True,
-                "forced": happened.text if happened else watch.forced,
-            }
+            changes = {"api_errors": 0, "auth_errors": 0, "held": True, "forced": _did(fill) or watch.forced}
         case OrderAccepted() | OrderGone():
             changes = {"api_errors": 0, "auth_errors": 0}
         case PositionChanged(position=position) if position.size:
@@ -112,6 +115,12 @@ def observe(watch: Watch, message: Message) -> Watch:
         case _:
             return watch
     return replace(watch, **changes)
+
+
+def _did(fill: Fill) -> str:
+    """What the exchange did of its own with a fill; empty for one that an order asked for."""
+    happened = forced(fill)
+    return happened.text if happened else ""
 
 
 def _liquidation(watch: Watch, limits: KillSwitchSettings, at: int) -> str | None:

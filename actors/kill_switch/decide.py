@@ -107,7 +107,7 @@ def initial(settings: Settings, latch: LatchState) -> State:
     """A life that begins with what is written down."""
     patience_us = seconds_us(settings.execution.request_timeout_s)
     if not latch.latched:
-        return State(patience_us=patience_us, limits=settings.kill_switch)
+        return State(patience_us=patience_us, limits=settings.kill_switch, watch=Watch(acknowledged_at=latch.at))
     kill = kill_id(latch.reason, latch.at)
     return State(patience_us=patience_us, limits=settings.kill_switch, latched=True, kill=kill)
 

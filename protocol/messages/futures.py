@@ -316,7 +316,8 @@ class ExchangeSnapshot(Message, frozen=True, kw_only=True):
 
     `unproved`: symbols of which `positions` shows less than the stream said and fills left, when no second list agrees yet or the
     account uses margin for more than is listed. `lacks`: what stream and fills, across lives, say is held where `positions` shows less and is
-    unproved or may trail; at no price.
+    unproved or may trail; at no price. `forced`: what the newest fills show that the exchange did to positions of ours by itself, however often that
+    was told before: whoever must not miss it may have been dead.
     """
 
     began_at: int
@@ -325,6 +326,7 @@ class ExchangeSnapshot(Message, frozen=True, kw_only=True):
     account: Account
     unproved: tuple[str, ...] = ()
     lacks: tuple[Position, ...] = ()
+    forced: tuple[Fill, ...] = ()
 
 
 class SnapshotMissed(Message, frozen=True, kw_only=True):

@@ -112,6 +112,8 @@ class KillCompletes(Invariant):
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
+        self._forced: tuple[str, int] | None = None
+        """What the exchange did of its own to a position of ours since a person last acknowledged, and when in reachable time."""
         self._asked: int | None = None
         self._cause = ""
         """The exchange's own act of which this life was told."""
@@ -136,9 +138,17 @@ class KillCompletes(Invariant):
         """As long as a thin market is left in parts the time begins anew with each."""
         if self.e.thin():
             self._open_since = None
+        if fill.fill_type in FORCED and self._forced is None:
+            self._forced = f"{fill.symbol} {fill.fill_type}", self.e.reach_us
 
     def _must_latch(self) -> None:
         e = self.e
+        if e.latched_reach is not None:
+            self._forced = None
+        elif (
+            self._forced is not None and e.reach_us - self._forced[1] > Bounds.DETECT + Bounds.CONV and not e.hindered()
+        ):
+            self.fail(f"never latched, in whatever life, after {self._forced[0]}")
         cause = e.asked_to_kill() or self._cause
         if e.latched_reach is not None or not cause or not e.life or e.hindered():
             self._asked, self._cause = None, "" if e.latched_reach is not None else self._cause

@@ -110,18 +110,27 @@ class Alerts(Invariant):
             self._due.setdefault(codes, (self.e.now + Bounds.ALERT, of))
 
     def leapt(self, seconds: float, *, asleep: bool) -> None:
-        if asleep and self._clock_right():
+        began_at = self.e.now - round(seconds * SECOND_US)
+        if not (self._clock_right() and self._looks_since(began_at)):
+            return
+        if asleep:
             self._must_tell(("CLOCK_STEP",), f"a sleep of {seconds:.1f} s")
-        elif seconds > STOOD_S and self._clock_right():
+        elif seconds > STOOD_S:
             self._must_tell(("LOOP_BLOCKED",), f"a loop that stood for {seconds:.1f} s")
 
+    def _looks_since(self, at: int) -> bool:
+        """Whether a life was under way then: in its first moment nobody looks at time yet."""
+        return bool(self.e.life) and self.e.lives[-1] < at - Bounds.HALT
+
     def _look_for_steps(self) -> None:
-        for active in self.e.faults.active("clock"):
+        active_now = self.e.faults.active("clock")
+        for active in active_now:
             if active.place in self._steps:
                 continue
             self._steps.add(active.place)
-            ahead = active.kind in STEPS and active.number("d_s") * SECOND_US > CLOCK_MOST_US
-            if ahead and self.e.life and self.e.lives[-1] < active.began_us and self._clock_right():
+            alone = len(active_now) == 1 and active.kind in STEPS and self._clock_right()
+            ahead = alone and active.number("d_s") * SECOND_US > CLOCK_MOST_US
+            if ahead and self._looks_since(active.began_us):
                 self._must_tell(("CLOCK_STEP",), f"a clock set {active.number('d_s'):.1f} s ahead")
 
     def _look_at_clock(self) -> None:

@@ -268,6 +268,14 @@ def liquidated(bench: Bench) -> None:
     bench.wait(5)
 
 
+def liquidated_unheard(bench: Bench) -> None:
+    """In whatever life: nothing of it was ever said."""
+    bench.hold()
+    bench.watchers.report(list(bench.engine.force(BTC, Decimal("-0.1"), "liquidation", bench.now)))
+    bench.watchers.began(2)
+    bench.wait(60)
+
+
 def latched_and_idle(bench: Bench) -> None:
     """Within the time in which all must be flat nothing has been asked for."""
     bench.wait(60)
@@ -532,12 +540,20 @@ def came_back_untold(bench: Bench, passes: int = 6, *, clean: bool = True) -> No
     bench.wait(20)
 
 
-def stood_untold(bench: Bench) -> None:
-    bench.watchers.leapt(30, asleep=False)
+def stood_untold(bench: Bench, *, asleep: bool = False) -> None:
+    bench.wait(5)
+    bench.now += 30 * SECOND_US
+    bench.watchers.leapt(30, asleep=asleep)
     bench.wait(30)
 
 
 def slept_untold(bench: Bench) -> None:
+    stood_untold(bench, asleep=True)
+
+
+def told_something_else(bench: Bench) -> None:
+    bench.wait(5)
+    bench.now += 30 * SECOND_US
     bench.watchers.leapt(30, asleep=True)
     bench.say(from_edge(Alert, bench.now, code="LOOP_BLOCKED", severity="critical", text="not that"))
     bench.wait(30)
@@ -657,7 +673,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     7: (risky, slightly_risky, stopped_far_away),
     8: (lambda bench: bench.leave(size="6"), near_liquidation),
     9: (latched_entry, flattened_twice, flattened_late),
-    10: (latched_and_held, asked_in_vain, liquidated, latched_and_idle),
+    10: (latched_and_held, asked_in_vain, liquidated, liquidated_unheard, latched_and_idle),
     11: (latch_forgotten,),
     12: (told_twice, told_and_lost, told_wrong),
     13: (lambda bench: bench.leave(), other_size),

@@ -964,3 +964,14 @@ def test_entries_are_halted_before_the_truth_is_told_that_would_let_them_out() -
     _, out = run(fresh(), snapshot(ahead_us=5_000_000))
     kinds = [type(message) for message in out]
     assert kinds.index(HaltEntries) < kinds.index(ExchangeSnapshot)
+
+
+def test_every_reading_shows_what_the_exchange_did_to_us() -> None:
+    """However often it was told: who must hear of it may have died. What lies before our first life is not ours."""
+    past, did, asked = fill("f0", time=T - 1), fill("f1"), fill("f2", fill_type="taker")
+    past, did = (msgspec.structs.replace(f, fill_type="liquidation", client_order_id=None) for f in (past, did))
+    state, _ = run(fresh(), from_edge(Started, T))
+    for number in (1, 2):
+        state, out = run(state, snapshot(began_at=T + number, fills=(past, did, asked)))
+        assert [seen.forced for seen in of(ExchangeSnapshot, out)] == [(did,)]
+        assert len(of(Filled, out)) == (2 if number == 1 else 0)

@@ -157,7 +157,7 @@ def test_what_the_exchange_did_to_us_latches(fill_type: str, code: str) -> None:
 
 def test_what_was_done_to_us_is_news_until_a_person_acknowledged_it() -> None:
     """A reading shows it however often it was told before: the life that heard of it may have died before it latched."""
-    did = replace(facts.fill("f", "sell", 1, fill_type="liquidation", client_order_id=None), time=T)
+    did = facts.fill("f", "sell", 1, fill_type="liquidation", client_order_id=None, time=T)
     reading = replace(truth(1, 0), forced=(did,))
     for acknowledged_at, news in ((0, True), (did.time - 1, True), (did.time, False)):
         state = decide.initial(Settings(), LatchState(latched=False, at=acknowledged_at))

@@ -23,7 +23,9 @@ RELEASES: Final[dict[str, Release]] = {
     "journal": Release("manual", "a restart of the daemon on a store that can be written"),
     "reconciliation": Release("automatic", "the next clean pass"),
     "futures.key": Release("automatic", "the exchange takes our key again"),
-    "futures.clock": Release("automatic", "this host's clock and the exchange's are within 2 s of each other"),
+    "futures.clock": Release(
+        "automatic", "this host's clock and the exchange's are within `feeds.clock_off_max_s` of each other"
+    ),
     "spot.gap": Release("automatic", "the missing candles are in hand"),
     "spot.revised": Release("manual", "`entries resume --key`, after a look at the candle"),
     "risk.daily_loss": Release("automatic", "00:00 UTC"),

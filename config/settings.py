@@ -150,6 +150,9 @@ class FeedSettings(Section):
     )
     settle_ms: int = Field(3000, ge=0, le=60_000, description="wait after a candle's end before it counts as closed")
     request_timeout_s: float = Field(10, gt=0, le=60, description="spot REST answers and subscriptions")
+    clock_off_max_s: float = Field(
+        2, gt=0, le=5, description="this host's clock may be so far from the exchange's; beyond that entries are halted"
+    )
     bar_late_s: float = Field(30, gt=0, le=600, description="closed candle not in hand after its end: ask by REST")
 
 

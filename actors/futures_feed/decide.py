@@ -50,6 +50,7 @@ from protocol.messages.futures import (
     TickerSeen,
     flat,
 )
+from protocol.units import seconds_us
 
 FILLS_KEPT: Final = 4_096
 """Fill ids remembered. The exchange repeats at most its last hundred or so."""
@@ -71,6 +72,7 @@ def initial(settings: Settings, memory: bytes | None, *, lost: bool = False) -> 
     return State(
         symbols=tuple(pair.futures for pair in settings.symbols),
         told=Told(lost=lost) if memory is None else _decoder.decode(memory),
+        clock_off_max_us=seconds_us(settings.feeds.clock_off_max_s),
     )
 
 

@@ -20,8 +20,6 @@ BARRED: Final = "futures.key"
 """The halt while the exchange refuses our key."""
 CLOCK: Final = "futures.clock"
 """The halt while the host's clock and the exchange's differ."""
-CLOCK_MOST_US: Final = 2 * SECOND_US
-"""So much may they differ (fault catalogue, 66)."""
 ALREADY_THERE: Final = ("clientOrderIdAlreadyExist", "clientOrderIdAlreadyExists")
 """Refusals that prove an earlier copy arrived: what became of it is to be found out."""
 
@@ -72,7 +70,7 @@ def clock_off(state: State, seen: SnapshotSeen) -> Answer:
     """Halt entries while the exchange's clock says something else than ours: what is old and what is new cannot be told then."""
     if seen.ahead_us is None:
         return state, []
-    off = abs(seen.ahead_us) > CLOCK_MOST_US
+    off = abs(seen.ahead_us) > state.clock_off_max_us
     if off == state.clock_off:
         return state, []
     state = replace(state, clock_off=off)

@@ -35,11 +35,12 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What was last told. `orders`: order id -> (terms, when); `gone`: order id -> when; `positions`: symbol -> (.., when).
 
-    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `filled`: symbol -> (the exchange's time of its newest execution, when that was told). `held`: signed sizes, what the stream's last frame and fills since make of each position. `framed`: the exchange's time of the newest frame of positions. `doubted`: symbols of which the last list showed less than the stream and fills, unspoken of since -> when its reading began. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile. `clock_off`: whether our clock and the exchange's differed in the last reading.
+    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `filled`: symbol -> (the exchange's time of its newest execution, when that was told). `held`: signed sizes, what the stream's last frame and fills since make of each position. `framed`: the exchange's time of the newest frame of positions. `doubted`: symbols of which the last list showed less than the stream and fills, unspoken of since -> when its reading began. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile. `clock_off`: whether our clock and the exchange's differed in the last reading by more than `clock_off_max_us`.
     """
 
     symbols: tuple[str, ...]
     told: Told
+    clock_off_max_us: int
     mark_times: dict[str, int] = {}
     refused: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = ()

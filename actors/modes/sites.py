@@ -41,7 +41,7 @@ PACE_WATCHED_S: Final = 0.5
 PACE_RATIO_MAX: Final = 2.0
 REAL_LIMITS: Final = {
     "execution": ("protect_within_s", "process_before_s", "request_timeout_s"),
-    "feeds": ("spot_idle_s", "futures_idle_s", "request_timeout_s"),
+    "feeds": ("spot_idle_s", "futures_idle_s", "request_timeout_s", "clock_off_max_s"),
     "risk": ("mark_age_max_s", "spot_age_max_s", "basis_skew_max_s"),
     "kill_switch": ("data_failure_s", "not_converging_s"),
 }

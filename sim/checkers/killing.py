@@ -112,8 +112,8 @@ class KillCompletes(Invariant):
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
-        self._forced: tuple[str, int] | None = None
-        """What the exchange did of its own to a position of ours since a person last acknowledged, and when in reachable time."""
+        self._forced: list[tuple[Fill, int]] = []
+        """What the exchange did of its own to positions of ours since a person last acknowledged, and when in reachable time."""
         self._asked: int | None = None
         self._cause = ""
         """The exchange's own act of which this life was told."""
@@ -138,17 +138,11 @@ class KillCompletes(Invariant):
         """As long as a thin market is left in parts the time begins anew with each."""
         if self.e.thin():
             self._open_since = None
-        if fill.fill_type in FORCED and self._forced is None:
-            self._forced = f"{fill.symbol} {fill.fill_type}", self.e.reach_us
+        if fill.fill_type in FORCED:
+            self._forced.append((fill, self.e.reach_us))
 
     def _must_latch(self) -> None:
         e = self.e
-        if e.latched_reach is not None:
-            self._forced = None
-        elif (
-            self._forced is not None and e.reach_us - self._forced[1] > Bounds.DETECT + Bounds.CONV and not e.hindered()
-        ):
-            self.fail(f"never latched, in whatever life, after {self._forced[0]}")
         cause = e.asked_to_kill() or self._cause
         if e.latched_reach is not None or not cause or not e.life or e.hindered():
             self._asked, self._cause = None, "" if e.latched_reach is not None else self._cause
@@ -157,9 +151,19 @@ class KillCompletes(Invariant):
         if e.now - self._asked > 2 * Bounds.HALT:
             self.fail(f"not latched {(e.now - self._asked) / 1e6:.0f} s after: {cause}")
 
+    def _must_not_forget(self) -> None:
+        """In whatever life; but what was done before anybody listened is the account's past."""
+        e = self.e
+        if e.latched_reach is not None:
+            self._forced = []
+        for fill, at in self._forced:
+            if e.reach_us - at > Bounds.DETECT + Bounds.CONV and fill.fill_id not in e.before and not e.hindered():
+                self.fail(f"never latched, in whatever life, after a {fill.fill_type} of {fill.symbol}")
+
     def second(self) -> None:
         e = self.e
         self._must_latch()
+        self._must_not_forget()
         if e.latched_reach is None or not (e.positions or e.engine.state.working):
             self._open_since, self._disturbed = None, False
             return

@@ -271,6 +271,7 @@ def liquidated(bench: Bench) -> None:
 def liquidated_unheard(bench: Bench) -> None:
     """In whatever life: nothing of it was ever said."""
     bench.hold()
+    bench.evidence.listened = True
     bench.watchers.report(list(bench.engine.force(BTC, Decimal("-0.1"), "liquidation", bench.now)))
     bench.watchers.began(2)
     bench.wait(60)

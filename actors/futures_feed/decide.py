@@ -18,7 +18,7 @@ from actors.futures_feed.market import DAILY, ask_rules, instruments, refused_by
 from actors.futures_feed.standing import ALREADY_THERE, burst, clock_off, key_refused, let_go, limited
 from actors.futures_feed.state import Answer, State, Told
 from config.settings import Settings
-from protocol.forced import FORCED_FILLS, forced
+from protocol.forced import forced
 from protocol.ids import is_ours
 from protocol.kraken.faults import judge
 from protocol.margin import asked_usd, unexplained_usd
@@ -248,7 +248,7 @@ def _fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
     for fill_id, fill in new.items():
         out.append(follow(cause, Filled, fill_id, fill=fill, before=state.told.streamed.get(fill.symbol, Decimal(0))))
         state = _counted(state, fill, cause.at)
-    if not any(FORCED_FILLS.get(fill.fill_type) == "SETTLED" for fill in new.values()):
+    if not any(did.code == "SETTLED" for fill in new.values() if (did := forced(fill))):
         return state, out
     state, more = ask_rules(state, cause, "a position was settled")
     return state, [*out, *more]

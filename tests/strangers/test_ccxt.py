@@ -14,6 +14,8 @@ import pytest
 from servers import Server
 
 LINEAR, INVERSE = "BTC/USD:USD", "BTC/USD:BTC"
+# ccxt asks aiohttp for what Python 3.13 does by itself, and aiohttp says so.
+pytestmark = pytest.mark.filterwarnings("ignore:enable_cleanup_closed ignored:DeprecationWarning")
 
 
 def pointed(client: Any, server: Server) -> Any:

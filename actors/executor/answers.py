@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from actors.executor import exits
 from actors.executor.duties import STOP_AGAIN_US, covered
 from actors.executor.foreign import note_stop
-from actors.executor.lost import forget, recalled_order, unclaimed
+from actors.executor.lost import behind, forget, recalled_order, unclaimed
 from actors.executor.orders import (
     ALREADY_EXISTS,
     GONE_EVENT,
@@ -46,10 +46,11 @@ def on_accepted(state: State, message: OrderAccepted) -> Answers:
     def confirmed(order: Order, given_up: bool = False) -> Order:
         return confirm(order, listed.size, listed.filled, listed.stop_price, message.at, given_up)
 
-    found = trade_of(state, listed.client_order_id)
+    found, news = trade_of(state, listed.client_order_id), NOTHING
     if found is None:
         state = recalled_order(state, listed, message.at)
         found = trade_of(state, listed.client_order_id)
+        news = NOTHING if found is None else (behind(message, listed.symbol, found[1]),)
     if found is None:
         known = update_ended(state, listed.client_order_id, confirmed)
         return (unclaimed(note_stop(state, listed), listed) if known is state else known), NOTHING
@@ -58,12 +59,13 @@ def on_accepted(state: State, message: OrderAccepted) -> Answers:
     all_there_is = order.role == "stop" and trade.cover and not covered(trade, trade.working("stop"))
     if given_up and not all_there_is:
         # Listed though we gave it up: a late frame, or alive and beside its replacement. A cancel is right in both cases.
-        said = (cancel(message, listed.symbol, order.client_order_id),)
-        return carry_on(state, message, update(trade, confirmed(order)), said)
+        wish = cancel(message, listed.symbol, order.client_order_id)
+        return carry_on(state, message, update(trade, confirmed(order)), (*news, wish))
     # One that we gave up and that is all there is goes when another one rests (storm 80015).
     asked = order.stop_price, order.placed_price
     trade = update(trade, confirmed(order, given_up))
-    return carry_on(state, message, *as_near_as_listed(desk_of(state, message, listed.symbol), trade, listed, asked))
+    trade, said = as_near_as_listed(desk_of(state, message, listed.symbol), trade, listed, asked)
+    return carry_on(state, message, trade, (*news, *said))
 
 
 def as_near_as_listed(desk: Desk, trade: Trade, listed: OpenOrder, asked: tuple[Decimal | None, ...]) -> Result:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from actors.executor.duties import result
 from actors.executor.foreign import forget_stop
-from actors.executor.lost import forget, recalled_fill
+from actors.executor.lost import behind, forget, recalled_fill
 from actors.executor.orders import Order, advance, fill
 from actors.executor.state import NOTHING, Answers, State, carry_on, desk_of, retire, trade_of
 from actors.executor.trade import ZERO, Trade, book_entry, book_exit, update
@@ -36,6 +36,9 @@ def on_filled(state: State, message: Filled) -> Answers:
     if found is None:
         state = recalled_fill(state, execution)
         found = trade_of(state, execution.client_order_id)
+        if found is not None:
+            state, said = book_ours(state, message, *found)
+            return state, (behind(message, execution.symbol, found[1]), *said)
     if found is not None:
         return book_ours(state, message, *found)
     for trade in state.memory.ended:

@@ -14,9 +14,11 @@ from msgspec.structs import replace
 from actors.executor.orders import LEAVING, PROTECTION, Order, confirm
 from actors.executor.state import State
 from actors.executor.trade import ZERO, Trade, add
-from actors.executor.wishes import ORDER_TYPES
+from actors.executor.wishes import ORDER_TYPES, alert
 from actors.memory import remember
 from protocol import ids
+from protocol.messages.base import Message
+from protocol.messages.control import Alert
 from protocol.messages.futures import Fill, OpenOrder, Role
 from protocol.protection import is_stop_of
 from protocol.units import EXIT_SIDE
@@ -33,6 +35,12 @@ def recalled_fill(state: State, fill: Fill) -> State:
 def recalled_order(state: State, order: OpenOrder, at: int) -> State:
     """The state in which a resting order is its trade's, if a lost life placed it for that."""
     return recalled(state, order.symbol, order.client_order_id, order.size + order.filled, order.stop_price, at)
+
+
+def behind(cause: Message, symbol: str, order: Order) -> Alert:
+    """What a person must know of such an order: intents are durable before anything leaves, so the store has lost something."""
+    text = f"the store does not know our {order.role} {order.client_order_id}: it is older than what was done; taken up again"
+    return alert(cause, "JOURNAL_BEHIND", "critical", symbol, text)
 
 
 def recalled(state: State, symbol: str, name: str | None, size: Decimal, stop_price: Decimal | None, at: int) -> State:

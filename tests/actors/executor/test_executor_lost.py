@@ -9,7 +9,7 @@ from executor_room import ENTRY, NOW, STOP, TARGET, Room, codes, entered, only, 
 
 from protocol import ids
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import CloseRequested, Drift, Reconciled
+from protocol.messages.control import Alert, CloseRequested, Drift, Reconciled
 from protocol.messages.futures import CancelOrder, EditOrder, PlaceOrder
 from tests.fakes.facts import XBT
 
@@ -54,7 +54,17 @@ def test_stop_and_target_of_a_lost_life_are_the_trades() -> None:
     room = listed_again()
     assert asked(passes(room)) == []
     assert [(o.client_order_id, o.resting_size) for o in room.trade.orders[1:]] == [(STOP, D(2)), (TARGET, D(2))]
-    assert codes(room.all) == []
+    assert codes(room.all) == ["JOURNAL_BEHIND"] * 2
+
+
+def test_a_person_hears_that_the_store_is_older_than_what_was_done() -> None:
+    """Of each order that it does not know; told again, the same order is known."""
+    room = listed_again()
+    room.accepted(STOP, "2", 49_000)
+    texts = [alert.text for alert in only(Alert, room.all)]
+    assert [text.split(":", 2)[1] for text in texts] == [
+        f" the store does not know our {role} {name}" for role, name in (("stop", STOP), ("target", TARGET))
+    ]
 
 
 def test_a_stop_of_a_lost_life_is_edited_to_what_is_held() -> None:
@@ -67,7 +77,7 @@ def test_a_stop_that_a_lost_life_moved_stays_where_it_is() -> None:
     """It is never widened, and nobody's hand was at it."""
     room = known_again("2", stop=49_500)
     assert asked(passes(room)) == []
-    assert (room.trade.stop_price, codes(room.all)) == (D(49_500), [])
+    assert (room.trade.stop_price, codes(room.all)) == (D(49_500), ["JOURNAL_BEHIND"] * 2)
 
 
 def test_a_replacement_of_a_lost_life_is_the_trades() -> None:
@@ -125,7 +135,7 @@ def test_a_stop_of_a_lost_life_that_filled_is_booked_as_a_stop() -> None:
     room.filled(stop.client_order_id, "1", 48_990)
     room.position("0")
     assert (room.ended().size, room.ended().reason) == (D(2), "exit.stop")
-    assert codes(room.all) == []
+    assert codes(room.all) == ["JOURNAL_BEHIND"]
 
 
 def next_trade(room: Room, side: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
@@ -12,6 +12,8 @@ from protocol.messages.futures import Account, Instrument, OpenOrder, Position
 from protocol.units import MINUTE_US, SECOND_US
 
 ASK_RULES_US: Final = 10 * SECOND_US
+
+T = TypeVar("T")
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,3 +67,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Answer = tuple[State, list[Message]]
+
+
+def newest(kept: dict[str, T], most: int) -> dict[str, T]:
+    """The last `most` entries, in order."""
+    return kept if len(kept) <= most else dict(list(kept.items())[-most:])

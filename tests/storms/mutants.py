@@ -46,6 +46,9 @@ CRASH: Row = {"fault": "proc.crash", "hook": "now", **OPENED}
 DUTIES = "actors/executor/duties.py"
 WISHES = "actors/executor/wishes.py"
 FEED = "actors/futures_feed/decide.py"
+FILLS = "actors/futures_feed/fills.py"
+POSITIONS = "actors/futures_feed/positions.py"
+SNAPSHOTS = "actors/futures_feed/snapshots.py"
 STANDING = "actors/futures_feed/standing.py"
 GATEWAY = "actors/gateway/futures.py"
 PRETRADE = "actors/pretrade.py"
@@ -67,7 +70,7 @@ MUTANTS = (
     one("stops trigger on the last price", "protocol/kraken/orders.py", 'TRIGGER_SIGNAL: Final = "mark"',
         'TRIGGER_SIGNAL: Final = "last"'),
     one("the intent is not durable before the order leaves", "actors/shell.py", "            self.journal.flush()\n", "            pass\n"),
-    one("a fill told by two ways counts twice", FEED, "if fill.fill_id not in told.fills)", "if True)"),
+    one("a fill told by two ways counts twice", FILLS, "if fill.fill_id not in told.fills)", "if True)"),
     one("fills are forgotten in a crash", FEED, "told=Told(lost=lost) if memory is None else _decoder.decode(memory)", "told=Told(lost=lost)",
         CRASH),
     one("nothing is kept for the next life", "actors/shell.py", "journal.keep(part.name, partial(part.durable, part.state))", "pass", CRASH),
@@ -96,18 +99,18 @@ MUTANTS = (
         '(1 if trade.plan.side == "long" else -1) * trade.cover / trade.cover / 1000))', {"fault": "ex.kill_order", "role": "stop", **OPENED}),
     one("the first stop is twice as far as agreed", "actors/executor/exits.py", "stop = plan.reference * (1 - sign * plan.stop_pct)",
         "stop = plan.reference * (1 - sign * plan.stop_pct * 2)"),
-    one("fills missing from the stream are never looked for", FEED, "state, out = _fills(state, seen, seen.fills)",
+    one("fills missing from the stream are never looked for", SNAPSHOTS, "state, out = tell_fills(state, seen, seen.fills)",
         "out = list[Message]()", {"fault": "ws.drop", "feed": "fills", **OPENED}, seconds=2400),
     Mutant(
         "rows that cannot be read count as absent",
         (
             (GATEWAY, "unread = (*resting.quarantined, *positions.quarantined)", "unread = ()"),
             # A second guard of the same: a list that shows less than the stream said is believed when another agrees and the margin does, too.
-            (FEED, "hidden = _hidden(state, seen, less)", "hidden = False"),
+            (SNAPSHOTS, "hidden = _hidden(state, seen, less)", "hidden = False"),
         ),
         ({"fault": "rest.schema", "endpoint": "positions", "kind": "unknown", "for_s": 120, **OPENED},),
     ),
-    one("a list from before the entry is believed", FEED, "        if symbol in trailing:\n            continue\n", "",
+    one("a list from before the entry is believed", POSITIONS, "        if symbol in trailing:\n            continue\n", "",
         {"fault": "rest.stale", "endpoint": "positions", "after": "position.opened", "at_s": 0.2, "for_s": 12}),
     one("a silent stream keeps its lease", "actors/connection.py", "patience.deadline = now + idle_s",
         "patience.deadline = now + 9999", {"fault": "md.stall", "feed": "spot", "at_s": 20, "for_s": 60}),
@@ -213,10 +216,10 @@ MUTANTS = (
     one("a target that is listed is called absent", PASSES,
         "    listed = {order.order_id: order for order in snapshot.orders}\n    kept: dict[str, Resting] = {}",
         '    listed = {order.order_id: order for order in snapshot.orders if order.order_type != "take_profit"}\n    kept: dict[str, Resting] = {}'),
-    one("a fill of the list is told as another", FEED, "state, out = _fills(state, seen, seen.fills)",
-        "state, out = _fills(state, seen, [replace(fill, price=fill.price * 2) for fill in seen.fills])",
+    one("a fill of the list is told as another", SNAPSHOTS, "state, out = tell_fills(state, seen, seen.fills)",
+        "state, out = tell_fills(state, seen, [replace(fill, price=fill.price * 2) for fill in seen.fills])",
         {"fault": "ws.drop", "feed": "fills", "p": 1, "for_s": 900}, {"fault": "ex.fast_fill", "d_ms": 50, "p": 1, "for_s": 900}),
-    one("flat is never told", FEED, "**{s: flat(s) for s in absent}}", "**{s: flat(s) for s in absent if s not in state.positions}}", KILL),
+    one("flat is never told", POSITIONS, "**{s: flat(s) for s in absent}}", "**{s: flat(s) for s in absent if s not in state.positions}}", KILL),
     Mutant(
         "edits and cancels are not written down",
         (

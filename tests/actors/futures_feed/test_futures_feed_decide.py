@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from actors.futures_feed import decide, standing
 from actors.futures_feed.actor import booked_until
-from actors.futures_feed.decide import FILLS_KEPT, LIST_LAG_US
+from actors.futures_feed.fills import FILLS_KEPT
 from actors.futures_feed.market import ASK_RULES_US, DAILY, RULES_CHANGED
 from actors.futures_feed.state import State
 from config.settings import Settings
@@ -21,6 +21,7 @@ from protocol.ids import client_order_id
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, HaltEntries, ResumeEntries, Started, Woken
 from protocol.messages.futures import (
+    LIST_LAG_US,
     Account,
     AccountChanged,
     AccountSeen,

@@ -13,8 +13,9 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert, Drift, HaltEntries, Latch, Reconciled, ResumeEntries
 from protocol.messages.futures import Filled, ModeChanged, OrderUnknown
 from protocol.units import MINUTE_US, SECOND_US
-from sim.checkers.evidence import CLOCK_MOST_US, Bounds, Evidence
+from sim.checkers.evidence import CLOCK_MOST_US, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
+from sim.checkers.lost import LostStops
 from sim.faults.network import Request
 
 CONNECTIONS_A_MINUTE: Final = 20
@@ -75,6 +76,7 @@ class Alerts(Invariant):
         super().__init__(evidence)
         self._clock_at = -CLOCK_US
         self._steps = set[int]()
+        self._stops = LostStops(evidence)
         self.began()
 
     def began(self) -> None:
@@ -214,7 +216,12 @@ class Alerts(Invariant):
             if isinstance(message, Alert) and self._unwritten.pop(message.id, None) is None:
                 self._written.add(message.id)  # a step may be durable before its messages are sent
 
+    def sent(self, sent: Sent) -> None:
+        self._stops.sent(sent)
+
     def second(self) -> None:
+        for stop in self._stops.look():
+            self._must_tell(("STOP_LOST",), f"the loss of the stop {stop.client_order_id} of {stop.symbol}")
         if not self.e.faults.calm:
             self._look_for_steps()
         self._look_at_clock()

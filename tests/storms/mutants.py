@@ -201,6 +201,8 @@ MUTANTS = (
         {"fault": "rest.auth", "scope": "all", "for_s": 14, "at_s": 20}),
     one("nobody is told that our key is refused", STANDING, 'code="AUTH_FAILED", severity="critical"', 'code="AUTH_FAILED", severity="info"',
         {"fault": "rest.auth", "scope": "all", "for_s": 60, **OPENED}),
+    one("nobody is told that a stop is lost", "actors/executor/answers.py", 'said.append(alert(message, "STOP_LOST", "critical",', 'said.append(alert(message, "GATE", "info",',
+        {"fault": "ex.kill_order", "role": "stop", "after": "position.opened", "at_s": 60}),
     one("a liquidation that a life did not live to hear of is forgotten", "actors/kill_switch/causes.py", "for fill in message.forced if", "for fill in () if",
         {"fault": "actor.hang", "who": "kill_switch", "after": "position.opened", "at_s": 2, "for_s": 20},
         {"fault": "ex.liquidate", "fraction": 1, "after": "position.opened", "at_s": 5},

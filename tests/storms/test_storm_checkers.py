@@ -552,6 +552,15 @@ def slept_untold(bench: Bench) -> None:
     stood_untold(bench, asleep=True)
 
 
+def stop_lost_untold(bench: Bench) -> None:
+    """The exchange takes it, and what it protected is still held."""
+    bench.hold()
+    bench.stop(49_000)
+    bench.wait(60)
+    bench.trade(from_edge(CancelOrder, bench.now, "c", symbol=BTC, client_order_id="stop"))
+    bench.wait(30)
+
+
 def told_something_else(bench: Bench) -> None:
     bench.wait(5)
     bench.now += 30 * SECOND_US
@@ -710,6 +719,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
         stood_untold,
         slept_untold,
         off_untold,
+        stop_lost_untold,
     ),
     29: (secret_shown, secret_shown_encoded, signature_shown),
     31: (stale_life,),
@@ -999,3 +1009,19 @@ async def test_an_entry_that_is_gone_or_can_no_longer_arrive_counts_no_more(seco
     bench = Bench()
     beside_a_doubtful_one(bench, seconds, gone=gone)
     assert 5 not in bench.broken
+
+
+async def test_a_stop_that_we_take_ourselves_is_no_loss() -> None:
+    """Nor one that goes with its position."""
+    bench = Bench()
+    bench.hold()
+    bench.stop(49_000)
+    bench.wait(60)
+    bench.leave("stop", "cancel", orderType="stp")
+    bench.trade(from_edge(CancelOrder, bench.now, "c", symbol=BTC, client_order_id="stop"))
+    bench.wait(5)
+    bench.stop(49_000, "next")
+    bench.wait(5)
+    bench.trade(place("exit", "sell", "0.1", reduce_only=True))
+    bench.wait(30)
+    assert 28 not in bench.broken

@@ -78,7 +78,7 @@ class FillsOnce(Invariant):
         self._missing = [name for name in self._missing if name not in e.told]
         bound = Bounds.DETECT + (Bounds.HALT if e.healthy else Bounds.CONV + Bounds.DETECT)
         for name in self._missing:
-            if e.reach_us - e.fill_reach[name] > bound:
+            if e.reach_us - e.fill_reach[name] > bound and e.can_be_had(name):
                 fill = e.fills[name]
                 self.fail(f"{fill.symbol} {fill.side} {fill.size} ({name}) is not told")
 

@@ -27,7 +27,7 @@ from protocol.messages.futures import (
     SignalRefused,
 )
 from protocol.messages.signal import Signal
-from protocol.units import HOUR_US, SECOND_US
+from protocol.units import HOUR_US, MILLISECOND_US, SECOND_US
 from sim.checkers.past import Past
 from sim.engine import Engine
 from sim.faults.host import Record
@@ -117,6 +117,8 @@ class Sent:
 
 CLOCK_MOST_US: Final = round(2.5 * SECOND_US)
 """So much may the host's clock be off: two seconds, and what a request takes."""
+PAGE_ROWS: Final = 100
+"""Of fills, as Kraken shows them."""
 NEWS_US: Final = SECOND_US
 """So long an execution may be on its way to whoever reads the account."""
 ACCOUNT_DOWN: Final = frozenset({"ex.mode", "ex.maint"})
@@ -396,6 +398,14 @@ class Evidence:
             self.fill_reach[fill.fill_id] = self.reach_us
             if not self.listened and fill.client_order_id not in self.intents:
                 self.before.add(fill.fill_id)
+
+    def can_be_had(self, name: str) -> bool:
+        """Whether a fill can still be asked for: pages begin at a moment, so of a millisecond that fills more than one only the first is ever
+        shown, and what a life heard of the rest by the stream and lost with its journal is lost (storm 72118).
+        """
+        moment = self.fills[name].time // MILLISECOND_US
+        at_once = [other for other, fill in self.fills.items() if fill.time // MILLISECOND_US == moment]
+        return len(at_once) <= PAGE_ROWS or len(self.told.keys() & set(at_once)) < PAGE_ROWS
 
     def wrote(self, records: Sequence[Record]) -> None:
         """Records became durable."""

@@ -1025,3 +1025,19 @@ async def test_a_stop_that_we_take_ourselves_is_no_loss() -> None:
     bench.trade(place("exit", "sell", "0.1", reduce_only=True))
     bench.wait(30)
     assert 28 not in bench.broken
+
+
+@pytest.mark.parametrize(("told", "excused"), [(100, True), (99, False)])
+async def test_more_than_a_page_of_one_millisecond_cannot_be_had(told: int, excused: bool) -> None:
+    """A whole page of it is told; what is beyond has no place where it could be asked for (storm 72118)."""
+    bench = Bench()
+    bench.evidence.listened = True
+    fills = []
+    for number in range(102):
+        bench.intend(f"e{number}")
+        fills += [m.fill for m in bench.trade(place(f"e{number}", "buy", "0.0001")) if isinstance(m, FillSeen)]
+    assert len(fills) == 102
+    for fill in fills[:told]:
+        bench.say(from_edge(Filled, bench.now, fill.fill_id, fill=fill), "futures_feed")
+    bench.wait(100)
+    assert (12 in bench.broken) != excused

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from protocol.messages.base import Message
+from protocol.messages.control import Latch
 from protocol.messages.futures import Fill, Filled, OrderUnknown, PlaceOrder
 from protocol.units import SECOND_US
 from sim.checkers.evidence import NEWS_US, ZERO, Bounds, Evidence, Sent
@@ -108,7 +109,7 @@ class KillCompletes(Invariant):
     """
 
     number, name = 10, "kill completes"
-    hears = (Filled,)
+    hears = (Filled, Latch)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
@@ -130,6 +131,8 @@ class KillCompletes(Invariant):
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Filled) and message.fill.fill_type in FORCED:
             self._cause = f"{message.fill.symbol} {message.fill.fill_type}"
+        elif isinstance(message, Latch):
+            self._forced = []  # here, as nobody may look before a person acknowledges: the host sleeps (storm 72150)
 
     def began(self) -> None:
         self._asked, self._cause = None, ""
@@ -138,7 +141,7 @@ class KillCompletes(Invariant):
         """As long as a thin market is left in parts the time begins anew with each."""
         if self.e.thin():
             self._open_since = None
-        if fill.fill_type in FORCED:
+        if fill.fill_type in FORCED and self.e.latched_reach is None:
             self._forced.append((fill, self.e.reach_us))
 
     def _must_latch(self) -> None:

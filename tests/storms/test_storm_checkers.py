@@ -1041,3 +1041,15 @@ async def test_more_than_a_page_of_one_millisecond_cannot_be_had(told: int, excu
         bench.say(from_edge(Filled, bench.now, fill.fill_id, fill=fill), "futures_feed")
     bench.wait(100)
     assert (12 in bench.broken) != excused
+
+
+async def test_what_was_latched_for_and_acknowledged_is_over() -> None:
+    """Though nobody looked in between: the host slept (storm 72150)."""
+    bench = Bench()
+    bench.evidence.listened = True
+    bench.hold()
+    bench.watchers.report(list(bench.engine.force(BTC, Decimal("-0.1"), "liquidation", bench.now)))
+    bench.say(from_edge(Latch, bench.now, reason="x", by="kill_switch"))
+    bench.watchers.began(2)
+    bench.wait(60)
+    assert 10 not in bench.broken

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from actors.executor import exits
 from actors.executor.duties import STOP_AGAIN_US, covered
 from actors.executor.foreign import note_stop
-from actors.executor.lost import behind, forget, recalled_order, unclaimed
+from actors.executor.lost import forget, looked_up, unclaimed
 from actors.executor.orders import (
     ALREADY_EXISTS,
     GONE_EVENT,
@@ -46,11 +46,10 @@ def on_accepted(state: State, message: OrderAccepted) -> Answers:
     def confirmed(order: Order, given_up: bool = False) -> Order:
         return confirm(order, listed.size, listed.filled, listed.stop_price, message.at, given_up)
 
-    found, news = trade_of(state, listed.client_order_id), NOTHING
-    if found is None:
-        state = recalled_order(state, listed, message.at)
-        found = trade_of(state, listed.client_order_id)
-        news = NOTHING if found is None else (behind(message, listed.symbol, found[1]),)
+    size = listed.size + listed.filled
+    state, found, news = looked_up(
+        state, message, listed.symbol, listed.client_order_id, size, listed.stop_price, message.at
+    )
     if found is None:
         known = update_ended(state, listed.client_order_id, confirmed)
         return (unclaimed(note_stop(state, listed), listed) if known is state else known), NOTHING

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from actors.executor.duties import result
 from actors.executor.foreign import forget_stop
-from actors.executor.lost import behind, forget, recalled_fill
+from actors.executor.lost import forget, looked_up
 from actors.executor.orders import Order, advance, fill
-from actors.executor.state import NOTHING, Answers, State, carry_on, desk_of, retire, trade_of
+from actors.executor.state import NOTHING, Answers, State, carry_on, desk_of, retire
 from actors.executor.trade import ZERO, Trade, book_entry, book_exit, update
 from actors.executor.wishes import alert, leave
 from actors.memory import remember
@@ -32,15 +32,11 @@ def on_filled(state: State, message: Filled) -> Answers:
     if execution.fill_id in state.memory.fills:
         return state, NOTHING
     state = remember(state, fills=(*state.memory.fills, execution.fill_id)[-REMEMBERED_FILLS:])
-    found = trade_of(state, execution.client_order_id)
-    if found is None:
-        state = recalled_fill(state, execution)
-        found = trade_of(state, execution.client_order_id)
-        if found is not None:
-            state, said = book_ours(state, message, *found)
-            return state, (behind(message, execution.symbol, found[1]), *said)
+    name, size = execution.client_order_id, execution.size  # of a lost order's size a fill is all that is known
+    state, found, news = looked_up(state, message, execution.symbol, name, size, None, execution.time)
     if found is not None:
-        return book_ours(state, message, *found)
+        state, said = book_ours(state, message, *found)
+        return state, (*news, *said)
     for trade in state.memory.ended:
         order = trade.find(execution.client_order_id) if execution.client_order_id else None
         if order is not None:

@@ -6,20 +6,20 @@ that trade's; what rests for a position without a trade is kept for whoever take
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
 from msgspec.structs import replace
 
 from actors.executor.orders import LEAVING, PROTECTION, Order, confirm
-from actors.executor.state import State
+from actors.executor.state import NOTHING, State, trade_of
 from actors.executor.trade import ZERO, Trade, add
 from actors.executor.wishes import ORDER_TYPES, alert
 from actors.memory import remember
 from protocol import ids
 from protocol.messages.base import Message
-from protocol.messages.control import Alert
-from protocol.messages.futures import Fill, OpenOrder, Role
+from protocol.messages.futures import OpenOrder, Role
 from protocol.protection import is_stop_of
 from protocol.units import EXIT_SIDE
 
@@ -27,20 +27,21 @@ AHEAD: Final = 16
 """So many orders of one role a lost life may have sent more than we remember."""
 
 
-def recalled_fill(state: State, fill: Fill) -> State:
-    """The state in which the order that filled is its trade's. How large it was nobody knows any more."""
-    return recalled(state, fill.symbol, fill.client_order_id, fill.size, None, fill.time)
-
-
-def recalled_order(state: State, order: OpenOrder, at: int) -> State:
-    """The state in which a resting order is its trade's, if a lost life placed it for that."""
-    return recalled(state, order.symbol, order.client_order_id, order.size + order.filled, order.stop_price, at)
-
-
-def behind(cause: Message, symbol: str, order: Order) -> Alert:
-    """What a person must know of such an order: intents are durable before anything leaves, so the store has lost something."""
-    text = f"the store does not know our {order.role} {order.client_order_id}: it is older than what was done; taken up again"
-    return alert(cause, "JOURNAL_BEHIND", "critical", symbol, text)
+def looked_up(
+    state: State, cause: Message, symbol: str, name: str | None, size: Decimal, stop_price: Decimal | None, at: int
+) -> tuple[State, tuple[Trade, Order] | None, Sequence[Message]]:
+    """The open trade and the order that a fill or a list names. One that a lost life placed for a trade becomes the trade's, and a person hears
+    of it: intents are durable before anything leaves, so the store has lost something.
+    """
+    found = trade_of(state, name)
+    if found is not None:
+        return state, found, NOTHING
+    state = recalled(state, symbol, name, size, stop_price, at)
+    found = trade_of(state, name)
+    if found is None:
+        return state, None, NOTHING
+    text = f"the store does not know our {found[1].role} {name}: it is older than what was done; taken up again"
+    return state, found, (alert(cause, "JOURNAL_BEHIND", "critical", symbol, text),)
 
 
 def recalled(state: State, symbol: str, name: str | None, size: Decimal, stop_price: Decimal | None, at: int) -> State:

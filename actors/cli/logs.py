@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
@@ -36,6 +37,7 @@ def log_to(file: TextIO) -> Callable[[str, Message], None]:
     logger = structlog.wrap_logger(
         structlog.WriteLogger(file),
         processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer(sort_keys=True)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
 
     def write(sender: str, message: Message) -> None:

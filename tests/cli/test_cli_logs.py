@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
+
+import structlog
 
 from actors.cli.logs import log_to
 from protocol.messages.base import Message, from_edge
@@ -24,4 +27,15 @@ def test_readings_of_the_exchange_are_the_journals_and_not_the_logs() -> None:
         write("futures_feed", message)
     assert out.getvalue() == ""
     write("gate", from_edge(Alert, 1, code="GATE", severity="info", text="open"))
+    assert out.getvalue().count("\n") == 1
+
+
+def test_the_log_is_written_however_the_libraries_own_is_set() -> None:
+    """Storms silence what the clients log, in the whole process: the daemon's log lost every line with it."""
+    out = io.StringIO()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        log_to(out)("gate", from_edge(Alert, 1, code="GATE", severity="info", text="open"))
+    finally:
+        structlog.reset_defaults()
     assert out.getvalue().count("\n") == 1

@@ -13,7 +13,6 @@ import trio
 from pydantic import ValidationError
 
 from config.settings import Settings
-from protocol.messages.base import Message
 from protocol.messages.control import Alert
 from protocol.units import SECOND_US, seconds_us
 from sim.clock import SimulatedClock
@@ -50,6 +49,7 @@ class Machine:
         rng: np.random.Generator,
     ) -> None:
         self.disk, self.settings, self.venue, self.faults, self.witness = disk, settings, venue, faults, witness
+        self.watch = witness.said
         self.lives = 0
         self.closed_by: Callable[[], tuple[str, ...]] = tuple
         """What keeps entries in."""
@@ -149,10 +149,6 @@ class Machine:
     def sleep(self, seconds: float) -> Awaitable[None]:
         """Wait for so long."""
         return self._jump.sleep(seconds)
-
-    def watch(self, sender: str, message: Message) -> None:
-        """What an actor says."""
-        self.witness.said(sender, message)
 
     def tell(self, sender: str, alert: Alert) -> None:
         """What a person is told."""

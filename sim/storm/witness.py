@@ -32,7 +32,7 @@ class Witness:
         self.exits: Counter[str] = Counter()
         self.last_us = start_us
         """When something last happened."""
-        self._clock = clock
+        self._now_us = clock.now_us
         self._start_us = start_us
         self._trace = trace
         self._stop = stop
@@ -51,21 +51,19 @@ class Witness:
     def note(self, what: str, who: str, detail: str) -> None:
         """One event."""
         self.events += 1
-        at = self.last_us = self._clock.now_us()
+        at = self.last_us = self._now_us()
         line = f"{(at - self._start_us) / SECOND_US:.6f} {who} {what} {detail}"
         self._hash.update(line.encode())
         if self._trace is not None:
             self._trace(line)
-        self._stop_if_broken()
-
-    def _stop_if_broken(self) -> None:
         if self.evidence.failures:
             self._stop()
 
     def second(self) -> None:
         """Another second has passed."""
         self.watchers.second()
-        self._stop_if_broken()
+        if self.evidence.failures:
+            self._stop()
 
     def request(self, request: Request, reply: Reply | None) -> None:
         """A request leaves the daemon, or its reply arrives."""
@@ -106,7 +104,7 @@ class Witness:
 
     def gate_changed(self, what: str, is_open: bool) -> None:
         """The gate opens or closes for one reason."""
-        self.evidence.gate_log.append((self._clock.now_us(), what, is_open))
+        self.evidence.gate_log.append((self._now_us(), what, is_open))
         if what == "latch" and not is_open:
             self.evidence.latched_reach = self.evidence.reach_us
             self.evidence.once("latched")

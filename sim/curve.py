@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from protocol.messages.futures import Filled, Instrument
 from sim.engine import sums
-from sim.market.tape import BAR_US, Tape, Track
+from sim.market.tape import Tape
+from sim.market.track import BAR_US, Track
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -23,8 +23,9 @@ from protocol.messages.spot import CandleSeen
 from protocol.ports import Command
 from protocol.units import HOUR_US, MILLISECOND_US, Timeframe
 from sim.engine import Engine
-from sim.market.tape import BAR_US, LEG_US, Tape
+from sim.market.tape import Tape
 from sim.market.tick import Tick
+from sim.market.track import BAR_US, LEG_US
 
 Kind = Literal["funding", "tick", "running", "closed"]
 SLOTS: Final[tuple[Kind, ...]] = ("funding", "tick", "running", "closed")

@@ -90,7 +90,7 @@ def _view(
     from actors.strategy.analyze import analyze
     from actors.strategy.history import decide_history
     from sim.market.files import BadPeriod, check_period, close_gaps
-    from sim.market.tape import aggregate
+    from sim.market.longer import aggregate
     from sim.report.chart import View
     from sim.report.structure import read_structure
 

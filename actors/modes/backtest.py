@@ -32,7 +32,8 @@ from sim.garbage import rare_collections
 from sim.loop import Result, run
 from sim.market import crossing
 from sim.market.files import BadPeriod, GapPolicy, when
-from sim.market.tape import Tape, Track
+from sim.market.tape import Tape
+from sim.market.track import Track
 from sim.report.document import find
 from sim.skipping import scan
 from sim.skipping.ahead import skippable

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from sim.market.tape import BAR_US, Quote, Tape
+from sim.market.tape import Quote, Tape
 from sim.market.tick import Tick
+from sim.market.track import BAR_US
 
 
 class Columns:

@@ -1,10 +1,7 @@
-"""A market as a pure function of time: ask any moment in any order, the answer is the same.
+"""The markets of all symbols, seen on a grid of ticks: ask any moment in any order, the answer is the same.
 
-The spot path inside a candle is piecewise linear: open, first extreme, second extreme, close at equal distances (`sim.market.path`); the first
-extreme is the one against the candle's direction. Mark = spot path * (1 + basis); the basis is linear between closes of 15m candles.
-Prices change on whole multiples of `tick_s` only and hold in between.
-
-Candles the source lacks are flat in the path and, as at an exchange without trades, absent from `candles`. Knows no order.
+Prices (`sim.market.track`) change on whole multiples of `tick_s` only and hold in between. Candles the source lacks are flat in the path
+and, as at an exchange without trades, absent from `candles`. Knows no order.
 """
 
 from __future__ import annotations
@@ -12,16 +9,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
 from itertools import repeat
 from operator import mul
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from config.settings import Settings
 from protocol.messages.base import from_edge
@@ -29,217 +23,26 @@ from protocol.messages.futures import Instrument
 from protocol.messages.spot import CandleSeen
 from protocol.units import DAY_US, HOUR_US, SECOND_US, TIMEFRAME_MS, Timeframe, decimal
 from sim.market import crossing
-from sim.market.contracts import contract
 from sim.market.files import (
-    FINER_MS,
-    PERP_MS,
     BadCandleFile,
     BadPeriod,
     Candles,
     GapPolicy,
-    Series,
     Span,
     check_period,
-    close_gaps,
-    intervals_ms,
     parse_moment,
     read_candles,
-    read_funding,
-    read_steps,
     when,
 )
-from sim.market.path import Finer, path_of
-from sim.market.path import Path as PricePath
-from sim.market.synthetic import generate
+from sim.market.longer import aggregate, preceded
+from sim.market.sources import recorded_track, synthetic_track
 from sim.market.tick import Tick
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-BAR_MS: Final = TIMEFRAME_MS["15m"]
-BAR_US: Final = BAR_MS * 1000
-LEG_US: Final = BAR_US // 3
-"""Time between two turns of the path inside a 15m candle of which nothing finer is known."""
-
-HOUR_BARS: Final = HOUR_US // BAR_US
-HOUR_MS: Final = HOUR_US // 1000
-Steps = tuple[tuple[int, ...], tuple[Decimal, ...]]
-"""Ends of intervals, and the rate an hour in each."""
+from sim.market.track import BAR_MS, BAR_US, RATE_DIGITS, ZERO, Floats, Ints, Track
 
 HISTORY_DAYS: Final = 450
 """Synthetic candles before the first moment of trading: the daily bias needs 400."""
 Quote = tuple[Decimal, Decimal, Decimal, Decimal]
 """Mark, index, bid, ask."""
-
-RATE_DIGITS: Final = 10
-ZERO: Final = Decimal(0)
-
-
-@dataclass(frozen=True)
-class Track:
-    """One symbol's market: candles without gaps in time, basis at each close, funding as a step function.
-
-    `funding_us[j]` ends the interval in which `funding_rate[j]` an hour is in force; empty: no funding is simulated.
-    """
-
-    spot_symbol: str
-    instrument: Instrument
-    candles: Candles
-    basis: Floats
-    funding_us: tuple[int, ...] = ()
-    funding_rate: tuple[Decimal, ...] = ()
-    filled: tuple[Span, ...] = ()
-    finer: Finer | None = None
-
-    @cached_property
-    def start_us(self) -> int:
-        """Open of the first candle."""
-        return int(self.candles.time[0]) * 1000
-
-    @cached_property
-    def end_us(self) -> int:
-        """Close of the last candle."""
-        return (int(self.candles.time[-1]) + BAR_MS) * 1000
-
-    @cached_property
-    def traded(self) -> Ints:
-        """For each candle the newest up to it in which anything was traded, -1 before the first."""
-        here = np.where(self.candles.synthetic, -1, np.arange(len(self.candles), dtype=np.int64))
-        newest: Ints = np.maximum.accumulate(here)
-        return newest
-
-    @cached_property
-    def path(self) -> PricePath:
-        """The way of spot."""
-        return path_of(self.candles, self.finer)
-
-    def place(self, at_us: int) -> tuple[int, int]:
-        """(candle, microseconds into it). At and after the end the last candle is over."""
-        if at_us < self.start_us:
-            raise ValueError(
-                f"{self.spot_symbol}: {when(at_us // 1000)} is before the data begins, {when(self.start_us // 1000)}"
-            )
-        if at_us >= self.end_us:
-            return len(self.candles) - 1, BAR_US
-        return divmod(at_us - self.start_us, BAR_US)
-
-    def spot(self, at_us: int) -> float:
-        """The spot path at a moment."""
-        bar, into = self.place(at_us)
-        return self.path.price(bar * BAR_US + into)
-
-    def mark(self, at_us: int) -> float:
-        """The unrounded mark at a moment."""
-        return self.look(at_us)[1]
-
-    def look(self, at_us: int) -> tuple[float, float]:
-        """The spot path and the unrounded mark at a moment."""
-        bar, into = self.place(at_us)
-        spot = self.path.price(bar * BAR_US + into)
-        before, after = self.basis_points.item(bar), self.basis_points.item(bar + 1)
-        return spot, spot * (1.0 + (before + (after - before) * (into / BAR_US)))
-
-    @cached_property
-    def tick_size(self) -> float:
-        """The contract's price step."""
-        return float(self.instrument.tick)
-
-    def marks(self, at_us: Ints) -> Floats:
-        """`mark` of many moments, bit for bit the same."""
-        bar, into = np.divmod(np.minimum(at_us, self.end_us) - self.start_us, BAR_US)
-        over = bar >= len(self.candles)
-        bar, into = np.where(over, bar - 1, bar), np.where(over, BAR_US, into)
-        spot = self.path.prices(bar * BAR_US + into)
-        basis = self.basis_points
-        before, after = basis[bar], basis[bar + 1]
-        marks: Floats = spot * (1.0 + (before + (after - before) * (into / BAR_US)))
-        return marks
-
-    @cached_property
-    def reach(self) -> tuple[Floats, Floats]:
-        """Bounds (least, most) of the unrounded mark inside each candle, both of its ends included."""
-        before, after = self.basis_points[:-1], self.basis_points[1:]
-        return (
-            self.candles.low * (1.0 + np.minimum(before, after)),
-            self.candles.high * (1.0 + np.maximum(before, after)),
-        )
-
-    def bounds(self, start_us: int, end_us: int) -> tuple[float, float]:
-        """Bounds of the unrounded mark from `start_us` to `end_us`: those of the candles they lie in."""
-        first, last = self.place(start_us)[0], self.place(end_us)[0]
-        low, high = self.reach
-        if first == last:
-            return low.item(first), high.item(first)
-        if first + 1 == last:
-            return min(low.item(first), low.item(last)), max(high.item(first), high.item(last))
-        return low[first : last + 1].min().item(), high[first : last + 1].max().item()
-
-    @cached_property
-    def basis_reach(self) -> Floats:
-        """Bounds of |mark / spot - 1| at and inside each candle, as two looks at one moment may find it.
-
-        The spot shown at a candle's open is still the close before it.
-        """
-        size, c = float(self.instrument.tick), self.candles
-        wide = np.maximum(np.abs(self.basis_points[:-1]), np.abs(self.basis_points[1:]))
-        jump = np.abs(c.open / np.concatenate((c.open[:1], c.close[:-1])) - 1.0)
-        bounds: Floats = wide + jump * (1.0 + wide) + size / c.low
-        return bounds
-
-    @cached_property
-    def opening_marks(self) -> Floats:
-        """The mark at each candle's open and at the very end, on its tick."""
-        spot = np.concatenate((self.candles.open, self.candles.close[-1:]))
-        size = float(self.instrument.tick)
-        marks: Floats = np.rint(spot * (1.0 + self.basis_points) / size) * size
-        return marks
-
-    @cached_property
-    def funding_paid(self) -> Floats:
-        """What one contract has paid from the first candle's open to each open after it, USD; about 1e-12 exact."""
-        bars = len(self.candles)
-        if not self.funding_us:
-            return np.zeros(bars + 1)
-        # Of each hour the rate and the index; the first may have begun before the data does.
-        before = self.start_us % HOUR_US // BAR_US
-        hours = -(-(bars + before) // HOUR_BARS)
-        opens = np.maximum(np.arange(hours) * HOUR_BARS - before, 0)
-        which = self._intervals(self.start_us + opens * BAR_US + 1)
-        cap = float(self.instrument.max_relative_funding_rate)
-        relative = np.clip(np.array([float(rate) for rate in self.funding_rate])[which], -cap, cap)
-        size = self.tick_size
-        an_hour = relative * np.rint(self.candles.open[opens] / size) * size * (BAR_US / HOUR_US)
-        a_bar = np.repeat(an_hour, HOUR_BARS)[before : before + bars]
-        paid: Floats = np.concatenate(([0.0], np.cumsum(a_bar)))
-        return paid
-
-    @cached_property
-    def hourly(self) -> tuple[int, list[Decimal], list[int]]:
-        """The first full hour, and of it and each after it the relative rate in force when it has begun, and the index in ticks.
-
-        Plain numbers: a few hours at a time are asked for.
-        """
-        begins_us = -(-self.start_us // HOUR_US) * HOUR_US
-        opened = self.candles.open[(begins_us - self.start_us) // BAR_US :: HOUR_BARS]
-        ticks: list[int] = np.rint(opened / self.tick_size).astype(np.int64).tolist()
-        if not self.funding_us:
-            return begins_us, [ZERO] * len(ticks), ticks
-        began = begins_us + np.arange(len(ticks), dtype=np.int64) * HOUR_US
-        rates, which = self.funding_rate, self._intervals(began + 1)
-        return begins_us, [rates[step] for step in which.tolist()], ticks
-
-    def _intervals(self, at_us: Ints) -> Ints:
-        """Which of the funding's steps each moment lies in; beyond the last that one."""
-        return np.minimum(self._funding_ends.searchsorted(at_us), len(self.funding_us) - 1)
-
-    @cached_property
-    def _funding_ends(self) -> Ints:
-        return np.array(self.funding_us, np.int64)
-
-    @cached_property
-    def basis_points(self) -> Floats:
-        """Basis at the open of the first candle and at each close."""
-        return np.concatenate((self.basis[:1], self.basis))
 
 
 class Tape:
@@ -266,12 +69,7 @@ class Tape:
             raise BadPeriod(f"market.start {settings.market.start} is not midnight UTC")
         first_ms = start_ms - history_days * (DAY_US // 1000)
         bars = (history_days + days) * (DAY_US // BAR_US)
-        tracks = []
-        for pair in settings.symbols:
-            market = generate(pair.spot, settings.market.seed, first_ms, bars)
-            hours = tuple(first_ms * 1000 + (j + 1) * HOUR_US for j in range(len(market.funding)))
-            instrument = _instrument(pair.futures, market.candles)
-            tracks.append(Track(pair.spot, instrument, market.candles, market.basis, hours, _rates(market.funding)))
+        tracks = [synthetic_track(pair, settings, first_ms, bars) for pair in settings.symbols]
         return cls(tracks, settings, start_ms * 1000, (first_ms + bars * BAR_MS) * 1000)
 
     @classmethod
@@ -304,28 +102,17 @@ class Tape:
         for pair in settings.symbols:
             if pair.spot not in spot:
                 raise BadCandleFile(f"{pair.spot}: no spot candle file is given")
-            # Time goes on without trades: what `reset` starts anew is the strategy, which is shown no filled candle.
-            policy: GapPolicy = "halt" if gap_policy == "halt" else "fill"
-            candles, filled = close_gaps(read_candles(spot[pair.spot], "15m").between(None, end_ms), "15m", policy)
-            steps = (
-                _funding_steps(read_funding(funding[pair.spot]))
-                if funding and pair.spot in funding
-                else _funding_model(pair.spot, candles, settings)
+            track = recorded_track(
+                pair,
+                settings,
+                spot[pair.spot],
+                perp=(perp or {}).get(pair.spot),
+                funding=(funding or {}).get(pair.spot),
+                path=(path or {}).get(pair.spot),
+                end_ms=end_ms,
+                gap_policy=gap_policy,
             )
-            file = perp.get(pair.spot) if perp else None
-            basis = _basis_of(candles, file) if file is not None else _basis_model(pair.spot, candles, settings)
-            tracks.append(
-                Track(
-                    pair.spot,
-                    _instrument(pair.futures, candles),
-                    candles,
-                    basis,
-                    *steps,
-                    filled=filled,
-                    finer=Finer(*read_steps(path[pair.spot], FINER_MS)) if path and pair.spot in path else None,
-                )
-            )
-            _ = tracks[-1].path  # finer candles of another market are refused here
+            tracks.append(track)
         start_us = max([track.start_us for track in tracks] + ([start_ms * 1000] if start_ms is not None else []))
         end_us = min(track.end_us for track in tracks)
         if start_us >= end_us:
@@ -588,56 +375,8 @@ class Tape:
         key = (spot_symbol, timeframe)
         if key not in self._longer:
             ours = aggregate(self.tracks[spot_symbol].candles, timeframe)
-            self._longer[key] = _preceded(self._natives.get(key), ours, self.tracks[spot_symbol].start_us // 1000)
+            self._longer[key] = preceded(self._natives.get(key), ours, self.tracks[spot_symbol].start_us // 1000)
         return self._longer[key]
-
-
-def aggregate(candles: Candles, timeframe: Timeframe) -> Candles:
-    """Longer candles of a 15m series without gaps. A bucket that the series does not fill entirely is left out."""
-    step = TIMEFRAME_MS[timeframe]
-    size = step // BAR_MS
-    skip = int(-candles.time[0] % step) // BAR_MS
-    count = max(0, (len(candles) - skip) // size)
-
-    def bucket(values: NDArray[Any]) -> NDArray[Any]:
-        return values[skip : skip + count * size].reshape(count, size)
-
-    return Candles(
-        bucket(candles.time)[:, 0],
-        bucket(candles.open)[:, 0],
-        np.max(bucket(candles.high), axis=1),
-        np.min(bucket(candles.low), axis=1),
-        bucket(candles.close)[:, -1],
-        np.sum(bucket(candles.volume), axis=1),
-        np.all(bucket(candles.synthetic), axis=1),
-    )
-
-
-def _preceded(natives: Candles | None, ours: Candles, begins_ms: int) -> Candles:
-    """Our own longer candles after those native ones that open before them; a bucket cut by the data's beginning is native."""
-    if natives is None:
-        return ours
-    first_ms = int(ours.time[0]) if len(ours) else begins_ms
-    rows = slice(0, int(np.searchsorted(natives.time, first_ms)))
-    pairs = ((getattr(natives, name)[rows], getattr(ours, name)) for name in natives.__dataclass_fields__)
-    return Candles(*(np.concatenate(pair) for pair in pairs))
-
-
-def _basis_model(spot: str, candles: Candles, settings: Settings) -> Floats:
-    """The basis of a market whose perpetual nobody recorded."""
-    if settings.market.basis == "static":
-        return np.full(len(candles), float(settings.market.basis_pct) / 100.0)
-    return generate(spot, settings.market.seed, int(candles.time[0]), len(candles)).basis
-
-
-def _funding_model(spot: str, candles: Candles, settings: Settings) -> Steps:
-    """The funding of a market whose rates nobody recorded, hour by hour; none where the static rate is 0."""
-    market, first_ms = settings.market, int(candles.time[0])
-    hours = -(-(int(candles.time[-1]) + BAR_MS - first_ms) // HOUR_MS)
-    ends = tuple((first_ms - first_ms % HOUR_MS + (hour + 1) * HOUR_MS) * 1000 for hour in range(hours + 1))
-    if market.funding == "stochastic":
-        return ends, _rates(generate(spot, market.seed, first_ms, 4 * len(ends)).funding)
-    return (ends[-1:], (market.funding_pct / 100,)) if market.funding_pct else ((), ())
 
 
 def _seen(symbol: str, timeframe: Timeframe, series: Candles, i: int, at_us: int) -> CandleSeen:
@@ -659,28 +398,3 @@ def _seen(symbol: str, timeframe: Timeframe, series: Candles, i: int, at_us: int
         volume=float(series.volume[i]),
         final=True,
     )
-
-
-def _instrument(futures_symbol: str, candles: Candles) -> Instrument:
-    return contract(futures_symbol, decimal(float(candles.open[0])))
-
-
-def _rates(per_hour: Floats) -> tuple[Decimal, ...]:
-    return tuple(decimal(rate) for rate in np.round(per_hour, RATE_DIGITS).tolist())
-
-
-def _funding_steps(series: Series) -> Steps:
-    """Each interval's rate as a rate an hour."""
-    return tuple((series.time * 1000).tolist()), _rates(series.value / (intervals_ms(series.time) / HOUR_MS))
-
-
-def _basis_of(candles: Candles, perp_file: Path) -> Floats:
-    """perp close / spot close - 1 where both ended and were traded, linear between, flat beyond."""
-    step_ms, perp = read_steps(perp_file, PERP_MS)
-    _, ours, theirs = np.intersect1d(
-        candles.time + BAR_MS, perp.time + step_ms, assume_unique=True, return_indices=True
-    )
-    ours, theirs = ours[~candles.synthetic[ours]], theirs[~candles.synthetic[ours]]
-    if not len(ours):
-        raise BadCandleFile(f"{perp_file}: no candle ends with a spot candle")
-    return np.interp(candles.time, candles.time[ours], perp.close[theirs] / candles.close[ours] - 1.0)

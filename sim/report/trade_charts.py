@@ -13,7 +13,8 @@ from actors.strategy.series import Candles as Columns
 from config.strategy import StrategyParams
 from protocol.units import SIGN, TIMEFRAME_MS, Timeframe
 from sim.market.files import Candles
-from sim.market.tape import Tape, aggregate
+from sim.market.longer import aggregate
+from sim.market.tape import Tape
 from sim.report.account import TradeAccount
 from sim.report.chart import Trade, View, at, draw, price
 from sim.report.structure import Event, read_structure

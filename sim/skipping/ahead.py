@@ -29,8 +29,9 @@ from config.settings import Settings
 from protocol.messages.base import from_edge
 from protocol.messages.futures import AccountChanged, MarkPrice
 from protocol.units import DAY_US, HOUR_US, seconds_us
-from sim.market.tape import BAR_US, Tape, Track
+from sim.market.tape import Tape
 from sim.market.tick import Tick
+from sim.market.track import BAR_US, Track
 from sim.skipping import scan
 from sim.stage import Moment, Stage
 

@@ -17,7 +17,8 @@ from config.settings import Settings
 from protocol.messages.futures import EnterPosition, Filled, SignalRefused, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import SECOND_US
-from sim.market.tape import BAR_US, Tape
+from sim.market.tape import Tape
+from sim.market.track import BAR_US
 
 HASTY: dict[str, Any] = {
     "strategy": {

@@ -12,7 +12,7 @@ from protocol.messages.base import Message
 from protocol.messages.futures import TickerSeen
 from protocol.units import SECOND_US
 from sim.loop import run
-from sim.market.tape import BAR_US
+from sim.market.track import BAR_US
 
 
 def test_the_curve_is_what_the_books_say_at_every_boundary() -> None:

@@ -13,7 +13,8 @@ from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.futures import Filled, OrderAdmitted, OrderRejected, TradeClosed
 from sim.loop import Result
-from sim.market.tape import BAR_US, Tape
+from sim.market.tape import Tape
+from sim.market.track import BAR_US
 from tests.fakes.hasty import assert_same, hasty, nobody
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,8 @@ from protocol.messages.futures import Filled
 from protocol.messages.signal import Signal
 from protocol.units import SECOND_US, TIMEFRAME_MS
 from sim.loop import Result
-from sim.market.tape import BAR_US, Tape
+from sim.market.tape import Tape
+from sim.market.track import BAR_US
 from tests.fakes.hasty import hasty, nobody
 
 SETTINGS = hasty(0, {}, {})

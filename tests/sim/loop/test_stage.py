@@ -15,7 +15,8 @@ from protocol.messages.base import Message
 from protocol.messages.futures import CommandAnswered, Fill, FillSeen, TickerSeen
 from protocol.messages.spot import CandleSeen
 from protocol.units import DAY_US, HOUR_US, SECOND_US
-from sim.market.tape import BAR_US, LEG_US, Tape
+from sim.market.tape import Tape
+from sim.market.track import BAR_US, LEG_US
 from sim.stage import Stage
 
 SETTLE_US = SETTINGS.feeds.settle_ms * 1000

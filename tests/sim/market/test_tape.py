@@ -15,7 +15,8 @@ from config.settings import MarketSettings, Settings
 from protocol.units import HOUR_US, SECOND_US
 from sim.market.columns import Columns
 from sim.market.files import BadCandleFile, BadPeriod
-from sim.market.tape import BAR_US, Tape
+from sim.market.tape import Tape
+from sim.market.track import BAR_US
 
 BTC, XBT = "BTC/USD", "PF_XBTUSD"
 DAYS = 4

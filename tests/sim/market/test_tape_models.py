@@ -14,9 +14,11 @@ from actors.modes.backtest import Sources, told_sources
 from config.settings import Settings
 from protocol.units import DAY_US, HOUR_US
 from sim.market.files import BadCandleFile, Candles
+from sim.market.longer import aggregate
 from sim.market.slippage import slippage_of
 from sim.market.synthetic import generate
-from sim.market.tape import BAR_US, Tape, aggregate
+from sim.market.tape import Tape
+from sim.market.track import BAR_US
 
 BTC, XBT = "BTC/USD", "PF_XBTUSD"
 START_MS = 20_454 * 86_400_000

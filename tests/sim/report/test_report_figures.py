@@ -19,7 +19,7 @@ import pytest
 from protocol.messages.futures import EnterPosition, EntryBlocked, Filled, Protected, SignalRefused, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import DAY_US, HOUR_US
-from sim.market.tape import BAR_US
+from sim.market.track import BAR_US
 from sim.report.account import Execution
 from sim.report.bootstrap import LEAST, intervals
 from sim.report.breakdown import falls

@@ -21,7 +21,8 @@ from protocol.messages.signal import Signal
 from protocol.units import SECOND_US, day_start_us
 from sim.loop import Result
 from sim.market.files import Candles, close_gaps
-from sim.market.tape import BAR_US, Tape
+from sim.market.tape import Tape
+from sim.market.track import BAR_US
 from tests.fakes.finer import with_finer
 from tests.fakes.hasty import assert_same, hasty, nobody
 

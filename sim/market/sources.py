@@ -1,0 +1,112 @@
+"""Where a track comes from: a seeded model, or recorded candles and whatever else was recorded of that market."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from config.settings import Settings, SymbolSettings
+from protocol.messages.futures import Instrument
+from protocol.units import HOUR_US, decimal
+from sim.market.contracts import contract
+from sim.market.files import (
+    FINER_MS,
+    PERP_MS,
+    BadCandleFile,
+    Candles,
+    GapPolicy,
+    Series,
+    close_gaps,
+    intervals_ms,
+    read_candles,
+    read_funding,
+    read_steps,
+)
+from sim.market.path import Finer
+from sim.market.synthetic import generate
+from sim.market.track import BAR_MS, RATE_DIGITS, Floats, Track
+
+HOUR_MS: Final = HOUR_US // 1000
+Steps = tuple[tuple[int, ...], tuple[Decimal, ...]]
+"""Ends of intervals, and the rate an hour in each."""
+
+
+def synthetic_track(pair: SymbolSettings, settings: Settings, first_ms: int, bars: int) -> Track:
+    """The seeded market of `settings.market`: so many candles from `first_ms` on."""
+    market = generate(pair.spot, settings.market.seed, first_ms, bars)
+    hours = tuple(first_ms * 1000 + (j + 1) * HOUR_US for j in range(len(market.funding)))
+    instrument = _instrument(pair.futures, market.candles)
+    return Track(pair.spot, instrument, market.candles, market.basis, hours, _rates(market.funding))
+
+
+def recorded_track(
+    pair: SymbolSettings,
+    settings: Settings,
+    spot: Path,
+    *,
+    perp: Path | None,
+    funding: Path | None,
+    path: Path | None,
+    end_ms: int | None,
+    gap_policy: GapPolicy,
+) -> Track:
+    """Of one market's files. Raises BadCandleFile."""
+    # Time goes on without trades: what `reset` starts anew is the strategy, which is shown no filled candle.
+    policy: GapPolicy = "halt" if gap_policy == "halt" else "fill"
+    candles, filled = close_gaps(read_candles(spot, "15m").between(None, end_ms), "15m", policy)
+    track = Track(
+        pair.spot,
+        _instrument(pair.futures, candles),
+        candles,
+        _basis_model(pair.spot, candles, settings) if perp is None else _basis_of(candles, perp),
+        *(_funding_model(pair.spot, candles, settings) if funding is None else _funding_steps(read_funding(funding))),
+        filled=filled,
+        finer=None if path is None else Finer(*read_steps(path, FINER_MS)),
+    )
+    _ = track.path  # finer candles of another market are refused here
+    return track
+
+
+def _basis_model(spot: str, candles: Candles, settings: Settings) -> Floats:
+    """The basis of a market whose perpetual nobody recorded."""
+    if settings.market.basis == "static":
+        return np.full(len(candles), float(settings.market.basis_pct) / 100.0)
+    return generate(spot, settings.market.seed, int(candles.time[0]), len(candles)).basis
+
+
+def _funding_model(spot: str, candles: Candles, settings: Settings) -> Steps:
+    """The funding of a market whose rates nobody recorded, hour by hour; none where the static rate is 0."""
+    market, first_ms = settings.market, int(candles.time[0])
+    hours = -(-(int(candles.time[-1]) + BAR_MS - first_ms) // HOUR_MS)
+    ends = tuple((first_ms - first_ms % HOUR_MS + (hour + 1) * HOUR_MS) * 1000 for hour in range(hours + 1))
+    if market.funding == "stochastic":
+        return ends, _rates(generate(spot, market.seed, first_ms, 4 * len(ends)).funding)
+    return (ends[-1:], (market.funding_pct / 100,)) if market.funding_pct else ((), ())
+
+
+def _instrument(futures_symbol: str, candles: Candles) -> Instrument:
+    return contract(futures_symbol, decimal(float(candles.open[0])))
+
+
+def _rates(per_hour: Floats) -> tuple[Decimal, ...]:
+    return tuple(decimal(rate) for rate in np.round(per_hour, RATE_DIGITS).tolist())
+
+
+def _funding_steps(series: Series) -> Steps:
+    """Each interval's rate as a rate an hour."""
+    return tuple((series.time * 1000).tolist()), _rates(series.value / (intervals_ms(series.time) / HOUR_MS))
+
+
+def _basis_of(candles: Candles, perp_file: Path) -> Floats:
+    """perp close / spot close - 1 where both ended and were traded, linear between, flat beyond."""
+    step_ms, perp = read_steps(perp_file, PERP_MS)
+    _, ours, theirs = np.intersect1d(
+        candles.time + BAR_MS, perp.time + step_ms, assume_unique=True, return_indices=True
+    )
+    ours, theirs = ours[~candles.synthetic[ours]], theirs[~candles.synthetic[ours]]
+    if not len(ours):
+        raise BadCandleFile(f"{perp_file}: no candle ends with a spot candle")
+    return np.interp(candles.time, candles.time[ours], perp.close[theirs] / candles.close[ours] - 1.0)

@@ -1,0 +1,201 @@
+"""One symbol's market as a pure function of time: the path of spot, the basis on it, the funding.
+
+The spot path inside a candle is piecewise linear: open, first extreme, second extreme, close at equal distances (`sim.market.path`); the first
+extreme is the one against the candle's direction. Mark = spot path * (1 + basis); the basis is linear between closes of 15m candles.
+Knows no tick in time, no spread and no order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.messages.futures import Instrument
+from protocol.units import HOUR_US, TIMEFRAME_MS
+from sim.market.files import Candles, Span, when
+from sim.market.path import Finer, path_of
+from sim.market.path import Path as PricePath
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+BAR_MS: Final = TIMEFRAME_MS["15m"]
+BAR_US: Final = BAR_MS * 1000
+LEG_US: Final = BAR_US // 3
+"""Time between two turns of the path inside a 15m candle of which nothing finer is known."""
+HOUR_BARS: Final = HOUR_US // BAR_US
+ZERO: Final = Decimal(0)
+RATE_DIGITS: Final = 10
+"""Of what is derived from prices: more are noise of float64."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One symbol's market: candles without gaps in time, basis at each close, funding as a step function.
+
+    `funding_us[j]` ends the interval in which `funding_rate[j]` an hour is in force; empty: no funding is simulated.
+    """
+
+    spot_symbol: str
+    instrument: Instrument
+    candles: Candles
+    basis: Floats
+    funding_us: tuple[int, ...] = ()
+    funding_rate: tuple[Decimal, ...] = ()
+    filled: tuple[Span, ...] = ()
+    finer: Finer | None = None
+
+    @cached_property
+    def start_us(self) -> int:
+        """Open of the first candle."""
+        return int(self.candles.time[0]) * 1000
+
+    @cached_property
+    def end_us(self) -> int:
+        """Close of the last candle."""
+        return (int(self.candles.time[-1]) + BAR_MS) * 1000
+
+    @cached_property
+    def traded(self) -> Ints:
+        """For each candle the newest up to it in which anything was traded, -1 before the first."""
+        here = np.where(self.candles.synthetic, -1, np.arange(len(self.candles), dtype=np.int64))
+        newest: Ints = np.maximum.accumulate(here)
+        return newest
+
+    @cached_property
+    def path(self) -> PricePath:
+        """The way of spot."""
+        return path_of(self.candles, self.finer)
+
+    def place(self, at_us: int) -> tuple[int, int]:
+        """(candle, microseconds into it). At and after the end the last candle is over."""
+        if at_us < self.start_us:
+            raise ValueError(
+                f"{self.spot_symbol}: {when(at_us // 1000)} is before the data begins, {when(self.start_us // 1000)}"
+            )
+        if at_us >= self.end_us:
+            return len(self.candles) - 1, BAR_US
+        return divmod(at_us - self.start_us, BAR_US)
+
+    def spot(self, at_us: int) -> float:
+        """The spot path at a moment."""
+        bar, into = self.place(at_us)
+        return self.path.price(bar * BAR_US + into)
+
+    def mark(self, at_us: int) -> float:
+        """The unrounded mark at a moment."""
+        return self.look(at_us)[1]
+
+    def look(self, at_us: int) -> tuple[float, float]:
+        """The spot path and the unrounded mark at a moment."""
+        bar, into = self.place(at_us)
+        spot = self.path.price(bar * BAR_US + into)
+        before, after = self.basis_points.item(bar), self.basis_points.item(bar + 1)
+        return spot, spot * (1.0 + (before + (after - before) * (into / BAR_US)))
+
+    @cached_property
+    def tick_size(self) -> float:
+        """The contract's price step."""
+        return float(self.instrument.tick)
+
+    def marks(self, at_us: Ints) -> Floats:
+        """`mark` of many moments, bit for bit the same."""
+        bar, into = np.divmod(np.minimum(at_us, self.end_us) - self.start_us, BAR_US)
+        over = bar >= len(self.candles)
+        bar, into = np.where(over, bar - 1, bar), np.where(over, BAR_US, into)
+        spot = self.path.prices(bar * BAR_US + into)
+        basis = self.basis_points
+        before, after = basis[bar], basis[bar + 1]
+        marks: Floats = spot * (1.0 + (before + (after - before) * (into / BAR_US)))
+        return marks
+
+    @cached_property
+    def reach(self) -> tuple[Floats, Floats]:
+        """Bounds (least, most) of the unrounded mark inside each candle, both of its ends included."""
+        before, after = self.basis_points[:-1], self.basis_points[1:]
+        return (
+            self.candles.low * (1.0 + np.minimum(before, after)),
+            self.candles.high * (1.0 + np.maximum(before, after)),
+        )
+
+    def bounds(self, start_us: int, end_us: int) -> tuple[float, float]:
+        """Bounds of the unrounded mark from `start_us` to `end_us`: those of the candles they lie in."""
+        first, last = self.place(start_us)[0], self.place(end_us)[0]
+        low, high = self.reach
+        if first == last:
+            return low.item(first), high.item(first)
+        if first + 1 == last:
+            return min(low.item(first), low.item(last)), max(high.item(first), high.item(last))
+        return low[first : last + 1].min().item(), high[first : last + 1].max().item()
+
+    @cached_property
+    def basis_reach(self) -> Floats:
+        """Bounds of |mark / spot - 1| at and inside each candle, as two looks at one moment may find it.
+
+        The spot shown at a candle's open is still the close before it.
+        """
+        size, c = float(self.instrument.tick), self.candles
+        wide = np.maximum(np.abs(self.basis_points[:-1]), np.abs(self.basis_points[1:]))
+        jump = np.abs(c.open / np.concatenate((c.open[:1], c.close[:-1])) - 1.0)
+        bounds: Floats = wide + jump * (1.0 + wide) + size / c.low
+        return bounds
+
+    @cached_property
+    def opening_marks(self) -> Floats:
+        """The mark at each candle's open and at the very end, on its tick."""
+        spot = np.concatenate((self.candles.open, self.candles.close[-1:]))
+        size = float(self.instrument.tick)
+        marks: Floats = np.rint(spot * (1.0 + self.basis_points) / size) * size
+        return marks
+
+    @cached_property
+    def funding_paid(self) -> Floats:
+        """What one contract has paid from the first candle's open to each open after it, USD; about 1e-12 exact."""
+        bars = len(self.candles)
+        if not self.funding_us:
+            return np.zeros(bars + 1)
+        # Of each hour the rate and the index; the first may have begun before the data does.
+        before = self.start_us % HOUR_US // BAR_US
+        hours = -(-(bars + before) // HOUR_BARS)
+        opens = np.maximum(np.arange(hours) * HOUR_BARS - before, 0)
+        which = self._intervals(self.start_us + opens * BAR_US + 1)
+        cap = float(self.instrument.max_relative_funding_rate)
+        relative = np.clip(np.array([float(rate) for rate in self.funding_rate])[which], -cap, cap)
+        size = self.tick_size
+        an_hour = relative * np.rint(self.candles.open[opens] / size) * size * (BAR_US / HOUR_US)
+        a_bar = np.repeat(an_hour, HOUR_BARS)[before : before + bars]
+        paid: Floats = np.concatenate(([0.0], np.cumsum(a_bar)))
+        return paid
+
+    @cached_property
+    def hourly(self) -> tuple[int, list[Decimal], list[int]]:
+        """The first full hour, and of it and each after it the relative rate in force when it has begun, and the index in ticks.
+
+        Plain numbers: a few hours at a time are asked for.
+        """
+        begins_us = -(-self.start_us // HOUR_US) * HOUR_US
+        opened = self.candles.open[(begins_us - self.start_us) // BAR_US :: HOUR_BARS]
+        ticks: list[int] = np.rint(opened / self.tick_size).astype(np.int64).tolist()
+        if not self.funding_us:
+            return begins_us, [ZERO] * len(ticks), ticks
+        began = begins_us + np.arange(len(ticks), dtype=np.int64) * HOUR_US
+        rates, which = self.funding_rate, self._intervals(began + 1)
+        return begins_us, [rates[step] for step in which.tolist()], ticks
+
+    def _intervals(self, at_us: Ints) -> Ints:
+        """Which of the funding's steps each moment lies in; beyond the last that one."""
+        return np.minimum(self._funding_ends.searchsorted(at_us), len(self.funding_us) - 1)
+
+    @cached_property
+    def _funding_ends(self) -> Ints:
+        return np.array(self.funding_us, np.int64)
+
+    @cached_property
+    def basis_points(self) -> Floats:
+        """Basis at the open of the first candle and at each close."""
+        return np.concatenate((self.basis[:1], self.basis))

@@ -13,18 +13,14 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert, Drift, HaltEntries, Latch, Reconciled, ResumeEntries
 from protocol.messages.futures import Filled, ModeChanged, OrderUnknown
 from protocol.units import MINUTE_US, SECOND_US
-from sim.checkers.evidence import CLOCK_MOST_US, Bounds, Evidence, Sent
+from sim.checkers.clocks import Clocks
+from sim.checkers.evidence import Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.checkers.lost import LostStops
 from sim.faults.network import Request
 
 CONNECTIONS_A_MINUTE: Final = 20
 """Of both feeds together."""
-CLOCK_US: Final = 3 * MINUTE_US
-"""So long after the host's clock was wrong its minutes are not measured."""
-STEPS: Final = ("clock.skew", "clock.step")
-STOOD_S: Final = 7
-"""A loop that stands for so long is told of: five seconds, and up to one until somebody looks."""
 SIGNATURES: Final = 64
 """So many of the newest are looked for."""
 PASSES: Final = 4
@@ -74,15 +70,12 @@ class Alerts(Invariant):
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
-        self._clock_at = -CLOCK_US
-        self._steps = set[int]()
-        self._stops = LostStops(evidence)
+        self._stops, self._clocks = LostStops(evidence), Clocks(evidence)
         self.began()
 
     def began(self) -> None:
         self._due: dict[tuple[str, ...], tuple[int, Message | str]] = {}
-        self._off_told, self._off_from = False, 0
-        """Whether a person knows that the clock is off, and how long it was when that was last thought to be over."""
+        self._clocks.began()
         self._unwritten: dict[str, tuple[int, str]] = {}
         self._written: set[str] = set()
         self._ups: Sequence[int] = ()
@@ -101,7 +94,7 @@ class Alerts(Invariant):
                 self._over()
         elif isinstance(message, ResumeEntries):
             if message.key == CLOCK:
-                self._off_told, self._off_from = False, self.e.off_reach_us
+                self._clocks.off_over()
         elif isinstance(message, TOLD_OF) and not self._known(message):
             for condition in CONDITIONS:
                 if condition.holds(message):
@@ -112,40 +105,9 @@ class Alerts(Invariant):
             self._due.setdefault(codes, (self.e.now + Bounds.ALERT, of))
 
     def leapt(self, seconds: float, *, asleep: bool) -> None:
-        began_at = self.e.now - round(seconds * SECOND_US)
-        if not (self._clock_right() and self._looks_since(began_at)):
-            return
-        if asleep:
-            self._must_tell(("CLOCK_STEP",), f"a sleep of {seconds:.1f} s")
-        elif seconds > STOOD_S:
-            self._must_tell(("LOOP_BLOCKED",), f"a loop that stood for {seconds:.1f} s")
-
-    def _looks_since(self, at: int) -> bool:
-        """Whether a life was under way then: in its first moment nobody looks at time yet."""
-        return bool(self.e.life) and self.e.lives[-1] < at - Bounds.HALT
-
-    def _look_for_steps(self) -> None:
-        active_now = self.e.faults.active("clock")
-        for active in active_now:
-            if active.place in self._steps:
-                continue
-            self._steps.add(active.place)
-            alone = len(active_now) == 1 and active.kind in STEPS and self._clock_right()
-            ahead = alone and active.number("d_s") * SECOND_US > CLOCK_MOST_US
-            if ahead and self._looks_since(active.began_us):
-                self._must_tell(("CLOCK_STEP",), f"a clock set {active.number('d_s'):.1f} s ahead")
-
-    def _look_at_clock(self) -> None:
-        if self.e.faults.active("clock") or self.e.clock_off_us():
-            self._clock_at = self.e.now
-
-    def _clock_wrong_us(self) -> int:
-        """A minute of a clock that is wrong may be longer."""
-        return 0 if self._clock_right() else MINUTE_US
-
-    def _clock_right(self) -> bool:
-        """Whether the host's clock has been right for long enough; it may be set right while the host sleeps (storms 40163, 50102)."""
-        return self.e.now - max(self._clock_at, self.e.leapt_wrong_at) > CLOCK_US
+        found = self._clocks.leapt(seconds, asleep=asleep)
+        if found is not None:
+            self._must_tell((found[0],), found[1])
 
     def _known(self, message: Message) -> bool:
         """A difference that lasts is told once, and so is an order that stays in doubt however often it is asked for (storm 31445)."""
@@ -171,7 +133,7 @@ class Alerts(Invariant):
 
     def _just_told(self, codes: Sequence[str]) -> bool:
         """Whether a person knows already, or what is said now waits for the end of its minute."""
-        minute_us = MINUTE_US + Bounds.HALT + self._clock_wrong_us()
+        minute_us = MINUTE_US + Bounds.HALT + self._clocks.spare_us
         return any(self.e.now - at <= minute_us for (code, _), at in self._told_at.items() if code in codes)
 
     def _alert(self, alert: Alert) -> None:
@@ -185,7 +147,8 @@ class Alerts(Invariant):
             self._settle(alert.code, self._just_told)
             if alert.id not in self._written and not self.e.disk_failed():
                 self._unwritten[alert.id] = now + Bounds.ALERT, alert.text
-        self._off_told |= alert.code == "CLOCK_SKEW"
+        if alert.code == "CLOCK_SKEW":
+            self._clocks.off_told()
         if alert.code == "FEED_STATE" and alert.text.endswith(": up"):
             self._ups = [*(at for at in self._ups if at > now - MINUTE_US), now]
             if len(self._ups) > CONNECTIONS_A_MINUTE:
@@ -198,10 +161,10 @@ class Alerts(Invariant):
     def told(self, alert: Alert) -> None:
         if alert.severity == "info":
             return
-        self._look_at_clock()
+        self._clocks.note()
         key, now = (alert.code, alert.severity), self.e.now
         before, self._told_at[key] = self._told_at.get(key, now - MINUTE_US), now
-        if now - before < MINUTE_US - Bounds.HALT and self._clock_right():
+        if now - before < MINUTE_US - Bounds.HALT and self._clocks.right:
             self.fail(f"a person is told {alert.code} twice within {(now - before) / SECOND_US:.0f} s: {alert.text}")
         count, since = self._owed.get(key, (0, now))
         self._owed[key] = count - alert.count, since
@@ -222,20 +185,16 @@ class Alerts(Invariant):
     def second(self) -> None:
         for stop in self._stops.look():
             self._must_tell(("STOP_LOST",), f"the loss of the stop {stop.client_order_id} of {stop.symbol}")
-        if not self.e.faults.calm:
-            self._look_for_steps()
-        self._look_at_clock()
-        self._off_from = min(self._off_from, self.e.off_reach_us)
-        if self.e.off_reach_us - self._off_from > MINUTE_US and not (self._off_told or self.e.hindered()):
-            self.fail(
-                f"nobody was told that the clock has been {self.e.clock_off_us() / SECOND_US:.1f} s off for a minute"
-            )
+        for code, happened in self._clocks.look():
+            self._must_tell((code,), happened)
+        if off := self._clocks.untold():
+            self.fail(f"nobody was told that the clock has been {off} off for a minute")
         if not (self._owed or self._due or self._unwritten):
             return
         if not self.e.life or self.e.hindered():
             return
         for (code, _), (count, since) in self._owed.items():
-            if self.e.now - since > MINUTE_US + Bounds.ALERT + self._clock_wrong_us():
+            if self.e.now - since > MINUTE_US + Bounds.ALERT + self._clocks.spare_us:
                 self.fail(f"{count} alerts {code} were said and nobody was told of them")
         for codes, (due, of) in self._due.items():
             if self.e.now > due:

@@ -1,4 +1,6 @@
-"""Stops of ours that somebody else took from a position that is held: what a person must be told of, with invariant 28."""
+"""What is lost and a person must be told of, with invariant 28: stops that somebody else took from a position, orders that an old store
+does not know.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Final
 
 from protocol.messages.futures import OpenOrder
 from protocol.units import SECOND_US
-from sim.checkers.evidence import Evidence, Sent
+from sim.checkers.evidence import Bounds, Evidence, Sent
 from sim.checkers.protection import Books, books_of, stops
 
 SETTLES_US: Final = 2 * SECOND_US
@@ -55,3 +57,55 @@ class LostStops:
     def _lasts(self, at: int, size: Decimal, symbol: str) -> bool:
         e = self.e
         return e.now - at >= SETTLES_US and e.positions.get(symbol) == size and e.healthy and e.latched_reach is None
+
+
+class LostOrders:
+    """Orders that rest for a trade which the store knows, and are newer than the store: it was put back."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.e = evidence
+        self._judged = 0
+        self._unknown: dict[str, int] = {}
+        """By name: how long the exchange could be reached when the life began that could see it."""
+
+    def began(self) -> None:
+        """A life begins, maybe on an old store."""
+        e = self.e
+        for to_us in e.put_back[self._judged :]:
+            lost = [name for name in self._resting() if self._is_lost(name, to_us)]
+            self._unknown |= dict.fromkeys(lost, 0)
+            if lost:
+                e.once("the store lost an order that rests")
+        self._judged = len(e.put_back)
+        self._unknown = dict.fromkeys(self._unknown, e.reach_us)
+
+    def told(self) -> None:
+        """A person knows that the store is behind."""
+        self._unknown = {}
+
+    def look(self) -> list[str]:
+        """Those that rest still, and that a life has had time to find."""
+        if not self._unknown:
+            return []
+        e, resting = self.e, self._resting()
+        self._unknown = {name: reach for name, reach in self._unknown.items() if name in resting}
+        if not e.healthy or e.latched_reach is not None:
+            return []
+        found = [name for name, reach in self._unknown.items() if e.reach_us - reach > Bounds.DETECT]
+        self._unknown = {name: reach for name, reach in self._unknown.items() if name not in found}
+        return found
+
+    def _resting(self) -> list[str]:
+        return [working.order.client_order_id or "" for working in self.e.engine.state.working.values()]
+
+    def _is_lost(self, name: str, to_us: int) -> bool:
+        """Whether an order is newer than the store was then, and its trade's entry is not."""
+        e = self.e
+        order = e.intents.get(name)
+        if order is None or order.role not in ("stop", "target") or e.decided[name] <= to_us:
+            return False
+        return any(
+            e.decided[other.client_order_id] <= to_us
+            for other in e.intents.values()
+            if other.role == "entry" and other.signal_id == order.signal_id
+        )

@@ -23,6 +23,7 @@ SOMETIMES: Final = (
     "killed between send and reply, the order live", "journal tail cut",
     "latched", "latch survived a restart", "kill while a flatten is partly filled", "acknowledgement refused",
     "bad setting refused at the start", "exit without a record while the disk fails",
+    "the store lost an order that rests",
 )  # fmt: skip
 """Every line that the summary of many storms shows, those at nought too."""
 

@@ -16,7 +16,7 @@ from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers.clocks import Clocks
 from sim.checkers.evidence import Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
-from sim.checkers.lost import LostStops
+from sim.checkers.lost import LostOrders, LostStops
 from sim.faults.network import Request
 
 CONNECTIONS_A_MINUTE: Final = 20
@@ -70,12 +70,13 @@ class Alerts(Invariant):
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
-        self._stops, self._clocks = LostStops(evidence), Clocks(evidence)
+        self._stops, self._orders, self._clocks = LostStops(evidence), LostOrders(evidence), Clocks(evidence)
         self.began()
 
     def began(self) -> None:
         self._due: dict[tuple[str, ...], tuple[int, Message | str]] = {}
         self._clocks.began()
+        self._orders.began()
         self._unwritten: dict[str, tuple[int, str]] = {}
         self._written: set[str] = set()
         self._ups: Sequence[int] = ()
@@ -173,6 +174,8 @@ class Alerts(Invariant):
         elif count < alert.count:
             self.fail(f"a person is told of {alert.count} {alert.code} and {count} were said")
         self._settle(alert.code, lambda codes: True)
+        if alert.code == "JOURNAL_BEHIND":
+            self._orders.told()
 
     def recorded(self, actor: str, received: Message, answers: Sequence[Message]) -> None:
         for message in (received, *answers):
@@ -185,6 +188,8 @@ class Alerts(Invariant):
     def second(self) -> None:
         for stop in self._stops.look():
             self._must_tell(("STOP_LOST",), f"the loss of the stop {stop.client_order_id} of {stop.symbol}")
+        for name in self._orders.look():
+            self._must_tell(("JOURNAL_BEHIND",), f"the order {name}, which a store that was put back does not know")
         for code, happened in self._clocks.look():
             self._must_tell((code,), happened)
         if off := self._clocks.untold():

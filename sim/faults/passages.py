@@ -66,6 +66,10 @@ PASSAGES: Final[Mapping[str, tuple[Part, ...]]] = MappingProxyType({
         Part("rest.reject", "stop.accepted", Between(5, 5), FEW_S, params={**SEND, "status": "insufficientAvailableFunds"}),
         Part("ex.kill_order", "stop.accepted", Between(5.1, 9), params={"role": "stop"}),
     ),
+    "the store is older than the stop that rests": (
+        Part("ex.kill_order", "stop.accepted", Between(8, 8), params={"role": "stop"}),
+        Part("disk.rollback", "stop.accepted", Between(13, 16), params={"age_s": Between(8.5, 12)}),
+    ),
     "the disk fails while something is open": (Part("disk.full", "position.opened", SOON, FEW_S),),
     "liquidation": (Part("ex.liquidate", "position.opened", SOON),),
     "the process dies latched": (

@@ -87,6 +87,7 @@ class Bench:
         """A durable intent."""
         self.evidence.intents[name] = replace(place(name, "buy", "0.1", **terms), signal_id=signal, role=role)
         self.evidence.causes[self.evidence.intents[name].id] = ""
+        self.evidence.decided[name] = self.now
 
     def approve(self, size: str, stop_pct: str, signal: str = "signal") -> None:
         self.evidence.approved[signal] = from_edge(
@@ -561,6 +562,22 @@ def stop_lost_untold(bench: Bench) -> None:
     bench.wait(30)
 
 
+def old_store_untold(bench: Bench, *codes: str, known: bool = False) -> None:
+    """The stop is newer than the store that the next life begins with."""
+    bench.hold()
+    then = bench.now
+    bench.wait(5)
+    bench.stop(49_000)
+    bench.evidence.rolled_back(bench.now if known else then)
+    bench.watchers.began(2)
+    for code in codes:
+        alert = from_edge(Alert, bench.now, code=code, severity="critical", text=code)
+        bench.say(alert)
+        bench.watchers.told(alert)
+        bench.evidence.disk_failed = lambda: True  # that it is not written down is another matter
+    bench.wait(80)
+
+
 def told_something_else(bench: Bench) -> None:
     bench.wait(5)
     bench.now += 30 * SECOND_US
@@ -720,6 +737,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
         slept_untold,
         off_untold,
         stop_lost_untold,
+        old_store_untold,
     ),
     29: (secret_shown, secret_shown_encoded, signature_shown),
     31: (stale_life,),
@@ -1053,3 +1071,11 @@ async def test_what_was_latched_for_and_acknowledged_is_over() -> None:
     bench.watchers.began(2)
     bench.wait(60)
     assert 10 not in bench.broken
+
+
+async def test_an_order_that_an_old_store_does_not_know_is_told_once() -> None:
+    """One that it does know is nothing to tell of; nor is anything once a person has heard."""
+    for codes, known in ((("JOURNAL_BEHIND",), False), ((), True)):
+        bench = Bench()
+        old_store_untold(bench, *codes, known=known)
+        assert 28 not in bench.broken

@@ -74,6 +74,7 @@ def test_damaged_memories_are_noticed_and_close_everything(kind: str) -> None:
         ("a target is lost on its way, sent again and refused", "unknown settled as rejected"),
         ("the stop fires while nobody listens", "stop triggered while disconnected"),
         ("killed while a flatten fills in parts", "kill while a flatten is partly filled"),
+        ("the store is older than the stop that rests", "the store lost an order that rests"),
         ("dies between the order and its reply", "killed between send and reply, the order live"),
     ],
 )

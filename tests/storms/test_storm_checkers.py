@@ -929,6 +929,21 @@ async def test_a_stop_of_the_same_trade_fills_unasked(role: str) -> None:
     assert (9 in bench.broken) == (role == "flatten")
 
 
+async def test_a_flatten_that_filled_in_part_may_be_sent_once_more_under_its_name() -> None:
+    """Whoever heard no reply repeats the order, and the exchange refuses what it has: under another name it would be too much."""
+    bench = Bench()
+    bench.hold()
+    bench.latched()
+    bench.intend("out", "signal", role="flatten")
+    bench.trade(place("out", "sell", "0.04", reduce_only=True))
+    bench.wait(5)
+    bench.leave("out", side="sell", size="0.1", reduceOnly="true")
+    assert 9 not in bench.broken
+    bench.intend("another", "signal", role="flatten")
+    bench.leave("another", side="sell", size="0.1", reduceOnly="true")
+    assert 9 in bench.broken
+
+
 async def test_who_stood_still_flattens_what_the_reading_he_comes_to_shows() -> None:
     """What was told since waits behind it, and the exchange cuts off what is too much (storm 66697)."""
     bench = Bench()

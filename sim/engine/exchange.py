@@ -34,6 +34,7 @@ from protocol.messages.futures import (
 from protocol.ports import Command
 from protocol.units import MILLISECOND_US, SECOND_US, round_down
 from sim.engine import margin, sums
+from sim.engine.booking import Booking
 from sim.engine.fees import Schedule, flat
 from sim.engine.matching import Matching, Slippage, ToCome
 from sim.engine.state import Books, State, Working, from_bytes, to_bytes
@@ -97,10 +98,11 @@ class Engine:
         self.equity_coin = equity_coin
         self.state = State(books=Books(start=equity_usd), coins=self._coin_accounts())
         """What it remembers. To be read only."""
+        self.booking = Booking(self.state, self.rules, schedule or flat(maker_fee_pct, taker_fee_pct))
         self.matching = Matching(
             self.state,
             self.rules,
-            schedule=schedule or flat(maker_fee_pct, taker_fee_pct),
+            self.booking,
             slippage=slippage or (lambda _tick, _usd: slippage_pct),
             depth_usd=depth_usd,
             limits_through=limits_through,
@@ -164,7 +166,7 @@ class Engine:
         """The market moved: what triggers, resting limits and liquidation did."""
         state, symbol = self.state, tick.symbol
         state.now = tick.at
-        self.matching.fix_rate(tick)
+        self.booking.fix_rate(tick)
         state.ticks[symbol] = tick
         still = state.closed_markets.get(symbol) in ("suspended", "post_only")
         out: list[Message] = []
@@ -181,7 +183,7 @@ class Engine:
         """A full hour is over: what has accrued is paid. Reports positions and account when anything is held."""
         self.state.now = at
         for symbol in tuple(self.state.holdings):
-            self.matching.realise_funding(symbol, at)
+            self.booking.realise_funding(symbol, at)
         return [*self.standing(at)] if self.state.holdings else []
 
     def pass_hours(self, hours: range, lag_us: int, terms: Mapping[str, Sequence[tuple[Decimal, Decimal]]]) -> None:
@@ -193,19 +195,19 @@ class Engine:
         self.state.now = hours[-1] + lag_us
         for symbol, of_hours in terms.items():
             if symbol in self.state.holdings:
-                self.matching.pass_hours(symbol, hours, lag_us, of_hours)
+                self.booking.pass_hours(symbol, hours, lag_us, of_hours)
             else:
-                self.matching.fix_hour(symbol, hours[-1], *of_hours[-1])
+                self.booking.fix_hour(symbol, hours[-1], *of_hours[-1])
 
     def fix_hour(self, hour: int, terms: Mapping[str, tuple[Decimal, Decimal]]) -> None:
         """Relative rate and index, by contract, of the first tick of `hour` where no tick will be shown."""
         for symbol, (rate, index) in terms.items():
-            self.matching.fix_hour(symbol, hour, rate, index)
+            self.booking.fix_hour(symbol, hour, rate, index)
 
     def see(self, tick: Tick) -> None:
         """A tick that crosses no level, and of which nothing is to be told."""
         self.state.now = tick.at
-        self.matching.fix_rate(tick)
+        self.booking.fix_rate(tick)
         self.state.ticks[tick.symbol] = tick
 
     def pass_reports(self, count: int, until: int) -> None:
@@ -395,7 +397,7 @@ class Engine:
                 f"the saved account holds {', '.join(unknown)}: list these contracts or start a new account"
             )
         state.coins = {**self._coin_accounts(), **state.coins}
-        self.state = self.matching.state = state
+        self.state = self.matching.state = self.booking.state = state
 
     # --- reports --------------------------------------------------------------------------------------------
 

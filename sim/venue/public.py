@@ -85,7 +85,7 @@ class PublicCalls:
         return markets.write_instruments_status([_calm(self._contract(ask))], ask.at, single=True)
 
     def _fees(self, ask: Ask) -> Body:
-        charged = self.venue.engine.matching.schedule
+        charged = self.venue.engine.booking.schedule
         told = charged if len(charged) > 1 else (*charged, *FEE_TIERS)
         tiers = tuple(
             markets.FeeTier(from_volume_usd=one.from_usd, maker_pct=one.maker_pct, taker_pct=one.taker_pct)

@@ -14,8 +14,8 @@ from actors.modes.storms import live, quiet
 from protocol.units import DAY_US
 from sim.faults import Plan
 from sim.market.tape import Tape
-from sim.scene import BENCH, MARKETS, TEMPOS, Scene, market_at, settings_at
 from sim.storm import Case, Verdict, case_of, run_case
+from sim.storm.scene import BENCH, MARKETS, TEMPOS, Scene, market_at, settings_at
 
 AIM = 2000.0
 DAY_S = 86_400

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from sim.faults import Plan, draw
-from sim.scene import Tempo
+from sim.storm.scene import Tempo
 
 SAFETY_S: Final = 7200.0
 LIVENESS_S: Final = 120.0

@@ -20,11 +20,11 @@ from sim.faults.network import Reply, Request
 from sim.faults.wiring import faulty_venue
 from sim.garbage import rare_collections
 from sim.market.columns import Columns
-from sim.scene import BUSY, YOUNG_ROWS, Scene, scene_of, settings_at
 from sim.storm.case import Case, Verdict
 from sim.storm.host import Live
 from sim.storm.machine import Machine
 from sim.storm.person import person
+from sim.storm.scene import BUSY, YOUNG_ROWS, Scene, scene_of, settings_at
 from sim.storm.scheduling import scheduled
 from sim.storm.witness import Witness
 from sim.venue.markets import ROWS_MOST

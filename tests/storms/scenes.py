@@ -6,7 +6,7 @@ import json
 
 from actors.modes.backtest import by_loop, for_history
 from protocol.messages.futures import TradeClosed, TradeOpened
-from sim.scene import FILE, MARKETS, SETTINGS, Moments, market_of, moments_in
+from sim.storm.scene import FILE, MARKETS, SETTINGS, Moments, market_of, moments_in
 
 
 def found(number: int) -> dict[str, tuple[int, ...]]:

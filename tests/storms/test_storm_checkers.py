@@ -36,7 +36,7 @@ from sim.faults import Faults, Plan
 from sim.faults.hosting import LIFE
 from sim.faults.network import Request, made
 from sim.faults.plan import Fault
-from sim.scene import SETTINGS
+from sim.storm.scene import SETTINGS
 from tests.fakes.facts import mark_fields
 from tests.sim.engine.engines import BTC, START, engine, place, tick
 

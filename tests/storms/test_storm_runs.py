@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from actors.modes.storms import live, many_storms, one_storm, quiet, same
 from sim.faults.plan import Plan, plan_of
-from sim.scene import BUSY
 from sim.storm import Case, Verdict, case_of, run_case
+from sim.storm.scene import BUSY
 
 SHORT_S = 240.0
 

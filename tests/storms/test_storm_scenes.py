@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from protocol.units import SECOND_US
-from sim.scene import (
+from sim.storm.scene import (
     BAR_US,
     BUSY,
     FOLLOWS_BARS,

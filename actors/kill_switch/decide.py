@@ -7,7 +7,7 @@ asks nobody whether it may.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -193,9 +193,8 @@ def _missed(state: State, cause: SnapshotMissed) -> Answer:
         return state, [*alerts, _wake(cause, LOCKED_OUT_US)]
     if cause.readable is None:
         return state, alerts
-    left = {
-        position.symbol: left_of(state.effort, position) for position in _shown(state, cause.readable) if position.size
-    }
+    shown = [position for position in _shown(state, cause.readable) if position.size]
+    left = _left(state, shown, unlisted(state.books, cause.readable.began_at))
     part = replace(cause.readable, positions=tuple(left.values()))
     state, commands = _commanded(state, cause, part.began_at, plan_of_part(cause, state.kill, part), left)
     return state, [*commands, *alerts]
@@ -208,6 +207,10 @@ def _shown(state: State, part: Readable) -> list[Position]:
     return list((told | shown).values())
 
 
+def _left(state: State, positions: Iterable[Position], by_fills: Mapping[str, Decimal]) -> dict[str, Position]:
+    return {p.symbol: left_of(state.effort, p, by_fills.get(p.symbol, Decimal(0))) for p in positions}
+
+
 def _read(state: State, truth: ExchangeSnapshot) -> Answer:
     """Plan from the truth; flat without working orders is done, until a later reading shows otherwise."""
     positions = {p.symbol: p for p in truth.positions if p.size}
@@ -218,9 +221,10 @@ def _read(state: State, truth: ExchangeSnapshot) -> Answer:
                 positions[symbol] = position
     for position in truth.lacks:
         positions.setdefault(position.symbol, position)
-    for symbol, size in unlisted(state.books, truth.began_at, truth.unproved).items():
+    by_fills = unlisted(state.books, truth.began_at, truth.unproved)
+    for symbol, size in by_fills.items():
         positions.setdefault(symbol, Position(symbol=symbol, size=size, entry_price=Decimal(0)))
-    left = {symbol: left_of(state.effort, position) for symbol, position in positions.items()}
+    left = _left(state, positions.values(), by_fills)
     planned = plan(truth, state.kill, truth.began_at, truth.orders, tuple(left.values()))
     state, commands = _commanded(state, truth, truth.began_at, planned, left)
     still_open = tuple(sorted(positions))

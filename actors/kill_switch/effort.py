@@ -96,9 +96,10 @@ def said(effort: Effort, wishes: Sequence[Wish], at: int, left: Mapping[str, Pos
 
 
 def _flattening(effort: Effort, wish: PlaceOrder, size: Decimal) -> Flattening:
-    """What follows from now on of a symbol that is flattened; the sizes begin anew where the exchange shows another."""
+    """What follows from now on of a symbol that is flattened."""
     last = effort.flattening.get(wish.symbol)
-    sizes = last.sizes if last is not None and last.sizes[-1] == size else (size,)
+    before = () if last is None else last.sizes
+    sizes = before if before[-1:] == (size,) else (*before, size)[-SIZES_KEPT:]
     return Flattening(name=wish.client_order_id, sizes=sizes)
 
 
@@ -182,15 +183,17 @@ def happened(effort: Effort, *names: str | None) -> Effort:
     return effort if len(awaited) == len(effort.awaited) else replace(effort, awaited=awaited)
 
 
-def left_of(effort: Effort, position: Position) -> Position:
-    """A position less what our flattens have filled of it: a list that shows it as it was before them is stale (fault-catalogue 20).
+def left_of(effort: Effort, position: Position, since: Decimal) -> Position:
+    """A listed position less what our flattens have filled of it: a list that shows it as it was before them is stale (fault-catalogue 20).
 
-    Fills that leave nothing do not count against a list: whatever it shows is flattened.
+    Where they leave nothing, what fills say has come `since` is left (storm 76154). Where that is nothing either they do not count against a
+    list: whatever it shows is flattened.
     """
     last = effort.flattening.get(position.symbol)
-    if last is None or position.size not in last.sizes or last.sizes[-1] * position.size <= 0:
+    if last is None or position.size not in last.sizes:
         return position
-    return replace(position, size=last.sizes[-1])
+    left = last.sizes[-1] or since
+    return replace(position, size=left) if left * position.size > 0 else position
 
 
 def over(effort: Effort) -> Effort:

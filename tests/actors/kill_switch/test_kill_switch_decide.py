@@ -503,6 +503,19 @@ def test_what_a_list_may_lack_is_held_though_this_life_never_heard_of_it() -> No
     assert [(wish.side, wish.size) for wish in of(PlaceOrder, out)] == [("sell", D(1))]
 
 
+def test_a_stale_list_is_not_believed_against_what_has_come_since_the_flatten() -> None:
+    """The flatten left nothing, then the exchange assigned a position: that is what is flattened, and of it what is left (storm 76154)."""
+    state, said = parts_of(latched(), ("9",), "9")
+    assigned = facts.fill("assigned", "buy", "4", client_order_id=None, fill_type="assignee", time=T + 2 * SECOND)
+    state, _ = run(state, from_edge(Filled, T + 2 * SECOND, fill=assigned))
+    stale = [snapshot(second, (position(9),)) for second in (3, 5)]
+    state, out = run(state, stale[0])
+    (wish,) = of(PlaceOrder, out)
+    part = facts.fill("part", "sell", "3", client_order_id=wish.client_order_id, time=T + 4 * SECOND)
+    _, again = run(state, from_edge(Filled, T + 4 * SECOND, fill=part), stale[1])
+    assert (said, wish.size, [wish.size for wish in of(PlaceOrder, again)]) == ([D(9)], D(4), [D(1)])
+
+
 def test_a_list_that_proves_nothing_of_a_position_does_not_cost_its_stop() -> None:
     """The account uses margin for more than is listed: the position is flattened as its fills say, however old they are, until a list proves it gone."""
     unproved = msgspec.structs.replace(snapshot(61, (), (stop(),)), unproved=(XBT,))

@@ -174,9 +174,9 @@ class Evidence:
     intents: dict[str, PlaceOrder] = field(default_factory=dict)
     """Durable, by client order id."""
     decided: dict[str, int] = field(default_factory=dict)
-    """When each of them became so."""
-    put_back: list[int] = field(default_factory=list)
-    """The moments to which the store was put back."""
+    """When each of them became so, of those that the store still knows."""
+    forgotten: list[str] = field(default_factory=list)
+    """The others, as it was put back."""
     admitted: dict[str, OrderAdmitted] = field(default_factory=dict)
     changes: Counter[str] = field(default_factory=Counter)
     """Durable edits and cancels by the order they name."""
@@ -454,8 +454,8 @@ class Evidence:
         self.forgot, self._spoiled = True, self._spoiled or not to_us
         self._durable = {name: at for name, at in self._durable.items() if at <= to_us}
         self.booked &= self._durable.keys()
-        if to_us:
-            self.put_back.append(to_us)
+        self.forgotten += [name for name, at in self.decided.items() if at > to_us]
+        self.decided = {name: at for name, at in self.decided.items() if at <= to_us}
         if 0 < to_us < self._listened_at:
             # A journal from before the daemon first listened is none: again what others did is the account's past (storm 71012).
             others = (name for name, fill in self.fills.items() if fill.client_order_id not in self.intents)

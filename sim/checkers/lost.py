@@ -71,12 +71,12 @@ class LostOrders:
     def began(self) -> None:
         """A life begins, maybe on an old store."""
         e = self.e
-        for to_us in e.put_back[self._judged :]:
-            lost = [name for name in self._resting() if self._is_lost(name, to_us)]
-            self._unknown |= dict.fromkeys(lost, 0)
-            if lost:
-                e.once("the store lost an order that rests")
-        self._judged = len(e.put_back)
+        fresh = e.forgotten[self._judged :]
+        self._judged += len(fresh)
+        lost = [name for name in self._resting() if name in fresh and self._is_known_trades(name)]
+        self._unknown |= dict.fromkeys(lost, 0)
+        if lost:
+            e.once("the store lost an order that rests")
         self._unknown = dict.fromkeys(self._unknown, e.reach_us)
 
     def told(self) -> None:
@@ -98,14 +98,8 @@ class LostOrders:
     def _resting(self) -> list[str]:
         return [working.order.client_order_id or "" for working in self.e.engine.state.working.values()]
 
-    def _is_lost(self, name: str, to_us: int) -> bool:
-        """Whether an order is newer than the store was then, and its trade's entry is not."""
-        e = self.e
-        order = e.intents.get(name)
-        if order is None or order.role not in ("stop", "target") or e.decided[name] <= to_us:
-            return False
-        return any(
-            e.decided[other.client_order_id] <= to_us
-            for other in e.intents.values()
-            if other.role == "entry" and other.signal_id == order.signal_id
-        )
+    def _is_known_trades(self, name: str) -> bool:
+        """Whether the store still knows the entry of the trade whose stop or target this is."""
+        e, order = self.e, self.e.intents[name]
+        entries = (o for o in e.intents.values() if o.role == "entry" and o.signal_id == order.signal_id)
+        return order.role in ("stop", "target") and any(entry.client_order_id in e.decided for entry in entries)

@@ -1094,3 +1094,18 @@ async def test_an_order_that_an_old_store_does_not_know_is_told_once() -> None:
         bench = Bench()
         old_store_untold(bench, *codes, known=known)
         assert 28 not in bench.broken
+
+
+async def test_an_id_that_nobody_can_know_of_may_stand_for_something_else() -> None:
+    """The exchange refused it unseen and the store lost it; of one that the exchange has had it shows."""
+    for had, broken in ((False, set[int]()), (True, {14})):
+        bench = Bench()
+        bench.intend("stop", role="stop")
+        bench.leave("stop", side="sell", size="0.1", orderType="stp", stopPrice="49000", reduceOnly="true")
+        if had:
+            bench.hold()
+            bench.trade(place("stop", "sell", "0.1", "stp", stop_price=49_000, reduce_only=True))
+        bench.evidence.rolled_back(bench.now - 1)
+        bench.intend("stop", role="stop")
+        bench.leave("stop", side="sell", size="0.2", orderType="stp", stopPrice="49000", reduceOnly="true")
+        assert bench.broken & {14} == broken

@@ -140,10 +140,10 @@ class Ids(Invariant):
 
     def _unknowable(self, name: str) -> bool:
         """Whether the store lost it and the exchange never had it: nobody can know that the id was used (storm 101355)."""
-        state = self.e.engine.state
-        orders = (*(w.order for w in state.working.values()), *(ended.order for ended in state.ended.values()))
-        had = any(order.client_order_id == name for order in orders)
-        return name in self.e.forgotten and not had and all(f.client_order_id != name for f in self.e.fills.values())
+        e = self.e
+        had = e.rests(name) or e.has_filled(name)
+        had |= any(ended.order.client_order_id == name for ended in e.engine.state.ended.values())
+        return name in e.forgotten and not had
 
 
 def heard_of(message: Message) -> str:
@@ -230,7 +230,7 @@ class EvidenceBeforeDeath(Invariant):
             case OrderUnknown(wish="place", client_order_id=name):
                 self._unknown[name] = message.at
                 self._absent.discard(name)
-                if any(w.order.client_order_id == name for w in working.values()):
+                if e.rests(name):
                     e.once("unknown order that rests")
             case OrderGone(order_id=order_id) if order_id in working:
                 self.fail(f"{message.symbol} order {order_id} is called gone ({message.reason}) and rests")
@@ -238,10 +238,10 @@ class EvidenceBeforeDeath(Invariant):
                 if name in self._unknown:
                     e.once("unknown settled as rejected")
                     self._unknown.pop(name, None)
-                if name not in self._told_no and any(fill.client_order_id == name for fill in e.fills.values()):
+                if name not in self._told_no and e.has_filled(name):
                     self.fail(f"{message.symbol} order {name} is called refused ({message.status}) and was filled")
                 explained = name in self._again and name in self._told_no
-                if not explained and any(w.order.client_order_id == name for w in working.values()):
+                if not explained and e.rests(name):
                     self.fail(f"{message.symbol} order {name} is called refused ({message.status}) and rests")
             case Filled(fill=fill) if fill.client_order_id in self._unknown:
                 e.once("unknown settled as filled")
@@ -263,7 +263,7 @@ class EvidenceBeforeDeath(Invariant):
                 self._buried.add(name)  # others have no deadline: they may arrive whenever they like
         if any(active.kind in LISTS_LIE for active in e.faults.active("rest")):
             return
-        if any(w.order.client_order_id == name for w in e.engine.state.working.values()):
+        if e.rests(name):
             self.fail(f"order {name} is called absent and rests")
         if any(fill.client_order_id == name and fill.fill_id not in e.told for fill in e.fills.values()):
             self.fail(f"order {name} is called absent and was filled")

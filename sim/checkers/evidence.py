@@ -364,9 +364,15 @@ class Evidence:
 
     def unanswered(self, name: str, within_us: int) -> bool:
         """Whether the exchange has an order whose reply is still on its way."""
-        live = any(w.order.client_order_id == name for w in self.engine.state.working.values())
-        done = any(fill.client_order_id == name for fill in self.fills.values())
-        return self.now - self.under_way[name] < within_us and (live or done)
+        return self.now - self.under_way[name] < within_us and (self.rests(name) or self.has_filled(name))
+
+    def rests(self, name: str) -> bool:
+        """Whether an order rests at the exchange under a name of ours."""
+        return any(working.order.client_order_id == name for working in self.engine.state.working.values())
+
+    def has_filled(self, name: str) -> bool:
+        """Whether the exchange has executed anything of an order of ours."""
+        return any(fill.client_order_id == name for fill in self.fills.values())
 
     def _named(self, form: Mapping[str, str]) -> tuple[str, str]:
         """Symbol and type of the resting order that a form names."""

@@ -44,7 +44,8 @@ from sim.engine import Engine
 from sim.engine.state import Books
 from sim.flights import Flights, Lane
 from sim.market.tape import Tape
-from sim.skipping.ahead import DAY, EXECUTOR, LATE, RECONCILE, Ahead, Leap
+from sim.skipping.ahead import DAY, LATE, RECONCILE, Ahead
+from sim.skipping.passing import EXECUTOR, Leap
 from sim.stage import Moment, Stage
 
 Record = Callable[[str, Message, Sequence[Message]], None]
@@ -131,10 +132,11 @@ def run(
     result = Result(tape.start_us, tape.end_us)
     stage = Stage(tape, engine, settings)
     house = {part.name: part for part in parts}
-    ahead = Ahead(house, door, stage, settings) if skip else None
     flights = Flights(settings.market.latency_ms * MILLISECOND_US)
-    loop = _Loop(house, routes, gate, door, stage, record, latch, result, flights, ahead)
+    loop = _Loop(house, routes, gate, door, stage, record, latch, result, flights)
     loop.begin([pair.spot for pair in settings.symbols])
+    if skip:
+        loop.ahead = Ahead(house, door, stage, settings)
     with ExitStack() as leases:
         for name in gate.leases():
             leases.enter_context(gate.lease(name))
@@ -175,8 +177,6 @@ class _Loop:
         for symbol in spot_symbols:
             for timeframe in BACKFILL:
                 self._bring("spot_feed", self._history(symbol, timeframe, None))
-        if self.ahead is not None:
-            self.ahead.prepare()
 
     def play(self, progress: Callable[[int, int], None]) -> None:
         """From the first moment of the tape to the last."""
@@ -199,8 +199,8 @@ class _Loop:
             self.now = moment.at
             self.result.moments += 1
             if self.ahead is not None and self.stage.wakes(moment):
-                self.ahead.wake(moment)
-            if self.ahead is None or not self.ahead.passes(moment):
+                self.ahead.passing.wake(moment)
+            if self.ahead is None or not self.ahead.passing.passes(moment):
                 self._bring("market", self.stage.happen(moment))
             if self.ahead is not None and moment.kind == "closed" and self.stage.is_last(moment):
                 self._leap(self.ahead)
@@ -214,7 +214,7 @@ class _Loop:
         leap = None if self.flights else ahead.look(self.now, self.due)
         if leap is None:
             return
-        ahead.pass_over(self.now, leap)
+        ahead.passing.pass_over(self.now, leap)
         for (owner, key), due in sorted(self.due.items(), key=lambda timer: (timer[1], timer[0])):
             if (owner, key) == RECONCILE and leap.flat:
                 self._set(owner, key, due + max(0, -((due - leap.to) // ahead.reconcile_us)) * ahead.reconcile_us)
@@ -222,7 +222,7 @@ class _Loop:
                 del self.due[owner, key]
             elif owner == EXECUTOR and due < leap.to:
                 del self.due[owner, key]
-                ahead.woken(key)
+                ahead.passing.woken(key)
             elif (owner, key) == DAY and not leap.flat:
                 self._set(owner, key, max(due, day_start_us(leap.to - 1) + DAY_US))
             elif due < leap.to:

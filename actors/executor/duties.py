@@ -150,9 +150,12 @@ def see_through(desk: Desk, trade: Trade, since: int | None, what: str, severity
 
 
 def keep_stop(desk: Desk, trade: Trade) -> Result:
-    """One stop on the exchange for exactly what is held, at the stop price."""
+    """One stop on the exchange for exactly what is held, at the stop price: once on a coarser grid it stays there, as the next may be finer."""
     if trade.closing or trade.cover == 0:
         return trade, NOTHING
+    price = desk.stop_price(trade)
+    if price != trade.stop_price:
+        trade = replace(trade, stop_price=price)
     stop = trade.working("stop")
     return place_stop(desk, trade) if stop is None else mend_stop(desk, trade, stop)
 

@@ -186,6 +186,19 @@ def test_a_changed_tick_moves_no_stop_back() -> None:
     assert edits == {"stop": (D(3), D(49_200)), "target": (D(3), D(54_900))}
 
 
+@pytest.mark.parametrize("tick", [1, 7])
+def test_a_tick_that_changes_again_widens_no_stop(tick: int) -> None:
+    """What was once put on a coarser grid stays at least as near on the next one (invariant 3)."""
+    room = protected()
+    room.hear(InstrumentsListed, instruments=(facts.instrument(tick=D(300), max_position=D(100)),))
+    room.position("3")
+    room.accepted(STOP, "3", 49_200)
+    room.hear(InstrumentsListed, instruments=(facts.instrument(tick=D(tick), max_position=D(100)),))
+    prices = [m.stop_price for m in only(EditOrder, room.position("4")) if m.role == "stop"]
+    assert len(prices) == 1
+    assert prices[0] >= 49_200
+
+
 def test_a_changed_lot_leaves_nothing_over() -> None:
     """An order that can only reduce is a whole number of lots and never less than what is held."""
     room = protected()

@@ -110,7 +110,7 @@ def instruments(state: State, seen: InstrumentsSeen) -> Answer:
     ours = tuple(i for i in seen.instruments if i.symbol in state.symbols)
     listed = {i.symbol for i in ours}
     unlisted = tuple(s for s in state.symbols if s not in listed)
-    out: list[Message] = [follow(seen, InstrumentsListed, instruments=ours)] if ours else []
+    out: list[Message] = [follow(seen, InstrumentsListed, instruments=ours)] if seen.instruments else []
     for instrument in ours:
         out += told_changes(seen, state.instruments.get(instrument.symbol), instrument)
     state = replace(state, instruments={i.symbol: i for i in ours})

@@ -236,6 +236,16 @@ def test_only_traded_contracts_are_listed_and_a_missing_one_is_reported_once() -
     assert ETH in of(Alert, out)[0].text
 
 
+def test_the_only_traded_contract_is_forgotten_when_it_is_listed_no_more() -> None:
+    """Whoever trades one market must not enter on the rules of a contract that is gone. A list of nothing at all says nothing."""
+    only = Settings.model_validate({"symbols": [{"spot": "BTC/USD", "futures": XBT}]})
+    lists = rules_of(contract(XBT)), rules_of(at=T + 1), rules_of(contract(ETH), at=T + 2)
+    _, out = run(decide.initial(only, None), *lists)
+
+    assert [[i.symbol for i in m.instruments] for m in of(InstrumentsListed, out)] == [[XBT], []]
+    assert [m.code for m in of(Alert, out)] == ["INSTR_DELISTING"]
+
+
 def test_a_contract_whose_rules_change_is_told_with_what_was_and_what_is() -> None:
     """The same list again is no news; another tick is; a contract that is traded no more is a delisting, told once."""
     both = (contract(XBT), contract(ETH))

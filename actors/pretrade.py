@@ -25,6 +25,7 @@ from protocol.messages.futures import (
     PlaceOrder,
     Position,
     PositionChanged,
+    worth_usd,
 )
 from protocol.units import MINUTE_US, SECOND_US, decimal, round_ceiling, round_down, round_floor
 
@@ -145,7 +146,7 @@ def _order_value(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -
 def _held_notional(position: Position, facts: Facts) -> Decimal:
     """In USD at the mark; of a contract that is not ours to trade, which has none here, at what was paid."""
     mark = facts.marks.get(position.symbol)
-    return abs(position.size) * (position.entry_price if mark is None else mark.mark)
+    return worth_usd(position.symbol, position.size, position.entry_price if mark is None else mark.mark)
 
 
 def _aggregate_exposure(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> Seen:

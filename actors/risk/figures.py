@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from actors.risk.rules import Exposure
 from actors.risk.sizing import HUNDRED
 from actors.risk.state import ZERO, Pending, State
-from protocol.messages.futures import MarkPrice
+from protocol.messages.futures import MarkPrice, worth_usd
 from protocol.units import HOUR_US
 
 FUNDING_HOURS: Final = 24
@@ -52,7 +52,8 @@ def held_notional_usd(state: State, symbol: str, size: Decimal) -> Decimal:
     else:
         held = state.positions.get(symbol)
         price = ZERO if held is None else held.position.entry_price
-    return size * price if instrument is None else size * price * instrument.contract_size
+    worth = worth_usd(symbol, size, price)
+    return worth if instrument is None else worth * instrument.contract_size
 
 
 def held_sizes(state: State) -> dict[str, Decimal]:

@@ -22,6 +22,8 @@ Outcome = Literal["placed", "edited", "cancelled", "filled", "rejected", "not_fo
 """`unknown`: a time-out or an ambiguous answer. Never evidence; only reconciliation may leave it."""
 LIST_LAG_US: Final = 30 * SECOND_US
 """How long the exchange's lists have been seen to trail its events: until then they prove nothing against them."""
+INVERSE: Final = ("PI_", "FI_")
+"""How Kraken's names of inverse contracts begin: a dollar each, margined and paid in their coin."""
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +69,11 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     liquidation_price: Decimal | None = None
     unrealized_pnl_usd: Decimal | None = None
     margin_usd: Decimal | None = None
+
+
+def worth_usd(symbol: str, size: Decimal, price: Decimal) -> Decimal:
+    """Notional of so many contracts (of one coin each), unsigned; an inverse one is a dollar, whatever its price."""
+    return abs(size) if symbol.startswith(INVERSE) else abs(size) * price
 
 
 def flat(symbol: str) -> Position:

@@ -87,6 +87,13 @@ def test_a_position_without_a_mark_counts_at_its_price_unless_we_trade_it(symbol
     assert ("pretrade.exposure" not in codes(ENTRY, change(FACTS, positions=held))) == passes
 
 
+@pytest.mark.parametrize(("size", "passes"), [("-1000", True), ("-30000", False)])
+def test_a_strangers_inverse_contract_counts_a_dollar_each(size: str, passes: bool) -> None:
+    """A hedge of a thousand dollars is no exposure of fifty million, which would keep every entry in."""
+    held = {"PI_XBTUSD": facts.position(size, "PI_XBTUSD")}
+    assert ("pretrade.exposure" not in codes(ENTRY, change(FACTS, positions=held))) == passes
+
+
 def test_every_control_has_a_case_here() -> None:
     """No control can be added without a test of its refusal."""
     assert list(REFUSED) == list(CONTROLS)

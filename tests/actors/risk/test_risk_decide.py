@@ -304,6 +304,14 @@ def test_a_stopped_trade_costs_no_more_than_the_risk(equity: D, stop_pct: float,
     assert loss <= equity * D("0.005") * D("1.001")
 
 
+@pytest.mark.parametrize("symbol", ["PI_XBTUSD", "FI_XBTUSD_261225"])
+def test_a_strangers_inverse_contract_is_worth_a_dollar(symbol: str) -> None:
+    """A hedge of 9,000 dollars is 0.9 x the equity, whatever the coin costs: no alert, and room for an entry."""
+    state, said = run((*READY, position("-9000", symbol=symbol)))
+    assert exposure(state, NOON).notional_usd == 9_000
+    assert [m.code for m in said if isinstance(m, Alert)] == []
+
+
 # --- exposure in flight --------------------------------------------------------------------------------------
 
 

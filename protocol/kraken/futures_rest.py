@@ -304,17 +304,24 @@ class _Position(Record):
     symbol: Symbol
     side: Literal["long", "short"]
     size: NonNegative
-    price: Positive
+    price: NonNegative | None
     pnl: Number | None = Field(None, alias="unrealizedPnl")
     pnl_currency: str | None = Field(None, alias="pnlCurrency")
 
 
 def parse_open_positions(data: Json) -> Parsed[Position]:
-    """Positions by REST: side and size become a signed size. REST knows neither liquidation price nor margin (None)."""
+    """Positions by REST: side and size become a signed size. REST knows neither liquidation price nor margin (None).
+
+    A row of nothing is no position, whatever its price.
+    """
     rows = member(parse_envelope(data, "openpositions"), "openPositions", list, "openpositions")
 
-    def read(value: object) -> Position:
+    def read(value: object) -> Position | None:
         row = check(_Position, value, "openpositions")
+        if not row.size:
+            return None
+        if not row.price:
+            raise MalformedPayload("openpositions", "price", "missing")
         return Position(
             symbol=row.symbol,
             size=row.size if row.side == "long" else -row.size,

@@ -179,7 +179,7 @@ class _Fill(Record):
 class _Position(Record):
     symbol: Symbol = Field(alias="instrument")
     balance: Number
-    entry_price: NonNegative
+    entry_price: NonNegative | None
     liquidation_price: Reachable = Field(None, alias="liquidation_threshold")
     pnl: Number | None = None
     pnl_currency: str | None = None
@@ -367,10 +367,12 @@ def _positions(payload: Mapping[str, Any], at: int, _known: Mapping[str, OpenOrd
 
 def _position(value: object) -> Position:
     row = check(_Position, value, FEED_OPEN_POSITIONS)
+    if row.balance and row.entry_price is None:
+        raise MalformedPayload(FEED_OPEN_POSITIONS, "entry_price", "missing")
     return Position(
         symbol=row.symbol,
         size=row.balance,
-        entry_price=row.entry_price,
+        entry_price=row.entry_price or Decimal(0),
         liquidation_price=row.liquidation_price,
         unrealized_pnl_usd=fee_in_usd(row.pnl, row.pnl_currency or "USD"),
         margin_usd=row.margin,

@@ -62,6 +62,26 @@ def test_lower_case_symbols_are_one_with_upper_case() -> None:
     assert futures_rest.parse_open_positions(encode(payload)).values[0].symbol == "PF_XBTUSD"
 
 
+@pytest.mark.parametrize("price", [0, None])
+def test_a_row_of_nothing_is_flat_whatever_its_price(price: int | None) -> None:
+    """Empty, absent and flat are one: such a row must not cost those beside it. What is held has a price."""
+    payload: Any = futures_rest.write_open_positions([POSITION, POSITION], AT)
+    payload["openPositions"][0] |= {"size": 0, "price": price}
+    listed = futures_rest.parse_open_positions(encode(payload))
+    assert [row.size for row in listed.values if row.size] == [POSITION.size]
+    assert listed.quarantined == ()
+    payload["openPositions"][0]["size"] = 1
+    unpriced = futures_rest.parse_open_positions(encode(payload))
+    assert [problem.field for problem in unpriced.quarantined] == ["[0].price"]
+
+    row = {"instrument": "PF_ETHUSD", "balance": 0, "entry_price": price}
+    frame: Any = {"feed": "open_positions", "account": "a", "seq": 1, "timestamp": 1, "positions": [row]}
+    told = futures_ws.parse_futures_frame(encode(frame), AT)
+    assert isinstance(told, futures_ws.Told)
+    assert [p.size for seen in told.messages if isinstance(seen, PositionsSeen) for p in seen.positions] in ([], [0])
+    assert (len(told.messages), told.quarantined) == (1, ())
+
+
 def test_a_bad_execution_does_not_hide_how_the_order_ended() -> None:
     """The status is read, the execution is set aside."""
     payload: Any = answer()

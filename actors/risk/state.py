@@ -44,8 +44,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     at: int
 
 
+class Day(msgspec.Struct, frozen=True, kw_only=True):
+    """A UTC day as it was left: its 00:00, its first equity, whether its loss limit was reached."""
+
+    began_at: int
+    equity_usd: Decimal | None
+    loss_hit: bool
+
+
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """What must survive a crash. `day` is 00:00 UTC of the day `day_equity_usd` belongs to; None: not known."""
+    """What must survive a crash. `day` is 00:00 UTC of the day `day_equity_usd` belongs to; None: not known. `left`: the day before it, or the one that the clock was set back from."""
 
     day: int = 0
     day_equity_usd: Decimal | None = None
@@ -61,6 +69,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     book: dict[str, books.Holding] = {}
     delayed: tuple[Signal, ...] = ()
     life_began_at: int = 0
+    left: Day | None = None
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -128,12 +137,24 @@ def told_positions(state: State, at: int, positions: Sequence[Position]) -> Stat
 
 
 def roll_day(state: State, at: int) -> State:
-    """Begin a new UTC day with the equity last known. A clock that steps back begins nothing."""
-    day = day_start_us(at)
-    if day <= state.memory.day:
+    """Begin a new UTC day with the equity last known. A clock that steps back begins nothing.
+
+    Over the last midnight and back, whichever of the two was wrong, each day is taken up as it was left: what was lost beyond the limit
+    in the later counts in the earlier, too, and a day that comes again begins with no less than there is.
+    """
+    day, memory, left = day_start_us(at), state.memory, state.memory.left
+    if day == memory.day:
         return state
     equity = state.account.equity_usd if state.account else None
-    return remember(state, day=day, day_equity_usd=equity, daily_loss_hit=False)
+    ended = Day(began_at=memory.day, equity_usd=memory.day_equity_usd, loss_hit=memory.daily_loss_hit)
+    if left is None or day != left.began_at:
+        begun = remember(state, day=day, day_equity_usd=equity, daily_loss_hit=False, left=ended)
+        return begun if day > memory.day else state
+    if day < memory.day:
+        first, hit = left.equity_usd, left.loss_hit or memory.daily_loss_hit
+    else:
+        first, hit = max((usd for usd in (left.equity_usd, equity) if usd is not None), default=None), left.loss_hit
+    return remember(state, day=day, day_equity_usd=first, daily_loss_hit=hit, left=ended)
 
 
 def still_liquidated_at(state: State, position: Position) -> Position:

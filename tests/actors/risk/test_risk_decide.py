@@ -486,6 +486,31 @@ def test_a_clock_that_steps_back_does_not_renew_the_day() -> None:
     assert state.memory.day_equity_usd == D(100_000)
 
 
+def test_a_clock_that_leaps_over_midnight_and_is_set_right_does_not_renew_the_day() -> None:
+    """Nor is a loss forgotten that was reached under the wrong date. The real midnight begins the next day with no less than there is."""
+    tomorrow, midnight = NOON + DAY_US, from_edge(Woken, NOON + 12 * HOUR_US, key="day")
+    state, said = run((*READY, account(NOON + 1, "98000"), account(tomorrow, "98000"), account(NOON + 2, "98500")))
+    assert (state.memory.day_equity_usd, state.memory.daily_loss_hit) == (100_000, True)
+    assert [m.key for m in only(HaltEntries, said)] == ["risk.daily_loss"] * 2
+    state, said = run([midnight], state)
+    assert [m.key for m in only(ResumeEntries, said)] == ["risk.daily_loss"]
+    assert state.memory.day_equity_usd == 98_500
+
+    astray = account(tomorrow, "99000"), account(tomorrow + 1, "97000"), account(NOON + 1, "97000")
+    state, _ = run((*READY, *astray))
+    assert (state.memory.day_equity_usd, state.memory.daily_loss_hit) == (100_000, True)
+
+
+def test_a_clock_that_steps_back_over_midnight_and_is_set_right_does_not_renew_the_day() -> None:
+    """The day that comes again is taken up as it was left."""
+    yesterday = NOON - DAY_US
+    lost = account(yesterday, "101000"), *READY, account(NOON + 1, "98000")
+    state, _ = run((*lost, account(yesterday + 1, "98000")))
+    assert state.memory.daily_loss_hit
+    state, _ = run([account(NOON + 2, "98000")], state)
+    assert (state.memory.day_equity_usd, state.memory.daily_loss_hit) == (101_000, True)
+
+
 def test_a_drawdown_lets_go_only_when_most_of_it_is_recovered() -> None:
     """The halt has hysteresis: 15 % takes hold, 12 % lets go."""
     state, said = run((*READY, account(equity="85000")))

@@ -12,9 +12,9 @@ from typing import Final, Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from protocol.kraken.wire import EXPONENT_MAX, WHOLE_LIMIT, Json
+from protocol.kraken.wire import EXPONENT_MAX, EXPONENT_MIN, WHOLE_LIMIT, Json, sensible
 
-LEAST, MOST = Decimal(1).scaleb(-EXPONENT_MAX), Decimal(1).scaleb(EXPONENT_MAX + 1)
+LEAST, MOST = Decimal(1).scaleb(EXPONENT_MIN), Decimal(1).scaleb(EXPONENT_MAX + 1)
 LEAST_FLOAT, MOST_FLOAT = float(LEAST), float(MOST)
 TEXT: Final = (str, bytes)
 YEAR_9999_MS: Final = 253_402_300_799_999
@@ -95,7 +95,7 @@ def futures(data: Json) -> Ticker | Heartbeat | None:
         usual = (
             min(numbers) >= LEAST
             and max(numbers) < MOST
-            and (rate is None or (rate.is_finite() and abs(rate.adjusted()) <= EXPONENT_MAX))
+            and (rate is None or (rate.is_finite() and sensible(rate)))
             and frame.product_id
             and 0 <= frame.time <= YEAR_9999_MS
         )

@@ -25,8 +25,11 @@ R = TypeVar("R", bound="Record")
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
-EXPONENT_MAX: Final = 30
-"""No price, size or amount is this many digits away from one; arithmetic on such a number would not end."""
+EXPONENT_MIN: Final = -30
+EXPONENT_MAX: Final = 18
+"""No price, size or amount is this many digits away from one. Arithmetic on such a number would not end, or not fit into the 28 digits that a
+size in lots has.
+"""
 WHOLE_LIMIT: Final = 1 << 53
 
 NOT_A_NUMBER: Final = Decimal("NaN")
@@ -35,7 +38,12 @@ NOT_A_NUMBER: Final = Decimal("NaN")
 def _number(text: str) -> Decimal:
     """A JSON number with a point or an exponent; NaN, which no field takes, for a magnitude that arithmetic would not survive."""
     value = Decimal(text)
-    return value if abs(value.adjusted()) <= EXPONENT_MAX else NOT_A_NUMBER
+    return value if sensible(value) else NOT_A_NUMBER
+
+
+def sensible(value: Decimal) -> bool:
+    """Whether arithmetic survives the magnitude of a finite number."""
+    return EXPONENT_MIN <= value.adjusted() <= EXPONENT_MAX
 
 
 _decoder = msgspec.json.Decoder(float_hook=_number)
@@ -69,7 +77,7 @@ class Parsed(Generic[T]):
 
 
 def _bounded(value: Decimal) -> Decimal:
-    if abs(value.adjusted()) > EXPONENT_MAX:
+    if not sensible(value):
         raise ValueError("not a sensible magnitude")
     return value
 

@@ -82,6 +82,19 @@ def test_a_row_of_nothing_is_flat_whatever_its_price(price: int | None) -> None:
     assert (len(told.messages), told.quarantined) == (1, ())
 
 
+@pytest.mark.parametrize(("size", "sensible"), [("1E+18", True), ("1E+19", False), (10**25, False), ("-1E+25", False)])
+def test_a_size_that_cannot_be_counted_in_lots_is_no_size(size: str | int, sensible: bool) -> None:
+    """Decimal arithmetic has 28 digits: whoever rounds such a number to a lot would die of it, each time that it is told."""
+    row = {"instrument": "PF_XBTUSD", "balance": Decimal(size), "entry_price": 1}
+    frame: Any = {"feed": "open_positions", "account": "a", "seq": 1, "timestamp": 1, "positions": [row]}
+    told = futures_ws.parse_futures_frame(encode(frame), AT)
+    assert isinstance(told, futures_ws.Told)
+    assert (len(told.messages), len(told.quarantined)) == ((1, 0) if sensible else (0, 1))
+    for seen in told.messages:
+        assert isinstance(seen, PositionsSeen)
+        assert seen.positions[0].size % Decimal("1E-9") == 0, "a finer lot than any contract has"
+
+
 def test_a_bad_execution_does_not_hide_how_the_order_ended() -> None:
     """The status is read, the execution is set aside."""
     payload: Any = answer()

@@ -107,10 +107,13 @@ def ask_rules(state: State, cause: Message, reason: str) -> Answer:
 
 
 def instruments(state: State, seen: InstrumentsSeen) -> Answer:
+    if not seen.instruments:
+        text = "the exchange lists no contract that can be read, as during maintenance; the rules known stand"
+        return state, [follow(seen, Alert, code="INSTR_CHANGED", severity="warning", text=text)]
     ours = tuple(i for i in seen.instruments if i.symbol in state.symbols)
     listed = {i.symbol for i in ours}
     unlisted = tuple(s for s in state.symbols if s not in listed)
-    out: list[Message] = [follow(seen, InstrumentsListed, instruments=ours)] if seen.instruments else []
+    out: list[Message] = [follow(seen, InstrumentsListed, instruments=ours)]
     for instrument in ours:
         out += told_changes(seen, state.instruments.get(instrument.symbol), instrument)
     state = replace(state, instruments={i.symbol: i for i in ours})

@@ -237,13 +237,22 @@ def test_only_traded_contracts_are_listed_and_a_missing_one_is_reported_once() -
 
 
 def test_the_only_traded_contract_is_forgotten_when_it_is_listed_no_more() -> None:
-    """Whoever trades one market must not enter on the rules of a contract that is gone. A list of nothing at all says nothing."""
+    """Whoever trades one market must not enter on the rules of a contract that is gone."""
     only = Settings.model_validate({"symbols": [{"spot": "BTC/USD", "futures": XBT}]})
-    lists = rules_of(contract(XBT)), rules_of(at=T + 1), rules_of(contract(ETH), at=T + 2)
-    _, out = run(decide.initial(only, None), *lists)
+    _, out = run(decide.initial(only, None), rules_of(contract(XBT)), rules_of(contract(ETH), at=T + 1))
 
     assert [[i.symbol for i in m.instruments] for m in of(InstrumentsListed, out)] == [[XBT], []]
     assert [m.code for m in of(Alert, out)] == ["INSTR_DELISTING"]
+
+
+def test_a_list_of_no_contracts_at_all_is_no_delisting() -> None:
+    """During maintenance lists may be empty: the rules that are known stand, for the feed's own reckoning too."""
+    both = (contract(XBT), contract(ETH))
+    state, out = run(fresh(), rules_of(*both), rules_of(at=T + 1))
+
+    assert kinds(out) == ["InstrumentsListed", "Alert"]
+    assert [(m.code, m.severity) for m in of(Alert, out)] == [("INSTR_CHANGED", "warning")]
+    assert set(state.instruments) == {XBT, ETH}
 
 
 def test_a_contract_whose_rules_change_is_told_with_what_was_and_what_is() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from protocol.messages.futures import Fill
+from protocol.messages.futures import PERPETUAL, Fill
 
 FORCED_FILLS: Final[dict[str, str]] = {
     "liquidation": "LIQUIDATED",
@@ -26,8 +26,8 @@ class Forced(NamedTuple):
 
 
 def forced(fill: Fill) -> Forced | None:
-    """What an execution was that no order asked for; None for all others."""
+    """What an execution was that neither an order nor the contract's own date asked for; None for all others."""
     code = FORCED_FILLS.get(fill.fill_type)
-    if code is None:
+    if code is None or (code == "SETTLED" and not fill.symbol.startswith(PERPETUAL)):
         return None
     return Forced(code, f"{code}: {fill.fill_type} of {fill.size} {fill.symbol} at {fill.price}, fill {fill.fill_id}")

@@ -36,11 +36,9 @@ from protocol.kraken.wire import (
     write_iso_us,
 )
 from protocol.messages.base import from_edge
-from protocol.messages.futures import Account, Fill, Instrument, OpenOrder, Position, TickerSeen
+from protocol.messages.futures import PERPETUAL, Account, Fill, Instrument, OpenOrder, Position, TickerSeen
 from protocol.units import OrderSide
 
-PERPETUAL: Final = ("PF_", "PI_")
-"""Prefixes of the contracts this system may know; dated, index and other rows are not read."""
 FUNDING_CAP_DEFAULT: Final = Decimal("0.0025")
 """Kraken's documented cap an hour, for a row that leaves it out."""
 

@@ -22,6 +22,8 @@ Outcome = Literal["placed", "edited", "cancelled", "filled", "rejected", "not_fo
 """`unknown`: a time-out or an ambiguous answer. Never evidence; only reconciliation may leave it."""
 LIST_LAG_US: Final = 30 * SECOND_US
 """How long the exchange's lists have been seen to trail its events: until then they prove nothing against them."""
+PERPETUAL: Final = ("PF_", "PI_")
+"""How Kraken's names of contracts without a date begin; this system may trade no others."""
 INVERSE: Final = ("PI_", "FI_")
 """How Kraken's names of inverse contracts begin: a dollar each, margined and paid in their coin."""
 

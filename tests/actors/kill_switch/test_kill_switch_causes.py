@@ -147,6 +147,14 @@ def test_every_cause_is_produced() -> None:
     assert set(WATCHED) == {name for name, cause in CAUSES.items() if cause.source == "switch"}
 
 
+@pytest.mark.parametrize(("symbol", "latches"), [(XBT, True), ("FF_XBTUSD_261225", False), ("FI_XBTUSD_261225", False)])
+def test_a_strangers_dated_contract_that_ends_as_agreed_closes_nothing(symbol: str, latches: bool) -> None:
+    """A perpetual is settled by a delisting alone, a dated one on its date: no reason to sell all else that is held."""
+    did = facts.fill("f", "sell", 1, symbol=symbol, fill_type="settlement", client_order_id=None, time=T)
+    assert (latched(from_edge(Filled, T, fill=did)) is not None) == latches
+    assert (latched(replace(truth(1), forced=(did,))) is not None) == latches
+
+
 @pytest.mark.parametrize(("fill_type", "code"), FORCED_FILLS.items())
 def test_what_the_exchange_did_to_us_latches(fill_type: str, code: str) -> None:
     """A liquidation, an assignment or a deleverage, by the switch's own eyes: whoever else hears of it may die of it."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from protocol.messages.futures import Instrument, Position
+from protocol.messages.futures import INVERSE, Instrument, Position
 
 TOLERANCE: Final = Decimal("0.5")
 """Initial margin follows the mark and this estimate the entry price: only what that cannot explain is a difference."""
@@ -14,10 +14,10 @@ LEAST_USD: Final = Decimal(10)
 
 
 def asked_usd(positions: Sequence[Position], instruments: Mapping[str, Instrument]) -> Decimal | None:
-    """By their tiers, at entry prices, USD; as in Kraken's `initialMargin`, what resting orders use is not in it. None while a contract's rules are
-    not known.
+    """By their tiers, at entry prices, USD; as in Kraken's `initialMargin`, what resting orders use is not in it, nor are inverse contracts, which are
+    margined in their coin. None while a contract's rules are not known.
     """
-    held = [position for position in positions if position.size]
+    held = [position for position in positions if position.size and not position.symbol.startswith(INVERSE)]
     if any(position.symbol not in instruments for position in held):
         return None
     asked = Decimal(0)

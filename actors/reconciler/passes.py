@@ -34,6 +34,7 @@ from protocol.messages.control import (
     ResumeEntries,
 )
 from protocol.messages.futures import LIST_LAG_US, ExchangeSnapshot, RequestInstruments
+from protocol.protection import covers, is_stop, is_stop_of
 from protocol.units import SECOND_US
 
 LATE_US: Final = 2 * SECOND_US
@@ -73,7 +74,7 @@ def judge(state: State, snapshot: ExchangeSnapshot) -> Answer:
     found += disputes
     if len(quiet) == len(symbols):
         found += [*margin_differs(snapshot, state.instruments), *equity_differs(snapshot)]
-    findings = [finding for f in found if (finding := _by_policy(state, f, foreign)) is not None]
+    findings = [finding for f in found if (finding := _by_policy(state, snapshot, f, foreign)) is not None]
     state = replace(
         state,
         judged=began_at,
@@ -150,7 +151,7 @@ def _learned(state: State, snapshot: ExchangeSnapshot) -> list[Finding]:
     return [finding for since, finding in learned if since < snapshot.began_at - LATE_US]
 
 
-def _by_policy(state: State, finding: Finding, foreign: tuple[str, ...]) -> Finding | None:
+def _by_policy(state: State, snapshot: ExchangeSnapshot, finding: Finding, foreign: tuple[str, ...]) -> Finding | None:
     """The finding with what is to be done about it; None for an order that was adopted."""
     policies: dict[str, DriftPolicy] = {
         "foreign_position": state.execution.foreign_positions,
@@ -159,11 +160,26 @@ def _by_policy(state: State, finding: Finding, foreign: tuple[str, ...]) -> Find
     policy = policies.get(finding.kind, "correct")
     if finding.kind == "foreign_order" and policy == "adopt" and finding.subject in state.lasting:
         return None
+    if finding.kind == "foreign_order" and policy == "flatten" and _protects(state, snapshot, finding):
+        policy = "report"
     if finding.kind == "missing_stop" and finding.symbol in foreign:
         policy = state.execution.foreign_positions
     if finding.kind in ("foreign_position", "missing_stop") and policy != "correct" and _not_traded(state, finding):
         policy = "report"
     return finding if policy == "correct" else replace(finding, policy=policy)
+
+
+def _protects(state: State, snapshot: ExchangeSnapshot, finding: Finding) -> bool:
+    """Whether a stranger's order is a stop of what is, or may be, held in its symbol, and no stops of ours cover all of that."""
+    symbol, word = finding.symbol, state.words.get(finding.symbol)
+    order = next(order for order in snapshot.orders if order.order_id == finding.order_id)
+    told = (*snapshot.positions, *snapshot.lacks, *((word[0],) if word is not None else ()))
+    sizes = [position.size for position in told if position.symbol == symbol and is_stop_of(order, position.size)]
+    if not sizes:
+        return is_stop(order) and symbol in snapshot.unproved
+    stops = [other for other in snapshot.orders if other.symbol == symbol and covers(other, sizes[0])]
+    ours = [stop.size for stop in stops if is_ours(stop.client_order_id or state.names.get(stop.order_id))]
+    return any(sum(ours, Decimal(0)) < abs(size) for size in sizes)
 
 
 def _not_traded(state: State, finding: Finding) -> bool:

@@ -439,6 +439,26 @@ def test_what_is_foreign_carries_the_policy(policy: str, is_clean: bool) -> None
     assert "foreign_position" not in [kind for kind, _, _ in drifts(run(state, snapshot(1), snapshot(2))[1])]
 
 
+def test_a_strangers_stop_stays_for_as_long_as_it_is_all_that_protects() -> None:
+    """Whoever has strangers' orders cancelled does not want a position without its stop, his own by hand included; one too many goes."""
+    hand = replace(stop(3, None), order_id="hand")
+
+    def policy(state: State, truth: ExchangeSnapshot) -> list[str]:
+        _, out = run(state, truth)
+        return [m.policy for m in out if isinstance(m, Drift) and m.kind == "foreign_order"]
+
+    state = fresh(foreign_orders="flatten")
+    assert policy(state, snapshot(0, 3, hand)) == ["report"]
+    assert policy(state, snapshot(0, 3, hand, stop(2))) == ["report"], "ours covers a part"
+    assert policy(state, snapshot(0, 3, hand, stop(3))) == ["flatten"]
+    assert policy(state, snapshot(0, -3, hand)) == ["flatten"], "it would add to a short, could it do anything"
+    assert policy(state, snapshot(0, 0, hand)) == ["flatten"]
+    assert policy(state, replace(snapshot(0, 0, hand), unproved=(XBT,))) == ["report"], "the list may lack a position"
+    assert policy(state, replace(snapshot(0, 0, hand), lacks=(position(3),))) == ["report"]
+    told, _ = run(state, from_edge(PositionChanged, T, position=position(3)))
+    assert policy(told, snapshot(0, 0, hand)) == ["report"], "the stream knows of it already"
+
+
 @pytest.mark.parametrize("policy", ["adopt", "flatten"])
 def test_what_is_held_in_a_contract_we_do_not_trade_is_only_reported(policy: str) -> None:
     """Nobody here has its prices: a person is told, entries go on, and it never asks for the kill switch."""

@@ -101,7 +101,7 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case SnapshotSeen():
             state, out = key_refused(state, message, "", "", "read")
             state, off = clock_off(state, message)
-            state, more = tell_snapshot(state, message)
+            state, more = tell_snapshot(_begun_by_their_clock(state, message), message)
             out += [*off, *more]
         case SnapshotFailed():
             state, out = key_refused(state, message, message.action or "retry", message.reason, "read")
@@ -125,8 +125,18 @@ def _newer(sequence: int, newest: int | None) -> bool:
 
 def _started(state: State, cause: Started) -> State:
     """A new connection counts its frames anew; the first life of all begins the story."""
-    told = state.told if state.told.since is not None else replace(state.told, since=cause.at)
-    return _uncounted(replace(state, told=told))
+    if state.told.since is not None:
+        return _uncounted(state)
+    return _uncounted(replace(state, told=replace(state.told, since=cause.at), first=True))
+
+
+def _begun_by_their_clock(state: State, seen: SnapshotSeen) -> State:
+    """Executions carry the exchange's time: the story begins by that, or what strangers do while our clock was ahead were history."""
+    since = state.told.since
+    if not state.first or since is None or seen.ahead_us is None:
+        return state
+    begun = min(since, seen.began_at) - max(seen.ahead_us, 0)
+    return replace(state, told=replace(state.told, since=begun), first=False)
 
 
 def _uncounted(state: State) -> State:

@@ -52,6 +52,7 @@ from protocol.messages.futures import (
     TickerSeen,
 )
 from protocol.ports import JournalFailed
+from protocol.units import SECOND_US
 from tests.fakes import facts
 
 XBT, ETH = "PF_XBTUSD", "PF_ETHUSD"
@@ -472,6 +473,20 @@ def test_what_happened_before_is_told_when_an_earlier_life_left_a_damaged_memory
     assert [m.fill.fill_id for m in of(Filled, out)] == ["f1"]
     _, out = run(fresh(decide.durable(state)), from_edge(Started, T + 9, restarted=True), old)
     assert of(Filled, out) == [], "it is told once"
+
+
+@pytest.mark.parametrize(("read_at", "ahead_us"), [(T + 1, 240 * SECOND_US), (T - 239 * SECOND_US, 0)])
+def test_a_first_life_under_a_clock_that_is_ahead_begins_by_the_exchanges(read_at: int, ahead_us: int) -> None:
+    """Whether it is still ahead at the first reading or was set right before it: what strangers do from now on is told (storm 217 for an hour)."""
+    now = T - 240 * SECOND_US
+    old, new = (
+        fill(name, client_order_id=None, time=at) for name, at in (("f1", now - 1), ("f2", now + 5 * SECOND_US))
+    )
+    first = snapshot(began_at=read_at, fills=(old,), ahead_us=ahead_us)
+    state, out = run(fresh(), from_edge(Started, T), first, fill_seen(new))
+    assert [m.fill.fill_id for m in of(Filled, out)] == ["f2"]
+    again, _ = run(state, snapshot(began_at=read_at + 15 * SECOND_US, fills=(old, new), ahead_us=ahead_us))
+    assert again.told.since == state.told.since, "once is enough"
 
 
 def test_memory_changes_only_with_fills() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
 
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from actors.futures_feed.state import ASK_RULES_US, Answer, State
+from actors.futures_feed.state import ASK_RULES_US, Answer, Marked, State
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, Severity
 from protocol.messages.futures import (
@@ -27,12 +28,16 @@ RULES_CHANGED: Final = frozenset(
     ("invalidPrice", "invalidSize", "invalidAmount", "contractNotFound", "marketInactive", "marketUnavailable")
 )
 """Refusals that say that the contract is no longer what we take it for."""
+FROZEN_US: Final = 30 * SECOND_US
+FROZEN_SHARE: Final = Decimal("0.003")
+"""A mark that has not changed for so long, while trades went so far from where they were then, is as good as none (fault-catalogue 9)."""
 DAILY: Final = "instruments"
 """The edge's call to read the contracts' rules once a day."""
 
 
 def ticker(state: State, seen: TickerSeen) -> Answer:
-    if seen.symbol not in state.symbols or seen.time < state.mark_times.get(seen.symbol, seen.time):
+    before = state.marked.get(seen.symbol)
+    if seen.symbol not in state.symbols or (before is not None and seen.time < before.time):
         return state, []
     why = garbled(seen)
     if why is not None:
@@ -41,6 +46,7 @@ def ticker(state: State, seen: TickerSeen) -> Answer:
         text = f"{seen.symbol}: price frame refused: {why}; the last good mark stands until it is too old"
         alert = follow(seen, Alert, seen.symbol, code="PRICE_REJECTED", severity="warning", text=text)
         return replace(state, refused=(*state.refused, seen.symbol)), [alert]
+    marked = moved(before, seen)
     mark = follow(
         seen,
         MarkPrice,
@@ -56,13 +62,23 @@ def ticker(state: State, seen: TickerSeen) -> Answer:
         mark_time=seen.time,
         bid_size=seen.bid_size,
         ask_size=seen.ask_size,
+        frozen=marked.frozen,
     )
     refused = tuple(s for s in state.refused if s != seen.symbol) if state.refused else ()
-    state = replace(state, mark_times={**state.mark_times, seen.symbol: seen.time}, refused=refused)
+    state = replace(state, marked={**state.marked, seen.symbol: marked}, refused=refused)
     if not (seen.suspended or seen.post_only or seen.symbol in state.closed):
         return state, [mark]
     state, more = changed_mode(state, seen)
     return state, [mark, *more]
+
+
+def moved(before: Marked | None, seen: TickerSeen) -> Marked:
+    """What is known of a symbol's mark after its newest ticker."""
+    if before is None or before.mark != seen.mark:
+        return Marked(seen.time, seen.mark, seen.time, seen.last)
+    still_us, away = seen.time - before.since, abs(seen.last - before.last)
+    frozen = before.frozen or (still_us >= FROZEN_US and away > before.last * FROZEN_SHARE)
+    return Marked(seen.time, before.mark, before.since, before.last, frozen)
 
 
 def garbled(seen: TickerSeen) -> str | None:

@@ -34,6 +34,19 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     lessened: dict[str, tuple[int, Decimal]] = {}
 
 
+class Marked(msgspec.Struct, frozen=True):
+    """The newest ticker of a symbol by the exchange's `time`; its mark, since when that has not changed, and the last trade's price of then.
+
+    `frozen`: trades have gone elsewhere meanwhile, as long as the mark stays.
+    """
+
+    time: int
+    mark: Decimal
+    since: int
+    last: Decimal
+    frozen: bool = False
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What was last told. `orders`: order id -> (terms, when); `gone`: order id -> when; `positions`: symbol -> (.., when).
 
@@ -43,7 +56,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...]
     told: Told
     clock_off_max_us: int
-    mark_times: dict[str, int] = {}
+    marked: dict[str, Marked] = {}
     refused: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = ()
     instruments: dict[str, Instrument] = {}

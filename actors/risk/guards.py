@@ -112,6 +112,17 @@ def leverage(view: View, raised: bool) -> Reading | None:
     )
 
 
+def frozen(view: View, _raised: bool) -> Reading | None:
+    """A mark that stands still while trades go elsewhere counts as stale, fresh as its stamp may be."""
+    if view.mark is None:
+        return None
+    return Reading(
+        view.mark.frozen,
+        "mark {} stands still while trades go elsewhere" if view.mark.frozen else "moves",
+        (view.mark.mark,),
+    )
+
+
 def basis(view: View, raised: bool) -> Reading | None:
     """Spot and mark disagree. Judged only on two prices of one moment."""
     value = view.basis_pct
@@ -169,6 +180,7 @@ ACCOUNT_GUARDS: Final = (
 )
 
 SYMBOL_GUARDS: Final = (
+    Guard("risk.mark", "MARK_FROZEN", "warning", frozen),
     Guard("risk.basis", "BASIS_WIDE", "warning", basis),
     Guard("risk.basis_held", "BASIS_WIDE", "critical", basis_held),
     Guard(LIQUIDATION, "LIQ_NEAR", "critical", liquidation),

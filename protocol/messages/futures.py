@@ -239,7 +239,7 @@ class SnapshotFailed(Message, frozen=True, kw_only=True):
 
 
 class MarkPrice(Message, frozen=True, kw_only=True):
-    """The sole reference for risk. Conflates. `mark_time` is the exchange's time, microseconds UTC."""
+    """The sole reference for risk. Conflates. `mark_time` is the exchange's time, microseconds UTC. `frozen`: it stands still while trades go elsewhere."""
 
     symbol: str
     mark: Decimal
@@ -252,6 +252,7 @@ class MarkPrice(Message, frozen=True, kw_only=True):
     mark_time: int
     bid_size: Decimal | None = None
     ask_size: Decimal | None = None
+    frozen: bool = False
 
 
 class InstrumentsListed(Message, frozen=True, kw_only=True):

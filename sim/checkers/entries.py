@@ -259,13 +259,16 @@ class FreshData(Invariant):
 
 
 class MarkRules(Invariant):
-    """21: every stop in the wire names the mark."""
+    """21: every stop on the wire names the mark, and no entry leaves on one that stands still while trades go elsewhere."""
 
     number, name = 21, "mark rules"
 
     def sent(self, sent: Sent) -> None:
         if sent.op == "send" and sent.order_type in ("stp", "take_profit") and sent.trigger != "mark":
             self.fail(f"{sent.symbol} {sent.order_type} triggers on {sent.trigger or 'nothing'}")
+        frozen_at = self.e.frozen(sent.symbol) if sent.is_entry else None
+        if frozen_at is not None and sent.at - frozen_at > Bounds.HALT:
+            self.fail(f"{sent.symbol} entry on a mark that stands still while trades go elsewhere")
 
 
 class ModeAndRefusal(Invariant):

@@ -232,6 +232,11 @@ class Evidence:
         """Whether nothing has been in the way for a while: then the tight bounds hold."""
         return self.now - self.disturbed_at > 45 * SECOND_US
 
+    def frozen(self, symbol: str) -> int | None:
+        """Since when the mark counts as frozen for a daemon that has seen all of it; None: it moves, or something was in the way."""
+        still = self.past.stills.get(symbol)
+        return None if still is None or self.disturbed_at >= still.since - SECOND_US else still.frozen_at
+
     def fail(self, invariant: int, text: str) -> None:
         """Write a failure down; the first one counts."""
         self.failures.append(Failure(invariant, self.now, text))

@@ -10,12 +10,26 @@ from collections import deque
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from protocol.units import SECOND_US
 from sim.engine import Engine
 
 WINDOW_US: Final = 60 * SECOND_US
 """Older numbers are no excuse: by then the exchange has been read several times."""
 Row = deque[tuple[int, Decimal]]
+FROZEN_US: Final = 30 * SECOND_US
+FROZEN_SHARE: Final = Decimal("0.003")
+"""A mark that has not changed for so long while the last trade went so far away counts as stale (fault-catalogue 9)."""
+
+
+class Still(msgspec.Struct):
+    """A mark, since when it has not changed, the last trade's price of then, and since when it counts as frozen."""
+
+    mark: Decimal
+    since: int
+    last: Decimal
+    frozen_at: int | None = None
 
 
 class Past:
@@ -25,6 +39,8 @@ class Past:
         self._engine = engine
         self._marks: dict[str, Row] = {}
         self._equity: Row = deque()
+        self.stills: dict[str, Still] = {}
+        """By symbol."""
 
     def look(self, now: int) -> None:
         """Note the marks of now."""
@@ -32,6 +48,9 @@ class Past:
             row = self._marks.setdefault(symbol, deque())
             if not row or row[-1][1] != tick.mark:
                 _note(row, now, tick.mark)
+                self.stills[symbol] = Still(tick.mark, now, tick.last)
+            else:
+                _stands(self.stills[symbol], now, tick.last)
 
     def booked(self, now: int) -> None:
         """Note the equity after something was booked."""
@@ -50,6 +69,15 @@ class Past:
             mark = self._engine.state.ticks[symbol].mark
             gains += holding.size * ((high if holding.size > 0 else low) - mark)
         return max(self._engine.equity_usd, *_since(self._equity, now - WINDOW_US), Decimal(0)) + gains
+
+
+def _stands(still: Still, now: int, last: Decimal) -> None:
+    if (
+        still.frozen_at is None
+        and now - still.since >= FROZEN_US
+        and abs(last - still.last) > still.last * FROZEN_SHARE
+    ):
+        still.frozen_at = now
 
 
 def _note(row: Row, now: int, value: Decimal) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote_plus
 
@@ -185,12 +185,19 @@ class Alerts(Invariant):
     def sent(self, sent: Sent) -> None:
         self._stops.sent(sent)
 
-    def second(self) -> None:
+    def _happened(self) -> Iterator[tuple[str, str]]:
+        """What came about in this second that nobody inside may have said."""
         for stop in self._stops.look():
-            self._must_tell(("STOP_LOST",), f"the loss of the stop {stop.client_order_id} of {stop.symbol}")
+            yield "STOP_LOST", f"the loss of the stop {stop.client_order_id} of {stop.symbol}"
         for name in self._orders.look():
-            self._must_tell(("JOURNAL_BEHIND",), f"the order {name}, which a store that was put back does not know")
-        for code, happened in self._clocks.look():
+            yield "JOURNAL_BEHIND", f"the order {name}, which a store that was put back does not know"
+        for symbol in self.e.contracts:
+            if self.e.frozen(symbol) == self.e.now:
+                yield "MARK_FROZEN", f"the mark of {symbol}, which stands still while trades go elsewhere"
+        yield from self._clocks.look()
+
+    def second(self) -> None:
+        for code, happened in self._happened():
             self._must_tell((code,), happened)
         if off := self._clocks.untold():
             self.fail(f"nobody was told that the clock has been {off} off for a minute")

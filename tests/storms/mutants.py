@@ -214,6 +214,8 @@ MUTANTS = (
         {"fault": "clock.skew", "d_s": 4, "for_s": 200, **OPENED}),
     one("a clock that is off halts no entries", FEED, "out += [*off, *more]", 'out += [*(m for m in off if type(m).__name__ != "HaltEntries"), *more]',
         {"fault": "clock.skew", "d_s": -4, "at_s": 5, "for_s": 900}, seconds=900),
+    one("a mark that stands still is taken for a fresh one", MARKET, "still_us >= FROZEN_US and", "still_us >= 1000 * FROZEN_US and",
+        {"fault": "px.freeze", "which": "mark", "sym": "any", "at_s": 20, "for_s": 900}, seconds=900),
     one("nobody notices that the loop stood still", "actors/pulse.py", "if late_us > BLOCKED_US * pace:", "if late_us > 600 * BLOCKED_US * pace:",
         {"fault": "sched.block", "for_s": 30, **OPENED}),
     one("nobody notices that the host slept", "actors/pulse.py", "if stepped_us > STEPPED_US * pace:", "if stepped_us > 600 * STEPPED_US * pace:",

@@ -779,6 +779,31 @@ async def test_time_goes_on_as_long_as_requests_are_answered(fault: Fault, seen:
     assert (1 in bench.broken) == seen
 
 
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_mark_that_stands_still_is_told_and_nothing_enters_on_it(told: bool) -> None:
+    """Half a minute to the tick, while trades went elsewhere: 28 asks for the word, 21 for no entry; one that moves is no matter."""
+    bench = Bench()
+    bench.wait(60)
+    bench.evidence.disturbed_at = 0
+    bench.engine.move(replace(tick(50_001), at=bench.now))
+    bench.wait(40)
+    bench.intend("in time")
+    bench.leave("in time", "send", size="0.1", side="buy", reduceOnly="false")
+    assert 21 not in bench.broken
+    bench.engine.move(replace(tick(50_001), at=bench.now, last=Decimal(50_200)))
+    bench.wait(1)
+    if told:
+        alert = from_edge(Alert, bench.now, code="MARK_FROZEN", severity="warning", text="stands still")
+        bench.watchers.said("risk", alert)
+        bench.watchers.wrote([("risk", alert, ())])
+        bench.watchers.told(alert)
+    bench.wait(15)
+    assert (28 in bench.broken) == (not told)
+    bench.intend("late")
+    bench.leave("late", "send", size="0.1", side="buy", reduceOnly="false")
+    assert 21 in bench.broken
+
+
 async def test_a_mark_of_a_moment_ago_will_do() -> None:
     """Of its own time; when it came says nothing."""
     bench = Bench()

@@ -48,6 +48,17 @@ def test_a_fault_of_the_host_strikes_and_is_survived(kind: str) -> None:
     assert verdict.injected[kind] >= 1
 
 
+def test_a_mark_that_freezes_is_told_and_keeps_entries_in() -> None:
+    """The market moves on, and with it the last trade: after half a minute and 0.3 % the mark counts as stale, until it moves."""
+    lines: list[str] = []
+    row = {"fault": "px.freeze", "at_s": 60, "for_s": 600, "which": "mark", "sym": "PF_ETHUSD"}
+    plan = plan_of({"seed": 4, "faults": [row]})
+    verdict = run_case(Case(seed=4, plan=plan, safety_s=900.0, liveness_s=40.0), live, lines.append)
+    assert verdict.failures == ()
+    gate = [line.split(" ", 1)[1] for line in lines if "risk.mark" in line and "gate" in line]
+    assert gate == ["gate closed halt.risk.mark:PF_ETHUSD", "gate open halt.risk.mark:PF_ETHUSD"]
+
+
 def test_a_setting_that_cannot_be_meant_is_refused_at_the_start() -> None:
     """Wrong units, types, names and hostile words: the process does not begin, and the next one under the old setting does."""
     rows = [

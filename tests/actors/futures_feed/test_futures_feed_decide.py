@@ -208,6 +208,21 @@ def test_garbled_prices_are_refused_with_one_alert(values: dict[str, Any]) -> No
     assert kinds(run(state, ticker(), ticker(**values))[1]) == ["MarkPrice", "Alert"]
 
 
+@pytest.mark.parametrize(
+    ("still_s", "last", "frozen"),
+    [(30, "100.4", True), (30, "99.6", True), (30, "100.3", False), (29, "110", False)],
+)
+def test_a_mark_that_stands_still_while_trades_go_elsewhere_is_frozen(still_s: int, last: str, frozen: bool) -> None:
+    """To the tick for half a minute, trades by more than 0.3 %: until the mark moves, wherever trades go (fault-catalogue 9)."""
+    state, out = run(
+        fresh(), ticker(time=T), ticker(time=T + SECOND), ticker(time=T + still_s * SECOND, last=D(last)),
+        ticker(time=T + (still_s + 1) * SECOND),
+    )  # fmt: skip
+    assert [m.frozen for m in of(MarkPrice, out)] == [False, False, frozen, frozen]
+    _, out = run(state, ticker(time=T + 60 * SECOND, mark=D("100.5"), last=D("90")))
+    assert [m.frozen for m in of(MarkPrice, out)] == [False]
+
+
 def contract(symbol: str = XBT, **changes: Any) -> Instrument:
     """A contract's rules."""
     fields: dict[str, Any] = {

@@ -30,6 +30,7 @@ COURSES: dict[str, Course] = {
     "risk.drawdown": Course([account(NOON + 1, "85000")], [account(NOON + 2, "95000")], {"daily_loss_max_pct": D(20)}),
     "risk.cooldown": Course(ROUND, [RESTED]),
     "risk.leverage": Course([mark(symbol=ETH), position("18.1", symbol=ETH)], [position("0", NOON + 1, symbol=ETH)]),
+    "risk.mark": Course([mark(NOON + 1, frozen=True)], [mark(NOON + 2)]),
     "risk.basis": Course([mark(NOON + 1, price="50300")], [mark(NOON + 2, price="50100")]),
     "risk.basis_held": Course([position("0.1"), mark(NOON + 1, price="51000")], [position("0", NOON + 2)]),
     "risk.liquidation": Course([position("1", liquidation="35000")], [position("0", NOON + 1)]),

@@ -33,6 +33,17 @@ def aggregate(candles: Candles, timeframe: Timeframe) -> Candles:
     )
 
 
+def leading(natives: Candles, begins_ms: int, timeframe: Timeframe) -> tuple[int, int]:
+    """Where the first bucket begins that a 15m series from `begins_ms` on fills by itself, and how many native candles lead up to it
+    without a hole.
+    """
+    step = TIMEFRAME_MS[timeframe]
+    first_ms = -(-begins_ms // step) * step
+    before = natives.time[: int(np.searchsorted(natives.time, first_ms))]
+    unbroken = np.cumprod(before[::-1] == first_ms - step * np.arange(1, len(before) + 1))
+    return first_ms, int(unbroken.sum())
+
+
 def preceded(natives: Candles | None, ours: Candles, begins_ms: int) -> Candles:
     """Our own longer candles after those native ones that open before them; a bucket cut by the data's beginning is native."""
     if natives is None:

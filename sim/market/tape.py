@@ -34,7 +34,7 @@ from sim.market.files import (
     read_candles,
     when,
 )
-from sim.market.longer import aggregate, preceded
+from sim.market.longer import aggregate, leading, preceded
 from sim.market.sources import recorded_track, synthetic_track
 from sim.market.tick import Tick
 from sim.market.track import BAR_MS, BAR_US, RATE_DIGITS, ZERO, Floats, Ints, Track
@@ -60,6 +60,8 @@ class Tape:
         self._lines: dict[str, crossing.Line] = {}
         self._longer: dict[tuple[str, Timeframe], Candles] = {}
         self._natives: dict[tuple[str, Timeframe], Candles] = {}
+        self.led: dict[tuple[str, Timeframe], int] = {}
+        """How many native candles lead up to our own without a hole, by series; 0: the strategy can use none of them."""
 
     @classmethod
     def synthetic(cls, settings: Settings, days: int = 120, history_days: int = HISTORY_DAYS) -> Tape:
@@ -91,7 +93,8 @@ class Tape:
         Without perp candles the basis, without a funding file the funding is that of `settings.market`. `path`: spot candles
         of 1 or 5 minutes, for the way inside the 15m ones. `history`:
         native longer candles from before the data begins, for the bias. Trading begins at `start_ms`
-        (default: with the data), what lies before it is history, and ends at `end_ms` or with the shortest file.
+        (default: with the data), what lies before it is history, and ends at `end_ms` or with the shortest file. Where native
+        candles lead up to our own it does not begin before the last of them has settled: one that lacks is a hole, and none would be used.
         Raises BadCandleFile, BadPeriod.
         """
         check_period(start_ms, end_ms)
@@ -113,12 +116,19 @@ class Tape:
                 gap_policy=gap_policy,
             )
             tracks.append(track)
+        natives = {key: read_candles(file, key[1]) for key, file in (history or {}).items()}
         start_us = max([track.start_us for track in tracks] + ([start_ms * 1000] if start_ms is not None else []))
         end_us = min(track.end_us for track in tracks)
+        begins = {track.spot_symbol: track.start_us // 1000 for track in tracks}
+        joined = {key: leading(found, begins[key[0]], key[1]) for key, found in natives.items()}
+        settled_us = max(((first + BAR_MS) * 1000 for first, count in joined.values() if count), default=start_us)
+        if settled_us < end_us:
+            start_us = max(start_us, settled_us)
         if start_us >= end_us:
             raise BadPeriod(f"nothing to trade on: the data of all symbols ends {when(end_us // 1000)}")
         tape = cls(tracks, settings, start_us - start_us % -BAR_US, end_us)
-        tape._natives = {key: read_candles(file, key[1]) for key, file in (history or {}).items()}
+        tape._natives = natives
+        tape.led = {key: count for key, (_, count) in joined.items()}
         return tape
 
     @property

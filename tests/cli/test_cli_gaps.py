@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from actors.cli.app import app
 from sim.market.files import Candles
+from sim.market.longer import aggregate
 from sim.market.synthetic import generate
 from tests.fakes.finer import finer_of
 
@@ -24,6 +25,10 @@ FAST = """
 symbols: [{spot: BTC/USD, futures: PF_XBTUSD}]
 strategy: {preset: classic, ema_period: 20, bias_tfs: [4h], bias_mode: ema, warmup_bars_exec: 50, warmup_bars_4h: 30}
 """
+
+
+SLOW = FAST.replace("warmup_bars_4h: 30", "warmup_bars_4h: 48")
+"""The bias needs eight days."""
 
 
 def written(file: Path, candles: Candles, leave_out: slice = slice(0, 0)) -> Path:
@@ -90,3 +95,22 @@ def test_a_path_is_told_with_its_share(run: Any, tmp_path: Path) -> None:
     refused = run("--path", f"BTC/USD={coarse}")
     assert refused.exit_code == 2
     assert "candles of 1 or 5 minutes are needed here; this holds 15 minutes" in refused.stderr
+
+
+def test_history_spares_the_warm_up(tmp_path: Path) -> None:
+    """Six days of 15m candles are too few for the bias; with native ones before them the trades are those of the whole file."""
+    config = tmp_path / "slow.yaml"
+    config.write_text(SLOW)
+    whole = written(tmp_path / "whole.csv", WHOLE)
+    late = written(tmp_path / "late.csv", WHOLE, slice(0, 96 * 6))
+    native = written(tmp_path / "4h.csv", aggregate(WHOLE, "4h"))
+
+    def traded(data: Path, *options: str) -> list[Any]:
+        words = ["backtest", "--config", str(config), "--data", f"BTC/USD={data}", "--json", *options]
+        document = json.loads(CliRunner().invoke(app, words).stdout)
+        return [
+            [one[name] for name in ("opened_at", "side", "entry_price", "stop_price")] for one in document["trades"]
+        ]
+
+    assert traded(late) == []
+    assert traded(late, "--history", f"BTC/USD:4h={native}") == traded(whole) != []

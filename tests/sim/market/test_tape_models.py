@@ -10,15 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from actors.modes.account import engine_for
 from actors.modes.backtest import Sources, told_sources
 from config.settings import Settings
-from protocol.units import DAY_US, HOUR_US
+from protocol.units import DAY_US, HOUR_US, TIMEFRAME_MS, Timeframe
 from sim.market.files import BadCandleFile, Candles
 from sim.market.longer import aggregate
 from sim.market.slippage import slippage_of
 from sim.market.synthetic import generate
 from sim.market.tape import Tape
 from sim.market.track import BAR_US
+from sim.stage import Stage
 
 BTC, XBT = "BTC/USD", "PF_XBTUSD"
 START_MS = 20_454 * 86_400_000
@@ -132,6 +134,36 @@ def test_native_candles_come_before_our_own(tmp_path: Path, market: Candles) -> 
     assert [candle.open_time_ms for candle in told] == days.time.tolist()
     assert [candle.close for candle in told] == days.close.tolist()
     assert len(Tape.recorded(settings(), {BTC: spot}).candles(BTC, "1d", None, tape.end_us)) == 5
+
+
+@pytest.mark.parametrize(("timeframe", "cut"), [("1d", 480), ("4h", 480), ("1d", 500), ("4h", 500)])
+def test_trading_waits_for_the_native_candle_that_leads_up_to_our_own(
+    tmp_path: Path, market: Candles, timeframe: Timeframe, cut: int
+) -> None:
+    """One that is not settled at the start is a hole before our own, and the strategy then uses none of what came before."""
+    spot = written(tmp_path, "s.parquet", market.between(int(market.time[cut]), None))
+    longer = aggregate(market, timeframe)
+    native = written(tmp_path, "n.parquet", longer)
+    tape = Tape.recorded(settings(), {BTC: spot}, history={(BTC, timeframe): native})
+    ours_ms = -(-int(market.time[cut]) // TIMEFRAME_MS[timeframe]) * TIMEFRAME_MS[timeframe]
+    assert tape.start_us == ours_ms * 1000 + BAR_US
+    stage = Stage(tape, engine_for(settings(), tape), settings())
+    known = [candle.open_time_ms for candle in stage.history(BTC, timeframe, None, tape.start_us)]
+    assert known == longer.time[longer.time < ours_ms].tolist()
+    assert tape.led[BTC, timeframe] == len(known)
+
+
+def test_native_candles_before_a_hole_move_no_start(tmp_path: Path, market: Candles) -> None:
+    """They are of no use; trading begins with the data, and only what follows the last hole counts."""
+    spot = written(tmp_path, "s.parquet", market.between(int(market.time[480]), None))
+    days = aggregate(market, "1d")
+    for left_out, led in ((days.time[4], 0), (days.time[1], 3)):
+        kept = written(tmp_path, "d.parquet", days)
+        table = pd.read_parquet(kept)
+        table[table.time != left_out].to_parquet(kept)
+        tape = Tape.recorded(settings(), {BTC: spot}, history={(BTC, "1d"): kept})
+        assert tape.led == {(BTC, "1d"): led}
+        assert tape.start_us == int(market.time[480]) * 1000 + BAR_US * (led > 0)
 
 
 @pytest.mark.parametrize(("tick_s", "said"), [(1, "marks each second on it"), (900, "marks every 900 seconds on it")])

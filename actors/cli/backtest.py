@@ -48,12 +48,13 @@ def backtest(
         ),
     ] = None,
     gap_policy: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--gap-policy",
-            help="Missing candles. fill: flat, without entries. reset: the strategy starts anew. halt: refuse the file.",
+            help="Missing candles. fill: flat, without entries. reset: the strategy starts anew. halt: refuse the file "
+            "[default: strategy.gap_policy of your own settings, else fill].",
         ),
-    ] = "fill",
+    ] = None,
     start: Annotated[str | None, typer.Option("--start", help="First day, UTC: 2023-01-01.")] = None,
     end: Annotated[str | None, typer.Option("--end", help="Last day, UTC, included.")] = None,
     config: ConfigFile = None,
@@ -93,7 +94,9 @@ def backtest(
     where that lacks a symbol's 15m candles it runs on the seeded synthetic market.
     """
     one_of("--driver", driver, "loop", "trio")
-    policy = cast("GapPolicy", one_of("--gap-policy", gap_policy, "fill", "reset", "halt"))
+    if gap_policy is not None:
+        one_of("--gap-policy", gap_policy, "fill", "reset", "halt")
+    policy = cast("GapPolicy | None", gap_policy)
     if walk_forward is not None and matrix is not None:
         raise stop(Exit.BAD_INPUT, "error: --walk-forward and --matrix: one of them at a time")
     first, last = day_us(start, "--start"), day_us(end, "--end")

@@ -119,7 +119,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     funding: dict[str, Path] = {}
     path: dict[str, Path] = {}
     history: dict[tuple[str, Timeframe], Path] = {}
-    gap_policy: GapPolicy = "fill"
+    gap_policy: GapPolicy | None = None
+    """None: what the settings say of it."""
 
     def only(self, symbols: Collection[str]) -> Sources:
         """The files of some symbols."""
@@ -159,7 +160,7 @@ def run_backtest(
             history=sources.history,
             start_ms=None if start_us is None else start_us // 1000,
             end_ms=None if end_us is None else end_us // 1000,
-            gap_policy=sources.gap_policy,
+            gap_policy=settings.strategy.gap_policy,
         )
         if sources.data
         else _period(Tape.synthetic(settings, days=SYNTHETIC_DAYS), settings, start_us, end_us)
@@ -264,13 +265,15 @@ def _period(whole: Tape, settings: Settings, start_us: int | None, end_us: int |
     return Tape(tuple(whole.tracks.values()), settings, start, end)
 
 
-def for_history(settings: Settings, data: Files, gap_policy: GapPolicy = "fill") -> Settings:
-    """Only the symbols there is data for; intervals without trades are filled unless the caller says otherwise.
+def for_history(settings: Settings, data: Files, gap_policy: GapPolicy | None = None) -> Settings:
+    """Only the symbols there is data for; intervals without trades are filled unless the caller, or a person's settings, say otherwise.
 
     Nothing is lost between this daemon and its exchange, so the periodic reading of the truth and the proofs of life may be rare.
     """
     symbols = tuple(s for s in settings.symbols if s.spot in data) if data else settings.symbols
-    strategy = settings.strategy.model_copy(update={"gap_policy": gap_policy})
+    strategy = settings.strategy
+    if gap_policy is not None or "gap_policy" not in strategy.model_fields_set:
+        strategy = strategy.model_copy(update={"gap_policy": gap_policy or "fill"})
     execution = settings.execution.model_copy(update={"reconcile_s": RECONCILE_S})
     feeds = settings.feeds.model_copy(update={"spot_idle_s": IDLE_S, "futures_idle_s": IDLE_S})
     return settings.model_copy(

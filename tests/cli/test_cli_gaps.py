@@ -85,6 +85,15 @@ def test_halt_refuses_the_file(run: Any) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_the_settings_own_policy_counts_until_the_command_names_one(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of a matrix that vary `strategy.gap_policy` were all of `fill`, under three names."""
+    monkeypatch.setenv("KRAKEN_SMC__STRATEGY__GAP_POLICY", "halt")
+    assert run().exit_code == 2
+    monkeypatch.setenv("KRAKEN_SMC__STRATEGY__GAP_POLICY", "reset")
+    assert json.loads(run("--json").stdout)["assumed"]["gap_policy"] == "reset"
+    assert json.loads(run("--json", "--gap-policy", "fill").stdout)["assumed"]["gap_policy"] == "fill"
+
+
 def test_a_path_is_told_with_its_share(run: Any, tmp_path: Path) -> None:
     """Nine candles in ten have finer ones, those in the holes not; a path of 15m candles is none."""
     finer = finer_of(WHOLE, 300_000).candles

@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+import numpy as np
 import trio
+from numpy.typing import NDArray
 
 from actors.door import Door
 from actors.gate import Gate
@@ -202,7 +204,7 @@ def journal(settings: Settings, state: Path | None) -> Iterator[Write | None]:
 
 def told_sources(settings: Settings, tape: Tape, sources: Sources) -> dict[str, str]:
     """Where basis, funding and the way inside the candles come from, in words."""
-    path = "; ".join(_path_of(track) for track in tape.tracks.values() if track.finer is not None)
+    path = "; ".join(_path_of(tape, track) for track in tape.tracks.values() if track.finer is not None)
     coarse = f"{COARSE}; marks {_often(settings.market.tick_s)} on it while anything is open"
     told = {"path": f"{path}; elsewhere {coarse}" if path else coarse}
     if not sources.data:
@@ -210,8 +212,11 @@ def told_sources(settings: Settings, tape: Tape, sources: Sources) -> dict[str, 
             "basis": "stochastic, of the seeded synthetic market",
             "funding": "hourly, of the seeded synthetic market",
         }
-    real, paid = ([symbol for symbol in tape.symbols if symbol in files] for files in (sources.perp, sources.funding))
-    rest, free = ([symbol for symbol in tape.symbols if symbol not in known] for known in (real, paid))
+    tracks = tape.tracks.values()
+    real = [_told_of(tape, track, track.basis_known) for track in tracks if track.basis_known is not None]
+    paid = [_told_of(tape, track, track.funding_known) for track in tracks if track.funding_known is not None]
+    rest = [track.spot_symbol for track in tracks if track.basis_known is None]
+    free = [track.spot_symbol for track in tracks if track.funding_known is None]
     return told | {
         "basis": "; ".join(
             [f"historical, perpetual candles of {', '.join(real)}"] * bool(real)
@@ -221,7 +226,11 @@ def told_sources(settings: Settings, tape: Tape, sources: Sources) -> dict[str, 
             [f"hourly, historical rates of {', '.join(paid)}"] * bool(paid)
             + [f"{_paid(settings)} on {', '.join(free)}"] * bool(free)
         ),
-        "history": ", ".join(f"{symbol} {timeframe}" for symbol, timeframe in sources.history) or "none",
+        "history": ", ".join(
+            f"{symbol} {timeframe} " + (f"({count:,})" if count else "(unused: they do not lead up to the 15m candles)")
+            for (symbol, timeframe), count in tape.led.items()
+        )
+        or "none",
     }
 
 
@@ -232,9 +241,19 @@ def _often(tick_s: int) -> str:
     return "each second" if tick_s == 1 else f"every {tick_s} seconds"
 
 
-def _path_of(track: Track) -> str:
-    share = track.path.known.mean() * 100
-    return f"candles of {track.path.step_us // MINUTE_US} minutes tell {share:.0f} % of {track.spot_symbol}"
+def _path_of(tape: Tape, track: Track) -> str:
+    share = tape.share_pct(track, track.path.known)
+    return f"candles of {track.path.step_us // MINUTE_US} minutes tell {share} % of {track.spot_symbol}"
+
+
+def _told_of(tape: Tape, track: Track, known: NDArray[np.bool_]) -> str:
+    """A symbol whose source tells the run, or how much of it."""
+    share = tape.share_pct(track, known)
+    return (
+        track.spot_symbol
+        if share == 100
+        else f"{track.spot_symbol} ({share} % of the run; elsewhere as the nearest known)"
+    )
 
 
 def _paid(settings: Settings) -> str:

@@ -63,8 +63,9 @@ class Candles:
         first = 0 if start_ms is None else int(np.searchsorted(self.time, start_ms))
         last = len(self) if end_ms is None else int(np.searchsorted(self.time, end_ms))
         if first >= last:
+            since = "the beginning" if start_ms is None else when(start_ms)
             raise BadPeriod(
-                f"no candles from {when(start_ms)} to {when(end_ms)}: the data runs {when(self.time[0])} to {when(self.time[-1])}"
+                f"no candles from {since} to {when(end_ms)}: the data runs {when(self.time[0])} to {when(self.time[-1])}"
             )
         return self._at(slice(first, last))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,7 @@ from sim.market.files import (
     FINER_MS,
     PERP_MS,
     BadCandleFile,
+    BadPeriod,
     Candles,
     GapPolicy,
     Series,
@@ -27,7 +30,7 @@ from sim.market.files import (
 )
 from sim.market.path import Finer
 from sim.market.synthetic import generate
-from sim.market.track import BAR_MS, RATE_DIGITS, Floats, Track
+from sim.market.track import BAR_MS, RATE_DIGITS, Bools, Floats, Track
 
 HOUR_MS: Final = HOUR_US // 1000
 Steps = tuple[tuple[int, ...], tuple[Decimal, ...]]
@@ -56,18 +59,36 @@ def recorded_track(
     """Of one market's files. Raises BadCandleFile."""
     # Time goes on without trades: what `reset` starts anew is the strategy, which is shown no filled candle.
     policy: GapPolicy = "halt" if gap_policy == "halt" else "fill"
-    candles, filled = close_gaps(read_candles(spot, "15m").between(None, end_ms), "15m", policy)
+    read = read_candles(spot, "15m")
+    with _in_file(spot):
+        candles, filled = close_gaps(read.between(None, end_ms), "15m", policy)
+    basis, basis_known = (
+        (_basis_model(pair.spot, candles, settings), None) if perp is None else _basis_of(candles, perp)
+    )
+    rates = None if funding is None else read_funding(funding)
     track = Track(
         pair.spot,
         _instrument(pair.futures, candles),
         candles,
-        _basis_model(pair.spot, candles, settings) if perp is None else _basis_of(candles, perp),
-        *(_funding_model(pair.spot, candles, settings) if funding is None else _funding_steps(read_funding(funding))),
+        basis,
+        *(_funding_model(pair.spot, candles, settings) if rates is None else _funding_steps(rates)),
         filled=filled,
         finer=None if path is None else Finer(*read_steps(path, FINER_MS)),
+        basis_known=basis_known,
+        funding_known=None if rates is None else _told_by(rates, candles),
     )
-    _ = track.path  # finer candles of another market are refused here
+    with _in_file(path):
+        _ = track.path  # finer candles of another market are refused here
     return track
+
+
+@contextmanager
+def _in_file(file: Path | None) -> Iterator[None]:
+    """Whoever knows only the candles does not know where they are from."""
+    try:
+        yield
+    except (BadCandleFile, BadPeriod) as bad:
+        raise type(bad)(f"{file}: {bad}") from bad
 
 
 def _basis_model(spot: str, candles: Candles, settings: Settings) -> Floats:
@@ -100,8 +121,19 @@ def _funding_steps(series: Series) -> Steps:
     return tuple((series.time * 1000).tolist()), _rates(series.value / (intervals_ms(series.time) / HOUR_MS))
 
 
-def _basis_of(candles: Candles, perp_file: Path) -> Floats:
-    """perp close / spot close - 1 where both ended and were traded, linear between, flat beyond."""
+def _told_by(rates: Series, candles: Candles) -> Bools:
+    """The candles of which a funding rate is told: those in an interval as long as the ones beside it."""
+    ends = rates.time.searchsorted(candles.time, side="right")
+    known: Bools = ends < len(rates.time)
+    ends = np.minimum(ends, len(rates.time) - 1)
+    known &= candles.time >= (rates.time - intervals_ms(rates.time))[ends]
+    return known
+
+
+def _basis_of(candles: Candles, perp_file: Path) -> tuple[Floats, Bools]:
+    """perp close / spot close - 1 where both ended and were traded, linear between, flat beyond; and of which candles the file tells,
+    those that spot itself lacks left to it.
+    """
     step_ms, perp = read_steps(perp_file, PERP_MS)
     _, ours, theirs = np.intersect1d(
         candles.time + BAR_MS, perp.time + step_ms, assume_unique=True, return_indices=True
@@ -109,4 +141,11 @@ def _basis_of(candles: Candles, perp_file: Path) -> Floats:
     ours, theirs = ours[~candles.synthetic[ours]], theirs[~candles.synthetic[ours]]
     if not len(ours):
         raise BadCandleFile(f"{perp_file}: no candle ends with a spot candle")
-    return np.interp(candles.time, candles.time[ours], perp.close[theirs] / candles.close[ours] - 1.0)
+    at = candles.time[ours]
+    after = at.searchsorted(candles.time)
+    before = np.maximum(at.searchsorted(candles.time, side="right") - 1, 0)
+    within = (after < len(at)) & (candles.time >= at[0])
+    near = at[np.minimum(after, len(at) - 1)] - at[before] <= max(step_ms, BAR_MS)
+    return np.interp(
+        candles.time, at, perp.close[theirs] / candles.close[ours] - 1.0
+    ), within & near | candles.synthetic

@@ -37,7 +37,7 @@ from sim.market.files import (
 from sim.market.longer import aggregate, leading, preceded
 from sim.market.sources import recorded_track, synthetic_track
 from sim.market.tick import Tick
-from sim.market.track import BAR_MS, BAR_US, RATE_DIGITS, ZERO, Floats, Ints, Track
+from sim.market.track import BAR_MS, BAR_US, RATE_DIGITS, ZERO, Bools, Floats, Ints, Track
 
 HISTORY_DAYS: Final = 450
 """Synthetic candles before the first moment of trading: the daily bias needs 400."""
@@ -145,6 +145,11 @@ class Tape:
     def filled(self) -> dict[str, tuple[Span, ...]]:
         """What each symbol's source lacked."""
         return {symbol: track.filled for symbol, track in self.tracks.items()}
+
+    def share_pct(self, track: Track, known: Bools) -> int:
+        """How much of the run a source of a track tells, if it tells these candles."""
+        first, last = ((at - track.start_us) // BAR_US for at in (self.start_us, self.end_us))
+        return round(float(known[first:last].mean()) * 100)
 
     # --- spot -----------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from sim.market.path import Path as PricePath
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 BAR_MS: Final = TIMEFRAME_MS["15m"]
 BAR_US: Final = BAR_MS * 1000
@@ -39,6 +40,8 @@ class Track:
     """One symbol's market: candles without gaps in time, basis at each close, funding as a step function.
 
     `funding_us[j]` ends the interval in which `funding_rate[j]` an hour is in force; empty: no funding is simulated.
+    `basis_known`, `funding_known`: for each candle whether the source tells of it, beyond which the nearest it tells is taken; None: a
+    model does.
     """
 
     spot_symbol: str
@@ -49,6 +52,8 @@ class Track:
     funding_rate: tuple[Decimal, ...] = ()
     filled: tuple[Span, ...] = ()
     finer: Finer | None = None
+    basis_known: Bools | None = None
+    funding_known: Bools | None = None
 
     @cached_property
     def start_us(self) -> int:

@@ -80,7 +80,7 @@ def test_halt_refuses_the_file(run: Any) -> None:
     """One line that names the first hole and what else could be done."""
     done = run("--gap-policy", "halt")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert HOLES[0] in done.stderr
+    assert f"holed.csv: candles are missing: {HOLES[0]}" in done.stderr
     assert "`fill` or `reset`" in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -100,10 +100,18 @@ def test_a_path_is_told_with_its_share(run: Any, tmp_path: Path) -> None:
     path = written(tmp_path / "path.csv", finer)
     document = json.loads(run("--path", f"BTC/USD={path}", "--json").stdout)
     assert document["assumed"]["path"].startswith("candles of 5 minutes tell 89 % of BTC/USD; elsewhere open, extreme")
+    late = json.loads(run("--path", f"BTC/USD={path}", "--start", "2026-01-14", "--json").stdout)
+    assert late["assumed"]["path"].startswith("candles of 5 minutes tell 90 % of BTC/USD")  # of what was traded on
     coarse = written(tmp_path / "coarse.csv", WHOLE)
     refused = run("--path", f"BTC/USD={coarse}")
     assert refused.exit_code == 2
     assert "candles of 1 or 5 minutes are needed here; this holds 15 minutes" in refused.stderr
+    columns = pd.read_csv(path)
+    columns[["open", "high", "low", "close"]] *= 2
+    columns.to_csv(path, index=False)
+    other = run("--path", f"BTC/USD={path}")
+    assert other.exit_code == 2
+    assert other.stderr.startswith(f"error: {path}: the finer candles end at")
 
 
 def test_history_spares_the_warm_up(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from sim.market.track import BAR_US
 from sim.stage import Stage
 
 BTC, XBT = "BTC/USD", "PF_XBTUSD"
-START_MS = 20_454 * 86_400_000
+DAY_MS = DAY_US // 1000
+START_MS = 20_454 * DAY_MS
 
 
 def written(folder: Path, name: str, candles: Candles) -> Path:
@@ -164,6 +165,50 @@ def test_native_candles_before_a_hole_move_no_start(tmp_path: Path, market: Cand
         tape = Tape.recorded(settings(), {BTC: spot}, history={(BTC, "1d"): kept})
         assert tape.led == {(BTC, "1d"): led}
         assert tape.start_us == int(market.time[480]) * 1000 + BAR_US * (led > 0)
+
+
+def test_a_source_that_tells_a_part_of_the_run_is_told_with_its_share(tmp_path: Path, market: Candles) -> None:
+    """Basis and funding beyond what was recorded are no history: the rate of the last day may stand for years."""
+    spot = written(tmp_path, "s.parquet", market)
+    hours = np.arange(START_MS, START_MS + 10 * DAY_MS + 1, 8 * 3_600_000)
+    hour = aggregate(market, "1h")
+
+    def said(begin: int, end: int, hole: slice, start: int = 0) -> dict[str, str]:
+        """Days for which there are marks and rates, hours left out, the day on which trading begins."""
+        perp = written(tmp_path, "p.parquet", hour.between(START_MS + begin * DAY_MS, START_MS + end * DAY_MS))
+        kept = hours[(hours >= START_MS + begin * DAY_MS) & (hours <= START_MS + end * DAY_MS)]
+        pd.DataFrame({"time": np.delete(kept, hole), "rate": 1e-4}).to_parquet(tmp_path / "f.parquet")
+        files = Sources(data={BTC: spot}, perp={BTC: perp}, funding={BTC: tmp_path / "f.parquet"})
+        start_ms = START_MS + start * DAY_MS
+        tape = Tape.recorded(settings(), files.data, perp=files.perp, funding=files.funding, start_ms=start_ms)
+        return told_sources(settings(), tape, files)
+
+    whole = said(0, 10, slice(0))
+    assert (whole["basis"], whole["funding"]) == (
+        "historical, perpetual candles of BTC/USD",
+        "hourly, historical rates of BTC/USD",
+    )
+    part = "BTC/USD ({} % of the run; elsewhere as the nearest known)"
+    for told, funding in (
+        (said(0, 4, slice(0)), 40),
+        (said(6, 10, slice(0)), 43),
+    ):  # the first rate is of the hours before it
+        assert told["basis"].endswith(part.format(40))
+        assert told["funding"].endswith(part.format(funding))
+    assert said(0, 10, slice(3, 6))["funding"].endswith(part.format(90))  # a day's three rates are lost
+    assert said(0, 10, slice(3, 6), start=2)["funding"] == whole["funding"]
+    assert said(0, 4, slice(0), start=5)["basis"].endswith(part.format(0))
+
+
+def test_a_history_that_is_not_used_is_told_so(tmp_path: Path, market: Candles) -> None:
+    """Days that end before the 15m candles begin warm nothing."""
+    spot = written(tmp_path, "s.parquet", market.between(int(market.time[480]), None))
+    days = aggregate(market, "1d")
+    for end, said in ((5, "BTC/USD 1d (5)"), (4, "BTC/USD 1d (unused: they do not lead up to the 15m candles)")):
+        native = written(tmp_path, "d.parquet", days.between(None, START_MS + end * DAY_MS))
+        files = Sources(data={BTC: spot}, history={(BTC, "1d"): native})
+        tape = Tape.recorded(settings(), files.data, history=files.history)
+        assert told_sources(settings(), tape, files)["history"] == said
 
 
 @pytest.mark.parametrize(("tick_s", "said"), [(1, "marks each second on it"), (900, "marks every 900 seconds on it")])

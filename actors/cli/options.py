@@ -74,6 +74,8 @@ def files_by_series(option: str, pairs: list[str] | None, settings: Settings) ->
             raise stop(
                 Exit.BAD_INPUT, f"error: --{option} {pair!r}: write SYMBOL:TF=FILE with TF one of {', '.join(LONGER)}"
             )
+        if (symbol, timeframe) in found:
+            raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: {symbol} {timeframe} is given twice")
         found[symbol, timeframe] = files_by_symbol(option, [f"{symbol}={file}"], settings)[symbol]
     return found
 
@@ -90,5 +92,7 @@ def files_by_symbol(option: str, pairs: list[str] | None, settings: Settings) ->
             raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: unknown symbol {symbol!r}; configured are {known}")
         if not Path(file).is_file():
             raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: there is no file {file}")
+        if symbol in found:
+            raise stop(Exit.BAD_INPUT, f"error: --{option} {pair!r}: {symbol} is given twice")
         found[symbol] = Path(file)
     return found

@@ -51,6 +51,8 @@ OPTIONS = {
     "pair": (["backtest", "--data", "BTC/USD"], "--data 'BTC/USD': write SYMBOL=FILE"),
     "symbol": (["backtest", "--data", "X/USD=x.csv"], "unknown symbol 'X/USD'"),
     "no file": (["backtest", "--data", "BTC/USD=none.csv"], "there is no file none.csv"),
+    "file twice": (["backtest", *["--data", f"BTC/USD={__file__}"] * 2], "BTC/USD is given twice"),
+    "history twice": (["backtest", *["--history", f"BTC/USD:1d={__file__}"] * 2], "BTC/USD 1d is given twice"),
     "report": (["backtest", "--report", "none/r.html"], "--report none/r.html: there is no folder none"),
     "gaps": (["backtest", "--gap-policy", "leap"], "--gap-policy 'leap'"),
     "path alone": (["backtest", "--synthetic", "--path", f"BTC/USD={__file__}"], "--path goes with --data"),

@@ -68,7 +68,8 @@ class Track:
     @cached_property
     def traded(self) -> Ints:
         """For each candle the newest up to it in which anything was traded, -1 before the first."""
-        here = np.where(self.candles.synthetic, -1, np.arange(len(self.candles), dtype=np.int64))
+        idle = self.candles.synthetic | (self.candles.volume == 0)  # a source may list a candle without trades
+        here = np.where(idle, -1, np.arange(len(self.candles), dtype=np.int64))
         newest: Ints = np.maximum.accumulate(here)
         return newest
 

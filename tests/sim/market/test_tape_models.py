@@ -111,10 +111,19 @@ def test_slippage_grows_with_the_range_of_the_candle_before(tmp_path: Path, mark
     )
 
 
-def test_a_candle_without_trades_does_not_make_a_market_cheap(tmp_path: Path, market: Candles) -> None:
-    """In a hole the conditions are those of the last candle that was traded: no turnover is no free order."""
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_a_candle_without_trades_does_not_make_a_market_cheap(tmp_path: Path, market: Candles, is_listed: bool) -> None:
+    """The conditions are those of the last candle that was traded, whether the source lacks those after it or lists them flat
+    and without volume: no turnover is no free order.
+    """
     file = written(tmp_path, "s.parquet", market)
-    pd.read_parquet(file).drop(index=[10, 11]).to_parquet(file)
+    table = pd.read_parquet(file)
+    if is_listed:
+        table.loc[[10, 11], ["open", "high", "low", "close"]] = table.close[9]
+        table.loc[[10, 11], "volume"] = 0.0
+    else:
+        table = table.drop(index=[10, 11])
+    table.to_parquet(file)
     modelled = settings(slippage_range_share="0.1", slippage_size_pct="0.3", spread_range_share="0.1", spread_pct=0)
     tape = Tape.recorded(modelled, {BTC: file})
     before, *holes = (tape.tick(XBT, tape.start_us + bar * BAR_US) for bar in (10, 11, 12))

@@ -16,7 +16,7 @@ from rich.table import Table
 from actors.cli.errors import Exit, bad_input, stop
 from actors.cli.loading import uncollected
 from actors.cli.options import AsJson, ConfigFile, day_us, files_by_series, files_by_symbol, one_of, settings_for
-from actors.cli.research import folder_of, wide_console
+from actors.cli.research import folder_of, minute, wide_console
 from protocol.units import SECOND_US
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ SHOWN = (
 def _print(result: Mapping[str, Any]) -> None:
     """The figures a person looks for, costs split out, and what they were made of."""
     console = wide_console()
+    console.print(_header(result), highlight=False, markup=False)
     table = Table(box=None, show_header=False)
     sure = result["confidence"]["intervals"]
     for name, label in SHOWN:
@@ -199,6 +200,26 @@ def _print(result: Mapping[str, Any]) -> None:
     for symbol, spans in result["filled"].items():
         if spans:
             console.print(f"{symbol}: no candles in the source, {'; '.join(spans)}", highlight=False)
+
+
+def _header(result: Mapping[str, Any]) -> str:
+    """Of what span and market the figures are, and what became of the signals: without it a run that could not trade looks like one
+    that need not.
+    """
+    d, assumed, period = result["decisions"], result["assumed"], result["period"]
+    first, last = (minute(at // 1000)[:10] for at in (period["start"], period["end"] - 1))
+    begun = (
+        f"{d['signals']} signals, the first on {minute(d['first_signal_at'] // 1000)[:10]}"
+        if d["signals"]
+        else "no signals"
+    )
+    kept_back = {**d["refused_by"], **d["blocked_by"]}
+    why = f" ({', '.join(f'{reason} {count}' for reason, count in kept_back.items())})" if kept_back else ""
+    sources = f"Basis: {assumed['basis']}. Funding: {assumed['funding']}. Native candles from before: {assumed.get('history', 'none')}."
+    return (
+        f"{first} to {last}, profile {result['profile']}: {begun}; {d['approved']} approved, {d['refused']} refused{why}.\n"
+        f"{sources}\n"
+    )
 
 
 def _number(value: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -28,6 +28,9 @@ from sim.report.account import TradeAccount, accounts
 from sim.report.bootstrap import BLOCK_DAYS, LEVEL_PCT, RESAMPLES, SEED, intervals
 from sim.report.breakdown import cut, falls, group, monthly_returns
 from sim.report.metrics import daily_returns, measure
+
+SETTINGS: Final = {"strategy", "risk", "execution", "feeds", "market"}
+"""Sections that a result depends on. The others say where things are kept, and may hold a password."""
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +88,7 @@ def find(settings: Settings, tape: Tape, result: Result, sources: Mapping[str, s
         "filled": {symbol: [str(span) for span in spans] for symbol, spans in tape.filled.items()},
         "period": {"start": tape.start_us, "end": tape.end_us},
         "profile": settings.profile,
+        "settings": settings.model_dump(mode="json", include=SETTINGS),
         "assumed": assumptions(settings, tape) | dict(sources),
         "digest": result.digest(),
     }  # fmt: skip

@@ -39,7 +39,7 @@ th { color: var(--faint); font-weight: 600; cursor: default; } td.text, th.text 
 #trades tbody tr:hover, #trades tbody tr.chosen { background: var(--card); }
 #trades a { color: var(--accent); text-decoration: none; } .scroll { max-height: 520px; overflow: auto; }
 td.prose { white-space: normal; text-align: left; color: var(--faint); }
-#trade-chart { scroll-margin-top: 10px; }
+#trade-chart { scroll-margin-top: 10px; } summary { cursor: pointer; color: var(--faint); }
 </style>
 """
 
@@ -91,12 +91,13 @@ def report(title: str, settings: Settings, tape: Tape, result: Result, findings:
 {_cards(document)}
 <h2>What was assumed</h2>
 <p id="assumed">{escape(assumed_text(document))}</p>
+{_settings(document)}
 <h2>Equity and drawdown</h2>{place("equity", "420px")}
 {_falls(document)}
 <h2>Monthly returns <small>percent of equity, open positions at their marks</small></h2>{place("months", f"{60 + 38 * years}px")}
 <h2>Trades, month by month <small>net, and their sum</small></h2>{place("by-month", "260px")}
 <div class="two">
-<div><h2>Costs against gross</h2>{place("costs", "340px")}</div>
+<div><h2>Costs against gross <small>open trades too</small></h2>{place("costs", "340px")}</div>
 <div><h2>Results in R</h2>{place("multiples", "340px")}</div>
 <div><h2>Worst and best mark of each trade</h2>{place("excursions", "340px")}</div>
 <div><h2>Signals not taken {_decided(document)}</h2>{place("refusals", "340px")}</div>
@@ -111,7 +112,7 @@ def report(title: str, settings: Settings, tape: Tape, result: Result, findings:
 <script type="application/json" id="document">{_json(document)}</script>
 """
     period = document["period"]
-    subtitle = f"{_day(period['start'])} to {_day(period['end'])}, profile {document['profile']}, digest {document['digest'][:12]}"
+    subtitle = f"{_day(period['start'])} to {_day(period['end'] - 1)}, profile {document['profile']}, digest {document['digest'][:12]}"
     return page(title, subtitle, body, {**drawn, **charts}, more=SCRIPT)
 
 
@@ -201,6 +202,16 @@ def _cards(document: Mapping[str, Any]) -> str:
         "resamples of these trades (ratios) and of these days in weekly blocks (return, Sharpe). They say what chance alone does to such "
         "figures, not what the future holds.</p>"
     )
+
+
+def _settings(document: Mapping[str, Any]) -> str:
+    """Every parameter of the strategy, the risk rules and the simulated exchange, folded away."""
+    rows = "".join(
+        f'<tr>{_text(f"{section}.{name}")}<td class="prose">{escape(str(value))}</td></tr>'
+        for section, values in document["settings"].items()
+        for name, value in values.items()
+    )
+    return f'<details id="settings"><summary>The settings of this run</summary><div class="wide"><table><tbody>{rows}</tbody></table></div></details>'
 
 
 def _decided(document: Mapping[str, Any]) -> str:

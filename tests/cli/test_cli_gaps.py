@@ -114,6 +114,23 @@ def test_a_path_is_told_with_its_share(run: Any, tmp_path: Path) -> None:
     assert other.stderr.startswith(f"error: {path}: the finer candles end at")
 
 
+def test_the_terminal_says_of_what_the_figures_are(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Span, signals and what became of them, basis and funding: what the data cut short or never let trade is seen at once."""
+    monkeypatch.setenv("KRAKEN_SMC__RISK__COST_MAX_R", "0.0001")
+    options = ("--start", "2026-01-07", "--end", "2026-03-31")  # the data ends on the 16th
+    document = json.loads(run(*options, "--json").stdout)
+    header, sources, *_ = run(*options).stdout.splitlines()
+    decided = document["decisions"]
+    count = decided["signals"]
+    assert count == decided["refused"] > 0
+    assert header.startswith(f"2026-01-07 to 2026-01-16, profile standard: {count} signals, the first on 2026-01-")
+    assert header.endswith(f"; 0 approved, {count} refused (cost.max {count}).")
+    assert sources == "Basis: none for BTC/USD. Funding: none is paid on BTC/USD. Native candles from before: none."
+    assert run("--end", "2026-01-05").stdout.startswith(
+        "2026-01-05 to 2026-01-05, profile standard: no signals; 0 approved"
+    )
+
+
 def test_history_spares_the_warm_up(tmp_path: Path) -> None:
     """Six days of 15m candles are too few for the bias; with native ones before them the trades are those of the whole file."""
     config = tmp_path / "slow.yaml"

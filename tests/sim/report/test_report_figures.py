@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
+from html import escape
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -24,6 +25,7 @@ from sim.report.account import Execution
 from sim.report.bootstrap import LEAST, intervals
 from sim.report.breakdown import falls
 from sim.report.document import Findings, find
+from sim.report.html import report
 from sim.report.prose import GAPS, INTRABAR, LIMITS, assumed_text
 from tests.fakes.backtests import Ran, busy_backtest, real_backtest
 
@@ -421,8 +423,8 @@ AGAIN: dict[str, Callable[[Again], Any]] = {
     "period": lambda a: {"start": a.start, "end": a.end},
     "profile": lambda a: "standard",
 }  # fmt: skip
-GIVEN = {"trades", "open_trades", "assumed", "digest"}
-"""The trades are made again one by one; what was assumed and the digest are no figures."""
+GIVEN = {"trades", "open_trades", "assumed", "settings", "digest"}
+"""The trades are made again one by one; what was assumed and set, and the digest are no figures."""
 
 
 def assert_same(said: Any, made: Any, where: str) -> None:
@@ -555,3 +557,15 @@ def test_every_assumption_is_said(document: dict[str, Any]) -> None:
     shown |= {"settle_ms": "3,111", "latency_ms": "222", "depth_usd": "4,444"}
     assert [name for name, value in shown.items() if value not in text] == []
     assert set(shown) == set(assumed)
+
+
+def test_a_report_holds_every_setting_its_figures_depend_on(found: Findings, ran: Ran) -> None:
+    """Two presets are told apart by their report alone; where things are kept, perhaps with a password, is not in it."""
+    told = found.document["settings"]
+    assert told["strategy"] == ran.settings.strategy.model_dump(mode="json")
+    assert told["risk"] == ran.settings.risk.model_dump(mode="json")
+    assert not told.keys() & {"store", "exchange"}
+    page = report("Test", ran.settings, ran.tape, ran.result, found)
+    for section, values in told.items():
+        for name, value in values.items():
+            assert f'{section}.{name}</td><td class="prose">{escape(str(value))}<' in page

@@ -10,8 +10,9 @@ from typing import Any, Final
 import plotly.graph_objects as go
 
 from sim.report.figures import styled
-from sim.report.html import STYLE
+from sim.report.html import STYLE, span
 from sim.report.page import page, place
+from sim.report.prose import DEFINITIONS
 
 Document = Mapping[str, Any]
 
@@ -34,7 +35,8 @@ MONEY: Final = {"gross": "+,.2f", "slippage": ",.2f", "fees": ",.2f", "funding":
 COLOURS: Final = (
     "#4278ff", "#f2832a", "#089981", "#c2409c", "#b8860b", "#7a5cff", "#f23645", "#12a4c4", "#8a8f98", "#6a994e",
 )  # fmt: skip
-
+DASHES: Final = ("solid", "dash", "dot")
+"""For more runs than there are colours."""
 
 ALL: Final = tuple(name for name, _, _ in COLUMNS)
 
@@ -54,14 +56,15 @@ def headings(only: Sequence[str] = ALL) -> list[str]:
 
 def comparison(title: str, subtitle: str, documents: Sequence[Document], *, note: str = "") -> str:
     """The file. Curves begin at 100; `documents` each have a `name`."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in headings())
+    said = [f' title="{escape(DEFINITIONS[name])}"' for name in ALL] + [""] * len(MONEY)
+    head = "".join(f"<th{title}>{escape(name)}</th>" for name, title in zip(headings(), said, strict=True))
     rows = "".join(
         f'<tr><td class="text">{escape(one["name"])}</td>' + "".join(f"<td>{cell}</td>" for cell in row(one)) + "</tr>"
         for one in documents
     )
     body = f"""{STYLE}<style>main {{ max-width: 1640px; }} #runs th, #runs td {{ padding: 4px 6px; font-size: 12.5px; }}</style><main>
 <p>{escape(note)}</p>
-<h2>Figures</h2>
+<h2>Figures <small>the pointer on a heading shows its definition; money with open trades, ratios of the closed ones</small></h2>
 <div class="wide"><table id="runs"><thead><tr><th class="text">run</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>
 {_assumed(documents)}
 <h2>Equity <small>each from 100; click a name to hide it</small></h2>{place("curves", "520px")}
@@ -73,7 +76,8 @@ def comparison(title: str, subtitle: str, documents: Sequence[Document], *, note
 def _assumed(documents: Sequence[Document]) -> str:
     """What all runs took for granted, and in what they differ."""
     names = list(dict.fromkeys(name for one in documents for name in one["assumed"]))
-    told = {name: [str(one["assumed"].get(name, "none")) for one in documents] for name in names}
+    told = {"days": [span(one["period"]) for one in documents]}
+    told |= {name: [str(one["assumed"].get(name, "none")) for one in documents] for name in names}
     same = "; ".join(f"{name} {values[0]}" for name, values in told.items() if len(set(values)) == 1)
     unlike = [name for name, values in told.items() if len(set(values)) > 1]
     rows = "".join(
@@ -95,13 +99,17 @@ def _curves(documents: Sequence[Document]) -> go.Figure:
     figure = go.Figure()
     for place_, one in enumerate(documents):
         points = [(at / 1000, float(usd)) for at, usd in one["equity_daily"]]
-        first = points[0][1] if points else 1.0
+        first = float(one["start_equity_usd"] or 1)
         figure.add_trace(
             go.Scatter(
                 x=[at for at, _ in points],
                 y=[round(100 * usd / first, 4) for _, usd in points],
                 name=one["name"],
-                line={"width": 1.5, "color": COLOURS[place_ % len(COLOURS)]},
+                line={
+                    "width": 1.5,
+                    "color": COLOURS[place_ % len(COLOURS)],
+                    "dash": DASHES[place_ // len(COLOURS) % len(DASHES)],
+                },
                 hovertemplate="%{y:.2f}<extra>" + escape(one["name"]) + "</extra>",
             )
         )

@@ -111,8 +111,7 @@ def report(title: str, settings: Settings, tape: Tape, result: Result, findings:
 </main>
 <script type="application/json" id="document">{_json(document)}</script>
 """
-    period = document["period"]
-    subtitle = f"{_day(period['start'])} to {_day(period['end'] - 1)}, profile {document['profile']}, digest {document['digest'][:12]}"
+    subtitle = f"{span(document['period'])}, profile {document['profile']}, digest {document['digest'][:12]}"
     return page(title, subtitle, body, {**drawn, **charts}, more=SCRIPT)
 
 
@@ -125,6 +124,11 @@ def _json(document: Mapping[str, Any]) -> str:
 
 def _day(at: int) -> str:
     return datetime.fromtimestamp(at // SECOND_US, UTC).strftime("%Y-%m-%d")
+
+
+def span(period: Mapping[str, int]) -> str:
+    """The first and the last day of a run."""
+    return f"{_day(period['start'])} to {_day(period['end'] - 1)}"
 
 
 def _minute(at: int) -> str:

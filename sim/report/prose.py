@@ -44,7 +44,7 @@ def assumed_text(document: Mapping[str, Any]) -> str:
         f"{depth}. Fees are {a['fees']} of the value. A resting limit fills {LIMITS[a['limit_fills']]}.",
         f"A candle is acted on {int(a['settle_ms']):,} ms after its end and an order is at the exchange {int(a['latency_ms']):,} ms after it was decided on.",
         f"Within a candle the price goes {a['path']}. {INTRABAR[a['intrabar']]} {a['triggers'].capitalize()}; a price that opens beyond one fills there.",
-        f"Basis between futures and spot: {a['basis']}. Funding: {a['funding']}. Native candles from before: {a.get('history', 'none')}.",
+        f"Basis between futures and spot: {a['basis']}; a line from close to close, so a wick of the perpetual alone fires nothing. Funding: {a['funding']}. Native candles from before: {a.get('history', 'none')}.",
         f"The account is cross-margined and liquidated on the mark below its maintenance margin (initial / maintenance: {a['margin']}).",
         f"{GAPS[a['gap_policy']]}: " + ("; ".join(gaps) if gaps else "there were none") + ".",
         f"Gross is what trades made at the marks of their fills; intervals resample trades, or days in blocks of {BLOCK_DAYS}. The exchange never fails.",

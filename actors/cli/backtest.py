@@ -16,7 +16,7 @@ from rich.table import Table
 from actors.cli.errors import Exit, bad_input, stop
 from actors.cli.loading import uncollected
 from actors.cli.options import AsJson, ConfigFile, day_us, files_by_series, files_by_symbol, one_of, settings_for
-from actors.cli.research import folder_of, minute, wide_console
+from actors.cli.research import folder_of, wide_console
 from protocol.units import SECOND_US
 
 if TYPE_CHECKING:
@@ -206,19 +206,16 @@ def _header(result: Mapping[str, Any]) -> str:
     """Of what span and market the figures are, and what became of the signals: without it a run that could not trade looks like one
     that need not.
     """
-    d, assumed, period = result["decisions"], result["assumed"], result["period"]
-    first, last = (minute(at // 1000)[:10] for at in (period["start"], period["end"] - 1))
-    begun = (
-        f"{d['signals']} signals, the first on {minute(d['first_signal_at'] // 1000)[:10]}"
-        if d["signals"]
-        else "no signals"
+    from sim.report.prose import course, decided, span
+
+    decisions, assumed = result["decisions"], result["assumed"]
+    why = ", ".join(
+        f"{reason} {count}" for by in ("refused_by", "blocked_by") for reason, count in decisions[by].items()
     )
-    kept_back = {**d["refused_by"], **d["blocked_by"]}
-    why = f" ({', '.join(f'{reason} {count}' for reason, count in kept_back.items())})" if kept_back else ""
-    sources = f"Basis: {assumed['basis']}. Funding: {assumed['funding']}. Native candles from before: {assumed.get('history', 'none')}."
     return (
-        f"{first} to {last}, profile {result['profile']}: {begun}; {d['approved']} approved, {d['refused']} refused{why}.\n"
-        f"{sources}\n"
+        f"{span(result['period'])}, profile {result['profile']}: {course(decisions)}.\n"
+        f"{decided(decisions)}{f' ({why})' if why else ''}.\n"
+        f"Basis: {assumed['basis']}. Funding: {assumed['funding']}. Native candles from before: {assumed.get('history', 'none')}.\n"
     )
 
 

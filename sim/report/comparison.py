@@ -10,9 +10,9 @@ from typing import Any, Final
 import plotly.graph_objects as go
 
 from sim.report.figures import styled
-from sim.report.html import STYLE, span
+from sim.report.html import STYLE
 from sim.report.page import page, place
-from sim.report.prose import DEFINITIONS
+from sim.report.prose import DEFINITIONS, span
 
 Document = Mapping[str, Any]
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from config.settings import Settings
+from protocol.messages.control import Latch
 from protocol.messages.futures import EnterPosition, EntryBlocked, Instrument, SignalRefused, TradeClosed
 from protocol.messages.signal import Signal
 from protocol.units import DAY_US, TIMEFRAME_MS
@@ -81,7 +82,7 @@ def find(settings: Settings, tape: Tape, result: Result, sources: Mapping[str, s
         },
         "leverage_max_x": _most(curve.notional_usd[is_open] / curve.equity_usd[is_open]),
         "liquidation_distance_min_pct": _least(curve.liquidation_pct[is_open]),
-        "decisions": _decisions(result),
+        "decisions": _decisions(result, trades),
         "equity_daily": [(at, round(usd, 6)) for at, usd in _points(curve, is_midnight)],
         "candles": len(settings.symbols) * (tape.end_us - tape.start_us) // (TIMEFRAME_MS["15m"] * 1000),
         "filled_spans": {symbol: len(spans) for symbol, spans in tape.filled.items()},
@@ -140,16 +141,22 @@ def _row(trade: TradeAccount, told: TradeClosed) -> dict[str, Any]:
     return {**_plain(trade), **msgspec.to_builtins(told)}
 
 
-def _decisions(result: Result) -> dict[str, Any]:
-    """What became of the signals, by reason code; a refusal with several reasons counts under each."""
+def _decisions(result: Result, trades: Sequence[TradeAccount]) -> dict[str, Any]:
+    """What became of the signals, by reason code; a refusal with several reasons counts under each. `latched`: when the kill switch
+    ended all trading, and why.
+    """
     refused: Sequence[SignalRefused] = result.of(SignalRefused)
     blocked: Sequence[EntryBlocked] = result.of(EntryBlocked)
     signals: Sequence[Signal] = result.of(Signal)
+    latches: Sequence[Latch] = result.of(Latch)
     return {
         "signals": len(signals),
         "first_signal_at": signals[0].at if signals else None,
+        "last_entry_at": max((trade.opened_at for trade in trades), default=None),
+        "latched": {"at": latches[0].at, "reason": latches[0].reason} if latches else None,
         "approved": len(result.of(EnterPosition)),
         "refused": len(refused),
+        "blocked": len(blocked),
         "refused_by": dict(Counter(reason for one in refused for reason in one.reasons).most_common()),
         "blocked_by": dict(Counter(reason for one in blocked for reason in one.reasons).most_common()),
     }

@@ -18,7 +18,7 @@ from sim.market.tape import Tape
 from sim.report import figures as f
 from sim.report.document import Findings
 from sim.report.page import page, place
-from sim.report.prose import DEFINITIONS, assumed_text
+from sim.report.prose import DEFINITIONS, assumed_text, course, day, decided, span
 from sim.report.trade_charts import trade_charts
 
 STYLE: Final = """
@@ -100,7 +100,7 @@ def report(title: str, settings: Settings, tape: Tape, result: Result, findings:
 <div><h2>Costs against gross <small>open trades too</small></h2>{place("costs", "340px")}</div>
 <div><h2>Results in R</h2>{place("multiples", "340px")}</div>
 <div><h2>Worst and best mark of each trade</h2>{place("excursions", "340px")}</div>
-<div><h2>Signals not taken {_decided(document)}</h2>{place("refusals", "340px")}</div>
+<div><h2>Signals not taken <small>{escape(decided(document["decisions"]))}</small></h2>{place("refusals", "340px")}</div>
 </div>
 <h2>Effective leverage, and the way to liquidation <small>of the nearest position, its mark moving alone</small></h2>{place("stakes", "340px")}
 <h2>By symbol, side, timeframe, exit, year, symbol and year <small>closed trades</small></h2>{_cuts(document)}
@@ -120,15 +120,6 @@ def _json(document: Mapping[str, Any]) -> str:
 
 
 # --- words for numbers -------------------------------------------------------------------------------------------------
-
-
-def _day(at: int) -> str:
-    return datetime.fromtimestamp(at // SECOND_US, UTC).strftime("%Y-%m-%d")
-
-
-def span(period: Mapping[str, int]) -> str:
-    """The first and the last day of a run."""
-    return f"{_day(period['start'])} to {_day(period['end'] - 1)}"
 
 
 def _minute(at: int) -> str:
@@ -218,11 +209,6 @@ def _settings(document: Mapping[str, Any]) -> str:
     return f'<details id="settings"><summary>The settings of this run</summary><div class="wide"><table><tbody>{rows}</tbody></table></div></details>'
 
 
-def _decided(document: Mapping[str, Any]) -> str:
-    d = document["decisions"]
-    return f"<small>{d['signals']} signals, {d['approved']} approved, {d['refused']} refused</small>"
-
-
 def _falls(document: Mapping[str, Any]) -> str:
     lines = []
     deepest, longest = (document["drawdowns"][name] for name in ("deepest", "longest"))
@@ -230,18 +216,14 @@ def _falls(document: Mapping[str, Any]) -> str:
     for name, fall in named.items():
         if fall is not None:
             over = (
-                "not recovered by the end"
-                if fall["recovered_at"] is None
-                else f"recovered {_day(fall['recovered_at'])}"
+                "not recovered by the end" if fall["recovered_at"] is None else f"recovered {day(fall['recovered_at'])}"
             )
             lines.append(
-                f"The {name} drawdown: {fall['depth_pct']:.2f} %, from {_day(fall['peak_at'])}, lowest {_day(fall['bottom_at'])}, {over}, "
+                f"The {name} drawdown: {fall['depth_pct']:.2f} %, from {day(fall['peak_at'])}, lowest {day(fall['bottom_at'])}, {over}, "
                 f"{fall['days']:.0f} days."
             )
-    first = document["decisions"]["first_signal_at"]
-    begun = "no signal was given" if first is None else f"the first signal came on {_day(first)}"
-    lines.append(f"The run begins on {_day(document['period']['start'])}; {begun}.")
-    return f'<p class="faint">{" ".join(lines)}</p>'
+    lines.append(f"The run begins on {day(document['period']['start'])}; {course(document['decisions'])}.")
+    return f'<p class="faint" id="course">{escape(" ".join(lines))}</p>'
 
 
 SHOWN_CUTS: Final = ("symbol", "side", "timeframe", "exit", "year", "symbol and year")

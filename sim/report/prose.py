@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from protocol.units import SECOND_US
 from sim.report.bootstrap import BLOCK_DAYS
 
 DEFINITIONS: Final = {
@@ -50,6 +52,36 @@ def assumed_text(document: Mapping[str, Any]) -> str:
         f"Gross is what trades made at the marks of their fills; intervals resample trades, or days in blocks of {BLOCK_DAYS}. The exchange never fails.",
     ]
     return " ".join(said)
+
+
+def day(at: int) -> str:
+    """The day of a moment, UTC."""
+    return datetime.fromtimestamp(at // SECOND_US, UTC).strftime("%Y-%m-%d")
+
+
+def span(period: Mapping[str, int]) -> str:
+    """The first and the last day of a run."""
+    return f"{day(period['start'])} to {day(period['end'] - 1)}"
+
+
+def course(decisions: Mapping[str, Any]) -> str:
+    """When a run began to trade and when it ceased to."""
+    first, last, latched = (decisions[name] for name in ("first_signal_at", "last_entry_at", "latched"))
+    if first is None:
+        return "no signal was given"
+    entered = "no entry was made" if last is None else f"the last entry was made on {day(last)}"
+    ended = (
+        f"; the kill switch latched on {day(latched['at'])} ({latched['reason']}) and nothing was entered after it"
+        if latched
+        else ""
+    )
+    return f"the first signal came on {day(first)}, {entered}{ended}"
+
+
+def decided(decisions: Mapping[str, Any]) -> str:
+    """What became of the signals; who was approved may still be kept in by the door."""
+    told = f"{decisions['signals']} signals, {decisions['approved']} approved, {decisions['refused']} refused"
+    return told + (f"; {decisions['blocked']} of the approved kept in" if decisions["blocked"] else "")
 
 
 INTRABAR: Final = {

@@ -119,16 +119,30 @@ def test_the_terminal_says_of_what_the_figures_are(run: Any, monkeypatch: pytest
     monkeypatch.setenv("KRAKEN_SMC__RISK__COST_MAX_R", "0.0001")
     options = ("--start", "2026-01-07", "--end", "2026-03-31")  # the data ends on the 16th
     document = json.loads(run(*options, "--json").stdout)
-    header, sources, *_ = run(*options).stdout.splitlines()
-    decided = document["decisions"]
-    count = decided["signals"]
-    assert count == decided["refused"] > 0
-    assert header.startswith(f"2026-01-07 to 2026-01-16, profile standard: {count} signals, the first on 2026-01-")
-    assert header.endswith(f"; 0 approved, {count} refused (cost.max {count}).")
+    shown, why, sources, *_ = run(*options).stdout.splitlines()
+    count = document["decisions"]["signals"]
+    assert count == document["decisions"]["refused"] > 0
+    assert shown.startswith("2026-01-07 to 2026-01-16, profile standard: the first signal came on 2026-01-")
+    assert shown.endswith(", no entry was made.")
+    assert why == f"{count} signals, 0 approved, {count} refused (cost.max {count})."
     assert sources == "Basis: none for BTC/USD. Funding: none is paid on BTC/USD. Native candles from before: none."
-    assert run("--end", "2026-01-05").stdout.startswith(
-        "2026-01-05 to 2026-01-05, profile standard: no signals; 0 approved"
-    )
+    still, why, *_ = run("--end", "2026-01-05").stdout.splitlines()
+    assert still == "2026-01-05 to 2026-01-05, profile standard: no signal was given."
+    assert why == "0 signals, 0 approved, 0 refused."
+
+
+def test_a_run_that_the_kill_switch_ended_says_so(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of the days without it would pass for those of the strategy."""
+    monkeypatch.setenv("KRAKEN_SMC__RISK__DAILY_LOSS_ACTION", "kill")
+    monkeypatch.setenv("KRAKEN_SMC__RISK__DAILY_LOSS_MAX_PCT", "0.01")
+    report = tmp_path / "r.html"
+    decisions = json.loads(run("--json", "--report", str(report)).stdout)["decisions"]
+    assert decisions["latched"]["reason"].startswith("DAILY_LOSS")
+    assert decisions["last_entry_at"] <= decisions["latched"]["at"]
+    said = f"({decisions['latched']['reason']}) and nothing was entered after it"
+    assert said in report.read_text(encoding="utf-8")
+    assert said in " ".join(run().stdout.split())
+    assert decisions["blocked"] == sum(decisions["blocked_by"].values()) > 0
 
 
 def test_history_spares_the_warm_up(tmp_path: Path) -> None:

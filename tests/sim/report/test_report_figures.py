@@ -344,6 +344,9 @@ class Again:
             "first_signal_at": min(signal.at for signal in self.ran.result.of(Signal)),
             "approved": len(self.ran.result.of(Signal)) - len(refused),
             "refused": len(refused),
+            "blocked": len(blocked),
+            "last_entry_at": max(trade.fills[0].at for trade in (*self.trades, *self.open)),
+            "latched": None,
             "refused_by": dict(Counter(reason for one in refused for reason in one.reasons)),
             "blocked_by": dict(Counter(reason for one in blocked for reason in one.reasons)),
         }

@@ -46,9 +46,15 @@ class Source(NamedTuple):
 
 
 def load(
-    mode: Mode, env: Environment, file: Path | None, overrides: Mapping[str, Any] | None, environ: Mapping[str, str]
+    mode: Mode,
+    env: Environment,
+    file: Path | None,
+    overrides: Mapping[str, Any] | None,
+    environ: Mapping[str, str],
+    overrides_from: str = "command line",
 ) -> Settings:
-    """The effective settings. `overrides` are nested or dotted (`risk.risk_pct`), as the command line gives them.
+    """The effective settings. `overrides` are nested or dotted (`risk.risk_pct`), as the command line gives them, or whoever
+    `overrides_from` names.
 
     Raises BadSetting.
     """
@@ -56,7 +62,7 @@ def load(
         raise BadSetting(f"command line: env: {env} is for mode {' and '.join(MODES_OF[env])}, not {mode}")
     packaged = _packaged(f"{env}.yaml")
     own = [] if file is None else [Source(str(file), _read(str(file), file))]
-    asked = [packaged, *own, *_variables(environ), Source("command line", _nested(overrides or {}))]
+    asked = [packaged, *own, *_variables(environ), Source(overrides_from, _nested(overrides or {}))]
     profile = _named(asked, ("profile",), "profiles") or _packaged(f"profiles/{_default('profile')}.yaml")
     preset = _named(asked, ("strategy", "preset"), "presets")
     values, origins = _merged([*([preset] if preset else []), packaged, profile, *asked[1:]])
@@ -75,7 +81,7 @@ def load(
 
 
 def _packaged(path: str) -> Source:
-    return Source(path, _parsed(path, files("config").joinpath(path).read_text(encoding="utf-8")))
+    return Source(path, parsed(path, files("config").joinpath(path).read_text(encoding="utf-8")))
 
 
 def _choices(folder: str) -> list[str]:
@@ -108,7 +114,7 @@ def _read(name: str, file: Path) -> Layer:
         raise BadSetting(f"{name}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise BadSetting(f"{name}: is not UTF-8 text") from error
-    return _parsed(name, text)
+    return parsed(name, text)
 
 
 def _variables(environ: Mapping[str, str]) -> Iterator[Source]:
@@ -201,7 +207,8 @@ for _tag, _pattern, _first in (
     _Strict.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
-def _parsed(name: str, text: str) -> Layer:
+def parsed(name: str, text: str) -> Layer:
+    """The values of a YAML text that stands in `name`. Raises BadSetting."""
     try:
         values = yaml.load(text, Loader=_Strict)
     except yaml.MarkedYAMLError as error:

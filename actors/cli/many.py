@@ -86,7 +86,9 @@ def matrix(
     )
     jobs = []
     for name, chosen in combinations(plan):
-        settings = settings_for("backtest", "paper", config, _with_symbols(file, chosen, base))
+        settings = settings_for(
+            "backtest", "paper", config, _with_symbols(file, chosen, base), overrides_from=f"{file}: {name}"
+        )
         if sources.data:
             lacking = [s.spot for s in settings.symbols if s.spot not in sources.data]
             if lacking and "symbols" in chosen:

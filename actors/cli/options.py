@@ -38,13 +38,18 @@ def trading_mode(mode: str) -> Mode:
 
 
 def settings_for(
-    mode: Mode, env: str, file: Path | None, overrides: Mapping[str, Any] | None = None, state: Path | None = None
+    mode: Mode,
+    env: str,
+    file: Path | None,
+    overrides: Mapping[str, Any] | None = None,
+    state: Path | None = None,
+    overrides_from: str = "command line",
 ) -> Settings:
     """The effective settings; bad ones end the command with exit 2."""
     environment = cast(Environment, one_of("--env", env, "dev", "paper", "prod"))
     store = {"store": {"directory": str(state)}} if state is not None else {}
     with bad_input(BadSetting):
-        return load(mode, environment, file, {**(overrides or {}), **store}, os.environ)
+        return load(mode, environment, file, {**(overrides or {}), **store}, os.environ, overrides_from)
 
 
 def daemon_settings(mode: str, env: str, file: Path | None, state: Path | None) -> Settings:

@@ -10,9 +10,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from config.load import BadSetting, parsed
 from protocol.units import SECOND_US, Timeframe
 
 LENGTH = re.compile(r"(\d+)(mo|w|d)")
@@ -114,12 +114,13 @@ class Matrix(BaseModel):
 def read_matrix(file: Path) -> Matrix:
     """The checked file, its paths made absolute. Raises BadPlan."""
     try:
-        read = yaml.safe_load(file.read_text(encoding="utf-8"))
-        matrix = Matrix.model_validate(read)
+        matrix = Matrix.model_validate(parsed(str(file), file.read_text(encoding="utf-8")))
     except OSError as error:
         raise BadPlan(f"{file}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadPlan(f"{file}: is not YAML text: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise BadPlan(f"{file}: is not UTF-8 text") from error
+    except BadSetting as error:
+        raise BadPlan(str(error)) from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

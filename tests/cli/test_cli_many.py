@@ -106,6 +106,7 @@ BAD = {
     "symbol": ("vary: {symbols: [[X/USD]]}", "symbols: unknown symbol 'X/USD'"),
     "setting": ("vary: {risk.risk_pct: [5]}", "risk.risk_pct: 5 is above 1"),
     "profile": ("runs: {a: {profile: wild}}", "'wild' is not one of aggressive, conservative, standard"),
+    "above its cap": ("runs: {bold: {risk.risk_pct: 5}}", "matrix.yaml: bold: risk.risk_pct: 5 is above 1"),
     "outside": ("start: 1999-01-01\nvary: {market.seed: [1]}", "the synthetic market runs from"),
 }
 

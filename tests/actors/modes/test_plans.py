@@ -93,7 +93,9 @@ BAD = {
     "no list": ("vary: {market.seed: 1}", "vary.market.seed"),
     "no values": ("vary: {market.seed: []}", "vary.market.seed: has no values"),
     "no file": ("vary: {market.seed: [1]}\ndata: {BTC/USD: none.csv}", "data.BTC/USD: there is no file"),
-    "no yaml": ("vary: [", "is not YAML text"),
+    "no yaml": ("vary: [", "line 1: "),
+    "no mapping": ("[1, 2]", "holds list, not `name: value` lines"),
+    "a run twice": ("runs:\n  a: {market.seed: 1}\n  a: {market.seed: 2}", "line 3: 'a' stands twice"),
     "no day": ("vary: {market.seed: [1]}\nstart: soon", "start"),
 }
 

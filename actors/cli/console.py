@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from rich.markup import escape
+from rich.text import Text
 
 from protocol.messages import control as c
 from protocol.messages import futures as f
@@ -14,6 +14,9 @@ from protocol.messages import signal as g
 from protocol.messages import spot as s
 from protocol.messages.base import Message
 from protocol.units import moment
+
+Part = str | tuple[str, str]
+"""Text, or text and its style. Never markup: what a person or the exchange wrote is no formatting of ours."""
 
 
 def _money(value: Decimal) -> str:
@@ -24,65 +27,74 @@ def _percent(fraction: float | Decimal) -> str:
     return f"{float(fraction) * 100:.2f} %"
 
 
-def _signal(m: g.Signal) -> str:
-    return (
-        f"[bold]signal[/]   {m.symbol} {m.timeframe} {m.side} at {m.entry:,.2f}, stop {_percent(m.stop_pct)}, "
-        f"target {_percent(m.take_profit_pct)} ({m.zone_id})"
-    )
+def _signal(m: g.Signal) -> list[Part]:
+    return [
+        ("signal", "bold"),
+        f"   {m.symbol} {m.timeframe} {m.side} at {m.entry:,.2f}, stop {_percent(m.stop_pct)}, "
+        f"target {_percent(m.take_profit_pct)} ({m.zone_id})",
+    ]
 
 
-def _enter(m: f.EnterPosition) -> str:
-    return f"[green]approved[/] {m.symbol} {m.side} {m.size}, leverage {m.leverage:.2f}x of equity"
+def _enter(m: f.EnterPosition) -> list[Part]:
+    return [("approved", "green"), f" {m.symbol} {m.side} {m.size}, leverage {m.leverage:.2f}x of equity"]
 
 
-def _refused(m: f.SignalRefused) -> str:
-    return f"[yellow]refused[/]  {m.symbol}: {', '.join(m.reasons)}"
+def _refused(m: f.SignalRefused) -> list[Part]:
+    return [("refused", "yellow"), f"  {m.symbol}: {', '.join(m.reasons)}"]
 
 
-def _blocked(m: f.EntryBlocked) -> str:
-    return f"[yellow]blocked[/]  {m.symbol}: {m.text}"
+def _blocked(m: f.EntryBlocked) -> list[Part]:
+    return [("blocked", "yellow"), f"  {m.symbol}: {m.text}"]
 
 
-def _admitted(m: f.OrderAdmitted) -> str | None:
-    return f"rounded  {m.symbol} {'; '.join(m.changes)}" if m.changes else None
+def _admitted(m: f.OrderAdmitted) -> list[Part] | None:
+    return [f"rounded  {m.symbol} {'; '.join(m.changes)}"] if m.changes else None
 
 
-def _place(m: f.PlaceOrder) -> str:
+def _place(m: f.PlaceOrder) -> list[Part]:
     price = m.stop_price or m.limit_price
     at = f" at {price:,}" if price is not None else ""
-    return (
+    return [
         f"order    {m.symbol} {m.role}: {m.side} {m.size} {m.order_type}{at}{' reduce-only' if m.reduce_only else ''}"
-    )
+    ]
 
 
-def _filled(m: f.Filled) -> str:
+def _filled(m: f.Filled) -> list[Part]:
     fill = m.fill
     fee = f", fee {fill.fee_usd:.2f} USD" if fill.fee_usd is not None else ""
-    return f"fill     {fill.symbol} {fill.side} {fill.size} at {fill.price:,}{fee}"
+    return [f"fill     {fill.symbol} {fill.side} {fill.size} at {fill.price:,}{fee}"]
 
 
-def _protected(m: f.Protected) -> str:
-    return (
-        f"[green]protect[/]  {m.symbol} {m.size}: stop {m.stop_price:,}, target {m.target_price:,} rest on the exchange"
-    )
+def _protected(m: f.Protected) -> list[Part]:
+    return [
+        ("protect", "green"),
+        f"  {m.symbol} {m.size}: stop {m.stop_price:,}, target {m.target_price:,} rest on the exchange",
+    ]
 
 
-def _closed(m: f.TradeClosed) -> str:
+def _closed(m: f.TradeClosed) -> list[Part]:
     colour = "green" if m.pnl_usd > 0 else "red"
-    return (
-        f"[{colour}]exit[/]     {m.symbol} {m.side} {m.size} at {m.exit_price:,} ({m.reason}): "
-        f"[{colour}]PnL {_money(m.pnl_usd)}[/] ({m.r_multiple:+.2f} R) after {m.fees_usd:.2f} USD fees"
-    )
+    return [
+        ("exit", colour),
+        f"     {m.symbol} {m.side} {m.size} at {m.exit_price:,} ({m.reason}): ",
+        (f"PnL {_money(m.pnl_usd)}", colour),
+        f" ({m.r_multiple:+.2f} R) after {m.fees_usd:.2f} USD fees",
+    ]
 
 
-def _alert(m: c.Alert) -> str | None:
+def _alert(m: c.Alert) -> list[Part] | None:
     if m.severity == "info":
         return None  # for the journal
-    colour = {"warning": "yellow", "critical": "bold red"}[m.severity]
-    return f"[{colour}]{m.code}[/] {escape(m.text)}"
+    return [(m.code, {"warning": "yellow", "critical": "bold red"}[m.severity]), f" {m.text}"]
 
 
-LINES: dict[type[Message], Callable[[Any], str | None]] = {
+def _progress(m: c.KillProgress) -> list[Part]:
+    if m.flat and not m.working_orders:
+        return ["kill     flat, nothing working"]
+    return [f"kill     open: {', '.join(m.open_positions) or 'none'}, {m.working_orders} orders working"]
+
+
+LINES: dict[type[Message], Callable[[Any], list[Part] | None]] = {
     g.Signal: _signal,
     f.EnterPosition: _enter,
     f.SignalRefused: _refused,
@@ -91,28 +103,24 @@ LINES: dict[type[Message], Callable[[Any], str | None]] = {
     f.PlaceOrder: _place,
     f.Filled: _filled,
     f.Protected: _protected,
-    f.Rehearsed: lambda m: f"[cyan]dry run[/]  {m.symbol} would send {escape(m.payload)}",
-    f.OrderRejected: lambda m: f"[red]rejected[/] {m.symbol} {m.client_order_id}: {escape(m.status)}",
-    f.OrderUnknown: lambda m: f"[yellow]unknown[/]  {m.symbol} {m.client_order_id}: outcome not known yet",
+    f.Rehearsed: lambda m: [("dry run", "cyan"), f"  {m.symbol} would send {m.payload}"],
+    f.OrderRejected: lambda m: [("rejected", "red"), f" {m.symbol} {m.client_order_id}: {m.status}"],
+    f.OrderUnknown: lambda m: [("unknown", "yellow"), f"  {m.symbol} {m.client_order_id}: outcome not known yet"],
     f.TradeClosed: _closed,
-    s.SpotFault: lambda m: f"[yellow]{m.code}[/] {m.symbol} {m.timeframe}: {escape(m.detail)}",
+    s.SpotFault: lambda m: [(m.code, "yellow"), f" {m.symbol} {m.timeframe}: {m.detail}"],
     c.Alert: _alert,
-    c.Drift: lambda m: f"[yellow]drift[/]    {m.symbol} {m.kind}: ours {m.ours}, exchange {m.theirs}",
-    c.HaltEntries: lambda m: f"[yellow]halt[/]     entries halted: {m.reason} ({m.key})",
-    c.ResumeEntries: lambda m: f"resume   entries resumed ({m.key})",
-    c.PersonAsked: lambda m: f"person   {m.by} asks: {m.ask} {m.symbol}, {escape(m.reason)}",
-    c.PersonAnswered: lambda m: f"person   {'done' if m.done else 'not done'}: {escape(m.text)}",
-    c.Latch: lambda m: f"[bold red]KILL[/]     latched by {m.by}: {m.reason}",
-    c.KillProgress: lambda m: (
-        "kill     flat, nothing working"
-        if m.flat and not m.working_orders
-        else f"kill     open: {', '.join(m.open_positions) or 'none'}, {m.working_orders} orders working"
-    ),
+    c.Drift: lambda m: [("drift", "yellow"), f"    {m.symbol} {m.kind}: ours {m.ours}, exchange {m.theirs}"],
+    c.HaltEntries: lambda m: [("halt", "yellow"), f"     entries halted: {m.reason} ({m.key})"],
+    c.ResumeEntries: lambda m: [f"resume   entries resumed ({m.key})"],
+    c.PersonAsked: lambda m: [f"person   {m.by} asks: {m.ask} {m.symbol}, {m.reason}"],
+    c.PersonAnswered: lambda m: [f"person   {'done' if m.done else 'not done'}: {m.text}"],
+    c.Latch: lambda m: [("KILL", "bold red"), f"     latched by {m.by}: {m.reason}"],
+    c.KillProgress: _progress,
 }
 
 
-def line(message: Message) -> str | None:
-    """The line for a person, with rich markup; None when the event matters to the journal only."""
+def line(message: Message) -> Text | None:
+    """The line for a person; None when the event matters to the journal only."""
     write = LINES.get(type(message))
-    text = None if write is None else write(message)
-    return None if text is None else f"[dim]{moment(message.at)}[/] {text}"
+    parts = None if write is None else write(message)
+    return None if parts is None else Text.assemble((moment(message.at), "dim"), " ", *parts)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from actors.cli.console import line
 from actors.cli.errors import Exit, stop
@@ -50,9 +51,7 @@ def explain(
         return
     console = Console(highlight=False, soft_wrap=True)
     for t in told:
-        console.print(
-            line(t.message) or f"[dim]{moment(t.message.at)}[/] [dim]{type(t.message).__name__} ({t.actor})[/]"
-        )
+        console.print(line(t.message) or Text(f"{moment(t.message.at)} {type(t.message).__name__} ({t.actor})", "dim"))
         for rule in rules(t.message):
             console.print(f"    {rule}", markup=False)
 

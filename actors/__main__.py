@@ -6,9 +6,12 @@ from actors.cli.loading import uncollected
 
 
 def main() -> None:
-    """Run the command line."""
-    with uncollected():
-        from actors.cli.app import app
+    """Run the command line. Ctrl-C while it loads is no error either."""
+    try:
+        with uncollected():
+            from actors.cli.app import app
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
     app()
 

@@ -27,6 +27,9 @@ from actors.cli import (
 from actors.cli.errors import Exit, stop
 from actors.cli.store import app as data
 
+INTERRUPTED = 130
+"""By Ctrl-C: what a shell expects."""
+
 
 class Commands(TyperGroup):
     """The commands; what cannot be understood is one line on stderr, as every other bad input."""
@@ -42,6 +45,10 @@ class Commands(TyperGroup):
             if text:  # none: no command was given, and the help is already printed
                 stop(Exit.BAD_INPUT, f"error: {text.rstrip('.')}; `--help` after the command shows what it takes")
             raise SystemExit(Exit.BAD_INPUT) from None
+        except BaseExceptionGroup as group:  # how trio tells of Ctrl-C within a nursery
+            if not standalone_mode or group.split(KeyboardInterrupt)[1] is not None:
+                raise
+            raise SystemExit(INTERRUPTED) from None
         if standalone_mode:
             raise SystemExit(result if isinstance(result, int) else Exit.DONE)
         return result

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import import_module
-from multiprocessing import get_context
 from typing import Any
 
 import msgspec
 
 from actors.modes.backtest import Sources, run_backtest
+from actors.modes.pool import as_they_end
 from config.settings import Settings
 
 Progress = Callable[[int, int], None]
@@ -65,13 +64,7 @@ def _here(jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[int, dict[
     if workers == 1:
         yield from ((place, carry_out(job)) for place, job in enumerate(jobs))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(carry_out, job): place for place, job in enumerate(jobs)}
-        try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    yield from as_they_end(carry_out, [(job,) for job in jobs], workers)
 
 
 def _on_cluster(jobs: Sequence[Job], scheduler: str) -> Iterator[tuple[int, dict[str, Any]]]:

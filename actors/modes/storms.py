@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from typing import Any
 
@@ -22,6 +20,7 @@ from actors.gateway.futures import FuturesGateway
 from actors.gateway.secret import Secret
 from actors.gateway.spot import SpotGateway
 from actors.mailbox import Mailbox
+from actors.modes.pool import as_they_end
 from actors.shell import World
 from actors.supervisor import Supervisor
 from actors.tree import CHILDREN, LEASES, ROUTES
@@ -141,23 +140,18 @@ def many_storms(
         for seed in seeds:
             yield one_storm(seed, profile, safety_s)
     else:
-        # spawned, not forked: a worker must not inherit anything that could differ from run to run
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-            running = [pool.submit(one_storm, seed, profile, safety_s) for seed in seeds]
-            for done in as_completed(running):
-                yield done.result()
+        for _, verdict in as_they_end(one_storm, [(seed, profile, safety_s) for seed in seeds], jobs):
+            yield verdict
 
 
 def compared(verdicts: Iterable[Verdict], profile: str, safety_s: float, each: int = TWICE_EACH) -> Iterator[Verdict]:
     """The verdicts, one in `each` of them run once more in a process of its own, whose hashing differs: invariant 30."""
-    context = multiprocessing.get_context("spawn")
     for number, verdict in enumerate(verdicts, 1):
         if number % each:
             yield verdict
             continue
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            yield same(verdict, pool.submit(one_storm, verdict.seed, profile, safety_s).result())
+        for _, again in as_they_end(one_storm, [(verdict.seed, profile, safety_s)], 1):
+            yield same(verdict, again)
 
 
 def same(verdict: Verdict, again: Verdict) -> Verdict:

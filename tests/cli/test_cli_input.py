@@ -181,3 +181,26 @@ def test_help(words: tuple[str, ...]) -> None:
     command = commands()[words]
     assert command.help  # type: ignore[attr-defined]
     assert [p.name for p in command.params if not getattr(p, "help", None)] == []  # type: ignore[attr-defined]
+
+
+def test_ctrl_c_within_a_nursery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends a storm as it ends everything else: by the code a shell expects, without a traceback."""
+
+    def interrupted(*_: object) -> None:
+        raise BaseExceptionGroup("", [BaseExceptionGroup("", [KeyboardInterrupt()])])
+
+    monkeypatch.setattr("actors.modes.storms.one_storm", interrupted)
+    result = CliRunner().invoke(app, ["simulate", "--seeds", "1"])
+    assert (result.exit_code, result.output) == (130, "")
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_a_fault_beside_ctrl_c_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed on the way out is not hidden by the interrupt."""
+
+    def interrupted(*_: object) -> None:
+        raise BaseExceptionGroup("", [KeyboardInterrupt(), ValueError("lost")])
+
+    monkeypatch.setattr("actors.modes.storms.one_storm", interrupted)
+    with pytest.raises(BaseExceptionGroup):
+        CliRunner().invoke(app, ["simulate", "--seeds", "1"])

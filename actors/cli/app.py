@@ -24,11 +24,8 @@ from actors.cli import (
     status,
     venue,
 )
-from actors.cli.errors import Exit, stop
+from actors.cli.errors import Exit, ending_of, stop
 from actors.cli.store import app as data
-
-INTERRUPTED = 130
-"""By Ctrl-C: what a shell expects."""
 
 
 class Commands(TyperGroup):
@@ -45,10 +42,14 @@ class Commands(TyperGroup):
             if text:  # none: no command was given, and the help is already printed
                 stop(Exit.BAD_INPUT, f"error: {text.rstrip('.')}; `--help` after the command shows what it takes")
             raise SystemExit(Exit.BAD_INPUT) from None
-        except BaseExceptionGroup as group:  # how trio tells of Ctrl-C within a nursery
-            if not standalone_mode or group.split(KeyboardInterrupt)[1] is not None:
+        except (OSError, BaseExceptionGroup) as error:
+            ending = ending_of(error)
+            if ending is None or not standalone_mode:
                 raise
-            raise SystemExit(INTERRUPTED) from None
+            code, text = ending
+            if text:
+                stop(Exit.FAILED, text)
+            raise SystemExit(code) from None
         if standalone_mode:
             raise SystemExit(result if isinstance(result, int) else Exit.DONE)
         return result

@@ -12,6 +12,10 @@ from rich.console import Console
 ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+INTERRUPTED = 130
+"""By Ctrl-C: what a shell expects."""
+
+
 class Exit(IntEnum):
     """What a caller can rely on."""
 
@@ -25,6 +29,25 @@ def stop(code: Exit, text: str) -> typer.Exit:
     """An exit with `text` on stderr. `raise stop(...)`."""
     ERRORS.print(text, markup=False)
     return typer.Exit(int(code))
+
+
+def ending_of(error: BaseException) -> tuple[int, str] | None:
+    """Exit code and line of what is no fault of the program: Ctrl-C, a full disk, a file of another user. None: it is one, and its traceback tells where."""
+    found = _leaves(error)
+    if all(isinstance(one, KeyboardInterrupt) for one in found):
+        return INTERRUPTED, ""
+    files = [one for one in found if isinstance(one, OSError) and (one is error or one.filename is not None)]
+    if len(files) < len(found):
+        return None
+    where = "" if files[0].filename is None else f"{files[0].filename}: "
+    return int(Exit.FAILED), f"error: {where}{files[0].strerror or files[0]}"
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """What trio's nurseries wrapped."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for one in error.exceptions for leaf in _leaves(one)]
+    return [error]
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class KillOutcome:
 def kill(settings: Settings, reason: str, by: str) -> KillOutcome:
     """Latch, then cancel and flatten: by the daemon when one is up and answers, else on the exchange itself. Raises Refused."""
     state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
-    if state.owned_by_other():
+    if _can_be_asked(state):
         # Before anything that a person's shell may lack: the key pair is the daemon's.
         outcome = _by_daemon(state, reason)
         if outcome.flat or settings.mode != "live":
@@ -62,6 +62,14 @@ def kill(settings: Settings, reason: str, by: str) -> KillOutcome:
         except BadCredentials as error:
             return KillOutcome(False, f"{outcome.text}; this command cannot: {error}")
     return _without_daemon(settings, state, reason, by)
+
+
+def _can_be_asked(state: StateDirectory) -> bool:
+    """Whether a daemon is up, as far as this user may look: a state of another user keeps nobody from the exchange."""
+    try:
+        return state.owned_by_other()
+    except OSError:
+        return False
 
 
 def _without_daemon(settings: Settings, state: StateDirectory, reason: str, by: str) -> KillOutcome:
@@ -75,8 +83,9 @@ def _without_daemon(settings: Settings, state: StateDirectory, reason: str, by: 
         state.own()
     except AlreadyRunning:
         return kill(settings, reason, by)  # one has started since
-    except OSError as error:  # a disk that cannot be written: nothing else can start on it either
-        trouble = f"the state directory could not be locked ({error})"
+    except OSError as error:  # a disk that cannot be written: nothing else can start on it either; another user's state
+        hers = "; a daemon of that user was not asked" if isinstance(error, PermissionError) else ""
+        trouble = f"the state directory could not be locked ({error}){hers}"
         return kill_on_exchange(settings, state, open_site, reason, by, trouble)
     try:
         return kill_on_exchange(settings, state, open_site, reason, by)

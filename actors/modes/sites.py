@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -241,7 +241,9 @@ async def _agree_on_time(futures: FuturesGateway, clock: ExchangeClock, settings
 def nonces(state: StateDirectory, clock: Clock, pace: float = 1.0) -> Callable[[], int]:
     """Numbers for signed requests, above all that any earlier life on this state used. Written down once a real minute."""
     file = state.nonce_file
-    floor = int(file.read_text()) if file.exists() else 0
+    floor = 0
+    with suppress(FileNotFoundError, PermissionError):  # another user's: only the emergency command comes here then
+        floor = int(file.read_text())
     ahead_us = round(AHEAD_US * max(1.0, pace))
 
     def keep(kept: int) -> None:

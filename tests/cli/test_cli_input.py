@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -204,3 +207,35 @@ def test_a_fault_beside_ctrl_c_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.modes.storms.one_storm", interrupted)
     with pytest.raises(BaseExceptionGroup):
         CliRunner().invoke(app, ["simulate", "--seeds", "1"])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_the_machine_refuses(nested: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk or a file of another user's is one line that names it, and exit 1; so is one met within a nursery."""
+    error: Exception = PermissionError(13, "Permission denied", "state/paper-dev/daemon.lock")
+
+    def refused(*_: object) -> None:
+        raise ExceptionGroup("", [error]) if nested else error
+
+    monkeypatch.setattr("actors.state.StateDirectory.read_status", refused)
+    result = CliRunner().invoke(app, ["status"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "error: state/paper-dev/daemon.lock: Permission denied\n"
+
+
+@pytest.mark.parametrize("output", ["ascii", "closed"])
+def test_any_terminal(output: str, tmp_path: Path) -> None:
+    """A letter that the terminal lacks is written by its code, and an output that is closed takes nothing: the command is done all the same."""
+    file = tmp_path / "\u00e4.csv"
+    file.write_text(GOOD.replace("volume", "turnover"))
+    closed = " >&-" if output == "closed" else ""
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m actors config check --config '{file}'{closed}"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "\\xe4.csv" in done.stderr

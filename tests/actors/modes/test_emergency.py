@@ -226,6 +226,29 @@ def test_a_full_disk_keeps_nobody_from_flattening(tmp_path: Path, monkeypatch: p
     assert "the latch is written down nowhere ([Errno 28] No space left on device): start no daemon" in outcome.text
 
 
+def another_users(*_: Any) -> Any:
+    raise PermissionError(errno.EACCES, "Permission denied", "daemon.lock")
+
+
+def test_the_state_of_another_user_keeps_nobody_from_flattening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has the key pair can close, though the daemon's files cannot even be looked for; that it was not asked is told."""
+    settings = Settings.model_validate({"mode": "live", "store": {"directory": str(tmp_path)}})
+    for name in ("owned_by_other", "own", "replace"):
+        monkeypatch.setattr(StateDirectory, name, another_users)
+
+    @asynccontextmanager
+    async def open_site(*_: Any) -> AsyncIterator[Site]:
+        exchange, nowhere = HalfDown(), None
+        yield Site(settings, exchange.clock, nowhere, exchange)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("actors.modes.emergency.site_of", lambda settings: open_site)
+    outcome = kill(settings, "drill", "ann")
+    assert outcome.flat
+    assert "a daemon of that user was not asked" in outcome.text
+
+
 @pytest.mark.parametrize("hung", [False, True])
 def test_a_disk_that_cannot_be_written_leads_straight_to_the_exchange(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hung: bool
@@ -257,6 +280,13 @@ async def test_a_nonce_that_cannot_be_written_down_signs_all_the_same(
     monkeypatch.setattr(StateDirectory, "replace", no_space)
     number = nonces(StateDirectory(tmp_path, "live", "dev"), SimulatedClock(START))
     assert number() < number()
+
+
+async def test_a_nonce_of_another_user_signs_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock alone is above all that was used."""
+    for name in ("exists", "read_text"):
+        monkeypatch.setattr(Path, name, another_users)
+    assert nonces(StateDirectory(tmp_path, "live", "dev"), SimulatedClock(START))() >= START
 
 
 def test_a_latch_that_cannot_be_read_is_not_called_released(tmp_path: Path) -> None:

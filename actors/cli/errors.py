@@ -9,6 +9,8 @@ from enum import IntEnum
 import typer
 from rich.console import Console
 
+from actors.cli.logs import clients_say
+
 ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -56,6 +58,7 @@ def no_site() -> Iterator[None]:
     from actors.gateway.credentials import BadCredentials
     from actors.modes.sites import Refused, StaleState, Unready
 
+    clients_say()
     try:
         yield
     except Refused as error:

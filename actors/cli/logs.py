@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
@@ -28,6 +29,20 @@ UNLOGGED = (
     ExchangeSnapshot,
     Reconciled,
 )
+
+
+def clients_say(file: TextIO | None = None, *, json: bool = False) -> None:
+    """What the gateways say of a frame or a record that they set aside goes to `file`, stderr without one: structlog's default is stdout, where it
+    would stand within a command's JSON, and a pipe that nobody reads would hold up the daemon.
+    """
+    import structlog
+
+    structlog.reset_defaults()
+    structlog.configure(logger_factory=lambda *_: structlog.WriteLogger(file or sys.stderr))
+    if json:
+        stamped = structlog.processors.TimeStamper(fmt="iso", utc=True)
+        renderer = structlog.processors.JSONRenderer(sort_keys=True)
+        structlog.configure(processors=[stamped, structlog.processors.add_log_level, renderer])
 
 
 def log_to(file: TextIO) -> Callable[[str, Message], None]:

@@ -16,7 +16,7 @@ from actors.cli.background import BackgroundText
 from actors.cli.console import line
 from actors.cli.durations import seconds_of
 from actors.cli.errors import ERRORS, Exit, no_site, stop
-from actors.cli.logs import log_to
+from actors.cli.logs import clients_say, log_to
 from actors.cli.options import ConfigFile, Env, StateDir, one_of, settings_for, trading_mode
 from config.settings import Settings
 from protocol.messages.base import Message
@@ -87,6 +87,7 @@ def _run(settings: Settings, seconds: float | None, trades: int | None, log: str
         stack.callback(directory.release)
         shown = stack.enter_context(closing(BackgroundText(sys.stderr if log == "json" else sys.stdout)))
         words = cast(TextIO, shown)  # as much of one as both need
+        clients_say(words, json=log == "json")
         file = words if log == "json" else stack.enter_context(directory.log_file.open("a"))
         screen = stack.enter_context(Screen(settings, words, quiet=log == "json"))
         write_log = log_to(file)

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from actors.cli.errors import Exit, bad_input, stop
+from actors.cli.logs import clients_say
 from actors.cli.options import AsJson, ConfigFile, StateDir, one_of, settings_for
 from config.settings import Settings
 
@@ -49,6 +50,7 @@ def fetch(
 
     settings = settings_for("live", env, config, state=state)
     chosen = _chosen(settings, symbols)
+    clients_say()
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     new: dict[str, int] = {}

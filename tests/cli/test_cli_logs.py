@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+from pathlib import Path
 
+import pytest
 import structlog
+from typer.testing import CliRunner
 
-from actors.cli.logs import log_to
+from actors.cli.app import app
+from actors.cli.logs import clients_say, log_to
+from actors.gateway.quarantine import report
+from protocol.kraken.wire import MalformedPayload
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert
 from protocol.messages.futures import ExchangeSnapshot, SnapshotSeen
@@ -39,3 +46,27 @@ def test_the_log_is_written_however_the_libraries_own_is_set() -> None:
     finally:
         structlog.reset_defaults()
     assert out.getvalue().count("\n") == 1
+
+
+def test_what_clients_say_is_no_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A record that a gateway set aside is told on stderr: stdout is one JSON document, or nothing a script can read is."""
+
+    def open_things(_: object) -> dict[str, object]:
+        report([MalformedPayload("fills", "price", "is no number")])
+        return {"source": "exchange", "at": 1, "positions": []}
+
+    monkeypatch.setattr("actors.modes.manual.open_things", open_things)
+    done = CliRunner().invoke(app, ["positions", "--json", "--state", str(tmp_path)])
+    assert json.loads(done.stdout)["positions"] == []
+    assert "record_quarantined" in done.stderr
+
+
+def test_what_clients_of_a_daemon_say(capsys: pytest.CaptureFixture[str]) -> None:
+    """It goes where the daemon's own words go; beside a JSON log as JSON."""
+    out = io.StringIO()
+    clients_say(out, json=True)
+    report([MalformedPayload("fills", "price", "is no number")])
+    structlog.reset_defaults()
+    told = json.loads(out.getvalue())
+    assert (told["event"], told["field"], told["level"]) == ("record_quarantined", "price", "warning")
+    assert capsys.readouterr() == ("", "")

@@ -21,6 +21,9 @@ from config.settings import Environment, Mode, Settings
 
 ENVIRONMENT_PREFIX: Final = "KRAKEN_SMC__"
 """`KRAKEN_SMC__RISK__RISK_PCT=0.25` sets `risk.risk_pct`."""
+NAME_PREFIX: Final = "KRAKEN_SMC_"
+KEY_PREFIX: Final = "KRAKEN_SMC_API_"
+"""The key pair, which is no setting. What else begins with our name is a setting whose name is wrong."""
 
 MODES_OF: Final[dict[Environment, tuple[Mode, ...]]] = {
     "dev": ("backtest", "paper", "live"),
@@ -123,6 +126,10 @@ def _variables(environ: Mapping[str, str]) -> Iterator[Source]:
         if variable.startswith(ENVIRONMENT_PREFIX):
             keys = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
             yield Source(f"environment variable {variable}", _at(keys, scalar(environ[variable])))
+        elif variable.startswith(NAME_PREFIX) and not variable.startswith(KEY_PREFIX):
+            raise BadSetting(
+                f"environment variable {variable}: is no setting: two underscores each, as in {ENVIRONMENT_PREFIX}RISK__RISK_PCT"
+            )
 
 
 def scalar(text: str) -> Any:
@@ -248,6 +255,9 @@ _WHAT: Final[dict[str, Callable[[Any, dict[str, Any]], str]]] = {
     "greater_than": lambda value, limits: f"{value} must be above {limits['gt']}",
     "literal_error": lambda value, limits: f"{value!r} is not one of {limits['expected']}",
     "string_pattern_mismatch": lambda value, limits: f"{value!r} does not have the form {limits['pattern']}",
+    "model_type": lambda value, _limits: (
+        f"{'nothing' if value is None else repr(value)} is no group of `name: value` lines"
+    ),
     "missing": lambda _value, _limits: "is needed",
 }
 

@@ -5,16 +5,20 @@ Knows no actor. Names carry their unit last: `_pct` percent, `_s` seconds, `_ms`
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from config.strategy import StrategyParams
 
 Mode = Literal["backtest", "paper", "live"]
 Environment = Literal["dev", "paper", "prod"]
 Foreign = Literal["report", "adopt", "flatten"]
+
+EARLIEST, LATEST = datetime(2002, 1, 1, tzinfo=UTC), datetime(2280, 1, 1, tzinfo=UTC)
+"""Of a simulated market's first moment: candle files are read within these years, history included."""
 
 HTTP_ADDRESS = r"^https?://[^@\s]+$"
 WS_ADDRESS = r"^wss?://[^@\s]+$"
@@ -31,7 +35,7 @@ class SymbolSettings(Section):
     """A spot market that gives signals and the contract that is traded on them."""
 
     spot: str = Field(pattern=r"^[A-Z0-9]+/[A-Z]+$")
-    futures: str = Field(pattern=r"^P[FI]_[A-Z0-9]+$")
+    futures: str = Field(pattern=r"^PF_[A-Z0-9]+$", description="a linear contract; inverse ones (PI_) are not traded")
 
 
 class RiskSettings(Section):
@@ -209,6 +213,18 @@ class MarketSettings(Section):
         Decimal(0), ge=-1, le=1, description="paid by longs an hour, for a static rate; 0: none is paid"
     )
 
+    @field_validator("start")
+    @classmethod
+    def _is_midnight(cls, start: str) -> str:
+        try:
+            moment = datetime.fromisoformat(start)
+        except ValueError:
+            raise ValueError(f"{start!r} is no date: write 2026-01-05") from None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if (moment - EARLIEST) % timedelta(days=1) or not EARLIEST <= moment < LATEST:
+            raise ValueError(f"{start!r} is no midnight UTC between {EARLIEST:%Y} and {LATEST:%Y}")
+        return start
+
 
 class ExchangeSettings(Section):
     """Where the exchange of mode `live` is. The key pair is no setting: see `actors.gateway.credentials`."""
@@ -252,16 +268,18 @@ class Settings(Section):
     exchange: ExchangeSettings = ExchangeSettings()
     store: StoreSettings = StoreSettings()
 
+    @field_validator("symbols")
+    @classmethod
+    def _each_once(cls, symbols: tuple[SymbolSettings, ...]) -> tuple[SymbolSettings, ...]:
+        for name, values in (("spot", [s.spot for s in symbols]), ("futures", [s.futures for s in symbols])):
+            if len(set(values)) != len(values):
+                raise ValueError(f"a {name} market is named twice")
+        if not symbols:
+            raise ValueError("at least one is needed")
+        return symbols
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        for name, values in (
-            ("spot", [s.spot for s in self.symbols]),
-            ("futures", [s.futures for s in self.symbols]),
-        ):
-            if len(set(values)) != len(values):
-                raise ValueError(f"symbols: a {name} market is named twice")
-        if not self.symbols:
-            raise ValueError("symbols: at least one is needed")
         waited, asked = self.feeds.settle_ms, self.strategy.settle_ms
         if asked not in (waited, StrategyParams.model_fields["settle_ms"].default):
             raise ValueError(

@@ -67,8 +67,6 @@ class Tape:
     def synthetic(cls, settings: Settings, days: int = 120, history_days: int = HISTORY_DAYS) -> Tape:
         """The seeded market of `settings.market`: `days` from its start, `history_days` before it."""
         start_ms = parse_moment(settings.market.start)
-        if start_ms % (DAY_US // 1000):
-            raise BadPeriod(f"market.start {settings.market.start} is not midnight UTC")
         first_ms = start_ms - history_days * (DAY_US // 1000)
         bars = (history_days + days) * (DAY_US // BAR_US)
         tracks = [synthetic_track(pair, settings, first_ms, bars) for pair in settings.symbols]

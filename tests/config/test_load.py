@@ -138,11 +138,22 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("store: {zzz: 1}", "my.yaml: store.zzz: no such setting; there are database, directory"),
         (
             "symbols: [{spot: BTC/USD, futures: XBT}]",
-            "my.yaml: symbols.0.futures: 'XBT' does not have the form ^P[FI]_[A-Z0-9]+$",
+            "my.yaml: symbols.0.futures: 'XBT' does not have the form ^PF_[A-Z0-9]+$",
         ),
         ("symbols: [{spot: BTC/USD}]", "my.yaml: symbols.0.futures: is needed"),
         ("symbols: [{spot: BTC/USD, futures: PF_XBTUSD, x: 1}]", "my.yaml: symbols.0.x: no such setting"),
-        ("symbols: []", "settings: symbols: at least one is needed"),
+        ("symbols: []", "my.yaml: symbols: at least one is needed"),
+        ("risk:\nfeeds: {}", "my.yaml: risk: nothing is no group of `name: value` lines"),
+        (
+            "symbols: [{spot: BTC/USD, futures: PI_XBTUSD}]",
+            "my.yaml: symbols.0.futures: 'PI_XBTUSD' does not have the form",
+        ),
+        ("market: {start: yesterday}", "my.yaml: market.start: 'yesterday' is no date: write 2026-01-05"),
+        ("market: {start: 2026-01-05T10:00:00Z}", "my.yaml: market.start: '2026-01-05T10:00:00Z' is no midnight UTC"),
+        (
+            "market: {start: 1900-01-01}",
+            "my.yaml: market.start: '1900-01-01' is no midnight UTC between 2002 and 2280",
+        ),
         (
             "strategy: {exit_on_choch: never}",
             "my.yaml: strategy.exit_on_choch: 'never' is not one of 'exec', '4h' or 'off'",
@@ -156,7 +167,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("risk: {cooldown_h: soon}", "my.yaml: risk.cooldown_h: 'soon': input should be a valid integer"),
         ("risk: {risk_pct: .inf}", "my.yaml: risk.risk_pct: '.inf': input should be a valid decimal"),
         ("store: {database: x.sqlite}", "my.yaml: store.database: string should match pattern '^$|^postgresql"),
-        ("risk: 3", "my.yaml: risk: 3: input should be a valid dictionary"),
+        ("risk: 3", "my.yaml: risk: 3 is no group of `name: value` lines"),
         ("mode: live", "my.yaml: mode: 'live' contradicts the command line's 'paper'"),
         ("env: prod", "my.yaml: env: 'prod' contradicts the command line's 'dev'"),
         ("risk: {a: 1, a: 2}", "my.yaml: line 1: 'a' stands twice"),
@@ -197,6 +208,14 @@ def test_each_place_is_named_as_itself(tmp_path: Path) -> None:
 
     assert variable.startswith("environment variable KRAKEN_SMC__RISK__RISK_PCT: risk.risk_pct: 5 is above 1")
     assert line.startswith("command line: risk.risk_pct: 5 is above 1")
+
+
+@pytest.mark.parametrize("name", ["KRAKEN_SMC_RISK__RISK_PCT", "KRAKEN_SMC_RISK_PCT"])
+def test_a_variable_that_is_nearly_ours_is_refused(tmp_path: Path, name: str) -> None:
+    """An underscore too few must not leave the packaged risk in force without a word; the key pair is no setting."""
+    said = refusal(tmp_path, "", environ={name: "0.1"})
+    assert said == f"environment variable {name}: is no setting: two underscores each, as in KRAKEN_SMC__RISK__RISK_PCT"
+    load_text(tmp_path, "", environ={"KRAKEN_SMC_API_KEY_FILE": "key", "KRAKEN_SMCX": "1"})
 
 
 def test_a_password_is_kept_and_never_shown(tmp_path: Path) -> None:

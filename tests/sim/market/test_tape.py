@@ -247,13 +247,6 @@ def test_another_symbol_does_not_change_the_first() -> None:
     assert alone.tick(XBT, at) == TAPE.tick(XBT, at)
 
 
-def test_synthetic_trading_begins_at_midnight() -> None:
-    """Daily candles need whole days of history."""
-    settings = Settings.model_validate({"market": {"start": "2026-01-05T01:00:00Z"}})
-    with pytest.raises(BadPeriod, match="midnight"):
-        Tape.synthetic(settings)
-
-
 @given(st.integers(TAPE.start_us, TAPE.end_us - 3 * BAR_US), st.integers(1, 2 * BAR_US), st.floats(-0.01, 0.01))
 def test_a_long_scan_finds_what_short_ones_find(after: int, length: int, distance: float) -> None:
     """Skipping legs that cannot reach a level changes nothing: the marks themselves, all looked at, agree."""

@@ -82,7 +82,7 @@ def backtest(
         typer.Option("--matrix", metavar="FILE.yaml", help="Several configurations, symbols, seeds side by side."),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Processes for several backtests [default: one a core].")
+        int | None, typer.Option("--jobs", min=1, help="Processes for several backtests (default: one a core).")
     ] = None,
     scheduler: Annotated[
         str | None,

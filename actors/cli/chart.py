@@ -38,20 +38,20 @@ def chart(
         Path | None, typer.Option("--png", metavar="FILE.png", help="Also a picture, through an installed Chromium.")
     ] = None,
     begin: Annotated[
-        str | None, typer.Option("--from", help="First moment, UTC [default: 300 candles before --to].")
+        str | None, typer.Option("--from", help="First moment, UTC (default: 300 candles before --to).")
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", help="Until then, UTC, not included [default: end of data].")
+        str | None, typer.Option("--to", help="Until then, UTC, not included (default: end of data).")
     ] = None,
     tf: Annotated[
         str | None,
-        typer.Option("--tf", help="Candles to draw, 15m to 1d [default: the strategy's first execution timeframe]."),
+        typer.Option("--tf", help="Candles to draw, 15m to 1d (default: the strategy's first execution timeframe)."),
     ] = None,
     preset: Preset = "runner",
     sets: Sets = None,
     volume: Annotated[bool, typer.Option("--volume", help="Volume below the prices.")] = False,
     theme: Annotated[str, typer.Option("--theme", help="auto, light or dark; the page can be switched.")] = "auto",
-    name: Annotated[str | None, typer.Option("--name", help="Heading [default: the file's name].")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Heading (default: the file's name).")] = None,
 ) -> None:
     """Draw what the strategy saw: swings, BOS and CHoCH, gaps, order blocks, liquidity, entries and exits with their reasons.
 

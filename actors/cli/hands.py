@@ -51,7 +51,7 @@ def orders(
 @entries.command("halt")
 def halt(
     reason: Why,
-    symbol: Annotated[str, typer.Option("--symbol", help="Only this market [default: all].")] = "",
+    symbol: Annotated[str, typer.Option("--symbol", help="Only this market (default: all).")] = "",
     mode: DaemonMode = "paper",
     env: Env = "dev",
     config: ConfigFile = None,
@@ -67,7 +67,7 @@ def halt(
 @entries.command("resume")
 def resume(
     reason: Why,
-    symbol: Annotated[str, typer.Option("--symbol", help="The market that was halted [default: all].")] = "",
+    symbol: Annotated[str, typer.Option("--symbol", help="The market that was halted (default: all).")] = "",
     key: Annotated[str, typer.Option("--key", help="Of another halt, as `status` names it after gate.halt.")] = "",
     mode: DaemonMode = "paper",
     env: Env = "dev",

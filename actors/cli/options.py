@@ -22,7 +22,7 @@ ConfigFile = Annotated[
 DaemonMode = Annotated[str, typer.Option("--mode", help="paper or live.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; logs go to stderr.")]
 Env = Annotated[str, typer.Option("--env", help="dev: no network, simulated exchange. paper, prod: Kraken.")]
-StateDir = Annotated[Path | None, typer.Option("--state", help="Where state is kept [default: ./state].")]
+StateDir = Annotated[Path | None, typer.Option("--state", help="Where state is kept (default: ./state).")]
 
 
 def one_of(option: str, text: str, *choices: str) -> str:

@@ -79,7 +79,7 @@ def import_(
     files: Annotated[list[str], typer.Argument(metavar="SYMBOL=FILE...", help="csv or parquet; Kraken's OHLCVT csv.")],
     kind: Annotated[str, typer.Option("--kind", help="spot, perp (candles of the perpetual) or funding.")] = "spot",
     timeframe: Annotated[
-        str | None, typer.Option("--tf", help="15m, 1h, 4h, 1d [default: as Kraken's file name says, else 15m].")
+        str | None, typer.Option("--tf", help="15m, 1h, 4h, 1d (default: as Kraken's file name says, else 15m).")
     ] = None,
     config: ConfigFile = None,
     state: StateDir = None,

@@ -32,6 +32,8 @@ PRICES = ("open", "high", "low", "close")
 HOUR_MS = 3_600_000
 FIRST_MS = 1_000_000_000_000
 """A `time` below this (2001) is in seconds, not milliseconds."""
+LAST_MS = 10_000_000_000_000
+"""One from this on (2286) is in microseconds or nanoseconds, as pandas writes moments. Taken as they stand they are gaps of years to fill."""
 
 
 class BadCandleFile(ValueError):
@@ -241,7 +243,7 @@ def _clean(path: Path, columns: tuple[str, ...], step_ms: int) -> list[Floats] |
     time = found[0]
     if not len(time) or not all(np.isfinite(values).all() for values in found):
         return None
-    whole = (time == np.floor(time)) & (time >= FIRST_MS) & (time % step_ms == 0)
+    whole = (time == np.floor(time)) & (time >= FIRST_MS) & (time < LAST_MS) & (time % step_ms == 0)
     return found if whole.all() and (np.diff(time) > 0).all() else None
 
 
@@ -306,6 +308,13 @@ def _times(path: Path, table: pd.DataFrame, step_ms: int) -> Ints:
     values = _numbers(path, table, "time")
     _refuse(path, table, "time", values != np.floor(values), "is not a whole number of milliseconds")
     _refuse(path, table, "time", values < FIRST_MS, "is before 2001: is it in seconds? Milliseconds are needed")
+    _refuse(
+        path,
+        table,
+        "time",
+        values >= LAST_MS,
+        "is after 2286: is it in microseconds or nanoseconds? Milliseconds are needed",
+    )
     time = values.astype(np.int64)
     _refuse(path, table, "time", time % step_ms != 0, f"is not on the grid of {step_ms // 1000} s")
     _refuse(path, table, "time", np.diff(time, prepend=0) <= 0, "is not after the row before it")

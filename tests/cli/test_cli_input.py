@@ -31,6 +31,8 @@ CANDLES = {
     "unsorted": (f"{GOOD}{THIRD},10,12,9,11,1\n{SECOND},10,12,9,11,1\n", "row 3, column time"),
     "no column": ("time,open\n1,2\n", "column 'high' is missing"),
     "empty": (HEAD, "holds no rows"),
+    "seconds": (f"{HEAD}{FIRST // 1000},10,12,9,11,1\n", "row 1, column time: 1767571200 is before 2001"),
+    "microseconds": (f"{GOOD}{FIRST * 1000},10,12,9,11,1\n", "row 2, column time: 1767571200000000 is after 2286"),
 }
 OPTIONS = {
     "mode": (["run", "--mode", "papre"], "--mode 'papre'"),
@@ -182,6 +184,8 @@ def test_help(words: tuple[str, ...]) -> None:
     result = CliRunner().invoke(app, [*words, "--help"])
     assert result.exit_code == 0
     command = commands()[words]
+    for parameter in command.params:  # type: ignore[attr-defined]
+        assert "[" not in (getattr(parameter, "help", None) or ""), "rich takes brackets for markup and shows nothing"
     assert command.help  # type: ignore[attr-defined]
     assert [p.name for p in command.params if not getattr(p, "help", None)] == []  # type: ignore[attr-defined]
 

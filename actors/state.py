@@ -5,6 +5,7 @@ Files are replaced whole (write, fsync, rename), so a reader never sees half of 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -115,10 +116,14 @@ class StateDirectory:
         new.replace(self._status_file)
 
     def read_status(self) -> dict[str, object] | None:
-        """What the daemon last published, None if it never ran."""
+        """What the daemon last published, None if it never ran. Raises OSError."""
         if not self._status_file.exists():
             return None
-        status: dict[str, object] = json.loads(self._status_file.read_text())
+        try:
+            status: dict[str, object] = json.loads(self._status_file.read_text())
+        except ValueError:
+            told = "is damaged: a daemon that runs writes it anew within seconds"
+            raise OSError(errno.EBADMSG, told, str(self._status_file)) from None
         return status
 
     @property
@@ -194,8 +199,8 @@ class StateDirectory:
             self._hint_file.unlink(missing_ok=True)
 
     def kill_requested(self) -> str | None:
-        """The reason someone asked for, None when nobody did."""
-        return self._kill_file.read_text() if self._kill_file.exists() else None
+        """The reason someone gave, whatever bytes it is in; None when nobody asked."""
+        return self._kill_file.read_text(errors="replace") if self._kill_file.exists() else None
 
     def kill_requested_at(self) -> int:
         """When that was, microseconds UTC; 0 when nobody did."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json as json_text
 from typing import Annotated, Any
 
@@ -11,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.cli.errors import Exit, no_site, stop
-from actors.cli.options import AsJson, ConfigFile, DaemonMode, Env, StateDir, daemon_settings
+from actors.cli.options import AsJson, ConfigFile, DaemonMode, Env, StateDir, daemon_settings, person, written
 from config.settings import Settings
 from protocol.units import moment
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Validate and show what would be done or sent; do nothing.")]
-Why = Annotated[str, typer.Option("--reason", help="Why, for the journal.")]
+Why = Annotated[str, typer.Option("--reason", help="Why, for the journal.", callback=written)]
 
 entries = typer.Typer(no_args_is_help=True, help="Hold entries back, or let them go. Exits go on either way.")
 
@@ -108,7 +107,7 @@ def _ask(settings: Settings, json: bool, **request: Any) -> None:
     from actors.modes.manual import ask
 
     with no_site():
-        answer = ask(settings, {**request, "by": getpass.getuser()})
+        answer = ask(settings, {**request, "by": person()})
     if json:
         typer.echo(json_text.dumps({"done": answer.done, "text": answer.text, "payloads": answer.payloads}))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json as json_text
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 from rich.console import Console
 
 from actors.cli.errors import Exit, no_site
-from actors.cli.options import AsJson, ConfigFile, DaemonMode, Env, StateDir, daemon_settings
+from actors.cli.options import AsJson, ConfigFile, DaemonMode, Env, StateDir, daemon_settings, person, written
 from protocol.units import moment
 
 app = typer.Typer(
@@ -25,7 +24,7 @@ def emergency(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the first orders as they would be sent; send and latch nothing.")
     ] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the journal.")] = "emergency",
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the journal.", callback=written)] = "emergency",
     mode: DaemonMode = "paper",
     env: Env = "dev",
     config: ConfigFile = None,
@@ -48,7 +47,7 @@ def emergency(
         console.print("dry run: nothing was sent, nothing is latched" if payloads else "dry run: nothing is open")
         raise typer.Exit(int(Exit.DONE))
     with no_site():
-        outcome = kill(daemon_settings(mode, env, config, state), reason, getpass.getuser())
+        outcome = kill(daemon_settings(mode, env, config, state), reason, person())
     console.print(outcome.text, markup=False)
     raise typer.Exit(int(Exit.DONE if outcome.flat else Exit.FAILED))
 
@@ -76,7 +75,7 @@ def status(
 
 @app.command("ack")
 def acknowledge(
-    reason: Annotated[str, typer.Option("--reason", help="Why it is safe to trade again.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why it is safe to trade again.", callback=written)],
     mode: DaemonMode = "paper",
     env: Env = "dev",
     config: ConfigFile = None,
@@ -86,5 +85,5 @@ def acknowledge(
     from actors.modes.emergency import acknowledge as clear
 
     with no_site():
-        text = clear(daemon_settings(mode, env, config, state), reason, getpass.getuser())
+        text = clear(daemon_settings(mode, env, config, state), reason, person())
     typer.echo(text)

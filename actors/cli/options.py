@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
@@ -23,6 +24,19 @@ DaemonMode = Annotated[str, typer.Option("--mode", help="paper or live.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; logs go to stderr.")]
 Env = Annotated[str, typer.Option("--env", help="dev: no network, simulated exchange. paper, prod: Kraken.")]
 StateDir = Annotated[Path | None, typer.Option("--state", help="Where state is kept (default: ./state).")]
+
+
+def written(words: str) -> str:
+    """A person's words as they can be kept: what a terminal of another encoding sent is no reason not to act on them."""
+    return words.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def person() -> str:
+    """Who asks. In a container a user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def one_of(option: str, text: str, *choices: str) -> str:

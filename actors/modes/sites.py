@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -242,8 +242,15 @@ def nonces(state: StateDirectory, clock: Clock, pace: float = 1.0) -> Callable[[
     """Numbers for signed requests, above all that any earlier life on this state used. Written down once a real minute."""
     file = state.nonce_file
     floor = 0
-    with suppress(FileNotFoundError, PermissionError):  # another user's: only the emergency command comes here then
+    try:
         floor = int(file.read_text())
+    except FileNotFoundError:
+        pass
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # another user's, or damaged: no reason to sign no flatten; the clock is above what was used
+        log.warning("nonce.not_known", file=str(file), why=str(error))
     ahead_us = round(AHEAD_US * max(1.0, pace))
 
     def keep(kept: int) -> None:

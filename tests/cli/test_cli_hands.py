@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -123,3 +124,48 @@ def test_an_exchange_that_lists_no_contracts_is_at_fault(
 
     monkeypatch.setattr(FuturesGateway, "instruments", lost)
     assert_told(holding, words, 3, "the exchange could not be read", "HTTP 503")
+
+
+LATIN = "caf\udce9"
+"""What Python makes of a word that a terminal of Latin-1 sent."""
+
+
+def test_words_in_another_encoding_do_not_keep_a_kill_back(holding: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reason is written down as far as it can be, and a person without a name is known by number."""
+
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 4242")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert holding.command("entries", "halt", "--reason", LATIN).exit_code == 0
+    killed = holding.command("kill-switch", "--emergency", "--reason", LATIN)
+    assert (killed.exit_code, "every position is flat" in killed.output) == (0, True), killed.output
+    assert "by uid" in holding.command("kill-switch", "status").output
+    assert holding.command("kill-switch", "ack", "--reason", LATIN).exit_code == 0
+
+
+@pytest.mark.parametrize("file", ["nonce", "kill"])
+def test_damaged_files_do_not_keep_a_kill_back(holding: Home, file: str) -> None:
+    """A nonce that is no number, a request whose reason is no text: everything is closed all the same."""
+    (holding.path / file).write_bytes(b"\xff\xfe")
+    assert holding.command("kill-switch", "--emergency").exit_code == 0
+    assert "latched at" in holding.command("kill-switch", "status").output
+
+
+def test_status_tells_of_a_latch_that_came_after_the_daemon(holding: Home) -> None:
+    """The page is the daemon's last word; the kill switch and that nothing trades are told as they are now."""
+    assert json.loads(holding.command("status", "--json").stdout)["latched"] is False
+    assert "closed: no daemon is running" in holding.command("status").stdout
+    holding.command("kill-switch", "--emergency")
+    assert json.loads(holding.command("status", "--json").stdout)["latched"] is True
+    assert "latched: see `kill-switch status`" in holding.command("status").stdout
+    (holding.path / "ledger.sqlite").write_bytes(b"no ledger")
+    assert json.loads(holding.command("status", "--json").stdout)["latched"] is None
+
+
+def test_a_damaged_status_page(holding: Home) -> None:
+    """It is named, and not taken for a daemon that never ran."""
+    (holding.path / "status.json").write_text("")
+    told = holding.command("status")
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert told.stderr.startswith(f"error: {holding.path / 'status.json'}: is damaged")

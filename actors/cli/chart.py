@@ -77,10 +77,10 @@ def chart(
     except OSError as error:
         raise stop(Exit.BAD_INPUT, f"error: --out {out}: {error.strerror}") from error
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{out}: {len(view.candles)} candles, {len(view.trades)} entries")
+    console.print(f"{out}: {len(view.candles)} candles, {len(view.trades)} entries", markup=False)
     if png is not None:
         photograph(out, png, theme)
-        console.print(f"{png}")
+        console.print(f"{png}", markup=False)
 
 
 def _view(

@@ -6,11 +6,11 @@ import json as json_text
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from actors.cli.errors import Exit, no_site, stop
 from actors.cli.options import AsJson, ConfigFile, DaemonMode, Env, StateDir, daemon_settings, person, written
+from actors.cli.research import wide_console
 from config.settings import Settings
 from protocol.units import moment
 
@@ -126,12 +126,12 @@ def _list(what: str, settings: Settings, json: bool) -> None:
     if json:
         typer.echo(json_text.dumps({"source": found["source"], "at": found["at"], what: rows}))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = wide_console()
     if not rows:
         console.print(f"no {what}, says the {found['source']}")
         return
     columns = [column for column in COLUMNS[what] if column in rows[0]]
-    table = Table(*columns, box=None)
+    table = Table(*(Column(column, overflow="fold") for column in columns), box=None)
     for row in rows:
         table.add_row(*("" if row[column] is None else str(row[column]) for column in columns))
     console.print(f"as the {found['source']} says, {moment(found['at'])} UTC")

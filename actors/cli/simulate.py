@@ -16,6 +16,7 @@ from rich.table import Table
 from actors.cli.durations import seconds_of
 from actors.cli.errors import Exit, bad_input, stop
 from actors.cli.options import AsJson
+from actors.cli.research import wide_console
 
 if TYPE_CHECKING:
     from sim.storm import Case, Verdict
@@ -212,7 +213,7 @@ def report(figures: dict[str, Any], verdicts: list[Verdict], again: str, json: b
     if json:
         typer.echo(json_text.dumps({**figures, "failures": failures}))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = wide_console()
     console.print(_table("fault", figures["injected"], "struck"))
     console.print(_table("reached", figures["sometimes"], "times"))
     console.print(_table("exit", figures["exits"], "positions"))
@@ -243,4 +244,4 @@ def _print_kinds() -> None:
     table = Table("number", "fault", "what it does", "parameters", box=None, pad_edge=False)
     for name, spec in CATALOGUE.items():
         table.add_row(", ".join(map(str, spec.numbers)), name, spec.does, ", ".join(spec.params))
-    Console(highlight=False).print(table)
+    wide_console().print(table)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from actors.cli.errors import Exit, stop
 from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for, trading_mode
+from actors.cli.research import wide_console
 from actors.state import StateDirectory
 from config.settings import Settings
 from protocol.units import moment
@@ -52,7 +52,7 @@ def _latched(settings: Settings) -> bool | None:
 
 
 def _print(page: dict[str, Any]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = wide_console()
     running = "[green]running[/]" if page["running"] else "[yellow]not running[/] (the exchange keeps the stops)"
     console.print(f"daemon    {running}, last word {moment(page['at'])} UTC")
     closed = f"[yellow]closed[/] by {', '.join(page['closed_by'])}" if page["closed_by"] else "[green]open[/]"

@@ -15,6 +15,7 @@ from rich.table import Table
 from actors.cli.errors import Exit, bad_input, stop
 from actors.cli.logs import clients_say
 from actors.cli.options import AsJson, ConfigFile, StateDir, one_of, settings_for
+from actors.cli.research import wide_console
 from config.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Candles and funding in the store, for backtests.")
@@ -125,7 +126,7 @@ def check(config: ConfigFile = None, state: StateDir = None, json: AsJson = Fals
     elif not found:
         typer.echo(f"the store in {store.root} is empty: `data fetch` or `data import` fill it")
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = wide_console()
         shown = Table("series", "rows", "from", "to", "missing", "sound", box=None)
         for name, f in found.items():
             usable = "yes" if f.sound else "no"

@@ -163,6 +163,14 @@ def test_status_tells_of_a_latch_that_came_after_the_daemon(holding: Home) -> No
     assert json.loads(holding.command("status", "--json").stdout)["latched"] is None
 
 
+def test_a_table_in_a_pipe_is_whole(holding: Home) -> None:
+    """An order's id is there to be copied or searched, not cut where a terminal would have ended."""
+    found = json.loads(holding.command("orders", "--json").stdout)["orders"]
+    lines = holding.command("orders").stdout.splitlines()
+    assert len(lines) == 2 + len(found)
+    assert all(any(order["order_id"] in line for line in lines) for order in found)
+
+
 def test_a_damaged_status_page(holding: Home) -> None:
     """It is named, and not taken for a daemon that never ran."""
     (holding.path / "status.json").write_text("")

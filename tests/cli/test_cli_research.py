@@ -149,7 +149,7 @@ def test_gap_halts(gapped: Path) -> None:
 
 def test_chart(file: Path, tmp_path: Path) -> None:
     """The picture is one file that asks for nothing from elsewhere, and says what it holds."""
-    out = tmp_path / "chart.html"
+    out = tmp_path / "chart[red].html"
     text = said("chart", "--data", str(file), "--out", str(out), *SETS)
     assert f"{out}: 300 candles, " in text
     page = out.read_text(encoding="utf-8")

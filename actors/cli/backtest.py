@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -134,7 +135,7 @@ def backtest(
         return
     from sim.market.files import BadCandleFile, BadPeriod
 
-    with _progress(json) as progress, bad_input(BadCandleFile, BadPeriod):
+    with _progress(json) as progress, bad_input(BadCandleFile, BadPeriod), _kept(state):
         bar = progress.add_task("", total=None)
         result = run_backtest(
             settings,
@@ -150,6 +151,17 @@ def backtest(
         typer.echo(json_text.dumps(result, default=str, allow_nan=False))
         return
     _print(result)
+
+
+@contextmanager
+def _kept(state: Path | None) -> Iterator[None]:
+    """What a full disk does to the journal is one line; an earlier one is as it was."""
+    from protocol.ports import JournalFailed
+
+    try:
+        yield
+    except JournalFailed as error:
+        raise stop(Exit.FAILED, f"error: --state {state}: the journal could not be kept: {error}") from None
 
 
 def _progress(json: bool) -> Progress:

@@ -66,14 +66,14 @@ def chart(
     begin_ms, end_ms = moment_ms("--from", begin), moment_ms("--to", end)
     from sim.market.files import BadCandleFile, BadPeriod
     from sim.report.chart import draw
-    from sim.report.page import page, place
+    from sim.report.page import keep, page, place
 
     with bad_input(BadCandleFile, BadPeriod), working("drawing ..."):
         view = _view(data, timeframe, params, begin_ms, end_ms, volume, name or data.name)
     body = place("chart", "max(100vh - 48px, 700px)")
     html = page(view.title, view.subtitle, body, {"chart": draw(view)}, theme=cast("Theme", theme))
     try:
-        out.write_text(html, encoding="utf-8")
+        keep(html, out)
     except OSError as error:
         raise stop(Exit.BAD_INPUT, f"error: --out {out}: {error.strerror}") from error
     console = Console(highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -38,7 +39,11 @@ def ending_of(error: BaseException) -> tuple[int, str] | None:
     found = _leaves(error)
     if all(isinstance(one, KeyboardInterrupt) for one in found):
         return INTERRUPTED, ""
-    files = [one for one in found if isinstance(one, OSError) and (one is error or one.filename is not None)]
+    files = [
+        one
+        for one in found
+        if isinstance(one, OSError) and (one is error or one.filename is not None or one.errno == errno.ENOSPC)
+    ]
     if len(files) < len(found):
         return None
     where = "" if files[0].filename is None else f"{files[0].filename}: "

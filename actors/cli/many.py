@@ -130,6 +130,7 @@ def _run(
 ) -> None:
     from sim.market.files import BadCandleFile, BadPeriod
     from sim.report.comparison import comparison, headings, row
+    from sim.report.page import keep
 
     console = Console(stderr=True)
     columns = (TextColumn("backtests"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -148,7 +149,7 @@ def _run(
         except NoCluster as error:
             raise stop(Exit.FAILED, f"error: {error}") from error
     if report is not None:
-        report.write_text(comparison(title, subtitle, documents, note=note), encoding="utf-8")
+        keep(comparison(title, subtitle, documents, note=note), report)
     if json:
         typer.echo(json_text.dumps({"runs": documents}, default=str, allow_nan=False))
         return

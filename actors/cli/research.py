@@ -5,6 +5,7 @@ The settings of a deployment play no part: what these commands print depends on 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,9 +72,13 @@ def read_base(file: Path) -> Candles:
 
 
 def folder_of(option: str, file: Path) -> None:
-    """End with exit 2 unless the folder that `file` is to be written to is there."""
+    """End with exit 2 unless `file` can be written: better known before the work than after."""
     if not file.parent.is_dir():
         raise stop(Exit.BAD_INPUT, f"error: {option} {file}: there is no folder {file.parent}")
+    if file.is_dir():
+        raise stop(Exit.BAD_INPUT, f"error: {option} {file}: is a directory")
+    if not os.access(file.parent, os.W_OK):
+        raise stop(Exit.BAD_INPUT, f"error: {option} {file}: nothing may be written to {file.parent}")
 
 
 def missing(candles: Candles, timeframe: Timeframe) -> int:

@@ -75,6 +75,8 @@ def serve(
         with bad_input(BadBooks, BadCandleFile, BadPeriod):
             serve_venue(settings, port, lambda text: console.print(text, markup=False), wanted)
     except OSError as error:
+        if error.filename is not None:  # the books, not the port
+            raise
         raise stop(
             Exit.BAD_INPUT, f"error: --port {port}: {os.strerror(error.errno or 0)}; 0 takes a free one"
         ) from error

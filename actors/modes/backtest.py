@@ -178,8 +178,9 @@ def run_backtest(
     found = find(settings, tape, result, told_sources(settings, tape, sources))
     if report is not None:
         from sim.report.html import report as page
+        from sim.report.page import keep
 
-        report.write_text(page(f"Backtest: {', '.join(tape.symbols)}", settings, tape, result, found), encoding="utf-8")
+        keep(page(f"Backtest: {', '.join(tape.symbols)}", settings, tape, result, found), report)
     return found.document | {"audit": {"steps": book.steps, "seal": book.seal}, "run_s": run_s}
 
 

@@ -102,10 +102,14 @@ class Store:
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
-        merged.to_parquet(new, index=False)
-        with new.open("rb+") as written:
-            os.fsync(written.fileno())
-        new.replace(path)
+        try:
+            merged.to_parquet(new, index=False)
+            with new.open("rb+") as written:
+                os.fsync(written.fileno())
+            new.replace(path)
+        except OSError as error:
+            new.unlink(missing_ok=True)
+            raise OSError(error.errno, f"could not be written ({error})", str(path)) from error
         return len(merged) - (0 if old is None else len(old))
 
 

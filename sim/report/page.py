@@ -1,4 +1,5 @@
-"""One HTML file that needs nothing else: plotly's script from the installed package, figures, light and dark. Pure: text out.
+"""One HTML file that needs nothing else: plotly's script from the installed package, figures, light and dark. It is kept whole or not
+at all.
 
 Knows no market; callers supply figures and HTML.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from pathlib import Path
 from typing import Literal
 
 import plotly.graph_objects as go
@@ -106,3 +108,18 @@ def _data(name: str, figure: go.Figure) -> str:
     # "<" is escaped so that no text of the data can end the script element.
     text = plotly.io.to_json(figure, validate=False).replace("<", "\\u003c")
     return f'<script type="application/json" id="figure-{name}">{text}</script>\n'
+
+
+def keep(html: str, file: Path) -> None:
+    """Write `file` whole, or leave it as it was. Raises OSError, which names it."""
+    if file.exists() and not file.is_file():  # a terminal, a pipe, a directory
+        file.write_text(html, encoding="utf-8")
+        return
+    target = file.resolve()
+    new = target.with_name(f"{target.name}.new")
+    try:
+        new.write_text(html, encoding="utf-8")
+        new.replace(target)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(file)) from error

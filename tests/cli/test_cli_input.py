@@ -13,6 +13,8 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from actors.cli.app import app
+from protocol.ports import JournalFailed
+from sim.report.page import keep
 
 HEAD = "time,open,high,low,close,volume\n"
 FIRST, SECOND, THIRD = (1_767_571_200_000 + 900_000 * i for i in range(3))
@@ -59,6 +61,8 @@ OPTIONS = {
     "file twice": (["backtest", *["--data", f"BTC/USD={__file__}"] * 2], "BTC/USD is given twice"),
     "history twice": (["backtest", *["--history", f"BTC/USD:1d={__file__}"] * 2], "BTC/USD 1d is given twice"),
     "report": (["backtest", "--report", "none/r.html"], "--report none/r.html: there is no folder none"),
+    "report is a folder": (["backtest", "--report", "."], "--report .: is a directory"),
+    "chart is a folder": (["chart", "--data", "x.csv", "--out", "."], "--out .: is a directory"),
     "gaps": (["backtest", "--gap-policy", "leap"], "--gap-policy 'leap'"),
     "path alone": (["backtest", "--synthetic", "--path", f"BTC/USD={__file__}"], "--path goes with --data"),
     "day": (["backtest", "--start", "2023-02-30"], "--start '2023-02-30'"),
@@ -243,3 +247,53 @@ def test_any_terminal(output: str, tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "\\xe4.csv" in done.stderr
+
+
+def test_a_full_disk_leaves_no_half_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report of yesterday is as it was, nothing lies beside it, and the line names the file."""
+    file = tmp_path / "report.html"
+    keep("yesterday", file)
+
+    def full(self: Path, text: str, encoding: str) -> None:
+        self.write_bytes(text[:3].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        keep("today", file)
+    assert caught.value.filename == str(file)
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("report.html", b"yesterday")]
+
+
+def test_a_journal_that_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`backtest --state` on a full disk is one line that names the option."""
+
+    def full(*_: object, **__: object) -> None:
+        raise JournalFailed("database or disk is full")
+
+    monkeypatch.setattr("actors.modes.backtest.run_backtest", full)
+    result = CliRunner().invoke(app, ["backtest", "--synthetic", "--state", str(tmp_path)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"error: --state {tmp_path}: the journal could not be kept: database or disk is full\n"
+
+
+def test_books_that_are_no_file(tmp_path: Path) -> None:
+    """It is the books that are named, not the port."""
+    result = CliRunner().invoke(app, ["venue", "serve", "--port", "0", "--books", str(tmp_path)])
+    assert (result.exit_code, result.stderr) == (1, f"error: {tmp_path}: Is a directory\n")
+
+
+def test_a_store_that_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import that the disk refuses names the series' file and leaves nothing beside it."""
+
+    def full(_: object, new: Path, **__: object) -> None:
+        new.write_bytes(b"PAR1")
+        raise OSError(28, "No space left on device")
+
+    file = tmp_path / "candles.csv"
+    file.write_text(GOOD)
+    monkeypatch.setattr("pandas.DataFrame.to_parquet", full)
+    result = CliRunner().invoke(app, ["data", "import", f"BTC/USD={file}", "--state", str(tmp_path / "kept")])
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "BTC-USD_15m.parquet: could not be written" in result.stderr
+    assert [one for one in (tmp_path / "kept").rglob("*") if one.is_file()] == []

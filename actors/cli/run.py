@@ -135,6 +135,7 @@ class Screen:
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
+            disable=not self._console.is_terminal,
         )
         self._bar: TaskID | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -12,6 +13,8 @@ from homes import Home
 from rich.console import Console
 
 from actors.cli.console import LINES, line
+from actors.cli.run import Screen
+from config.load import load
 from protocol.messages.base import Message
 from protocol.messages.control import Alert, HaltEntries, Latch
 
@@ -69,3 +72,12 @@ def test_a_kill_for_a_reason_with_brackets(home: Home) -> None:
     assert (killed.exit_code, daemon.poll()) == (0, None), killed.output
     halted = home.command("entries", "halt", "--reason", WORDS)
     assert (halted.exit_code, daemon.poll()) == (0, None), halted.output
+
+
+def test_a_warm_up_that_nobody_watches_leaves_no_trace(fast_config: Path) -> None:
+    """The bar is for a terminal: in a file it was an empty line between the banner and the first event."""
+    out = io.StringIO()
+    settings = load("paper", "dev", fast_config, None, {})
+    with Screen(settings, out, quiet=False) as screen:
+        screen.gate_changed("lease.spot_feed", True)
+    assert "" not in out.getvalue().splitlines()

@@ -157,6 +157,7 @@ class Supervisor:
         if spec.escalation == "exit":
             # Nobody is left to do it: the next life finds the latch and flattens.
             self._world.latch(from_edge(Latch, now, spec.name, now, reason=text, by="supervisor"))
+            self._world.gate.latch()
             raise GaveUp(text)
         if spec.escalation == "kill":
             request = from_edge(KillRequested, now, spec.name, now, reason=text, by="supervisor")

@@ -272,6 +272,7 @@ async def test_a_child_that_must_not_fail_ends_the_process(autojump_clock: trio.
             world.mailboxes["b"].put(alert("boom"))
     latch = world.latch_store.read()
     assert (latch.latched, latch.by) == (True, "supervisor")
+    assert world.gate.latched
 
 
 async def test_timers_ring_once_at_their_moment_and_a_second_wish_replaces_the_first(

@@ -46,6 +46,8 @@ class Supervisor:
         self._deaths: dict[str, deque[int]] = {spec.name: deque() for spec in specs}
         self._day = {spec.name: deque[int](maxlen=DEATHS_A_DAY) for spec in specs}
         self._gave_up = set[str]()
+        self._pause = trio.CancelScope()
+        world.hurry = self._hurry
         self._failed_send, self._failed = trio.open_memory_channel[Failure](FAILURES_MAX)
 
     async def run(self) -> None:
@@ -130,13 +132,17 @@ class Supervisor:
 
     async def _failed_before(self, index: int, within_s: float) -> Failure | None:
         """The failure of a child that stands before `index`, if one comes within the pause: a guard must not wait for its feeder's."""
-        with trio.move_on_after(within_s):
+        with trio.move_on_after(within_s) as self._pause:
             while True:
                 failure = await self._failed.receive()
                 name, life, _ = failure
                 if self._place(name) < index and life == self._world.lives[name]:
                     return failure
         return None
+
+    def _hurry(self) -> None:
+        """The kill switch has latched: what it reads comes by a feed, so the pause that is on ends. The next ones are as long as ever."""
+        self._pause.cancel()
 
     def _count_day(self, name: str, now: int) -> None:
         """Halt entries at the last death that a day may have. While that holds nothing is counted: after a person's word it begins anew."""

@@ -64,10 +64,13 @@ class Supervisor:
                 with trio.CancelScope(shield=True):
                     await self._stop_from(0)
 
-    def crash(self, name: str, error: Exception) -> None:
-        """Let child `name` die of `error`, as a fault would."""
+    def crash(self, name: str, error: Exception) -> bool:
+        """Let child `name` die of `error`, as a fault would; whether it lived. KeyError: it has never started."""
+        if self._scopes[name].cancel_called or self._ended[name].is_set():
+            return False
         self._scopes[name].cancel()
         self._failed_send.send_nowait((name, self._world.lives[name], error))
+        return True
 
     async def _start_from(self, index: int, nursery: trio.Nursery) -> None:
         for spec in self._specs[index:]:

@@ -213,7 +213,7 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
                        {"hook": OneOf(("step", "step", "append", "append", "flush", "flushed", "request", "reply", "now")),
                         "nth": Whole(1, 400)}),
     "actor.raise": Spec((51,), "process", "a child dies, and again as soon as it is back", None, None,
-                        {"who": CHILDREN, "n": Whole(1, 3)}),
+                        {"who": CHILDREN, "n": Whole(1, 6)}),
     "actor.hang": Spec((52,), "process", "a child takes no message any more", Between(1, 20), None, {"who": CHILDREN}),
     "sched.block": Spec((52,), "process", "the event loop stands still", Between(1, 60)),
     "host.suspend": Spec((53,), "process", "the host sleeps", Between(30, 900)),

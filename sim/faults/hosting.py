@@ -25,7 +25,7 @@ CHILD_DOWN: Final = frozenset({"actor.hang", "sched.slow"})
 DIES_OF: Final = "storm"
 """What the error says of which a fault lets a child die."""
 BACK_S: Final = 0.2
-"""A child that dies again and again is given so long to come back."""
+"""So often it is looked whether a child that is to die again is back: the supervisor takes ever longer."""
 
 
 class Daemon(Protocol):
@@ -42,8 +42,8 @@ class Daemon(Protocol):
         """Whether a process lives."""
         ...
 
-    def crash_child(self, name: str, error: Exception) -> None:
-        """A child dies, if it has started."""
+    def crash_child(self, name: str, error: Exception) -> bool:
+        """A child dies, if it lives; whether it did."""
         ...
 
     def end_process(self, *, killed: bool) -> None:
@@ -111,10 +111,9 @@ class Hosting:
         self._faults.nursery.start_soon(self._dies_again, active)
 
     async def _dies_again(self, active: Active) -> None:
-        for _ in range(int(active.number("n"))):
-            if self._faults.healed:
-                return
-            self._daemon.crash_child(active.text("who"), RuntimeError(DIES_OF))
+        deaths = 0
+        while deaths < active.number("n") and not self._faults.healed:
+            deaths += self._daemon.crash_child(active.text("who"), RuntimeError(DIES_OF))
             await trio.sleep(BACK_S)
 
     def _exhaust(self, active: Active) -> None:

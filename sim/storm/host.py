@@ -55,7 +55,7 @@ class Host(Protocol):
 
     def supervised(
         self,
-        crash: Callable[[str, Exception], None],
+        crash: Callable[[str, Exception], bool],
         closed_by: Callable[[], tuple[str, ...]],
         waiting: Callable[[], int],
     ) -> None: ...

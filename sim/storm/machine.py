@@ -93,7 +93,7 @@ class Machine:
         self.process = Process(self.lives, self.faults)
         self.clock = HostClock(self._true, self.faults)
         self.book = Book(self.disk, self.process, self.faults, witness.watchers.wrote)
-        self._crash: Callable[[str, Exception], None] = lambda child, error: None
+        self._crash: Callable[[str, Exception], bool] = lambda child, error: False
         self.closed_by, self.waiting = tuple, int
         witness.watchers.began(self.lives)
         witness.note("starts", "host", str(self.lives))
@@ -184,7 +184,7 @@ class Machine:
 
     def supervised(
         self,
-        crash: Callable[[str, Exception], None],
+        crash: Callable[[str, Exception], bool],
         closed_by: Callable[[], tuple[str, ...]],
         waiting: Callable[[], int],
     ) -> None:
@@ -198,13 +198,12 @@ class Machine:
         """Whether a process lives."""
         return self._evidence.life > 0 and not self.process.dead
 
-    def crash_child(self, name: str, error: Exception) -> None:
-        """A child dies, if it has started."""
-        if self.alive:
-            try:
-                self._crash(name, error)
-            except KeyError:
-                return  # it has not started yet
+    def crash_child(self, name: str, error: Exception) -> bool:
+        """A child dies, if it lives; whether it did."""
+        try:
+            return self.alive and self._crash(name, error)
+        except KeyError:
+            return False  # it has not started yet
 
     def end_process(self, *, killed: bool) -> None:
         """The process ends: at once and wherever it is, or asked to."""

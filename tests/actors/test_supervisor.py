@@ -226,6 +226,23 @@ async def test_a_latch_ends_the_pause_that_is_on(autojump_clock: trio.testing.Mo
         nursery.cancel_scope.cancel()
 
 
+async def test_a_child_that_does_not_live_cannot_be_let_die(autojump_clock: trio.testing.MockClock) -> None:
+    """Whoever lets a child die twice hears that the second time came too early."""
+    specs = [ChildSpec("b", echo("b", []), (), restarts=99)]
+    world = Bench(specs).world()
+    supervisor = Supervisor(specs, world)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.run)
+        await settle()
+        assert supervisor.crash("b", ValueError("boom"))
+        assert not supervisor.crash("b", ValueError("boom"))
+        await trio.sleep(0.3)
+        assert not supervisor.crash("b", ValueError("boom"))
+        await trio.sleep(0.3)
+        assert supervisor.crash("b", ValueError("boom"))
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_child_that_gave_up_holds_entries_back_for_good(autojump_clock: trio.testing.MockClock) -> None:
     """One more death long after, alone in its period, is no reason to let entries go: that is a person's restart."""
     specs = [ChildSpec("b", echo("b", [], "boom"), (), restarts=1, period_s=60, escalation="halt")]

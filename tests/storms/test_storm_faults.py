@@ -57,6 +57,30 @@ def test_a_mark_that_freezes_is_told_and_keeps_entries_in() -> None:
     assert verdict.failures == ()
     gate = [line.split(" ", 1)[1] for line in lines if "risk.mark" in line and "gate" in line]
     assert gate == ["gate closed halt.risk.mark:PF_ETHUSD", "gate open halt.risk.mark:PF_ETHUSD"]
+@pytest.mark.parametrize(
+    ("who", "deaths", "way_out"),
+    [("reconciler", 4, "latched"), ("strategy", 3, ""), ("kill_switch", 4, "process gave up")],
+)
+def test_a_child_dies_as_often_as_asked(who: str, deaths: int, way_out: str) -> None:
+    """Again as soon as it is back, not while it is down: so it dies too often for its intensity, and what follows from that does."""
+    lines: list[str] = []
+    plan = plan_of({
+        "seed": 1,
+        "faults": [{"fault": "actor.raise", "after": "position.opened", "at_s": 2.0, "who": who, "n": deaths}],
+    })  # fmt: skip
+    verdict = run_case(Case(seed=3, plan=plan, safety_s=120.0, liveness_s=40.0), live, lines.append)
+    assert verdict.failures == ()
+    assert sum(f"Alert CHILD_RESTART {who} " in line for line in lines) == deaths
+    assert sum(f"Alert CHILD_ESCALATED {who} " in line for line in lines) == 1
+    assert not way_out or verdict.sometimes[way_out]
+
+
+def test_a_kill_does_not_wait_for_a_feed_that_is_held_back() -> None:
+    """The futures feed has died five times and waits for eight seconds; asked for meanwhile, the kill switch reads and flattens at once."""
+    raises = {"fault": "actor.raise", "after": "position.opened", "at_s": 2.0, "who": "futures_feed", "n": 5}
+    verdict = storm(raises, {"fault": "op.act", "seq": "kill", "after": "position.opened", "at_s": 11.0})
+    assert verdict.failures == ()
+    assert verdict.sometimes["latched"] == 1
 
 
 def test_a_setting_that_cannot_be_meant_is_refused_at_the_start() -> None:

@@ -278,7 +278,7 @@ def _again(state: State, cause: Woken) -> Answer:
 
 
 def _stuck(state: State, cause: Message) -> Answer:
-    if state.since is None or state.stuck or cause.at - state.since <= STUCK_US:
+    if state.since is None or state.stuck or cause.at - state.since < STUCK_US:
         return state, []
     text = f"not flat {STUCK_US // SECOND_US} s after the kill switch began; still open: {state.left}; act by hand"
     return replace(state, stuck=True), [follow(cause, Alert, code="KILL_STUCK", severity="critical", text=text)]

@@ -597,13 +597,13 @@ def test_a_cancel_that_came_too_late_is_no_reason_to_wait() -> None:
 
 @pytest.mark.parametrize(
     "late",
-    [snapshot(15, (position(1),)), from_edge(SnapshotMissed, T + 16 * SECOND, reason="timeout"), woken(15.1)],
+    [snapshot(15, (position(1),)), from_edge(SnapshotMissed, T + 15 * SECOND, reason="timeout"), woken(15.1)],
 )
 def test_not_flat_after_fifteen_seconds_is_an_alert_once(late: Message) -> None:
     """However it becomes known, a person hears what is still open."""
     state, out = run(latched(), snapshot(1, (position(1),)), late, late)
 
-    assert [m.code for m in of(Alert, out)] == ["KILL_STUCK"]
+    assert [(m.code, m.severity) for m in of(Alert, out)] == [("KILL_STUCK", "critical")]
     assert kinds(run(state, snapshot(20))[1]) == ["KillProgress"]
 
 

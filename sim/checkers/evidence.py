@@ -202,6 +202,8 @@ class Evidence:
     latched_reach: int | None = None
     under_way: dict[str, int] = field(default_factory=dict)
     """Orders that left and were not answered, and when they left."""
+    damaged: bool = False
+    """Whether this life began on memories that are not as they were written."""
     forgot: bool = False
     """The journal lost something that the next life would have needed."""
     _last: int = 0
@@ -210,6 +212,8 @@ class Evidence:
     _durable: dict[str, int] = field(default_factory=dict)
     """Fills that are told in the journal, and since when."""
     _once_durable: set[str] = field(default_factory=set)
+    _damage: bool = False
+    """Whether the next life will."""
     _spoiled: bool = False
     """Whether what was written down was ever damaged: a later damage or an old copy may bring it back whole."""
 
@@ -306,6 +310,7 @@ class Evidence:
         self.lives.append(self.now)
         self.off_reach_us = 0
         self.disturbed_at = self.now
+        self.damaged, self._damage = self._damage, False
         self.heard.clear()
         self.booked |= self._durable.keys()
         self._forget_untold()
@@ -459,6 +464,11 @@ class Evidence:
             self.changes[message.client_order_id] += 1
         elif isinstance(message, OrderAdmitted) and isinstance(message.order, PlaceOrder):
             self.admitted[message.order.client_order_id] = message
+
+    def spoiled(self) -> None:
+        """Memories of actors are damaged: nothing of them will be read again."""
+        self._damage = True
+        self.rolled_back(0)
 
     def rolled_back(self, to_us: int) -> None:
         """The journal is as it was at `to_us`: what was booked since will be told again."""

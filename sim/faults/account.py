@@ -5,7 +5,7 @@ Acts on the venue's engine as the exchange would, so that its streams and lists 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import ROUND_DOWN, Decimal
 from typing import Final, Literal, Protocol
 
@@ -18,7 +18,7 @@ from protocol.ports import Command
 from protocol.units import SECOND_US, OrderSide
 from sim.engine import Answer, Engine
 from sim.faults.plan import Fault
-from sim.faults.timeline import Active, Faults
+from sim.faults.timeline import Active, Faults, Hook
 
 OTHER_SIDE: Final[dict[OrderSide, OrderSide]] = {"buy": "sell", "sell": "buy"}
 ROLE_TYPES: Final = {"stop": ("stp",), "target": ("take_profit",), "all": ("stp", "take_profit", "lmt", "post")}
@@ -53,7 +53,7 @@ class Account:
         self._exchange = exchange
         self._engine = exchange.engine
         self._faults = faults
-        table: dict[str, tuple[Callable[[Active], None], Callable[[Active], None] | None]] = {
+        table: dict[str, tuple[Hook, Hook | None]] = {
             "ex.mode": (self._close, self._open),
             "ex.maint": (self._shut, self._reopen),
             "ex.kill_order": (self._lose_orders, None),
@@ -129,15 +129,17 @@ class Account:
         assert isinstance(before, Decimal)
         self._engine.matching.protection_pct = before
 
-    def _leap_over_stops(self, active: Active) -> None:
+    def _leap_over_stops(self, active: Active) -> bool:
         """The mark of each contract that a stop rests on is from one tick to the next so far beyond the stop."""
-        for stop in self._resting(ROLE_TYPES["stop"]):
+        stops = self._resting(ROLE_TYPES["stop"])
+        for stop in stops:
             mark = self._engine.state.ticks[stop.symbol].mark
             if stop.stop_price is None:
                 continue
             away_pct = float((stop.stop_price / mark - 1) * 100)
             beyond_pct = active.number("pct") * (1 if stop.side == "buy" else -1)
             self._leap(away_pct + beyond_pct, stop.symbol, (active.until_us - active.began_us) / SECOND_US)
+        return bool(stops)
 
     def _leap(self, pct: float, symbol: str, for_s: float) -> None:
         """Prices of the perpetuals are elsewhere for a while."""
@@ -179,37 +181,42 @@ class Account:
 
     # --- orders and positions -----------------------------------------------------------------------------------
 
-    def _lose_orders(self, active: Active) -> None:
-        at = self._exchange.now_us()
-        for order in self._resting(ROLE_TYPES[active.text("role")]):
+    def _lose_orders(self, active: Active) -> bool:
+        at, lost = self._exchange.now_us(), self._resting(ROLE_TYPES[active.text("role")])
+        for order in lost:
             self._exchange.carry_out(
                 from_edge(CancelOrder, at, "lost", order.order_id, at, symbol=order.symbol, order_id=order.order_id)
             )
+        return bool(lost)
 
     def _resting(self, types: Sequence[str]) -> list[OpenOrder]:
         return [w.order for w in self._engine.state.working.values() if w.order.order_type in types]
 
-    def _force(self, active: Active, fill_type: str) -> None:
+    def _force(self, active: Active, fill_type: str) -> bool:
         """The exchange closes a part of each position, by a fill of its own kind and no order of ours."""
+        did = False
         for position in self._engine.positions():
             size = self._lots(position.symbol, abs(position.size) * Decimal(str(active.number("fraction"))))
             if size:
+                did = True
                 self._exchange.tell(
                     self._engine.force(
                         position.symbol, -size if position.size > 0 else size, fill_type, self._exchange.now_us()
                     )
                 )
+        return did
 
-    def _assign(self, active: Active) -> None:
+    def _assign(self, active: Active) -> bool:
         symbol = self._exchange.contracts[int(active.rng.integers(len(self._exchange.contracts)))]
         tick = self._engine.state.ticks.get(symbol)
         if tick is None or not self._engine.rules[symbol].tradeable:
-            return  # nobody holds a contract that was settled (storm 67489)
+            return False  # nobody holds a contract that was settled (storm 67489)
         size = self._lots(symbol, Decimal(str(active.number("notional_usd"))) / tick.mark)
         if size:
             self._exchange.tell(self._engine.force(symbol, size, "assignee", self._exchange.now_us()))
+        return bool(size)
 
-    def _by_hand(self, active: Active) -> None:
+    def _by_hand(self, active: Active) -> bool:
         """A person places an order, closes what is held, or turns it round."""
         what = active.text("what")
         if what == "order":
@@ -218,12 +225,14 @@ class Account:
             rule = self._engine.rules[symbol]
             price = tick.mark * Decimal("0.97") // rule.tick * rule.tick
             self._hand(active, symbol, "buy", rule.lot * 10, price)
-            return
-        for position in self._engine.positions():
+            return True
+        positions = self._engine.positions()
+        for position in positions:
             factor = 1 if what == "close" else 2
             self._hand(
                 active, position.symbol, "sell" if position.size > 0 else "buy", abs(position.size) * factor, None
             )
+        return bool(positions)
 
     def _hand(
         self,

@@ -63,6 +63,19 @@ class Whole(NamedTuple):
         return None if isinstance(value, int) and not isinstance(value, bool) else "must be a whole number"
 
 
+class Usual(NamedTuple):
+    """One of these whole numbers; a person may name another."""
+
+    numbers: tuple[int, ...]
+
+    def draw(self, rng: Rng) -> Value:
+        return self.numbers[int(rng.integers(len(self.numbers)))]
+
+    def fault(self, value: object) -> str | None:
+        """What is wrong with a value a person wrote."""
+        return Whole(0, 0).fault(value)
+
+
 class Symbol(NamedTuple):
     """One of `words`; a person may name a market of the daemon's instead, as the feed that is to be struck spells it."""
 
@@ -76,7 +89,7 @@ class Symbol(NamedTuple):
         return OneOf((*self.words, *SYMBOLS)).fault(value)
 
 
-Draw = OneOf | Between | Whole | Symbol
+Draw = OneOf | Between | Whole | Usual | Symbol
 SYMBOLS: Final = tuple(name for pair in Settings().symbols for name in (pair.futures, pair.spot))
 
 
@@ -149,7 +162,7 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
     "rest.delay_reply": Spec((16,), "rest", "the reply comes late", LONG, CHANCE,
                              {"op": OneOf((*WISH.words, *READ.words)), "d_s": Between(0.1, 8)}),
     "rest.http": Spec((17,), "rest", "an error of HTTP, carried out or not", LONG, CHANCE,
-                      {"op": WISH, "code": Whole(500, 504), "body": OneOf(("empty", "html", "cut", "error")),
+                      {"op": WISH, "code": Usual((200, 500, 502, 503, 504)), "body": OneOf(("empty", "html", "cut", "error")),
                        "accepted": OneOf(("yes", "no"))}),
     "rest.limit": Spec((18,), "rest", "too many requests, then a ban", LONG, None,
                        {"budget": Whole(1, 6), "window_s": Between(2, 10), "ban_s": Between(1, 30)}),

@@ -90,6 +90,7 @@ class Process:
             active.memory["seen"] = seen
             if seen >= active.number("nth"):
                 active.memory["done"] = True
+                self._faults.strikes(active)
                 self.die()
 
     def die(self) -> None:

@@ -6,7 +6,7 @@ Registers with `faults` what happens when one begins; what a fault means while i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextvars import ContextVar
 from itertools import count
 from typing import Any, Final, Protocol
@@ -16,7 +16,7 @@ import trio
 from config.settings import Settings
 from protocol.units import SECOND_US
 from sim.faults.host import Disk, Process
-from sim.faults.timeline import Active, Faults
+from sim.faults.timeline import Active, Faults, Hook
 
 LIFE: Final[ContextVar[int]] = ContextVar("life", default=0)
 """Which life of the daemon a task belongs to; 0: none, it is the world's."""
@@ -74,13 +74,13 @@ class Hosting:
         self._daemon = daemon
         self._faults = daemon.faults
         self.mutant: tuple[str, str] | None = None
-        begins: dict[str, Callable[[Active], None]] = {
+        begins: dict[str, Hook] = {
             "actor.raise": self._child_dies,
             "host.exhaust": self._exhaust,
             "sched.block": self._leap,
             "host.suspend": self._sleep,
             "proc.crash": self._crash,
-            "proc.term": lambda active: daemon.end_process(killed=False),
+            "proc.term": self._terminate,
             "disk.flip": self._flip,
             "disk.misdirect": self._misdirect,
             "disk.rollback": self._roll_back,
@@ -127,31 +127,49 @@ class Hosting:
     def _sleep(self, active: Active) -> None:
         self._daemon.leap((active.until_us - active.began_us) / SECOND_US, asleep=True)
 
-    def _crash(self, active: Active) -> None:
+    def _crash(self, active: Active) -> bool:
+        """At once it counts now; elsewhere once it has come to that."""
+        lives = self._daemon.alive
         if active.text("hook") == "now":
             self._daemon.end_process(killed=True)
-        elif active.text("hook") == "step":
-            trio.lowlevel.add_instrument(Steps(self._daemon, int(active.number("nth"))))
+            return lives
+        if active.text("hook") == "step":
+            trio.lowlevel.add_instrument(Steps(self._daemon, active))
+        return False
+
+    def _terminate(self, active: Active) -> bool:
+        lives = self._daemon.alive
+        self._daemon.end_process(killed=False)
+        return lives
 
     # --- disk ---------------------------------------------------------------------------------------------------
 
-    def _flip(self, active: Active) -> None:
+    def _flip(self, active: Active) -> bool:
         self._daemon.end_process(killed=True)
-        self._daemon.forget()
         memories = self._daemon.disk.memories
+        before = dict(memories)
         for name in sorted(memories):
             body = bytearray(memories[name])
             for _ in range(int(active.number("n"))):
                 body[int(active.rng.integers(len(body)))] ^= 1 << int(active.rng.integers(8))
             memories[name] = bytes(body)
+        return self._spoiled(before)
 
-    def _misdirect(self, active: Active) -> None:
+    def _misdirect(self, active: Active) -> bool:
+        """Each finds what is the next one's; who is alone finds its own."""
         self._daemon.end_process(killed=True)
-        self._daemon.forget()
         memories = self._daemon.disk.memories
-        names = sorted(memories)
+        before, names = dict(memories), sorted(memories)
         for name, other in zip(names, [*names[1:], *names[:1]], strict=True):
-            memories[name], memories[other] = memories[other], memories[name]
+            memories[name] = before[other]
+        return self._spoiled(before)
+
+    def _spoiled(self, before: Mapping[str, bytes]) -> bool:
+        """Whether what is remembered is not what it was: then nothing of it will be read again."""
+        spoiled = self._daemon.disk.memories != before
+        if spoiled:
+            self._daemon.forget()
+        return spoiled
 
     def _roll_back(self, active: Active) -> None:
         self._daemon.end_process(killed=True)
@@ -193,9 +211,10 @@ class Hosting:
 class Steps(trio.abc.Instrument):
     """Kills the process at its `nth` task step from now on: every await of every task is such a place."""
 
-    def __init__(self, daemon: Daemon, nth: int) -> None:
+    def __init__(self, daemon: Daemon, active: Active) -> None:
         self._daemon = daemon
-        self._left = count(nth, -1)
+        self._active = active
+        self._left = count(int(active.number("nth")), -1)
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """One more, if it is the daemon's."""
@@ -205,4 +224,5 @@ class Steps(trio.abc.Instrument):
             return
         if task.context.get(LIFE) == self._daemon.process.life and next(self._left) <= 1:
             trio.lowlevel.remove_instrument(self)
+            self._daemon.faults.strikes(self._active)
             self._daemon.end_process(killed=True)

@@ -44,6 +44,7 @@ WISHES: Final = frozenset({"send", "edit", "cancel", "cancel_all"})
 LISTS: Final = frozenset({"orders", "positions", "fills", "accounts"})
 """What is shown as it was before a list became stale."""
 ROWS: Final = {"orders": "openOrders", "positions": "openPositions", "fills": "fills"}
+TAKING: Final = frozenset({"mkt", "ioc", "lmt"})
 STATUS_MEMBER: Final = {"send": "sendStatus", "edit": "editStatus", "cancel": "cancelStatus"}
 STRANGE: Final = "placed\x1b[2J\r\n<script>alert(1)</script>\x00"
 OLDEST_US: Final = 30 * SECOND_US
@@ -163,7 +164,9 @@ class Edge:
         for active in self.faults.active("rest"):
             change = REPLY_RULES.get(active.kind)
             if change is not None and _concerns(active, request) and self.faults.strikes(active):
-                reply = change(active, request, reply)
+                before, reply = reply, change(active, request, reply)
+                if (reply.status, reply.body) == (before.status, before.body):
+                    self.faults.missed(active)  # nothing in it could be changed
         return reply
 
     async def _carry(self, scope: Any, request: Arrived) -> Reply:
@@ -227,6 +230,8 @@ def _concerns(active: Active, request: Request) -> bool:
         and request.op in ONLY.get(active.kind, (request.op,))
         and active.get("set", "all") != "streams"
         and (request.signed or active.kind not in SIGNED)
+        and not (active.kind == "rest.auth" and active.text("scope") == "trade" and request.op not in WISHES)
+        and not (active.kind == "ex.hold" and request.form.get("orderType") not in TAKING)
     )
 
 
@@ -259,8 +264,7 @@ async def _arrive_late(edge: Edge, active: Active, request: Arrived, carry: Carr
 
 
 async def _hold(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
-    takes = request.form.get("orderType") in ("mkt", "ioc", "lmt")
-    return await (edge.apart(carry, active.number("ms") / 1000) if takes else carry())
+    return await edge.apart(carry, active.number("ms") / 1000)
 
 
 async def _reply_late(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
@@ -270,9 +274,9 @@ async def _reply_late(edge: Edge, active: Active, request: Arrived, carry: Carry
 
 
 async def _twice(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
-    reply = await carry()
-    await carry()
-    return reply
+    """Either answer may be the one that comes back: the second says that the first arrived."""
+    replies = [await carry(), await carry()]
+    return replies[int(active.rng.integers(2))]
 
 
 async def _http(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
@@ -296,6 +300,7 @@ async def _limit(edge: Edge, active: Active, request: Arrived, carry: Carry) -> 
     seen = [at for at in active.memory.setdefault("seen", []) if at > window]  # type: ignore[attr-defined]
     active.memory["seen"] = [*seen, now]
     if len(seen) < active.number("budget"):
+        edge.faults.missed(active)
         return await carry()
     active.memory["banned_until"] = now + round(active.number("ban_s") * SECOND_US)
     return made(write_error("apiLimitExceeded", now))
@@ -309,8 +314,6 @@ async def _reject(edge: Edge, active: Active, request: Arrived, carry: Carry) ->
 
 
 async def _refuse_key(edge: Edge, active: Active, request: Arrived, carry: Carry) -> Reply:
-    if active.text("scope") == "trade" and request.op not in WISHES:
-        return await carry()
     return made(write_error("authenticationError", request.at))
 
 

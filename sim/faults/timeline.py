@@ -18,7 +18,8 @@ from protocol.units import SECOND_US
 from sim.faults.catalogue import CATALOGUE, Seam, Value
 from sim.faults.plan import Fault, Plan
 
-Hook = Callable[["Active"], None]
+Hook = Callable[["Active"], bool | None]
+"""False: there was nothing to strike."""
 
 
 @dataclass
@@ -90,6 +91,11 @@ class Faults:
         active.struck += 1
         self.injected[fault.fault] += 1
         return True
+
+    def missed(self, active: Active) -> None:
+        """What was counted last found nothing to change after all."""
+        active.struck -= 1
+        self.injected[active.kind] -= 1
 
     def reached(self, moment: str) -> None:
         """A named moment has come; what waits for it is set off at its first occurrence."""
@@ -187,9 +193,8 @@ class Faults:
         until = inf if fault.for_s is None else now + fault.for_s * SECOND_US
         active = Active(fault, place, np.random.default_rng([self.plan.seed, place, 3]), now, until)
         spec = CATALOGUE[fault.fault]
-        if fault.fault in self._begin:
+        if fault.fault in self._begin and self._begin[fault.fault](active) is not False:
             self.injected[fault.fault] += 1
-            self._begin[fault.fault](active)
         row = self._by_seam.setdefault(spec.seam, [])
         row.append(active)
         self.calm = False

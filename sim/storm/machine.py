@@ -220,8 +220,8 @@ class Machine:
         self._evidence.rolled_back(to_us)
 
     def forget(self) -> None:
-        """What was written down until now will not be read again."""
-        self._evidence.rolled_back(0)
+        """What was written down until now is damaged, and will not be read again."""
+        self._evidence.spoiled()
 
     def leap(self, seconds: float, *, asleep: bool = False) -> None:
         """Time passes in which nothing runs, the host's steady clock neither while it is `asleep`."""

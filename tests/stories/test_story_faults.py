@@ -16,7 +16,15 @@ NEEDS_MORE = frozenset({
 })  # fmt: skip
 """Kinds that strike only when something else happens: a reconnection, a history, the end of a candle."""
 KINDS = [kind for kind, spec in CATALOGUE.items() if spec.seam not in ELSEWHERE]
-PARAMS = {"op": "send", "endpoint": "orders", "channel": "ticker", "set": "all", "period_s": 2.0, "d_s": 2.0}
+PARAMS = {
+    "op": "send",
+    "endpoint": "orders",
+    "channel": "ticker",
+    "set": "all",
+    "period_s": 2.0,
+    "d_s": 2.0,
+    "limit": 0,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -30,7 +38,7 @@ async def test_a_fault_by_itself(autojump_clock: MockClock, kind: str) -> None:
         fault |= {"after": "position.opened", "at_s": 5.0}
     if kind.startswith("ws."):
         fault |= {"feed": "fills"} if "fills" in getattr(spec.params.get("feed"), "words", ()) else {}
-    async with open_house(plan=plan_of({"seed": 5, "faults": [fault]})) as house:
+    async with open_house(plan=plan_of({"seed": 7, "faults": [fault]})) as house:
         house.signal()
         await house.settle(40)
         house.faults.heal()

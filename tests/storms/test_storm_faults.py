@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
 from actors.modes.storms import live, quiet
+from sim.faults import Faults
 from sim.faults.catalogue import CATALOGUE
+from sim.faults.host import Disk
+from sim.faults.hosting import Hosting
 from sim.faults.passages import PASSAGES
 from sim.faults.plan import Plan, drawn, plan_of
 from sim.storm import Case, Verdict, run_case
@@ -81,6 +87,38 @@ def test_a_kill_does_not_wait_for_a_feed_that_is_held_back() -> None:
     verdict = storm(raises, {"fault": "op.act", "seq": "kill", "after": "position.opened", "at_s": 11.0})
     assert verdict.failures == ()
     assert verdict.sometimes["latched"] == 1
+
+
+def test_what_finds_nothing_to_strike_is_not_counted() -> None:
+    """The summary says what took effect: no order and no position is there yet, no list is so long, the key may read, no life is so long."""
+    verdict = storm(
+        {"fault": "ex.kill_order", "at_s": 1, "role": "all"},
+        {"fault": "ex.liquidate", "at_s": 1, "fraction": 1},
+        {"fault": "op.manual", "at_s": 1, "what": "close"},
+        {"fault": "ex.stop_gap", "at_s": 1, "for_s": 10},
+        {"fault": "rest.page", "at_s": 1, "for_s": 20, "limit": 3},
+        {"fault": "rest.forget", "at_s": 1, "for_s": 20, "endpoint": "orders"},
+        {"fault": "rest.auth", "at_s": 1, "for_s": 20, "scope": "trade"},
+        {"fault": "rest.limit", "at_s": 1, "for_s": 20, "budget": 1000},
+        {"fault": "proc.crash", "at_s": 1, "hook": "append", "nth": 10_000_000},
+        seconds=30.0,
+    )
+    assert verdict.failures == ()
+    assert {kind: count for kind, count in verdict.injected.items() if count} == {}
+
+
+@pytest.mark.parametrize(("names", "strikes"), [(("a",), False), (("a", "b"), True), (("a", "b", "c"), True)])
+def test_misdirected_memories_lie_in_no_place_of_their_own(names: tuple[str, ...], strikes: bool) -> None:
+    """However many there are; where there is one alone nothing is misdirected, and nothing counts."""
+    faults = Faults(plan_of({"faults": [{"fault": "disk.misdirect"}]}), lambda: 1)
+    disk, forgot = Disk(memories={name: name.encode() for name in names}), list[bool]()
+    daemon = SimpleNamespace(
+        faults=faults, disk=disk, end_process=lambda killed: None, forget=lambda: forgot.append(True)
+    )
+    Hosting(cast(Any, daemon))
+    faults.begin()
+    assert all((memory != name.encode()) == strikes for name, memory in disk.memories.items())
+    assert (faults.injected["disk.misdirect"], bool(forgot)) == (strikes, strikes)
 
 
 def test_a_setting_that_cannot_be_meant_is_refused_at_the_start() -> None:

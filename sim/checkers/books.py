@@ -32,8 +32,10 @@ SERVER_ERROR: Final = 500
 """From here on a status of HTTP says nothing of what became of an order."""
 RULES_HEARD_US: Final = 10 * MINUTE_US
 """A contract's new rules are heard of within it."""
-TAKEN: Final = (b'"status":"placed"', b'"status":"clientOrderIdAlreadyExist')
+TAKEN: Final = frozenset({"placed", "clientOrderIdAlreadyExist"})
 """An id that exists already is no refusal of the order that has it."""
+AT_A_LOSS: Final = frozenset({"Server Error", "Unavailable", "unknownError"})
+"""Words of an exchange that does not know itself what became of an order."""
 LISTS_LIE: Final = frozenset({"rest.stale", "rest.forget", "rest.page", "rest.misreport"})
 CENT: Final = Decimal("0.01")
 
@@ -184,8 +186,7 @@ class EvidenceBeforeDeath(Invariant):
 
     def answered(self, request: Request, reply: Reply) -> None:
         """The exchange's own no is evidence; an error on the way is none."""
-        refuses = reply.status != HTTP_OK or not any(word in reply.body for word in TAKEN)
-        if request.op == "send" and refuses and reply.status < SERVER_ERROR:
+        if request.op == "send" and _refuses(reply):
             self._told_no.add(request.form.get("cliOrdId", ""))
 
     def sent(self, sent: Sent) -> None:
@@ -274,6 +275,20 @@ class EvidenceBeforeDeath(Invariant):
 
     def _heard_of(self, message: Message) -> None:
         self._silent.pop(heard_of(message), None)
+
+
+def _refuses(reply: Reply) -> bool:
+    """Whether a reply is the exchange's own no; what cannot be read is none, nor is a word that nobody can know."""
+    if reply.status != HTTP_OK:
+        return reply.status < SERVER_ERROR
+    try:
+        body = msgspec.json.decode(reply.body)
+    except msgspec.DecodeError:
+        return False
+    if body.get("result") == "error":
+        return str(body.get("error")) not in AT_A_LOSS
+    word = str(body.get("sendStatus", {}).get("status"))
+    return word.isalnum() and word not in TAKEN
 
 
 class EquityIdentity(Invariant):

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from protocol.messages.base import Message
-from protocol.messages.control import Latch
+from protocol.messages.control import Alert, Latch
 from protocol.messages.futures import Fill, Filled, OrderUnknown, PlaceOrder
 from protocol.units import SECOND_US
 from sim.checkers.evidence import NEWS_US, ZERO, Bounds, Evidence, Sent
@@ -111,7 +111,7 @@ class KillCompletes(Invariant):
     """
 
     number, name = 10, "kill completes"
-    hears = (Filled, Latch)
+    hears = (Filled, Latch, Alert)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
@@ -119,7 +119,7 @@ class KillCompletes(Invariant):
         """What the exchange did of its own to positions of ours since a person last acknowledged, and when in reachable time."""
         self._asked: int | None = None
         self._cause = ""
-        """The exchange's own act of which this life was told."""
+        """What this life was told that asks for it."""
         self._open_since: int | None = None
         self._disturbed = False
         self._acted: int | None = None
@@ -133,11 +133,14 @@ class KillCompletes(Invariant):
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Filled) and message.fill.fill_type in FORCED:
             self._cause = f"{message.fill.symbol} {message.fill.fill_type}"
+        elif isinstance(message, Alert):
+            if message.code == "CHILD_ESCALATED" and message.text.endswith(": kill"):
+                self._cause = message.text
         elif isinstance(message, Latch):
             self._forced = []  # here, as nobody may look before a person acknowledges: the host sleeps (storm 72150)
 
     def began(self) -> None:
-        self._asked, self._cause = None, ""
+        self._asked, self._cause = None, "memories are damaged" if self.e.damaged else ""
 
     def filled(self, fill: Fill) -> None:
         """As long as a thin market is left in parts the time begins anew with each."""
@@ -148,7 +151,9 @@ class KillCompletes(Invariant):
 
     def _must_latch(self) -> None:
         e = self.e
-        cause = e.asked_to_kill() or self._cause
+        cause = (
+            e.asked_to_kill() or self._cause or ("the journal cannot be written" if e.life and e.disk_failed() else "")
+        )
         if e.latched_reach is not None or not cause or not e.life or e.hindered():
             self._asked, self._cause = None, "" if e.latched_reach is not None else self._cause
             return

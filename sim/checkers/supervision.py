@@ -53,7 +53,7 @@ GUARDS: Final = ("kill_switch", "executor", "risk", "reconciler", "futures_feed"
 
 
 def _escalates(alert: Alert) -> bool:
-    return alert.code == "CHILD_ESCALATED" and A_DAY not in alert.text
+    return alert.code == "CHILD_ESCALATED" and alert.severity == "critical" and A_DAY not in alert.text
 
 
 class Converged(Invariant):
@@ -181,21 +181,30 @@ class Bounded(Invariant):
     """27: tasks, mailboxes, requests, streams, retries and the journal stay within bounds; every request has a deadline."""
 
     number, name = 27, "bounds"
+    hears = (Alert,)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
         self._sends: dict[str, list[int]] = {}
+        self._restarts = 0
+        """How often a child has restarted in this life: its next life may ask once more."""
         self._seconds = 0
 
     def began(self) -> None:
         self._sends.clear()
+        self._restarts = 0
+
+    def said(self, sender: str, message: Message) -> None:
+        self._restarts += isinstance(message, Alert) and message.code == "CHILD_RESTART"
 
     def sent(self, sent: Sent) -> None:
         if sent.op != "send":
             return
         leaves = sent.reduce_only and sent.order_type == "mkt"
         most, within, since = (
-            (EXITS_A_MINUTE_MOST, "a minute", sent.at - MINUTE_US) if leaves else (SENDS_MOST, "one life", 0)
+            (EXITS_A_MINUTE_MOST, "a minute", sent.at - MINUTE_US)
+            if leaves
+            else (SENDS_MOST + self._restarts, "one life", 0)
         )
         sends = [*(at for at in self._sends.get(sent.name, ()) if at > since), sent.at]
         self._sends[sent.name] = sends

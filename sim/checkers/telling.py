@@ -29,7 +29,11 @@ KEY_REFUSED: Final = "futures.key"
 """What entries are halted for while the exchange refuses our key."""
 CLOCK: Final = "futures.clock"
 """And while the host's clock and the exchange's differ."""
-FORCED: Final = {"liquidation": "LIQUIDATED", "unwindBankrupt": "DELEVERAGED", "assignee": "ASSIGNED"}
+FORCED: Final = {
+    "liquidation": "LIQUIDATED", "unwindBankrupt": "DELEVERAGED", "assignee": "ASSIGNED", "settlement": "SETTLED",
+}  # fmt: skip
+STUCK_US: Final = Bounds.KILL_FLAT + 2 * Bounds.HALT
+"""What a kill has left open for so long a person must close."""
 DRIFTS: Final = {
     "foreign_order": "FOREIGN_ORDER", "foreign_position": "FOREIGN_POSITION", "missing_stop": "NAKED_POSITION",
     "orphan_order": "STOP_EXCESS", "side_mismatch": "RECON_DIFF", "ghost_position": "RECON_DIFF", "stuck": "RECON_STUCK",
@@ -84,6 +88,11 @@ class Alerts(Invariant):
         self._owed: dict[tuple[str, str], tuple[int, int]] = {}
         """Said and not told, by code and severity: how many, and since when."""
         self._doubted: set[str] = set()
+        self._open_since: int | None = None
+        self._stuck = self._unwritable = False
+        """Whether it was time to tell of a kill that leaves something open, and of a journal that cannot be written."""
+        if self.e.damaged:
+            self._due["JOURNAL_CORRUPT",] = self.e.now + Bounds.ALERT, "memories that are damaged"
         self._lasting: dict[tuple[object, ...], tuple[int, int]] = {}
         """Differences that were said: when last, and how many clean reconciliations have not said them again since."""
 
@@ -159,6 +168,21 @@ class Alerts(Invariant):
         for codes in [codes for codes in self._due if code in codes and holds(codes)]:
             del self._due[codes]
 
+    def _look_at_the_journal(self) -> None:
+        if self.e.life and self.e.disk_failed() and not self._unwritable:
+            self._unwritable = True
+            self._must_tell(("JOURNAL_WRITE",), "a journal that cannot be written")
+
+    def _look_at_the_kill(self) -> None:
+        e = self.e
+        if e.latched_reach is None or not e.positions or not e.life or e.hindered():
+            self._open_since, self._stuck = None, False
+            return
+        self._open_since = e.now if self._open_since is None else self._open_since
+        if not self._stuck and e.now - self._open_since > STUCK_US:
+            self._stuck = True
+            self._must_tell(("KILL_STUCK",), f"a kill that leaves {dict(e.positions)} open")
+
     def told(self, alert: Alert) -> None:
         if alert.severity == "info":
             return
@@ -199,6 +223,8 @@ class Alerts(Invariant):
     def second(self) -> None:
         for code, happened in self._happened():
             self._must_tell((code,), happened)
+        self._look_at_the_kill()
+        self._look_at_the_journal()
         if off := self._clocks.untold():
             self.fail(f"nobody was told that the clock has been {off} off for a minute")
         if not (self._owed or self._due or self._unwritten):

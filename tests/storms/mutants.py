@@ -56,6 +56,8 @@ RULES = "actors/risk/rules.py"
 PLAN = "actors/kill_switch/plan.py"
 MARKET = "actors/futures_feed/market.py"
 PASSES = "actors/reconciler/passes.py"
+SHELL = "actors/shell.py"
+SUPERVISOR = "actors/supervisor.py"
 
 MUTANTS = (
     one("exit orders may open positions", WISHES, 'reduce_only=order.role != "entry"', "reduce_only=False"),
@@ -226,6 +228,34 @@ MUTANTS = (
     one("a fill of the list is told as another", SNAPSHOTS, "state, out = tell_fills(state, seen, seen.fills)",
         "state, out = tell_fills(state, seen, [replace(fill, price=fill.price * 2) for fill in seen.fills])",
         {"fault": "ws.drop", "feed": "fills", "p": 1, "for_s": 900}, {"fault": "ex.fast_fill", "d_ms": 50, "p": 1, "for_s": 900}),
+    one("nobody is told that the journal cannot be written", SHELL, 'code="JOURNAL_WRITE", severity="critical", text=text))', 'code="JOURNAL_WRITE", severity="info", text=text))',
+        {"fault": "disk.full", "for_s": 60, **OPENED}),
+    one("a journal that cannot be written is no reason to leave", SHELL, 'text=text))\n        self._ask_to_kill(text, now)\n', "text=text))\n",
+        {"fault": "disk.full", "for_s": 60, **OPENED}),
+    one("nobody is told of memories that are damaged", SHELL, 'self.alert("journal", "JOURNAL_CORRUPT", "critical", text)', 'self.alert("journal", "JOURNAL_CORRUPT", "info", text)',
+        {"fault": "disk.flip", "n": 4, **OPENED}),
+    one("memories that are damaged are no reason to leave", SHELL, "        self._ask_to_kill(text, self.clock.now_us())\n", "",
+        {"fault": "disk.flip", "n": 4, **OPENED}),
+    one("a kill that leaves something open asks nobody for help", "actors/kill_switch/decide.py", 'code="KILL_STUCK", severity="critical"', 'code="KILL_STUCK", severity="info"',
+        KILL, {"fault": "ex.mode", "mode": "suspended", "for_s": 120, **OPENED}),
+    one("a guard that dies too often asks for no kill", SUPERVISOR, 'self._world.mailboxes["kill_switch"].put(request)', "pass",
+        {"fault": "actor.raise", "who": "executor", "n": 3, **OPENED}),
+    one("nobody is told that a child has died too often", SUPERVISOR, '"CHILD_ESCALATED", "critical", f"{text}: {spec.escalation}")', '"CHILD_ESCALATED", "info", f"{text}: ")',
+        {"fault": "actor.raise", "who": "executor", "n": 3, **OPENED}),
+    one("deaths are counted for a thousandth of the time", SUPERVISOR, "deaths[0] <= now - seconds_us(spec.period_s):", "deaths[0] <= now - seconds_us(spec.period_s) // 1000:",
+        {"fault": "actor.raise", "who": "executor", "n": 3, **OPENED}),
+    one("a kill waits for the feed's pause to end", SUPERVISOR, "self._pause.cancel()", "pass",
+        {"fault": "actor.raise", "who": "futures_feed", "n": 5, **OPENED}, {**KILL, "at_s": 12}),
+    one("an answer that cannot be read is a refusal", GATEWAY, "        except (Unreachable, MalformedPayload) as error:\n            log.warning(",
+        '        except MalformedPayload as error:\n            return (self._answered(command, "rejected", str(error), "reject"),)\n'
+        "        except Unreachable as error:\n            log.warning(",
+        {"fault": "rest.http", "op": "send", "accepted": "yes", "code": 200, "body": "cut", "after": "entry.sent", "for_s": 5},
+        {"fault": "ws.delay", "feed": "fills", "d_s": 4, "for_s": 300}),
+    one("an entry may arrive whenever it likes", "protocol/kraken/orders.py", 'form["processBefore"] = write_iso_ms(command.process_before)', "pass",
+        {"fault": "rest.delay_request", "op": "send", "d_s": 25, "times": 1, "for_s": 300}),
+    one("fees are reckoned one way", "actors/risk/sizing.py", "ROUND_TRIP: Final = 2", "ROUND_TRIP: Final = 1"),
+    one("a minute of alerts is a fraction of a second", "actors/alerts.py", "now - self.since < MINUTE_US", "now - self.since < MINUTE_US // 1000",
+        {"fault": "op.flood", "n": 25, **OPENED}),
     one("flat is never told", POSITIONS, "**{s: flat(s) for s in absent}}", "**{s: flat(s) for s in absent if s not in state.positions}}", KILL),
     Mutant(
         "edits and cancels are not written down",

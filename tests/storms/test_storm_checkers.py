@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from protocol.kraken.endpoints import ACCOUNTS, INSTRUMENTS, SEND_ORDER
 from protocol.kraken.wire import encode
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, Drift, Latch, Reconciled, Started
+from protocol.messages.control import Alert, Drift, Latch, Reconciled, Severity, Started
 from protocol.messages.futures import (
     CancelOrder,
     EditOrder,
@@ -112,6 +112,12 @@ class Bench:
 
     def say(self, message: Message, sender: str = "somebody") -> None:
         self.watchers.said(sender, message)
+
+    def tell(self, code: str, severity: Severity = "critical", text: str = "") -> None:
+        """A person is told at once."""
+        alert = from_edge(Alert, self.now, code, code=code, severity=severity, text=text or code)
+        self.say(alert)
+        self.watchers.told(alert)
 
     def show(self, age_s: int = 0, **mode: bool) -> None:
         """A ticker of so long ago is delivered; the spot feed has something to say, too."""
@@ -320,6 +326,21 @@ def refused_by_nobody(bench: Bench) -> None:
     bench.hold()
     bench.watchers.request(bench.leave(), made({}, 502))
     bench.say(from_edge(OrderRejected, bench.now, client_order_id=ENTRY, symbol=BTC, wish="place", status="HTTP 502"))
+
+
+def refused_unread(bench: Bench) -> None:
+    """What cannot be read says nothing of what became of the order, though its status of HTTP is 200."""
+    bench.hold()
+    bench.watchers.request(bench.leave(), made(b'{"result":"success","sendSta'))
+    bench.say(from_edge(OrderRejected, bench.now, client_order_id=ENTRY, symbol=BTC, wish="place", status="not JSON"))
+
+
+def refused_by_who_does_not_know(bench: Bench) -> None:
+    """An error of the exchange's own, or a word that nobody knows, is no refusal either."""
+    bench.hold()
+    bench.watchers.request(bench.leave(), made({"result": "error", "error": "Server Error"}))
+    bench.watchers.request(bench.leave(), made({"result": "success", "sendStatus": {"status": "placed\x1b[2J"}}))
+    bench.say(from_edge(OrderRejected, bench.now, client_order_id=ENTRY, symbol=BTC, wish="place", status="what"))
 
 
 def refused_as_it_exists(bench: Bench) -> None:
@@ -570,12 +591,38 @@ def old_store_untold(bench: Bench, *codes: str, known: bool = False) -> None:
     bench.stop(49_000)
     bench.evidence.rolled_back(bench.now if known else then)
     bench.watchers.began(2)
-    for code in codes:
-        alert = from_edge(Alert, bench.now, code=code, severity="critical", text=code)
-        bench.say(alert)
-        bench.watchers.told(alert)
+    if codes:
         bench.evidence.disk_failed = lambda: True  # that it is not written down is another matter
+        bench.tell("JOURNAL_WRITE")
+    for code in codes:
+        bench.tell(code)
     bench.wait(80)
+
+
+def unwritten(bench: Bench) -> None:
+    """The journal fails: neither is anybody told nor does the kill switch latch."""
+    bench.evidence.disk_failed = lambda: True
+    bench.wait(15)
+
+
+def damaged(bench: Bench) -> None:
+    """The same of a life that begins on memories that are not as they were written."""
+    bench.evidence.spoiled()
+    bench.watchers.began(2)
+    bench.wait(15)
+
+
+def escalated(bench: Bench) -> None:
+    """A guard has died too often, and nothing latches."""
+    bench.tell("CHILD_ESCALATED", text="risk failed more than 2 times in 120 s: kill")
+    bench.wait(5)
+
+
+def stuck_untold(bench: Bench) -> None:
+    """A kill leaves a position open and no person is asked for help."""
+    bench.hold()
+    bench.latched()
+    bench.wait(40)
 
 
 def told_something_else(bench: Bench) -> None:
@@ -700,7 +747,16 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     7: (risky, slightly_risky, stopped_far_away),
     8: (lambda bench: bench.leave(size="6"), near_liquidation),
     9: (latched_entry, flattened_twice, flattened_late),
-    10: (latched_and_held, asked_in_vain, liquidated, liquidated_unheard, latched_and_idle),
+    10: (
+        latched_and_held,
+        asked_in_vain,
+        liquidated,
+        liquidated_unheard,
+        latched_and_idle,
+        unwritten,
+        damaged,
+        escalated,
+    ),
     11: (latch_forgotten,),
     12: (told_twice, told_and_lost, told_wrong),
     13: (lambda bench: bench.leave(), other_size),
@@ -708,6 +764,8 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     15: (
         called_gone,
         refused_by_nobody,
+        refused_unread,
+        refused_by_who_does_not_know,
         refused_as_it_exists,
         doubted_and_replaced,
         called_absent,
@@ -738,6 +796,9 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
         off_untold,
         stop_lost_untold,
         old_store_untold,
+        unwritten,
+        damaged,
+        stuck_untold,
     ),
     29: (secret_shown, secret_shown_encoded, signature_shown),
     31: (stale_life,),
@@ -894,9 +955,9 @@ async def test_an_order_that_stays_in_doubt_is_told_once(again: str) -> None:
     """However often it is asked for; another one is told of, too (storm 31445)."""
     bench = Bench()
     in_doubt(bench, "a")
-    bench.say(told := from_edge(Alert, bench.now, code="ORDER_UNKNOWN", severity="warning", text="a"))
-    bench.watchers.told(told)
     bench.evidence.disk_failed = lambda: True  # that it is not written down is another matter
+    bench.tell("ORDER_UNKNOWN", "warning")
+    bench.tell("JOURNAL_WRITE")
     bench.wait(90)
     in_doubt(bench, again)
     bench.wait(30)

@@ -41,6 +41,15 @@ def test_a_reconciliation_begun_before_the_restart_does_not_open_the_gate() -> N
     assert gate.closed_by() == ()
 
 
+def test_a_pass_that_found_a_difference_does_not_open_the_gate() -> None:
+    """Entries wait for one that found none: what is wrong may be what the restart forgot."""
+    gate = Gate((), OPEN)
+    gate.observe(from_edge(Reconciled, 1, began_at=1, clean=False))
+    assert gate.closed_by() == ("gate.not_reconciled",)
+    reconciled(gate, 2)
+    assert gate.closed_by() == ()
+
+
 def test_halts_close_by_key_and_only_their_own_resume_opens() -> None:
     """Two halts need two resumes."""
     gate = Gate((), OPEN)

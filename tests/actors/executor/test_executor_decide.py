@@ -37,6 +37,7 @@ from protocol.messages.futures import (
 )
 from protocol.units import SECOND_US
 from sim.market.contracts import PF_XBTUSD
+from tests.fakes import facts
 from tests.fakes.facts import XBT
 
 # --- good days -----------------------------------------------------------------------------------------------
@@ -506,6 +507,37 @@ def test_a_stop_that_should_have_filled_and_did_not_flattens() -> None:
     assert placed(said) == [("flatten", D(2))]
     assert "STOP_NOT_FILLING" in codes(said)
     assert room.at == NOW + 2 * SECOND_US
+
+
+@pytest.mark.parametrize(("mark", "index", "left"), [(49_500, 48_000, False), (48_990, 50_000, True)])
+def test_a_stop_is_watched_by_the_mark_alone(mark: int, index: int, left: bool) -> None:
+    """As the exchange triggers it: an index beyond it is no reason to leave, a mark beyond it is whatever the index says."""
+    room = protected()
+    room.mark(mark, index=D(index))
+    room.after(3)
+    assert placed(room.hear(Woken, key=XBT)) == ([("flatten", D(2))] if left else [])
+
+
+@pytest.mark.parametrize(("mark", "index", "leaves"), [(49_500, 48_000, "stop"), (48_900, 50_000, "flatten")])
+def test_whether_a_missing_stop_comes_too_late_is_told_by_the_mark_alone(mark: int, index: int, leaves: str) -> None:
+    """One that the mark has passed would fire at once or be refused; the index says nothing of that."""
+    room = protected()
+    room.mark(mark, index=D(index))
+    assert placed(room.drift("missing_order", client_order_id=STOP)) == [(leaves, D(2))]
+
+
+def test_a_pass_makes_every_trade_whole() -> None:
+    """After a restart nothing leaves before the first one; the second market's stop must not wait for a word of its own."""
+    rules = tuple(facts.instrument(name, max_position=D(100)) for name in (XBT, "PF_ETHUSD"))
+    room = Room()
+    room.hear(InstrumentsListed, instruments=rules)
+    for name, spot in ((XBT, "BTC/USD"), ("PF_ETHUSD", "ETH/USD")):
+        room.enter(name, symbol=name, spot_symbol=spot)
+        room.filled(ids.client_order_id(name, "entry"), "2", 50_010, symbol=name, side="buy")
+    room = room.reborn()
+    room.hear(InstrumentsListed, instruments=rules)
+    said = room.hear(Reconciled, began_at=room.at, clean=True)
+    assert [order.symbol for order in only(PlaceOrder, said) if order.role == "stop"] == ["PF_ETHUSD", XBT]
 
 
 def test_a_wick_through_an_untriggered_stop_is_forgiven() -> None:

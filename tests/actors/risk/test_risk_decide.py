@@ -246,6 +246,11 @@ def test_the_table_of_refusals_is_complete() -> None:
     assert list(REFUSALS) == [code for code, _ in RULES]
 
 
+def test_a_crossed_book_is_no_narrow_one() -> None:
+    """A spread below zero is nonsense, not a bargain."""
+    assert "book.wide" in reasons((*READY, mark(bid=D(50_001), ask=D(50_000)), signal()))
+
+
 @pytest.mark.parametrize("code", REFUSALS)
 def test_each_rule_can_refuse(code: str) -> None:
     """A signal that breaks one rule is refused with that rule's code."""

@@ -123,7 +123,6 @@ class FuturesGateway:
     async def stream(self, symbols: Sequence[str]) -> AsyncIterator[AsyncIterator[Message | None]]:
         """Public and private facts; entered when every feed is acknowledged. See protocol.ports.FuturesExchange."""
         async with opened(self._connect) as channel:
-            self._shown.clear()
             with deadline(self._timeout_s, "futures subscription"):
                 early = await self._subscribe(channel, symbols)
             yield Reading(channel, lambda data: self._said(self._read(data)), early)

@@ -900,6 +900,31 @@ async def test_an_order_that_a_list_does_not_show_is_asked_after(word: str | Non
     assert questions == [[STOP.order_id]] * asked
 
 
+async def test_what_an_earlier_stream_showed_is_asked_after_too(autojump_clock: trio.testing.MockClock) -> None:
+    """A stream that broke and came back has shown nothing yet, and a list may leave out what rests all the same."""
+    known = futures_rest.OrderStatus(
+        order_id=STOP.order_id, client_order_id=STOP.client_order_id, symbol=SYMBOL, filled=None, status="TRIGGER_PLACED",
+        reason=None, error=None,
+    )  # fmt: skip
+    lists = {
+        endpoints.OPEN_ORDERS: futures_rest.write_open_orders([], START_US),
+        endpoints.ORDERS_STATUS: futures_rest.write_orders_status([known], START_US),
+    }
+    streams = iter((after_greeting(futures_ws.write_orders_snapshot([STOP], START_US)), after_greeting()))
+
+    async def script(socket: Any) -> None:
+        await next(streams)(socket)
+
+    working = gateway(lambda request: (TRUTH | lists)[request.url.path], script=script)
+    async with working.stream(SYMBOLS) as said:
+        assert await anext(said) is None
+        await anext(said)
+    async with working.stream(SYMBOLS):
+        seen = await working.snapshot()
+    assert isinstance(seen, SnapshotSeen)
+    assert [order.order_id for order in seen.orders] == [STOP.order_id]
+
+
 async def test_instruments_are_read_without_a_signature() -> None:
     """Public, and FeedLost when they cannot be had."""
     instrument = Instrument(

@@ -256,6 +256,11 @@ MUTANTS = (
     one("fees are reckoned one way", "actors/risk/sizing.py", "ROUND_TRIP: Final = 2", "ROUND_TRIP: Final = 1"),
     one("a minute of alerts is a fraction of a second", "actors/alerts.py", "now - self.since < MINUTE_US", "now - self.since < MINUTE_US // 1000",
         {"fault": "op.flood", "n": 25, **OPENED}),
+    one("an order that a list lacks is not asked after", GATEWAY, "        if not doubted:\n", "        if True:\n",
+        {"fault": "rest.forget", "endpoint": "orders", "p": 1, "for_s": 300, "after": "stop.sent"}),
+    one("what an earlier stream showed is forgotten", GATEWAY, "async with opened(self._connect) as channel:\n", "async with opened(self._connect) as channel:\n            self._shown.clear()\n",
+        {"fault": "rest.forget", "endpoint": "orders", "p": 1, "for_s": 120, "after": "stop.sent"},
+        {"fault": "net.part", "set": "streams", "how": "silent", "after": "stop.accepted", "for_s": 30}),
     one("flat is never told", POSITIONS, "**{s: flat(s) for s in absent}}", "**{s: flat(s) for s in absent if s not in state.positions}}", KILL),
     Mutant(
         "edits and cancels are not written down",

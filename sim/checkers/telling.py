@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 from protocol.codec import encode
 from protocol.messages.base import Message
 from protocol.messages.control import Alert, Drift, HaltEntries, Latch, Reconciled, ResumeEntries
-from protocol.messages.futures import Filled, ModeChanged, OrderUnknown
+from protocol.messages.futures import Filled, ModeChanged, OrderUnknown, PositionChanged
 from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers.clocks import Clocks
 from sim.checkers.evidence import Bounds, Evidence, Sent
@@ -70,7 +70,7 @@ class Alerts(Invariant):
     """
 
     number, name = 28, "alerts"
-    hears = (Alert, Reconciled, ResumeEntries, *TOLD_OF)
+    hears = (Alert, Reconciled, ResumeEntries, PositionChanged, *TOLD_OF)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
@@ -88,6 +88,8 @@ class Alerts(Invariant):
         self._owed: dict[tuple[str, str], tuple[int, int]] = {}
         """Said and not told, by code and severity: how many, and since when."""
         self._doubted: set[str] = set()
+        self._held = set[str]()
+        """What this life was told is held."""
         self._open_since: int | None = None
         self._stuck = self._unwritable = False
         """Whether it was time to tell of a kill that leaves something open, and of a journal that cannot be written."""
@@ -105,6 +107,8 @@ class Alerts(Invariant):
         elif isinstance(message, ResumeEntries):
             if message.key == CLOCK:
                 self._clocks.off_over()
+        elif isinstance(message, PositionChanged):
+            (self._held.add if message.position.size else self._held.discard)(message.position.symbol)
         elif isinstance(message, TOLD_OF) and not self._known(message):
             for condition in CONDITIONS:
                 if condition.holds(message):
@@ -175,11 +179,13 @@ class Alerts(Invariant):
 
     def _look_at_the_kill(self) -> None:
         e = self.e
-        if e.latched_reach is None or not e.positions or not e.life or e.hindered():
+        if e.latched_reach is None or not (e.positions or e.engine.state.working):
             self._open_since, self._stuck = None, False
-            return
-        self._open_since = e.now if self._open_since is None else self._open_since
-        if not self._stuck and e.now - self._open_since > STUCK_US:
+        elif not self._held.intersection(e.positions) or not e.life or e.hindered() or not self._clocks.right:
+            self._open_since = None  # nobody can know, or tell the time
+        else:
+            self._open_since = e.now if self._open_since is None else self._open_since
+        if self._open_since is not None and not self._stuck and e.now - self._open_since > STUCK_US:
             self._stuck = True
             self._must_tell(("KILL_STUCK",), f"a kill that leaves {dict(e.positions)} open")
 
@@ -200,6 +206,7 @@ class Alerts(Invariant):
         self._settle(alert.code, lambda codes: True)
         if alert.code == "JOURNAL_BEHIND":
             self._orders.told()
+        self._stuck = self._stuck or alert.code == "KILL_STUCK"
 
     def recorded(self, actor: str, received: Message, answers: Sequence[Message]) -> None:
         for message in (received, *answers):

@@ -21,6 +21,7 @@ from protocol.messages.futures import (
     FillSeen,
     MarkPrice,
     ModeChanged,
+    OrderAccepted,
     OrderGone,
     OrderRejected,
     OrderUnknown,
@@ -364,6 +365,16 @@ def filled_and_called_absent(bench: Bench) -> None:
     absent(bench, ENTRY)
 
 
+def shown_and_called_absent(bench: Bench) -> None:
+    """Lists that leave it out are no excuse: it was shown, so the exchange can be asked of it."""
+    bench.hold()
+    bench.stop(49_000)
+    (working,) = bench.engine.state.working.values()
+    bench.say(from_edge(OrderAccepted, bench.now, order=working.order))
+    bench.evidence.faults.add(Fault(fault="rest.forget", for_s=60, params={"endpoint": "orders"}))
+    absent(bench, "stop")
+
+
 def called_absent_and_filled(bench: Bench) -> None:
     bench.intend(ENTRY)
     in_doubt(bench, ENTRY)
@@ -621,6 +632,8 @@ def escalated(bench: Bench) -> None:
 def stuck_untold(bench: Bench) -> None:
     """A kill leaves a position open and no person is asked for help."""
     bench.hold()
+    held = Position(symbol=BTC, size=Decimal("0.1"), entry_price=Decimal(50_000))
+    bench.say(from_edge(PositionChanged, bench.now, position=held))
     bench.latched()
     bench.wait(40)
 
@@ -769,6 +782,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
         refused_as_it_exists,
         doubted_and_replaced,
         called_absent,
+        shown_and_called_absent,
         filled_and_called_absent,
         called_absent_and_filled,
     ),

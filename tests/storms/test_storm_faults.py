@@ -63,6 +63,8 @@ def test_a_mark_that_freezes_is_told_and_keeps_entries_in() -> None:
     assert verdict.failures == ()
     gate = [line.split(" ", 1)[1] for line in lines if "risk.mark" in line and "gate" in line]
     assert gate == ["gate closed halt.risk.mark:PF_ETHUSD", "gate open halt.risk.mark:PF_ETHUSD"]
+
+
 @pytest.mark.parametrize(
     ("who", "deaths", "way_out"),
     [("reconciler", 4, "latched"), ("strategy", 3, ""), ("kill_switch", 4, "process gave up")],

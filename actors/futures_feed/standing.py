@@ -30,16 +30,23 @@ def let_go(cause: Started) -> list[Message]:
 
 
 def key_refused(state: State, cause: Message, action: str, why: str, what: Literal["read", "order"]) -> Answer:
-    """Halt entries when the exchange refuses our key, resume when it takes it again. A key may read and not trade."""
-    if action == "halt" and state.barred not in ("order", what):
+    """Halt entries when the exchange refuses our key, resume when it takes it again: for whatever it refuses it for.
+
+    A key may read and not trade, so reading ends no bar of orders alone; one that was refused a reading meanwhile is taken again when it reads.
+    """
+    if action == "halt":
+        # Said at each order, as a person may have ended the halt; told once.
+        halt = follow(cause, HaltEntries, key=BARRED, reason=f"the exchange refuses our key: {why}")
+        if state.barred:
+            return (state, [halt]) if what == "order" else (replace(state, barred="read"), [])
         text = (
-            f"the exchange refuses our key ({why}): check it at Kraken; stops on the exchange stay, entries are halted"
+            f"the exchange refuses our key ({why}): check it at Kraken; stops on the exchange stay, entries are halted until it takes the key for that "
+            f"again, or you end it: entries resume --key {BARRED}"
         )
-        return replace(state, barred=what), [
-            follow(cause, HaltEntries, key=BARRED, reason=f"the exchange refuses our key: {why}"),
-            follow(cause, Alert, BARRED, code="AUTH_FAILED", severity="critical", text=text),
-        ]
-    if not action and state.barred in ("read", what):
+        alert = follow(cause, Alert, BARRED, code="AUTH_FAILED", severity="critical", text=text)
+        return replace(state, barred=what), [halt, alert]
+    # What is refused for its terms was not refused for the key.
+    if action in ("", "reject") and state.barred in ("read", what):
         return replace(state, barred=""), [follow(cause, ResumeEntries, key=BARRED)]
     return state, []
 

@@ -17,6 +17,7 @@ from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.checkers.protection import stops
 from sim.faults.hosting import DIES_OF
+from sim.faults.network import WISHES, Reply, Request
 
 TASKS_MOST: Final = 300
 WAITING_MOST: Final = 8_000
@@ -43,7 +44,8 @@ DEATHS_A_DAY: Final = 5
 """The same section: so many of one child in a rolling day halt entries."""
 A_DAY: Final = "times in 24 h"
 """What tells that alert from the one of too many restarts."""
-PASSING: Final = ("gate.lease:", "gate.not_reconciled", "gate.halt:futures.key")
+KEY: Final = "gate.halt:futures.key"
+PASSING: Final = ("gate.lease:", "gate.not_reconciled")
 """What keeps entries in for as long as something is wrong, and needs no person to end."""
 CLOCK: Final = "gate.halt:futures.clock"
 """The same, while the host's clock is wrong: set back it takes its time."""
@@ -70,6 +72,16 @@ class Converged(Invariant):
 
     def began(self) -> None:
         self._doubtful: set[str] = set()
+        self._barred = ""
+        """For what the exchange refuses our key, as it was last answered: for orders, or for everything."""
+
+    def answered(self, request: Request, reply: Reply) -> None:
+        if not request.signed:
+            return
+        if b"authenticationError" in reply.body:
+            self._barred = "orders" if request.op in WISHES and self._barred != "everything" else "everything"
+        elif request.op in WISHES:
+            self._barred = ""
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, PositionChanged):
@@ -105,6 +117,8 @@ class Converged(Invariant):
         if down:
             self.fail(f"a child is down for good and nobody was told: {', '.join(down)}")
         passing = PASSING if e.clock_off_us() else (*PASSING, CLOCK)
+        if self._barred != "orders":  # nobody knows that it may trade again until it does, or a person says so
+            passing = (*passing, KEY)
         if shut := [reason for reason in e.closed_by() if reason.startswith(passing)]:
             self.fail(f"nothing is wrong any more, and entries are kept in by {', '.join(shut)}")
         untold = sorted(name for name in e.fills.keys() - e.told.keys() - e.before if e.can_be_had(name))

@@ -199,7 +199,7 @@ MUTANTS = (
     ),
     one("what an order in doubt became is never settled", PASSES, "elif doubt.absent + 1 < ABSENT_ENOUGH:", "elif True:",
         {"fault": "rest.drop_request", "op": "send", "times": 1, "for_s": 600}),
-    one("the halt of a refused key never ends", STANDING, 'if not action and state.barred in ("read", what):', "if False:",
+    one("the halt of a refused key never ends", STANDING, 'if action in ("", "reject") and state.barred in ("read", what):', "if False:",
         {"fault": "rest.auth", "scope": "all", "for_s": 14, "at_s": 20}),
     one("nobody is told that our key is refused", STANDING, 'code="AUTH_FAILED", severity="critical"', 'code="AUTH_FAILED", severity="info"',
         {"fault": "rest.auth", "scope": "all", "for_s": 60, **OPENED}),

@@ -949,7 +949,10 @@ def test_unknown_messages_are_tolerated() -> None:
 
 
 def test_a_refused_key_halts_entries_until_it_is_taken_again() -> None:
-    """Once halted, said once; a read that works ends the halt of a refused read, not that of a refused order."""
+    """Told once; a read that works ends the halt of a refused read, not that of a refused order, unless a read was refused, too.
+
+    An order that is judged by its terms was not refused for its key.
+    """
 
     def answered(number: int, outcome: str, action: str) -> CommandAnswered:
         fields: dict[str, Any] = {"command": "c", "wish": "place", "client_order_id": OURS, "order_id": None}
@@ -974,7 +977,9 @@ def test_a_refused_key_halts_entries_until_it_is_taken_again() -> None:
     refused, placed = answered(1, "rejected", "halt"), answered(2, "placed", "")
 
     assert halts(failed, failed, down, read, read) == ["HaltEntries", "Alert", "ResumeEntries"]
-    assert halts(refused, read, refused) == ["HaltEntries", "Alert"]
+    assert halts(refused, read, refused) == ["HaltEntries", "Alert", "HaltEntries"]
+    assert halts(refused, failed, refused, read) == ["HaltEntries", "Alert", "HaltEntries", "ResumeEntries"]
+    assert halts(refused, answered(4, "rejected", "reject")) == ["HaltEntries", "Alert", "ResumeEntries"]
     assert halts(refused, read, placed) == ["HaltEntries", "Alert", "ResumeEntries"]
     assert halts(answered(3, "rejected", "reject"), placed) == []
 

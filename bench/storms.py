@@ -15,7 +15,7 @@ from protocol.units import DAY_US
 from sim.faults import Plan
 from sim.market.tape import Tape
 from sim.storm import Case, Verdict, case_of, run_case
-from sim.storm.scene import BENCH, MARKETS, TEMPOS, Scene, market_at, settings_at
+from sim.storm.scene import BENCH, MARKETS, TEMPOS, USUAL, Scene, market_at, settings_at
 
 AIM = 2000.0
 DAY_S = 86_400
@@ -27,11 +27,13 @@ def speed(figures: Figures) -> None:
     """A whole storm of two hours, start-up included, with one mark a second for each of two symbols."""
     for market in MARKETS:
         market_at(market, BENCH)
-    run_case(replace(case_of(1, "none", 60), tempo=BENCH), live)  # what is compiled or kept is not measured
+    run_case(
+        replace(case_of(1, "none", 60), tempo=BENCH, habits=USUAL), live
+    )  # what is compiled or kept is not measured
     for name, profile in (("nothing goes wrong", "none"), ("all faults", "full")):
         for seed in (1, 2):
             with lap() as taken:
-                verdict = run_case(replace(case_of(seed, profile), tempo=BENCH), live)
+                verdict = run_case(replace(case_of(seed, profile), tempo=BENCH, habits=USUAL), live)
             passed(verdict)
             figures.add(f"seed {seed}, {name}", verdict.simulated_s / taken.seconds, "simulated s/s", AIM)
 

@@ -7,14 +7,14 @@ from typing import Final
 import msgspec
 
 from sim.faults import Plan, draw
-from sim.storm.scene import Tempo
+from sim.storm.scene import Habits, Tempo
 
 SAFETY_S: Final = 7200.0
 LIVENESS_S: Final = 120.0
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run is made of. `schedule` seeds the scheduler's order apart from everything else; `tempo`: that, and not the seed's."""
+    """What one run is made of. `schedule` seeds the scheduler's order apart from everything else; `tempo`, `habits`: those, and not the seed's."""
 
     seed: int
     plan: Plan
@@ -22,6 +22,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     liveness_s: float = LIVENESS_S
     schedule: int = 0
     tempo: Tempo | None = None
+    habits: Habits | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,9 +7,10 @@ strategy, sizing or market have changed since. Knows no fault and no checker.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -71,10 +72,28 @@ SLACK_S: Final = 2
 """What comes every so many seconds counts as late so much after that."""
 
 
-def settings_at(tempo: Tempo) -> Settings:
-    """`SETTINGS` for a market of this tempo: what is usual there is not stale."""
-    risk, feeds, rarest_s = SETTINGS.risk, SETTINGS.feeds, max(tempo.mark_s, tempo.candle_s)
-    return SETTINGS.model_copy(update={
+class Habits(NamedTuple):
+    """What people set differently: whether stops follow the market, what becomes of what strangers do, whether a day's loss kills, and
+    whether a signal waits for a wide basis to narrow.
+    """
+
+    trails: bool = False
+    strangers: Literal["adopt", "report", "flatten"] = "adopt"
+    loss_kills: bool = False
+    waits: bool = False
+
+
+USUAL: Final = Habits()
+STRANGERS: Final[tuple[Literal["adopt", "report", "flatten"], ...]] = ("adopt", "report", "flatten")
+LOSS_PCT: Final = Decimal("0.3")
+"""A day's loss that kills is soon reached: one stop and its costs."""
+
+
+def settings_at(tempo: Tempo, habits: Habits = USUAL) -> Settings:
+    """`SETTINGS` for a market of this tempo, in which what is usual is not stale, and a person of these habits."""
+    usual = _set_by(habits)
+    risk, feeds, rarest_s = usual.risk, usual.feeds, max(tempo.mark_s, tempo.candle_s)
+    return usual.model_copy(update={
         "market": SETTINGS.market.model_copy(update={"tick_s": tempo.mark_s}),
         "risk": risk.model_copy(update={
             "mark_age_max_s": max(risk.mark_age_max_s, tempo.mark_s + SLACK_S),
@@ -85,6 +104,24 @@ def settings_at(tempo: Tempo) -> Settings:
             "spot_idle_s": max(feeds.spot_idle_s, tempo.candle_s + SLACK_S),
             "futures_idle_s": max(feeds.futures_idle_s, tempo.beat_s + SLACK_S),
         }),
+    })  # fmt: skip
+
+
+@cache
+def _set_by(habits: Habits) -> Settings:
+    risk: dict[str, Any] = {"basis_on_wide": "delay"} if habits.waits else {}
+    if habits.loss_kills:
+        risk |= {"daily_loss_action": "kill", "daily_loss_max_pct": LOSS_PCT}
+    strategy = (
+        {"trail_mode": "atr", "trail_start_r": 0.2, "trail_atr": 1.0, "breakeven_at_r": 0.2} if habits.trails else {}
+    )
+    strangers = {"foreign_positions": habits.strangers} | (
+        {"foreign_orders": "flatten"} if habits.strangers == "flatten" else {}
+    )
+    return SETTINGS.model_copy(update={
+        "risk": SETTINGS.risk.model_copy(update=risk),
+        "execution": SETTINGS.execution.model_copy(update=strangers),
+        "strategy": SETTINGS.strategy.model_copy(update=strategy),
     })  # fmt: skip
 
 
@@ -99,6 +136,7 @@ class Scene(NamedTuple):
     tape: Tape
     start_us: int
     tempo: Tempo
+    habits: Habits = USUAL
 
 
 @cache
@@ -121,9 +159,9 @@ def market_at(number: int, tempo: Tempo) -> Tape:
     return Tape(list(tape.tracks.values()), settings_at(tempo), tape.start_us, tape.end_us)
 
 
-def scene_of(rng: np.random.Generator, tempo: Tempo | None = None) -> Scene:
+def scene_of(rng: np.random.Generator, tempo: Tempo | None = None, habits: Habits | None = None) -> Scene:
     """A market, a way in which a position ends, one such position, a start shortly before it opens: each drawn evenly; and a
-    tempo by weight, unless it is given.
+    tempo by weight and a person's habits, unless they are given.
     """
     number = MARKETS[int(rng.integers(len(MARKETS)))]
     ends = moments()[number]
@@ -133,7 +171,17 @@ def scene_of(rng: np.random.Generator, tempo: Tempo | None = None) -> Scene:
     if tempo is None:
         tempo = TEMPOS[int(rng.choice(len(TEMPOS), p=np.array(WEIGHTS) / sum(WEIGHTS)))]
     tape = market_at(number, tempo)
-    return Scene(number, tape, tape.start_us + bar * BAR_US - warm_up_us, tempo)
+    return Scene(
+        number, tape, tape.start_us + bar * BAR_US - warm_up_us, tempo, _habits(rng) if habits is None else habits
+    )
+
+
+def _habits(rng: np.random.Generator) -> Habits:
+    """Half of all people have the usual ones; each of the others' is a matter of chance."""
+    if rng.random() < 0.5:
+        return USUAL
+    trails, kills, waits = (bool(chance < 0.5) for chance in rng.random(3))
+    return Habits(trails, STRANGERS[int(rng.integers(len(STRANGERS)))], kills, waits)
 
 
 def moments_in(opened: Mapping[str, int], ended: Mapping[str, str], start_us: int) -> dict[str, tuple[int, ...]]:

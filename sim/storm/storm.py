@@ -58,7 +58,7 @@ class Storm:
     ) -> None:
         self._case, self._jump, self._trace = case, clock, trace
         self._rng = np.random.default_rng([case.seed, 0])
-        self._scene = scene or scene_of(self._rng, case.tempo)
+        self._scene = scene or scene_of(self._rng, case.tempo, case.habits)
         self._scope = trio.CancelScope()
 
     async def run(self, live: Live) -> None:
@@ -79,8 +79,8 @@ class Storm:
 
     def _build(self) -> None:
         """Everything, in the order in which one knows the other; what the exchange tells is told through `self`."""
-        case, (_, tape, start_us, tempo), disk = self._case, self._scene, Disk()
-        settings = settings_at(tempo)
+        case, (_, tape, start_us, tempo, habits), disk = self._case, self._scene, Disk()
+        settings = settings_at(tempo, habits)
         clock = self.clock = SimulatedClock(start_us, trio.current_time(), self._jump.current_time)
         engine = Engine(tape.instruments, settings.market.equity_usd, slippage_pct=settings.market.slippage_pct)
         self.venue, self.faults = faulty_venue(

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from actors.modes.storms import live, many_storms, one_storm, quiet, same
 from sim.faults.plan import Plan, plan_of
 from sim.storm import Case, Verdict, case_of, run_case
-from sim.storm.scene import BUSY
+from sim.storm.scene import BUSY, USUAL
 
 SHORT_S = 240.0
 
@@ -146,9 +146,10 @@ def test_seeds_that_once_failed(request: pytest.FixtureRequest) -> None:
     """Every seed that a storm ever failed on, with its shortened plan, passes now."""
     path = request.path.with_name("failed.json")
     for row in json.loads(path.read_text()):
-        # Of before seeds drew a tempo, unless it says so.
+        # Of before seeds drew a tempo and a person's habits, unless it says so.
         tempo = None if row.get("tempo") == "its own" else BUSY
-        case = Case(seed=row["seed"], plan=plan_of(row["plan"]), safety_s=row["safety_s"], tempo=tempo)
+        habits = None if row.get("habits") == "its own" else USUAL
+        case = Case(seed=row["seed"], plan=plan_of(row["plan"]), safety_s=row["safety_s"], tempo=tempo, habits=habits)
         assert run_case(case, live).failures == (), row["was"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from config.settings import Settings
 from protocol.units import SECOND_US
 from sim.storm.scene import (
     BAR_US,
@@ -13,7 +14,9 @@ from sim.storm.scene import (
     MARKETS,
     SETTINGS,
     TEMPOS,
+    USUAL,
     WARM_UP_S,
+    Habits,
     Tempo,
     market_at,
     moments,
@@ -65,6 +68,20 @@ def test_a_daemon_is_told_the_tempo_of_its_market(tempo: Tempo) -> None:
     assert settings.feeds.futures_idle_s > tempo.beat_s
     assert settings.feeds.spot_idle_s > max(tempo.candle_s, tempo.beat_s)
     assert settings.risk.mark_age_max_s >= settings_at(BUSY).risk.mark_age_max_s == SETTINGS.risk.mark_age_max_s
+
+
+def test_every_habit_is_drawn() -> None:
+    """Seeds differ in what the person has set; half of them have it as usual, and each setting is one that a person may choose."""
+    drawn = [scene_of(np.random.default_rng(seed)).habits for seed in range(200)]
+    assert 80 <= drawn.count(USUAL) <= 120
+    assert all(
+        len({getattr(habits, name) for habits in drawn}) == (3 if name == "strangers" else 2) for name in USUAL._fields
+    )
+    for habits in {*drawn}:
+        Settings.model_validate(settings_at(BUSY, habits).model_dump())
+    kills = settings_at(BUSY, Habits(trails=True, strangers="flatten", loss_kills=True, waits=True))
+    assert (kills.strategy.trail_mode, kills.execution.foreign_orders) == ("atr", "flatten")
+    assert (kills.risk.daily_loss_action, kills.risk.basis_on_wide) == ("kill", "delay")
 
 
 def test_every_tempo_is_drawn() -> None:

@@ -39,7 +39,7 @@ def ticker(state: State, seen: TickerSeen) -> Answer:
     before = state.marked.get(seen.symbol)
     if seen.symbol not in state.symbols or (before is not None and seen.time < before.time):
         return state, []
-    why = garbled(seen)
+    why = garbled(seen, state.ahead_us)
     if why is not None:
         if seen.symbol in state.refused:
             return state, []
@@ -81,13 +81,14 @@ def moved(before: Marked | None, seen: TickerSeen) -> Marked:
     return Marked(seen.time, before.mark, before.since, before.last, frozen)
 
 
-def garbled(seen: TickerSeen) -> str | None:
-    """Why the frame cannot be believed, or None."""
+def garbled(seen: TickerSeen, clock_ahead_us: int) -> str | None:
+    """Why the frame cannot be believed, or None. A clock that is known to be behind makes no price one of the future."""
     for name, price in (("mark", seen.mark), ("index", seen.index), ("bid", seen.bid), ("ask", seen.ask)):
         if not price.is_finite() or price <= 0:
             return f"{name} is {price}"
-    if seen.time > seen.at + AHEAD_MOST_US:
-        return f"stamped {(seen.time - seen.at) // SECOND_US} s ahead"
+    ahead_us = seen.time - (seen.at - clock_ahead_us)
+    if ahead_us > AHEAD_MOST_US:
+        return f"stamped {ahead_us // SECOND_US} s ahead"
     return None
 
 

@@ -77,10 +77,10 @@ def clock_off(state: State, seen: SnapshotSeen) -> Answer:
     """Halt entries while the exchange's clock says something else than ours: what is old and what is new cannot be told then."""
     if seen.ahead_us is None:
         return state, []
-    off = abs(seen.ahead_us) > state.clock_off_max_us
-    if off == state.clock_off:
+    was_off, off = state.clock_off, abs(seen.ahead_us) > state.clock_off_max_us
+    state = replace(state, ahead_us=seen.ahead_us, clock_off=off)
+    if off == was_off:
         return state, []
-    state = replace(state, clock_off=off)
     if not off:
         return state, [follow(seen, ResumeEntries, CLOCK, key=CLOCK)]
     how = f"{abs(seen.ahead_us) / SECOND_US:.1f} s {'ahead of' if seen.ahead_us > 0 else 'behind'} the exchange's"

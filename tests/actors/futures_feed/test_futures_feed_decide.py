@@ -208,6 +208,15 @@ def test_garbled_prices_are_refused_with_one_alert(values: dict[str, Any]) -> No
     assert kinds(run(state, ticker(), ticker(**values))[1]) == ["MarkPrice", "Alert"]
 
 
+def test_prices_of_a_host_whose_clock_is_behind_are_believed() -> None:
+    """Once a reading has shown by how much: a position must not lack its stop for want of a mark (storm 200092)."""
+    stamped = ticker(at=T + 2, time=T + 435 * SECOND), ticker(at=T + 3, time=T + 510 * SECOND)
+    state, out = run(fresh(), stamped[0])
+    assert kinds(out) == ["Alert"]
+    state, _ = run(state, snapshot(began_at=T + 1, ahead_us=-435 * SECOND))
+    assert [kinds(run(state, seen)[1]) for seen in stamped] == [["MarkPrice"], []]
+
+
 @pytest.mark.parametrize(
     ("still_s", "last", "frozen"),
     [(30, "100.4", True), (30, "99.6", True), (30, "100.3", False), (29, "110", False)],

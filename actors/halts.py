@@ -22,7 +22,10 @@ RELEASES: Final[dict[str, Release]] = {
     ),
     "journal": Release("manual", "a restart of the daemon on a store that can be written"),
     "reconciliation": Release("automatic", "the next clean pass"),
-    "futures.key": Release("automatic", "the exchange takes our key again"),
+    "futures.key": Release(
+        "automatic",
+        "the exchange takes our key again for what it refused it for; where nothing is left to order, `entries resume --key futures.key` or a restart",
+    ),
     "futures.clock": Release(
         "automatic", "this host's clock and the exchange's are within `feeds.clock_off_max_s` of each other"
     ),
@@ -34,6 +37,7 @@ RELEASES: Final[dict[str, Release]] = {
         "equity is back within four fifths of `risk.drawdown_max_pct` of its highest; or `entries resume --key risk.drawdown`, which counts anew from there",
     ),
     "risk.cooldown": Release("automatic", "`risk.cooldown_h` are over"),
+    "risk.mark": Release("automatic", "the mark moves again"),
     "risk.basis": Release("automatic", "spot and mark are close again, with hysteresis"),
     "risk.basis_held": Release("automatic", "spot and mark are close again, or the position is closed"),
     "risk.liquidation": Release("automatic", "the distance to liquidation is back, or the position is closed"),

@@ -119,7 +119,7 @@ class Supervisor:
             self._world.gate.need_reconciliation(now)
         escalated = len(deaths) > spec.restarts
         if escalated:
-            self._escalate(spec, now)
+            self._escalate(spec, now, error)
         guard = await self._failed_before(index, backoff_s(len(deaths), self._world.jitter()))
         if guard is None:
             await self._start_from(index, nursery)
@@ -160,14 +160,15 @@ class Supervisor:
             way_out = f"entries are halted until `entries resume --key {halt}`"
             self._world.alert("supervisor", "CHILD_ESCALATED", "critical", f"{text}: {way_out}")
 
-    def _escalate(self, spec: ChildSpec, now: int) -> None:
+    def _escalate(self, spec: ChildSpec, now: int, error: Exception) -> None:
         text = f"{spec.name} failed more than {spec.restarts} times in {spec.period_s:.0f} s"
         self._world.alert("supervisor", "CHILD_ESCALATED", "critical", f"{text}: {spec.escalation}")
         if spec.escalation == "exit":
             # Nobody is left to do it: the next life finds the latch and flattens.
             self._world.latch(from_edge(Latch, now, spec.name, now, reason=text, by="supervisor"))
             self._world.gate.latch()
-            raise GaveUp(text)
+            way_out = "the kill switch is latched, and the next start closes what is open"
+            raise GaveUp(f"{text}, the last time of {describe(error)}: {way_out}") from error
         if spec.escalation == "kill":
             request = from_edge(KillRequested, now, spec.name, now, reason=text, by="supervisor")
             self._world.mailboxes["kill_switch"].put(request)

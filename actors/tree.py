@@ -203,7 +203,7 @@ ROUTES: Routes = {
     c.Latch: (LATCH,),
     c.KillProgress: (),
     c.RiskState: (),
-    c.PersonAsked: ("person", "risk"),
+    c.PersonAsked: ("person", "risk", "futures_feed"),
     c.CloseRequested: ("executor",),
     c.PersonAnswered: (),
 }

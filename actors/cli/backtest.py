@@ -53,7 +53,7 @@ def backtest(
         typer.Option(
             "--gap-policy",
             help="Missing candles. fill: flat, without entries. reset: the strategy starts anew. halt: refuse the file "
-            "[default: strategy.gap_policy of your own settings, else fill].",
+            "(default: strategy.gap_policy of your own settings, else fill).",
         ),
     ] = None,
     start: Annotated[str | None, typer.Option("--start", help="First day, UTC: 2023-01-01.")] = None,

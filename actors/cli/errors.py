@@ -35,8 +35,14 @@ def stop(code: Exit, text: str) -> typer.Exit:
 
 
 def ending_of(error: BaseException) -> tuple[int, str] | None:
-    """Exit code and line of what is no fault of the program: Ctrl-C, a full disk, a file of another user. None: it is one, and its traceback tells where."""
+    """Exit code and line of what a traceback does not tell better: Ctrl-C, a full disk, a file of another user, a daemon that gave up and has told of
+    each failure. None: a fault of the program.
+    """
+    from actors.supervisor import GaveUp
+
     found = _leaves(error)
+    if all(isinstance(one, GaveUp) for one in found):
+        return int(Exit.FAILED), f"error: {found[0]}"
     if all(isinstance(one, KeyboardInterrupt) for one in found):
         return INTERRUPTED, ""
     files = [

@@ -9,13 +9,13 @@ import typer
 from rich.table import Column, Table
 
 from actors.cli.errors import Exit, no_site, stop
-from actors.cli.options import AsJson, ConfigFile, DaemonMode, Env, StateDir, daemon_settings, person, written
+from actors.cli.options import AsJson, ConfigFile, DaemonMode, Env, StateDir, daemon_settings, person, reason
 from actors.cli.research import wide_console
 from config.settings import Settings
 from protocol.units import moment
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Validate and show what would be done or sent; do nothing.")]
-Why = Annotated[str, typer.Option("--reason", help="Why, for the journal.", callback=written)]
+Why = Annotated[str, typer.Option("--reason", help="Why, for the journal.", callback=reason)]
 
 entries = typer.Typer(no_args_is_help=True, help="Hold entries back, or let them go. Exits go on either way.")
 

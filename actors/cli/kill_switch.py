@@ -10,6 +10,7 @@ from rich.console import Console
 
 from actors.cli.errors import Exit, no_site
 from actors.cli.options import AsJson, ConfigFile, DaemonMode, Env, StateDir, daemon_settings, person, written
+from actors.cli.options import reason as why
 from protocol.units import moment
 
 app = typer.Typer(
@@ -75,7 +76,7 @@ def status(
 
 @app.command("ack")
 def acknowledge(
-    reason: Annotated[str, typer.Option("--reason", help="Why it is safe to trade again.", callback=written)],
+    reason: Annotated[str, typer.Option("--reason", help="Why it is safe to trade again.", callback=why)],
     mode: DaemonMode = "paper",
     env: Env = "dev",
     config: ConfigFile = None,

@@ -31,6 +31,13 @@ def written(words: str) -> str:
     return words.encode(errors="surrogateescape").decode(errors="replace")
 
 
+def reason(words: str) -> str:
+    """Why a person does what can wait for a word."""
+    if not words.strip():
+        raise stop(Exit.BAD_INPUT, "error: --reason is empty: say why, for the journal")
+    return written(words)
+
+
 def person() -> str:
     """Who asks. In a container a user may have no name."""
     try:

@@ -15,11 +15,11 @@ from actors.futures_feed.market import DAILY, ask_rules, instruments, refused_by
 from actors.futures_feed.orders import answered, learn, tell_order, untold
 from actors.futures_feed.positions import tell_account, tell_frame
 from actors.futures_feed.snapshots import tell_snapshot
-from actors.futures_feed.standing import burst, clock_off, key_refused, let_go, limited
-from actors.futures_feed.state import State, Told
+from actors.futures_feed.standing import burst, clock_off, key_refused, let_go, limited, resumed
+from actors.futures_feed.state import Answer, State, Told
 from config.settings import Settings
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Started, Woken
+from protocol.messages.control import PersonAsked, Started, Woken
 from protocol.messages.futures import (
     AccountSeen,
     CommandAnswered,
@@ -110,13 +110,23 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
                 message, SnapshotMissed, reason=message.reason, action=message.action, readable=message.readable
             )
             out += [missed, *more]
-        case Started():
-            state, out = _started(state, message), let_go(message)
-        case Woken(key=key) if key == DAILY:
-            state, out = ask_rules(state, message, "a day has passed")
+        case Started() | Woken() | PersonAsked():
+            state, out = _of_ours(state, message)
         case _:
             return state, ()
     return state, tuple(out)
+
+
+def _of_ours(state: State, message: Started | Woken | PersonAsked) -> Answer:
+    """What the exchange has no part in."""
+    match message:
+        case Started():
+            return _started(state, message), let_go(message)
+        case Woken(key=key) if key == DAILY:
+            return ask_rules(state, message, "a day has passed")
+        case PersonAsked():
+            return resumed(state, message), []
+    return state, []
 
 
 def _newer(sequence: int, newest: int | None) -> bool:

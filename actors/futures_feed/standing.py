@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from actors.futures_feed.state import Answer, State
 from protocol.kraken.faults import judge
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Alert, HaltEntries, ResumeEntries, Started
+from protocol.messages.control import Alert, HaltEntries, PersonAsked, ResumeEntries, Started
 from protocol.messages.futures import CommandAnswered, SnapshotSeen
 from protocol.units import MINUTE_US, SECOND_US
 
@@ -35,20 +35,26 @@ def key_refused(state: State, cause: Message, action: str, why: str, what: Liter
     A key may read and not trade, so reading ends no bar of orders alone; one that was refused a reading meanwhile is taken again when it reads.
     """
     if action == "halt":
-        # Said at each order, as a person may have ended the halt; told once.
-        halt = follow(cause, HaltEntries, key=BARRED, reason=f"the exchange refuses our key: {why}")
         if state.barred:
-            return (state, [halt]) if what == "order" else (replace(state, barred="read"), [])
+            return (replace(state, barred="read") if what == "read" else state), []
         text = (
             f"the exchange refuses our key ({why}): check it at Kraken; stops on the exchange stay, entries are halted until it takes the key for that "
             f"again, or you end it: entries resume --key {BARRED}"
         )
-        alert = follow(cause, Alert, BARRED, code="AUTH_FAILED", severity="critical", text=text)
-        return replace(state, barred=what), [halt, alert]
+        return replace(state, barred=what), [
+            follow(cause, HaltEntries, key=BARRED, reason=f"the exchange refuses our key: {why}"),
+            follow(cause, Alert, BARRED, code="AUTH_FAILED", severity="critical", text=text),
+        ]
     # What is refused for its terms was not refused for the key.
     if action in ("", "reject") and state.barred in ("read", what):
         return replace(state, barred=""), [follow(cause, ResumeEntries, key=BARRED)]
     return state, []
+
+
+def resumed(state: State, asked: PersonAsked) -> State:
+    """A person ended the halt: a key that is refused then is refused anew."""
+    is_over = asked.ask == "resume" and asked.key == BARRED and not asked.dry_run
+    return replace(state, barred="") if is_over else state
 
 
 def limited(state: State, cause: Message, word: str) -> Answer:

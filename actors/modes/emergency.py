@@ -312,8 +312,6 @@ def latch_state(settings: Settings) -> LatchState:
 def acknowledge(settings: Settings, reason: str, by: str) -> str:
     """Clear the latch once nothing is open. Raises Refused while a daemon runs or the account is not flat, StaleState when the store cannot be read."""
     open_site = site_of(settings)
-    if not reason.strip():
-        raise Refused("an acknowledgement needs a reason: say what was wrong and why it is safe to trade again")
     state = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
     if not latch_state(settings).latched:
         return "the kill switch is not latched: nothing to acknowledge"

@@ -163,6 +163,8 @@ class Alerts(Invariant):
                 self._unwritten[alert.id] = now + Bounds.ALERT, alert.text
         if alert.code == "CLOCK_SKEW":
             self._clocks.off_told()
+        if alert.code == "CHILD_RESTART":
+            self._open_since = None  # who comes back begins to count anew (storm 301074)
         if alert.code == "FEED_STATE" and alert.text.endswith(": up"):
             self._ups = [*(at for at in self._ups if at > now - MINUTE_US), now]
             if len(self._ups) > CONNECTIONS_A_MINUTE:

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from actors.cli.errors import ending_of
 from actors.connection import backoff_s, keep_connected
 from actors.door import Door
 from actors.gate import Gate
@@ -306,7 +307,12 @@ async def test_a_child_that_must_not_fail_ends_the_process(autojump_clock: trio.
     """Escalation `exit` raises GaveUp out of the supervisor; the latch is written first, so the host restarts it latched."""
     specs = [ChildSpec("b", echo("b", [], "boom"), (), restarts=0, escalation="exit")]
     world = Bench(specs).world()
-    with pytest.RaisesGroup(GaveUp, flatten_subgroups=True):
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(
+            GaveUp, match="b failed more than 0 times in .* s, the last time of .*boom.*: the kill switch is latched"
+        ),
+        flatten_subgroups=True,
+    ) as ended:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Supervisor(specs, world).run)
             await settle()
@@ -314,6 +320,8 @@ async def test_a_child_that_must_not_fail_ends_the_process(autojump_clock: trio.
     latch = world.latch_store.read()
     assert (latch.latched, latch.by) == (True, "supervisor")
     assert world.gate.latched
+    code, line = ending_of(ended.value) or (0, "")
+    assert (code, line.startswith("error: b failed more than"), "\n" in line) == (1, True, False)
 
 
 async def test_timers_ring_once_at_their_moment_and_a_second_wish_replaces_the_first(

@@ -54,6 +54,8 @@ OPTIONS = {
     "latch mode": (["kill-switch", "status", "--mode", "moon"], "--mode 'moon'"),
     "config mode": (["config", "check", "--mode", "moon"], "--mode 'moon'"),
     "reason": (["kill-switch", "ack"], "--reason"),
+    "empty reason": (["kill-switch", "ack", "--reason", " "], "--reason is empty"),
+    "no reason to halt": (["entries", "halt", "--reason", ""], "--reason is empty"),
     "driver": (["backtest", "--driver", "car"], "--driver 'car'"),
     "pair": (["backtest", "--data", "BTC/USD"], "--data 'BTC/USD': write SYMBOL=FILE"),
     "symbol": (["backtest", "--data", "X/USD=x.csv"], "unknown symbol 'X/USD'"),

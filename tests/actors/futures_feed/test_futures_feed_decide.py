@@ -19,7 +19,7 @@ from actors.futures_feed.state import State
 from config.settings import Settings
 from protocol.ids import client_order_id
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, HaltEntries, ResumeEntries, Started, Woken
+from protocol.messages.control import Alert, HaltEntries, PersonAsked, ResumeEntries, Started, Woken
 from protocol.messages.futures import (
     LIST_LAG_US,
     Account,
@@ -986,8 +986,11 @@ def test_a_refused_key_halts_entries_until_it_is_taken_again() -> None:
     refused, placed = answered(1, "rejected", "halt"), answered(2, "placed", "")
 
     assert halts(failed, failed, down, read, read) == ["HaltEntries", "Alert", "ResumeEntries"]
-    assert halts(refused, read, refused) == ["HaltEntries", "Alert", "HaltEntries"]
-    assert halts(refused, failed, refused, read) == ["HaltEntries", "Alert", "HaltEntries", "ResumeEntries"]
+    assert halts(refused, read, refused) == ["HaltEntries", "Alert"]
+    assert halts(refused, failed, refused, read) == ["HaltEntries", "Alert", "ResumeEntries"]
+    resumed = from_edge(PersonAsked, T + 9, request="r", ask="resume", key=standing.BARRED, by="ann", reason="mended")
+    assert halts(refused, resumed, refused) == ["HaltEntries", "Alert"] * 2
+    assert halts(refused, replace(resumed, dry_run=True), refused) == ["HaltEntries", "Alert"]
     assert halts(refused, answered(4, "rejected", "reject")) == ["HaltEntries", "Alert", "ResumeEntries"]
     assert halts(refused, read, placed) == ["HaltEntries", "Alert", "ResumeEntries"]
     assert halts(answered(3, "rejected", "reject"), placed) == []

@@ -428,15 +428,6 @@ def latched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Latched:
     return Latched(tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("reason", ["", "  "])
-def test_an_acknowledgement_needs_a_reason(latched: Latched, reason: str) -> None:
-    """Without one nothing is read and nothing is cleared."""
-    with pytest.raises(Refused, match="needs a reason"):
-        latched.acknowledge(reason)
-    assert latched.holds
-    assert latched.exchange is None
-
-
 def test_an_acknowledgement_needs_two_flat_readings(latched: Latched) -> None:
     """The second comes after anything that was sent before the first can have arrived; only then the switch is released."""
     assert latched.acknowledge() == "acknowledged by ann: the cause is gone. `run` may trade again"

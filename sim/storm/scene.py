@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -73,18 +73,17 @@ SLACK_S: Final = 2
 
 
 class Habits(NamedTuple):
-    """What people set differently: whether stops follow the market, what becomes of what strangers do, whether a day's loss kills, and
-    whether a signal waits for a wide basis to narrow.
+    """What people set differently: whether stops follow the market, whether what strangers do is flattened, whether a day's loss kills, and
+    whether a signal waits for a wide basis to narrow. To report strangers' positions is to leave them without a stop: no storm does.
     """
 
     trails: bool = False
-    strangers: Literal["adopt", "report", "flatten"] = "adopt"
+    flattens: bool = False
     loss_kills: bool = False
     waits: bool = False
 
 
 USUAL: Final = Habits()
-STRANGERS: Final[tuple[Literal["adopt", "report", "flatten"], ...]] = ("adopt", "report", "flatten")
 LOSS_PCT: Final = Decimal("0.3")
 """A day's loss that kills is soon reached: one stop and its costs."""
 
@@ -115,9 +114,7 @@ def _set_by(habits: Habits) -> Settings:
     strategy = (
         {"trail_mode": "atr", "trail_start_r": 0.2, "trail_atr": 1.0, "breakeven_at_r": 0.2} if habits.trails else {}
     )
-    strangers = {"foreign_positions": habits.strangers} | (
-        {"foreign_orders": "flatten"} if habits.strangers == "flatten" else {}
-    )
+    strangers = {"foreign_positions": "flatten", "foreign_orders": "flatten"} if habits.flattens else {}
     return SETTINGS.model_copy(update={
         "risk": SETTINGS.risk.model_copy(update=risk),
         "execution": SETTINGS.execution.model_copy(update=strangers),
@@ -180,8 +177,7 @@ def _habits(rng: np.random.Generator) -> Habits:
     """Half of all people have the usual ones; each of the others' is a matter of chance."""
     if rng.random() < 0.5:
         return USUAL
-    trails, kills, waits = (bool(chance < 0.5) for chance in rng.random(3))
-    return Habits(trails, STRANGERS[int(rng.integers(len(STRANGERS)))], kills, waits)
+    return Habits(*(bool(chance < 0.5) for chance in rng.random(len(USUAL))))
 
 
 def moments_in(opened: Mapping[str, int], ended: Mapping[str, str], start_us: int) -> dict[str, tuple[int, ...]]:

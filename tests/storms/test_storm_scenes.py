@@ -74,12 +74,10 @@ def test_every_habit_is_drawn() -> None:
     """Seeds differ in what the person has set; half of them have it as usual, and each setting is one that a person may choose."""
     drawn = [scene_of(np.random.default_rng(seed)).habits for seed in range(200)]
     assert 80 <= drawn.count(USUAL) <= 120
-    assert all(
-        len({getattr(habits, name) for habits in drawn}) == (3 if name == "strangers" else 2) for name in USUAL._fields
-    )
+    assert all({getattr(habits, name) for habits in drawn} == {True, False} for name in USUAL._fields)
     for habits in {*drawn}:
         Settings.model_validate(settings_at(BUSY, habits).model_dump())
-    kills = settings_at(BUSY, Habits(trails=True, strangers="flatten", loss_kills=True, waits=True))
+    kills = settings_at(BUSY, Habits(trails=True, flattens=True, loss_kills=True, waits=True))
     assert (kills.strategy.trail_mode, kills.execution.foreign_orders) == ("atr", "flatten")
     assert (kills.risk.daily_loss_action, kills.risk.basis_on_wide) == ("kill", "delay")
 

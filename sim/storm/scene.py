@@ -73,17 +73,20 @@ SLACK_S: Final = 2
 
 
 class Habits(NamedTuple):
-    """What people set differently: whether stops follow the market, whether what strangers do is flattened, whether a day's loss kills, and
-    whether a signal waits for a wide basis to narrow. To report strangers' positions is to leave them without a stop: no storm does.
+    """What people set differently: whether stops follow the market, whether what strangers do is flattened, whether a day's loss kills, whether a
+    signal waits for a wide basis to narrow, and whether limits are so tight that they are met. To report strangers' positions is to leave them without a stop: no storm does.
     """
 
     trails: bool = False
     flattens: bool = False
     loss_kills: bool = False
     waits: bool = False
+    tight: bool = False
 
 
 USUAL: Final = Habits()
+TIGHT_X: Final = Decimal("0.3")
+"""Of the equity; a storm's positions are worth a third of it, more or less."""
 LOSS_PCT: Final = Decimal("0.3")
 """A day's loss that kills is soon reached: one stop and its costs."""
 
@@ -109,6 +112,8 @@ def settings_at(tempo: Tempo, habits: Habits = USUAL) -> Settings:
 @cache
 def _set_by(habits: Habits) -> Settings:
     risk: dict[str, Any] = {"basis_on_wide": "delay"} if habits.waits else {}
+    if habits.tight:
+        risk |= {"positions_max": 1, "exposure_max_x": TIGHT_X, "leverage_cap": TIGHT_X, "leverage_alert": TIGHT_X}
     if habits.loss_kills:
         risk |= {"daily_loss_action": "kill", "daily_loss_max_pct": LOSS_PCT}
     strategy = (

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from actors.modes.storms import live, many_storms, one_storm, quiet, same
 from sim.faults.plan import Plan, plan_of
 from sim.storm import Case, Verdict, case_of, run_case
-from sim.storm.scene import BUSY, USUAL
+from sim.storm.scene import BUSY, Habits
 
 SHORT_S = 240.0
 
@@ -148,7 +148,7 @@ def test_seeds_that_once_failed(request: pytest.FixtureRequest) -> None:
     for row in json.loads(path.read_text()):
         # Of before seeds drew a tempo and a person's habits, unless it says so.
         tempo = None if row.get("tempo") == "its own" else BUSY
-        habits = None if row.get("habits") == "its own" else USUAL
+        habits = Habits(**row.get("habits", {}))
         case = Case(seed=row["seed"], plan=plan_of(row["plan"]), safety_s=row["safety_s"], tempo=tempo, habits=habits)
         assert run_case(case, live).failures == (), row["was"]
 

@@ -77,9 +77,9 @@ def test_every_habit_is_drawn() -> None:
     assert all({getattr(habits, name) for habits in drawn} == {True, False} for name in USUAL._fields)
     for habits in {*drawn}:
         Settings.model_validate(settings_at(BUSY, habits).model_dump())
-    kills = settings_at(BUSY, Habits(trails=True, flattens=True, loss_kills=True, waits=True))
+    kills = settings_at(BUSY, Habits(trails=True, flattens=True, loss_kills=True, waits=True, tight=True))
     assert (kills.strategy.trail_mode, kills.execution.foreign_orders) == ("atr", "flatten")
-    assert (kills.risk.daily_loss_action, kills.risk.basis_on_wide) == ("kill", "delay")
+    assert (kills.risk.daily_loss_action, kills.risk.basis_on_wide, kills.risk.positions_max) == ("kill", "delay", 1)
 
 
 def test_every_tempo_is_drawn() -> None:

@@ -33,6 +33,8 @@ from sim.market.synthetic import generate
 from sim.market.track import BAR_MS, RATE_DIGITS, Bools, Floats, Track
 
 HOUR_MS: Final = HOUR_US // 1000
+USUAL_MOST: Final = 0.05
+"""A perpetual may part from spot for hours; one that lies so far (relative) from it half of the time is another market's."""
 Steps = tuple[tuple[int, ...], tuple[Decimal, ...]]
 """Ends of intervals, and the rate an hour in each."""
 
@@ -141,11 +143,15 @@ def _basis_of(candles: Candles, perp_file: Path) -> tuple[Floats, Bools]:
     ours, theirs = ours[~candles.synthetic[ours]], theirs[~candles.synthetic[ours]]
     if not len(ours):
         raise BadCandleFile(f"{perp_file}: no candle ends with a spot candle")
+    basis = perp.close[theirs] / candles.close[ours] - 1.0
+    usual = float(np.median(basis))
+    if abs(usual) > USUAL_MOST:
+        raise BadCandleFile(
+            f"{perp_file}: half of its candles lie {usual:+.0%} or more from spot: they are of another market"
+        )
     at = candles.time[ours]
     after = at.searchsorted(candles.time)
     before = np.maximum(at.searchsorted(candles.time, side="right") - 1, 0)
     within = (after < len(at)) & (candles.time >= at[0])
     near = at[np.minimum(after, len(at) - 1)] - at[before] <= max(step_ms, BAR_MS)
-    return np.interp(
-        candles.time, at, perp.close[theirs] / candles.close[ours] - 1.0
-    ), within & near | candles.synthetic
+    return np.interp(candles.time, at, basis), within & near | candles.synthetic

@@ -178,6 +178,18 @@ def test_perp_candles_give_the_basis(tmp_path: Path) -> None:
     assert tape.tick(XBT, tape.start_us).index == Decimal(10_000)
 
 
+@pytest.mark.parametrize(("closes", "usual"), [((300, 310, 305), r"-97%"), ((11_000, 10_000, 11_000), r"\+10%")])
+def test_a_perpetual_of_another_market_is_refused(tmp_path: Path, closes: tuple[int, ...], usual: str) -> None:
+    """It would keep every entry in by the basis. One candle far away is a market's own business."""
+    header = "time,open,high,low,close,volume"
+    rows = [[T0 + i * STEP, close, close, close, close, 1] for i, close in enumerate(closes)]
+    perp = write(tmp_path / "perp.csv", header, rows)
+    with pytest.raises(BadCandleFile, match=rf"perp.csv: half of its candles lie {usual} or more from spot"):
+        recorded(tmp_path, [(10_000.0,) * 4] * 3, perp={BTC: perp})
+    rows[0][1:5] = rows[2][1:5] = [10_000] * 4
+    recorded(tmp_path, [(10_000.0,) * 4] * 3, perp={BTC: write(tmp_path / "perp.csv", header, rows)})
+
+
 def test_recorded_funding_becomes_a_rate_an_hour(tmp_path: Path) -> None:
     """An eight-hour rate is in force, an eighth an hour, until the moment it is paid; without a file there is none."""
     bars = [(100.0, 101.0, 99.0, 100.0)] * 96

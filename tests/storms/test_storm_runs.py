@@ -24,8 +24,9 @@ def _quiet() -> None:
 
 
 def calm(seed: int, schedule: int = 0) -> Case:
-    """A storm without faults, long enough for a position to open."""
-    return Case(seed=seed, plan=Plan(seed=seed), safety_s=SHORT_S, liveness_s=40.0, schedule=schedule)
+    """A storm without faults or strange habits, long enough for a position to open."""
+    plan = Plan(seed=seed)
+    return Case(seed=seed, plan=plan, safety_s=SHORT_S, liveness_s=40.0, schedule=schedule, habits=Habits())
 
 
 def test_a_storm_without_faults_trades_and_passes() -> None:

@@ -395,7 +395,7 @@ async def test_a_target_does_not_take_the_points_its_stop_waits_for(autojump_clo
     while not budget.take(1, START_US, "protect"):
         pass
     working = gateway(answer, budget=budget, nonce=partial(next, count(1)))
-    stop, target = (place(number, role=role) for number, role in ((1, "stop"), (2, "target")))
+    stop, target = (place(number, role=role, reduce_only=True) for number, role in ((1, "stop"), (2, "target")))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(working.send, stop)
         await trio.sleep(BEHIND_S)
@@ -590,8 +590,8 @@ async def test_a_lost_answer_is_looked_up_by_client_order_id(
     assert (done.outcome, done.order_id) == (outcome, None if outcome == "unknown" else "o-1")
 
 
-async def test_entries_wait_for_the_budget_and_protection_does_not(autojump_clock: trio.testing.MockClock) -> None:
-    """Thirty-five orders in a row empty what all may use; a cancellation still leaves at once, an entry waits."""
+async def test_the_budget_refuses_entries_and_not_protection(autojump_clock: trio.testing.MockClock) -> None:
+    """Thirty-five orders in a row empty what all may use; a cancellation still leaves at once. An entry does not wait: the door's yes is of now."""
     working = gateway(
         lambda request: (
             status(place(), "placed") if request.url.path.endswith("sendorder") else status(CANCEL, "cancelled")
@@ -605,8 +605,9 @@ async def test_entries_wait_for_the_budget_and_protection_does_not(autojump_cloc
     await working.send(place(36, reduce_only=True))
     assert trio.current_time() == 0
 
-    await working.send(place(37))
-    assert trio.current_time() == pytest.approx(0.6)  # 30 points at 50 a second
+    (refused,) = await working.send(place(37))
+    assert isinstance(refused, CommandAnswered)
+    assert (refused.outcome, trio.current_time()) == ("rejected", 0)
 
 
 async def test_an_entry_that_would_wait_too_long_is_refused_unsent(autojump_clock: trio.testing.MockClock) -> None:

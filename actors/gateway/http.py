@@ -183,13 +183,10 @@ class FuturesHttp:
     async def _afford(self, path: str, cost: int, priority: Priority, purse: Budget) -> None:
         if not purse.take(cost, self._clock.now_us(), priority):
             return  # most often
-        if priority == "enter":
-            raise Throttled(
-                f"{path}: our own rate limit, nothing was sent"
-            )  # the door's yes was for now (storm 320231)
-        with trio.move_on_after(self._timeout_s):
-            await spend(purse, cost, self._clock, priority)
-            return
+        if priority != "enter":  # an entry does not wait: the door's yes was for now (storm 320231)
+            with trio.move_on_after(self._timeout_s):
+                await spend(purse, cost, self._clock, priority)
+                return
         raise Throttled(f"{path}: our own rate limit, nothing was sent")
 
 

@@ -230,6 +230,17 @@ def another_users(*_: Any) -> Any:
     raise PermissionError(errno.EACCES, "Permission denied", "daemon.lock")
 
 
+def at_half_down(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command finds an exchange of which half is down."""
+
+    @asynccontextmanager
+    async def open_site(*_: Any) -> AsyncIterator[Site]:
+        exchange, nowhere = HalfDown(), None
+        yield Site(settings, exchange.clock, nowhere, exchange)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("actors.modes.emergency.site_of", lambda settings: open_site)
+
+
 def test_the_state_of_another_user_keeps_nobody_from_flattening(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,12 +249,7 @@ def test_the_state_of_another_user_keeps_nobody_from_flattening(
     for name in ("owned_by_other", "own", "replace"):
         monkeypatch.setattr(StateDirectory, name, another_users)
 
-    @asynccontextmanager
-    async def open_site(*_: Any) -> AsyncIterator[Site]:
-        exchange, nowhere = HalfDown(), None
-        yield Site(settings, exchange.clock, nowhere, exchange)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("actors.modes.emergency.site_of", lambda settings: open_site)
+    at_half_down(settings, monkeypatch)
     outcome = kill(settings, "drill", "ann")
     assert outcome.flat
     assert "a daemon of that user was not asked" in outcome.text
@@ -261,12 +267,7 @@ def test_a_disk_that_cannot_be_written_leads_straight_to_the_exchange(
     monkeypatch.setattr(StateDirectory, "own", no_space)
     monkeypatch.setattr(StateDirectory, "replace", no_space)
 
-    @asynccontextmanager
-    async def open_site(*_: Any) -> AsyncIterator[Site]:
-        exchange, nowhere = HalfDown(), None
-        yield Site(settings, exchange.clock, nowhere, exchange)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("actors.modes.emergency.site_of", lambda settings: open_site)
+    at_half_down(settings, monkeypatch)
     outcome = kill(settings, "drill", "ann")
     assert outcome.flat
     assert "No space left on device" in outcome.text

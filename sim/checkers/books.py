@@ -138,15 +138,8 @@ class Ids(Invariant):
         if not sent.name or len(sent.name) > NAME_MOST or not sent.name.isascii():
             self.fail(f"{sent.symbol} {sent.role}: client order id {sent.name!r}")
         before = self._terms.setdefault(sent.name, sent.terms)
-        if before != sent.terms and not self._unknowable(sent.name):
+        if before != sent.terms and not self.e.unknowable(sent.name):
             self.fail(f"{sent.name} stood for {before} and now for {sent.terms}")
-
-    def _unknowable(self, name: str) -> bool:
-        """Whether the store lost it and the exchange never had it: nobody can know that the id was used (storm 101355)."""
-        e = self.e
-        had = e.rests(name) or e.has_filled(name)
-        had |= any(ended.order.client_order_id == name for ended in e.engine.state.ended.values())
-        return name in e.forgotten and not had
 
 
 def heard_of(message: Message) -> str:
@@ -404,6 +397,10 @@ class Audit(Invariant):
         super().__init__(evidence)
         self._unadmitted: dict[str, int] = {}
         self._unanswered: dict[str, int] = {}
+        self._lasts: dict[str, int] = {}
+        """Microseconds for which each of them is valid."""
+        self._waits: set[str] = set()
+        """Those that a person was told to wait: a price answers them, once it fits or they are history (storm 400240)."""
         self._changed: Counter[str] = Counter()
         """Edits and cancels that left, by the order they name."""
         self._unwritten: dict[str, int] = {}
@@ -415,6 +412,11 @@ class Audit(Invariant):
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Signal):
             self._unanswered[message.id] = self.e.now + Bounds.DETECT
+            self._lasts[message.id] = message.valid_until - message.at
+        elif isinstance(message, Alert) and message.code == "BASIS_WIDE":
+            for name in self._unanswered.keys() & {*message.text.split()}:
+                self._waits.add(name)
+                self._unanswered[name] += self._lasts[name]
         elif isinstance(message, Alert) and message.code == "CHILD_RESTART":
             self._unanswered = {}  # what waited for a child that died is dropped, and the alert says so
 
@@ -472,7 +474,7 @@ class Audit(Invariant):
         }
         if not e.life or e.hindered() or e.disk_failed():
             return
-        for name in [name for name, due in self._unanswered.items() if e.now > due]:
+        for name in [n for n, due in self._unanswered.items() if e.now > due and (e.healthy or n not in self._waits)]:
             self.fail(f"signal {name} was neither approved nor refused")
         for name in [name for name, due in self._unadmitted.items() if e.now > due]:
             self.fail(f"entry {name}: no record of the limits it passed")

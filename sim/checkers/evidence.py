@@ -212,8 +212,6 @@ class Evidence:
     _durable: dict[str, int] = field(default_factory=dict)
     """Fills that are told in the journal, and since when."""
     _once_durable: set[str] = field(default_factory=set)
-    _damage: bool = False
-    """Whether the next life will."""
     _spoiled: bool = False
     """Whether what was written down was ever damaged: a later damage or an old copy may bring it back whole."""
 
@@ -304,13 +302,13 @@ class Evidence:
             return True
         return not self.faults.calm and any(active.kind in CHILD_DOWN for active in self.faults.active("process"))
 
-    def began(self, life: int) -> None:
-        """A process starts."""
+    def began(self, life: int, *, damaged: bool = False) -> None:
+        """A process starts, on memories that are `damaged` or as they were written."""
         self.life = life
         self.lives.append(self.now)
         self.off_reach_us = 0
         self.disturbed_at = self.now
-        self.damaged, self._damage = self._damage, False
+        self.damaged = damaged
         self.heard.clear()
         self.booked |= self._durable.keys()
         self._forget_untold()
@@ -384,6 +382,12 @@ class Evidence:
         """Whether the exchange has executed anything of an order of ours."""
         return any(fill.client_order_id == name for fill in self.fills.values())
 
+    def unknowable(self, name: str) -> bool:
+        """Whether the store lost an order and the exchange never had it: nobody can know that its id was used (storms 101355, 320061)."""
+        had = self.rests(name) or self.has_filled(name)
+        had |= any(ended.order.client_order_id == name for ended in self.engine.state.ended.values())
+        return name in self.forgotten and not had
+
     def _named(self, form: Mapping[str, str]) -> tuple[str, str]:
         """Symbol and type of the resting order that a form names."""
         wanted = {form[key] for key in ("orderId", "order_id", "cliOrdId") if key in form}
@@ -450,7 +454,8 @@ class Evidence:
 
     def _keep(self, message: Message) -> None:
         if isinstance(message, PlaceOrder):
-            self.intents.setdefault(message.client_order_id, message)
+            if message.client_order_id not in self.intents or self.unknowable(message.client_order_id):
+                self.intents[message.client_order_id] = message
             self.decided.setdefault(message.client_order_id, self.now)
         elif isinstance(message, EnterPosition):
             self.approved.setdefault(message.signal_id, message)
@@ -467,7 +472,6 @@ class Evidence:
 
     def spoiled(self) -> None:
         """Memories of actors are damaged: nothing of them will be read again."""
-        self._damage = True
         self.rolled_back(0)
 
     def rolled_back(self, to_us: int) -> None:

@@ -152,9 +152,9 @@ class Watchers:
             for record in telling:
                 hear(*record)
 
-    def began(self, life: int) -> None:
-        """A process starts."""
-        self.e.began(life)
+    def began(self, life: int, *, damaged: bool = False) -> None:
+        """A process starts, on memories that are `damaged` or as they were written."""
+        self.e.began(life, damaged=damaged)
         self._tell("began")
 
     def leapt(self, seconds: float, *, asleep: bool) -> None:

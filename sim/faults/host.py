@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from math import inf
+from typing import NamedTuple
 
 import trio
 
@@ -27,6 +28,13 @@ class Killed(BaseException):
     """The process dies here: no handler runs, nothing is flushed."""
 
 
+class Kept(NamedTuple):
+    """What lies on the disk where somebody's memory should be, and whose it is; nobody's, once bits of it are wrong."""
+
+    owner: str
+    body: bytes
+
+
 class DiskFailed(JournalFailed):
     """The disk refuses."""
 
@@ -35,12 +43,17 @@ class DiskFailed(JournalFailed):
 class Disk:
     """What is durable, over all lives. The records themselves go to whoever listens: a storm may last for weeks."""
 
-    memories: dict[str, bytes] = field(default_factory=dict)
+    memories: dict[str, Kept] = field(default_factory=dict)
     state: LatchState = field(default_factory=lambda: LatchState(latched=False))
     lost: int = 0
     """Records that died with their process."""
-    copies: list[tuple[int, dict[str, bytes]]] = field(default_factory=list)
+    copies: list[tuple[int, dict[str, Kept]]] = field(default_factory=list)
     """(microseconds UTC, what actors remembered from then on)."""
+
+    @property
+    def damaged(self) -> bool:
+        """Whether anything lies where it was not written."""
+        return any(kept.owner != actor for actor, kept in self.memories.items())
 
     def copy(self, at: int) -> None:
         """Somebody's copy of what is remembered at `at`; the newest of the last hour are kept."""
@@ -125,7 +138,10 @@ class Book:
 
     def memory(self, actor: str) -> bytes | None:
         """What `actor` last asked to keep."""
-        return self._memories[actor]() if actor in self._memories else self._disk.memories.get(actor)
+        if actor in self._memories:
+            return self._memories[actor]()
+        kept = self._disk.memories.get(actor)
+        return None if kept is None else kept.body
 
     def flush(self) -> None:
         """All or nothing. Raises DiskFailed, for good: a handle whose flush failed is dead."""
@@ -141,7 +157,7 @@ class Book:
         self._must_be_well()
         records, self._records = self._records, []
         if self._memories:
-            self._disk.memories |= {actor: memory() for actor, memory in self._memories.items()}
+            self._disk.memories |= {actor: Kept(actor, memory()) for actor, memory in self._memories.items()}
             self._disk.copy(self._faults.now_us())
             self._memories = {}
         self._wrote(records)

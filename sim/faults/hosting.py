@@ -15,7 +15,7 @@ import trio
 
 from config.settings import Settings
 from protocol.units import SECOND_US
-from sim.faults.host import Disk, Process
+from sim.faults.host import Disk, Kept, Process
 from sim.faults.timeline import Active, Faults, Hook
 
 LIFE: Final[ContextVar[int]] = ContextVar("life", default=0)
@@ -149,10 +149,11 @@ class Hosting:
         memories = self._daemon.disk.memories
         before = dict(memories)
         for name in sorted(memories):
-            body = bytearray(memories[name])
+            body = bytearray(memories[name].body)
             for _ in range(int(active.number("n"))):
                 body[int(active.rng.integers(len(body)))] ^= 1 << int(active.rng.integers(8))
-            memories[name] = bytes(body)
+            if body != memories[name].body:
+                memories[name] = Kept("", bytes(body))
         return self._spoiled(before)
 
     def _misdirect(self, active: Active) -> bool:
@@ -164,7 +165,7 @@ class Hosting:
             memories[name] = before[other]
         return self._spoiled(before)
 
-    def _spoiled(self, before: Mapping[str, bytes]) -> bool:
+    def _spoiled(self, before: Mapping[str, Kept]) -> bool:
         """Whether what is remembered is not what it was: then nothing of it will be read again."""
         spoiled = self._daemon.disk.memories != before
         if spoiled:

@@ -95,7 +95,7 @@ class Machine:
         self.book = Book(self.disk, self.process, self.faults, witness.watchers.wrote)
         self._crash: Callable[[str, Exception], bool] = lambda child, error: False
         self.closed_by, self.waiting = tuple, int
-        witness.watchers.began(self.lives)
+        witness.watchers.began(self.lives, damaged=self.disk.damaged)
         witness.note("starts", "host", str(self.lives))
         if self.lives > 1:
             self.faults.reached("restart")

@@ -482,12 +482,30 @@ def unapproved(bench: Bench) -> None:
 def inputs_unknown(bench: Bench) -> None:
     bench.intend(ENTRY)
     bench.approve("0.1", "0.01")
-    bench.evidence.signals["signal"] = from_edge(
-        Signal, bench.now, "signal", symbol="BTC/USD", timeframe="15m", side="long", candle_time_ms=0, entry=1.0, stop=0.9,
-        take_profit=1.2, stop_pct=0.1, take_profit_pct=0.2, zone_id="z", reason="r", valid_until=0, rule_version="1",
-        params_hash="h", snapshot="",
-    )  # fmt: skip
+    bench.evidence.signals["signal"] = signal_of(bench)
     bench.leave()
+
+
+def signal_of(bench: Bench, lasts_s: int = 0) -> Signal:
+    """An entry that the strategy asks for."""
+    return from_edge(
+        Signal, bench.now, "signal", symbol="BTC/USD", timeframe="15m", side="long", candle_time_ms=0, entry=1.0, stop=0.9,
+        take_profit=1.2, stop_pct=0.1, take_profit_pct=0.2, zone_id="z", reason="r", valid_until=bench.now + lasts_s * SECOND_US,
+        rule_version="1", params_hash="h", snapshot="",
+    )  # fmt: skip
+
+
+def unanswered(bench: Bench) -> None:
+    bench.say(signal_of(bench, lasts_s=600))
+    bench.wait(21)
+
+
+def waits_for_ever(bench: Bench, seconds: int = 621) -> None:
+    """A signal waits for its basis to narrow, and for so long."""
+    signal = signal_of(bench, lasts_s=600)
+    bench.say(signal)
+    bench.tell("BASIS_WIDE", "info", f"BTC/USD: signal {signal.id} waits for the basis to narrow")
+    bench.wait(seconds)
 
 
 def cancel_from_nowhere(bench: Bench) -> None:
@@ -619,7 +637,7 @@ def unwritten(bench: Bench) -> None:
 def damaged(bench: Bench) -> None:
     """The same of a life that begins on memories that are not as they were written."""
     bench.evidence.spoiled()
-    bench.watchers.began(2)
+    bench.watchers.began(2, damaged=True)
     bench.wait(15)
 
 
@@ -794,7 +812,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     21: (lambda bench: bench.leave(orderType="stp", reduceOnly="true", triggerSignal="last", stopPrice="1"),),
     22: (closed_market, closed_market_hammered),
     23: (many, purse_emptied),
-    24: (unapproved, inputs_unknown, fill_from_nowhere, cancel_from_nowhere),
+    24: (unapproved, unanswered, waits_for_ever, inputs_unknown, fill_from_nowhere, cancel_from_nowhere),
     25: (dead_for_good, held_as_nobody_said, kept_in, in_doubt_for_ever, latched_long_ago),
     26: (lambda bench: bench.leave(), unstable, died_of_itself),
     27: (full_mailbox, sent_for_ever, exit_hammered),
@@ -1051,6 +1069,27 @@ async def test_who_stood_still_flattens_what_the_reading_he_comes_to_shows() -> 
     bench.wait(1)
     flattened_after(bench, "signal", 5)
     assert 9 not in bench.broken
+
+
+async def test_a_signal_may_wait_for_its_basis_as_long_as_it_is_valid() -> None:
+    """It is answered by the price that fits, or the first one after it has become history (storm 400240)."""
+    bench = Bench()
+    waits_for_ever(bench, 619)
+    assert 24 not in bench.broken
+
+
+async def test_an_id_that_nobody_can_know_of_may_be_used_again() -> None:
+    """The store lost it and the exchange never had it; where it had it the first intent stays (storms 101355, 320061)."""
+    for had in (False, True):
+        bench = Bench()
+        bench.intend(ENTRY)
+        if had:
+            bench.trade(place(ENTRY, "buy", "0.1"))
+        bench.evidence.rolled_back(bench.now - SECOND_US)
+        again = replace(place(ENTRY, "buy", "0.2"), signal_id="signal", role="entry")
+        bench.watchers.wrote([("executor", again, ())])
+        bench.leave(size="0.2")
+        assert (13 in bench.broken) == had
 
 
 async def test_a_fill_that_is_durable_need_not_be_told_again() -> None:

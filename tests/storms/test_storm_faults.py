@@ -11,7 +11,7 @@ import pytest
 from actors.modes.storms import live, quiet
 from sim.faults import Faults
 from sim.faults.catalogue import CATALOGUE
-from sim.faults.host import Disk
+from sim.faults.host import Disk, Kept
 from sim.faults.hosting import Hosting
 from sim.faults.passages import PASSAGES
 from sim.faults.plan import Plan, drawn, plan_of
@@ -113,14 +113,25 @@ def test_what_finds_nothing_to_strike_is_not_counted() -> None:
 def test_misdirected_memories_lie_in_no_place_of_their_own(names: tuple[str, ...], strikes: bool) -> None:
     """However many there are; where there is one alone nothing is misdirected, and nothing counts."""
     faults = Faults(plan_of({"faults": [{"fault": "disk.misdirect"}]}), lambda: 1)
-    disk, forgot = Disk(memories={name: name.encode() for name in names}), list[bool]()
+    disk, forgot = Disk(memories={name: Kept(name, name.encode()) for name in names}), list[bool]()
     daemon = SimpleNamespace(
         faults=faults, disk=disk, end_process=lambda killed: None, forget=lambda: forgot.append(True)
     )
     Hosting(cast(Any, daemon))
     faults.begin()
-    assert all((memory != name.encode()) == strikes for name, memory in disk.memories.items())
+    assert all((kept.body != name.encode()) == strikes for name, kept in disk.memories.items())
+    assert disk.damaged == strikes
     assert (faults.injected["disk.misdirect"], bool(forgot)) == (strikes, strikes)
+
+
+def test_memories_passed_round_until_they_are_at_home_are_whole() -> None:
+    """Three of them, thrice: each lies where it was written, and the next life has no reason to close anything (storm 320194)."""
+    faults = Faults(plan_of({"faults": [{"fault": "disk.misdirect"}] * 3}), lambda: 1)
+    disk = Disk(memories={name: Kept(name, name.encode()) for name in ("a", "b", "c")})
+    before = dict(disk.memories)
+    Hosting(cast(Any, SimpleNamespace(faults=faults, disk=disk, end_process=lambda killed: None, forget=lambda: None)))
+    faults.begin()
+    assert (faults.injected["disk.misdirect"], disk.memories, disk.damaged) == (3, before, False)
 
 
 def test_a_setting_that_cannot_be_meant_is_refused_at_the_start() -> None:

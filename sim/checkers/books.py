@@ -23,7 +23,7 @@ from protocol.messages.futures import (
 )
 from protocol.messages.signal import Signal
 from protocol.units import MINUTE_US
-from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence, Sent
+from sim.checkers.evidence import HTTP_OK, LISTS_LIE, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.faults.network import Reply, Request
 
@@ -36,7 +36,6 @@ TAKEN: Final = frozenset({"placed", "clientOrderIdAlreadyExist"})
 """An id that exists already is no refusal of the order that has it."""
 AT_A_LOSS: Final = frozenset({"Server Error", "Unavailable", "unknownError"})
 """Words of an exchange that does not know itself what became of an order."""
-LISTS_LIE: Final = frozenset({"rest.stale", "rest.forget", "rest.page"})
 STATUS_LIES: Final = frozenset({"rest.misreport"})
 CENT: Final = Decimal("0.01")
 

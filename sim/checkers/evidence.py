@@ -122,6 +122,8 @@ PAGE_ROWS: Final = 100
 NEWS_US: Final = SECOND_US
 """So long an execution may be on its way to whoever reads the account."""
 ACCOUNT_DOWN: Final = frozenset({"ex.mode", "ex.maint"})
+LISTS_LIE: Final = frozenset({"rest.stale", "rest.forget", "rest.page"})
+"""Faults under which what is read is old, or not all there is."""
 THIN: Final = frozenset({"ex.partial", "ex.mkt_protect"})
 """Faults under which an order to leave finds only a part of what it asks for."""
 ANSWERED: Final = frozenset(

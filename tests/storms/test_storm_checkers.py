@@ -1039,6 +1039,21 @@ async def test_what_an_exit_fills_while_the_kill_switch_decides_is_no_fault_of_i
         assert 9 not in bench.broken
 
 
+@pytest.mark.parametrize("lies", [False, True])
+async def test_a_kill_leaves_by_what_a_list_shows(lies: bool) -> None:
+    """While lists show the past the exchange cuts off what is too much; no other time a flatten is of more than is held (storm 401039)."""
+    bench = Bench()
+    bench.hold()
+    bench.latched()
+    if lies:
+        bench.evidence.faults.add(Fault(fault="rest.stale", for_s=60, params={"endpoint": "positions"}))
+    shown = Position(symbol=BTC, size=Decimal("0.3"), entry_price=Decimal(50_000))
+    bench.say(from_edge(PositionChanged, bench.now, position=shown))
+    bench.intend("whole", "kill", role="flatten")
+    bench.leave("whole", side="sell", size="0.3", reduceOnly="true")
+    assert (9 in bench.broken) != lies
+
+
 @pytest.mark.parametrize("role", ["stop", "flatten"])
 async def test_a_stop_of_the_same_trade_fills_unasked(role: str) -> None:
     """While nothing can be read its fill is untold; what was sent before is known to whoever sends again (seed 950050)."""

@@ -71,6 +71,7 @@ class FuturesHttp:
         self._timeout_s = timeout_s
         self._nonce = nonce
         self._addresses: dict[str, httpx.URL] = {}
+        self._usual = http.headers.multi_items()
         self._trading = budget or Budget()
         self._history = Budget(endpoints.HISTORY_POOL, endpoints.HISTORY_WINDOW_S)
         self._public = Budget(PUBLIC_CALLS, PUBLIC_WINDOW_S)
@@ -143,14 +144,16 @@ class FuturesHttp:
         await self._afford(path, cost, priority, purse)
         if departure is not None:
             departure.paid.set()
-        url = f"{path}?{query}" if query else self._address(path)
+        url = self._http.base_url.join(f"{path}?{query}") if query else self._address(path)
         try:
             with trio.fail_after(self._timeout_s) as scope:
                 ordered = departure is not None or behind is not None
                 extensions = {"trace": _in_order(departure, behind, scope, self._timeout_s)} if ordered else {}
-                response = await self._http.request(
-                    method, url, content=body.encode(), headers=dict(headers), extensions=extensions
+                # Made here: what a client would merge into it, cookies and parameters of its own, there is none of.
+                request = httpx.Request(
+                    method, url, content=body.encode(), headers=[*self._usual, *headers.items()], extensions=extensions
                 )
+                response = await self._http.send(request)
         except trio.TooSlowError as error:
             raise Unreachable(f"{path}: no answer within {self._timeout_s:g} s") from error
         except (httpx.HTTPError, OSError) as error:

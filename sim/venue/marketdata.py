@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from hashlib import blake2b
 from typing import Final, NamedTuple, Protocol
+from zlib import crc32
 
 from protocol.ids import derive
 from protocol.kraken.markets import Book, ChartCandle, Trade
@@ -210,7 +210,7 @@ class MarketData:
 
 def share(symbol: str, moment: int) -> float:
     """A number from 0 to 1 that belongs to a contract's moment."""
-    return int.from_bytes(blake2b(f"{symbol} {moment}".encode(), digest_size=4).digest()) / 2**32
+    return crc32(f"{symbol} {moment}".encode()) / 2**32
 
 
 def _buckets(rows: Sequence[CandleSeen], width_ms: int) -> dict[int, list[CandleSeen]]:

@@ -35,8 +35,8 @@ def stop(code: Exit, text: str) -> typer.Exit:
 
 
 def ending_of(error: BaseException) -> tuple[int, str] | None:
-    """Exit code and line of what a traceback does not tell better: Ctrl-C, a full disk, a file of another user, a daemon that gave up and has told of
-    each failure. None: a fault of the program.
+    """Exit code and line of what a traceback does not tell better: Ctrl-C, a reader who is gone, a full disk, a file of another user, a daemon that
+    gave up and has told of each failure. None: a fault of the program.
     """
     from actors.supervisor import GaveUp
 
@@ -45,6 +45,8 @@ def ending_of(error: BaseException) -> tuple[int, str] | None:
         return int(Exit.FAILED), f"error: {found[0]}"
     if all(isinstance(one, KeyboardInterrupt) for one in found):
         return INTERRUPTED, ""
+    if all(isinstance(one, SystemExit) for one in found):  # so the console ends whose output nobody reads (`| head`)
+        return int(Exit.FAILED), ""
     files = [
         one
         for one in found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -43,6 +44,16 @@ def test_venue_serve() -> None:
         venue.wait(timeout=20)
     assert "API secret" in told
     assert venue.returncode == 0
+
+
+def test_who_stops_reading_ends_it_quietly() -> None:
+    """`venue serve | head`: no traceback, as every other command ends there."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "actors", "venue", "serve", "--port", "0"]
+    ended = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(writes)
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 PLAN = "faults: [{fault: rest.http, code: 503, body: empty, accepted: 'yes', op: send}]"

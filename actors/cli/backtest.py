@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
@@ -155,13 +156,16 @@ def backtest(
 
 @contextmanager
 def _kept(state: Path | None) -> Iterator[None]:
-    """What a full disk does to the journal is one line; an earlier one is as it was."""
+    """What a full disk does to the journal is one line; an earlier one is as it was. SIGTERM ends as Ctrl-C does, which leaves no half of one."""
     from protocol.ports import JournalFailed
 
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except JournalFailed as error:
         raise stop(Exit.FAILED, f"error: --state {state}: the journal could not be kept: {error}") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _progress(json: bool) -> Progress:

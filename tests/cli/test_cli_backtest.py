@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import closing
@@ -13,7 +14,7 @@ from sqlite3 import connect
 from typing import Any
 
 import pytest
-from homes import ROOT
+from homes import ROOT, ended, wait_for
 
 from actors.modes.account import SYNTHETIC_DAYS
 from config.load import load
@@ -80,6 +81,23 @@ def test_journal(by_loop: dict[str, Any], fast_config: Path, tmp_path: Path) -> 
     with closing(connect(state / "backtest-paper" / "ledger.sqlite")) as ledger:
         (steps,) = ledger.execute("select max(last_seq) from journal").fetchone()
     assert steps == kept["audit"]["steps"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_journal_that_is_not_finished_goes_with_its_backtest(
+    fast_config: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    """Whoever ends it, by Ctrl-C or as a host does, finds the directory as it was; a script's `&` is deaf to Ctrl-C."""
+    command = ["backtest", "--synthetic", "--json", "--config", str(fast_config), "--state", str(tmp_path)]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if how == signal.SIGTERM else signal.default_int_handler)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "actors", *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    signal.signal(signal.SIGINT, before)
+    wait_for(lambda: next(tmp_path.glob(".journal-*/*/ledger.sqlite"), None))
+    running.send_signal(how)
+    assert ended(running) == (130, "", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_recorded(fast_config: Path, tmp_path: Path) -> None:

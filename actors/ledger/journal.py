@@ -304,7 +304,7 @@ def _row(seq: int, place: int, actor: str, message: Message) -> Row:
 def open_ledger(url: str, *, at: int = 0, settings: str = "") -> Iterator[Ledger]:
     """The ledger at `url`, this process its one writer: schema made or migrated, a new run begun at `at` (microseconds
     UTC) under `settings` (JSON). Settles on the way out unless it has failed. Raises
-    SecondInstance, and JournalFailed when the database cannot be had.
+    SecondInstance, NoServer, and JournalFailed when the database cannot be had.
     """
     engine = writing_engine(url)
     try:

@@ -21,7 +21,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from config.settings import Environment, Mode, StoreSettings
 
@@ -31,6 +31,7 @@ LOCK_WAIT_MS: Final = 1000
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 ADVISORY_LOCK: Final = "kraken-smc ledger "
+POSTGRES_PORT: Final = 5432
 
 
 class SecondInstance(Exception):
@@ -60,6 +61,10 @@ class Unreadable(NoLedger):
     """There is a store, and what stands in it cannot be known: it is damaged, locked, or of another version."""
 
 
+class NoServer(Unreadable):
+    """The database's server cannot be had. What stands in it may be well: nothing is to be restored or moved away."""
+
+
 @contextmanager
 def failing_as(kind: type[Exception], what: str) -> Iterator[None]:
     """Whatever the database complains of, as one line of ours."""
@@ -74,6 +79,29 @@ def failing_as(kind: type[Exception], what: str) -> Iterator[None]:
 def hidden(url: str) -> str:
     """The address as it may be shown: without its password."""
     return make_url(url).render_as_string(hide_password=True)
+
+
+@contextmanager
+def connected(engine: Engine) -> Iterator[Connection]:
+    """A connection of its own. Raises NoServer, in words without user or password."""
+    try:
+        connection = engine.connect()
+    except OperationalError as error:
+        if engine.dialect.name != "postgresql":
+            raise
+        raise NoServer(_no_server(engine.url, str(error.orig))) from error
+    with connection:
+        yield connection
+
+
+def _no_server(url: URL, said: str) -> str:
+    """The reason in the driver's last line that is no hint, and what to do."""
+    reason = [line for line in said.splitlines() if not line.startswith("\t")][-1].rpartition(" failed: ")[2]
+    reason = " ".join(reason.replace(f'"{url.username}"', "***").split())
+    place = f"{url.host or url.query.get('host') or 'its socket'}:{url.port or POSTGRES_PORT}"
+    if reason.startswith("FATAL"):
+        return f"the PostgreSQL server at {place} does not let us in ({reason}): if that lasts, mend store.database"
+    return f"the PostgreSQL server at {place} cannot be reached ({reason}): start it, or mend store.database"
 
 
 def writing_engine(url: str) -> Engine:
@@ -114,7 +142,7 @@ def reading_engine(url: str) -> Engine:
 
 
 def _must_be_ours(engine: Engine, place: str) -> None:
-    with failing_as(Unreadable, f"the ledger at {place} cannot be read"), engine.connect() as connection:
+    with failing_as(Unreadable, f"the ledger at {place} cannot be read"), connected(engine) as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     wanted = _migrations().get_current_head()
     if found is None:
@@ -164,8 +192,8 @@ def give_back(connection: Connection) -> None:
 
 @contextmanager
 def owned(engine: Engine) -> Iterator[Connection]:
-    """The one connection that writes, while this process owns the ledger. Raises SecondInstance."""
-    with _file_lock(engine), engine.connect() as connection:
+    """The one connection that writes, while this process owns the ledger. Raises SecondInstance, NoServer."""
+    with _file_lock(engine), connected(engine) as connection:
         if engine.dialect.name == "postgresql":
             _lock_schema(connection)
         yield connection

@@ -65,7 +65,7 @@ def run_daemon(
 ) -> End:
     """Run the tree until a signal, `seconds` of market time, or so many closed `trades`. `state` is owned.
 
-    Raises Refused, StaleState.
+    Raises Refused, StaleState, Unready.
     """
     open_site = site_of(settings)
     with ledger_of(settings, run_settings=settings.model_dump_json()) as ledger:

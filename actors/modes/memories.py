@@ -15,9 +15,9 @@ import msgspec
 from actors.executor import state as executor
 from actors.futures_feed import decide as futures_feed
 from actors.ledger.journal import Ledger, open_ledger
-from actors.ledger.store import NoLedger, SecondInstance, database_url, hidden
+from actors.ledger.store import NoLedger, NoServer, SecondInstance, database_url, hidden
 from actors.memory import MemoryCorrupt, unsealed
-from actors.modes.sites import Refused, StaleState
+from actors.modes.sites import Refused, StaleState, Unready
 from actors.person import decide as person
 from actors.reconciler import view as reconciler
 from actors.risk import state as risk
@@ -36,7 +36,7 @@ REMEMBERING: Final[dict[str, Callable[[Settings, bytes | None], object]]] = {
 
 @contextmanager
 def ledger_of(settings: Settings, run_settings: str = "") -> Iterator[Ledger]:
-    """The ledger of these settings, readable from end to end. `run_settings`: JSON, noted with the run. Raises StaleState, Refused."""
+    """The ledger of these settings, readable from end to end. `run_settings`: JSON, noted with the run. Raises StaleState, Unready, Refused."""
     url = database_url(settings.store, settings.mode, settings.env)
     place = hidden(url).removeprefix("sqlite:///")
     with ExitStack() as stack:
@@ -44,6 +44,8 @@ def ledger_of(settings: Settings, run_settings: str = "") -> Iterator[Ledger]:
             ledger = stack.enter_context(open_ledger(url, settings=run_settings))
         except SecondInstance as error:
             raise Refused(str(error)) from None
+        except NoServer as error:
+            raise Unready(str(error)) from None
         except (NoLedger, JournalFailed) as error:
             advice = "start the version that wrote it, or restore a copy; move it away only when nothing is open"
             raise StaleState(f"{place}: the ledger cannot be opened ({error}): {advice}") from None

@@ -74,6 +74,16 @@ def no_database(home: Home) -> Path:
     return ledger_of(home)
 
 
+def test_a_server_that_is_down_is_no_damaged_store(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is told to restore a copy of what is well: the command failed (1), the store is no bad input (2)."""
+    monkeypatch.setenv("KRAKEN_SMC__STORE__DATABASE", "postgresql://smc:hunter2@127.0.0.1:1/ledger")
+    result = home.command(*RUN)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1), result.output
+    assert "server at 127.0.0.1:1 cannot be reached (Connection refused): start it" in result.stderr
+    assert "copy" not in result.output
+    assert "hunter2" not in result.output
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil",

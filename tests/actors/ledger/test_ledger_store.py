@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from actors.ledger import tables
 from actors.ledger.journal import open_latch, open_ledger, open_reader
-from actors.ledger.store import NoLedger, database_url, hidden
+from actors.ledger.store import NoLedger, NoServer, database_url, hidden
 from config.settings import StoreSettings
 from protocol.ports import JournalFailed
 
@@ -76,14 +79,34 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_a_database_that_cannot_be_had_is_one_line_without_its_password(tmp_path: Path) -> None:
-    """The writer says what failed and where; nobody learns the password by it."""
+def test_a_database_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
+    """The writer says what failed and where."""
     (tmp_path / "ledger.sqlite").write_bytes(b"this is not a database, whatever its name says" * 100)
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    with pytest.raises(JournalFailed, match=r"^the ledger at \S+ failed: .+$"), open_ledger(url):
+        pass
+
+
+@pytest.mark.parametrize("opening", [open_ledger, open_reader, open_latch])
+def test_a_server_that_is_not_there_is_no_damaged_ledger(opening: Callable[[str], AbstractContextManager[Any]]) -> None:
+    """Nothing is to be restored: the server is named, and what to do; neither user nor password is."""
     nowhere = "postgresql+psycopg://smc:hunter2@127.0.0.1:1/ledger"
-    for url in (nowhere, f"sqlite:///{tmp_path / 'ledger.sqlite'}"):
-        with pytest.raises(JournalFailed, match=r"^the ledger at \S+ failed: .+$") as caught, open_ledger(url):
-            pass
-        assert "hunter2" not in str(caught.value)
+    with pytest.raises(NoServer) as caught, opening(nowhere):
+        pass
+    told = (
+        "the PostgreSQL server at 127.0.0.1:1 cannot be reached (Connection refused): start it, or mend store.database"
+    )
+    assert str(caught.value) == told
+
+
+def test_a_server_that_lets_nobody_in_says_why_and_not_to_whom(postgres: str) -> None:
+    """It is there, so to start it helps nobody; a user's name is no business of a log."""
+    stranger = make_url(postgres).set(drivername="postgresql+psycopg", username="smc")
+    with (
+        pytest.raises(NoServer, match=r"does not let us in \(FATAL: role \*\*\* does not exist\): .*store.database$"),
+        open_ledger(stranger.render_as_string(hide_password=False)),
+    ):
+        pass
 
 
 def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import trio
 from trio_websocket import ConnectionClosed, DisconnectionTimeout, HandshakeError
 
+from actors.gateway.words import reason
 from protocol.kraken.wire import MalformedPayload, Refused, encode
 from protocol.ports import FeedLost
 
@@ -56,12 +57,12 @@ class Channel:
 
     async def send(self, payload: object) -> None:
         """Send one JSON text frame. Raises FeedLost."""
-        with _network_as_feed_lost():
+        with network_as_feed_lost():
             await self._socket.send_message(encode(payload).decode())
 
     async def ping(self, payload: bytes) -> None:
         """A ping frame of the WebSocket protocol, and its pong. Raises FeedLost."""
-        with _network_as_feed_lost():
+        with network_as_feed_lost():
             await self._socket.ping(payload)
 
     async def receive(self) -> str | bytes:
@@ -97,7 +98,7 @@ async def opened(connect: Connect, ping: Callable[[], object] | None = None) -> 
     """
     with _goodbye_as_feed_lost(), one_error():
         async with AsyncExitStack() as stack:
-            with _network_as_feed_lost(), one_error():
+            with network_as_feed_lost(), one_error():
                 socket = await stack.enter_async_context(connect())
             nursery = await stack.enter_async_context(trio.open_nursery())
             channel = Channel(socket)
@@ -139,17 +140,18 @@ async def _keep_alive(channel: Channel, ping: Callable[[], object] | None) -> No
 
 
 @contextmanager
-def _network_as_feed_lost() -> Iterator[None]:
+def network_as_feed_lost(what: str = "no connection") -> Iterator[None]:
+    """A network that fails, as the ports promise it; `what`: what that means."""
     try:
         yield
     except NETWORK as error:
-        raise _feed_lost(error) from error
+        raise _feed_lost(error, what) from error
 
 
-def _feed_lost(error: Exception) -> FeedLost:
+def _feed_lost(error: Exception, what: str = "no connection") -> FeedLost:
     if isinstance(error, ConnectionClosed):
         return FeedLost(f"the connection was closed ({error.reason})")
-    return FeedLost(f"no connection: {error!r}")
+    return FeedLost(f"{what}: {reason(error)}")
 
 
 @contextmanager

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from trio_websocket import open_websocket_url
 
-from actors.gateway.channel import Connect, Socket
+from actors.gateway.channel import Connect, Socket, network_as_feed_lost, one_error
 from actors.gateway.direct import Client, Direct
 
 CONNECT_TIMEOUT_S: Final = 10
@@ -36,12 +37,16 @@ def http_client(
 
 
 def websocket(url: str, pace: float = 1.0) -> Connect:
-    """A factory of connections to `url` (wss, or ws on loopback). `pace`: seconds of the run's clock in a real second."""
+    """A factory of connections to `url` (wss, or ws on loopback); one that cannot be had is FeedLost, by its host. `pace`: seconds of the run's clock in a real second."""
 
-    def connect() -> AbstractAsyncContextManager[Socket]:
-        context: AbstractAsyncContextManager[Socket] = open_websocket_url(
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Socket]:
+        context = open_websocket_url(
             url, connect_timeout=CONNECT_TIMEOUT_S * pace, disconnect_timeout=DISCONNECT_TIMEOUT_S * pace
         )
-        return context
+        async with AsyncExitStack() as stack:
+            with network_as_feed_lost(f"{httpx.URL(url).host}: cannot be reached"), one_error():
+                socket: Socket = await stack.enter_async_context(context)
+            yield socket
 
     return connect

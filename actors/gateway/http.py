@@ -18,6 +18,7 @@ from actors.gateway.budget import Budget, Priority, spend
 from actors.gateway.direct import BODY_SENT, HEADERS_NEXT
 from actors.gateway.errors import KeyRefused, Throttled, Unreachable
 from actors.gateway.secret import MASK, Secret
+from actors.gateway.words import place, unanswered
 from protocol.kraken import endpoints
 from protocol.kraken.signing import futures_authent, futures_challenge
 from protocol.ports import Clock
@@ -155,9 +156,9 @@ class FuturesHttp:
                 )
                 response = await self._http.send(request)
         except trio.TooSlowError as error:
-            raise Unreachable(f"{path}: no answer within {self._timeout_s:g} s") from error
+            raise Unreachable(f"{place(self._http, path)}: no answer within {self._timeout_s:g} s") from error
         except (httpx.HTTPError, OSError) as error:
-            raise Unreachable(f"{path}: {error!r}") from error
+            raise Unreachable(unanswered(self._http, path, error)) from error
         limited = (
             response.status_code == httpx.codes.TOO_MANY_REQUESTS
             or LIMIT_REACHED in response.content

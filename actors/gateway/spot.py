@@ -12,6 +12,7 @@ import structlog
 from actors.gateway.budget import KEPT, Budget, spend
 from actors.gateway.channel import Channel, Connect, Reading, answers_as_feed_lost, deadline, opened
 from actors.gateway.quarantine import report
+from actors.gateway.words import place, unanswered
 from config.settings import FeedSettings
 from protocol.kraken import endpoints, spot
 from protocol.kraken.faults import judge
@@ -153,10 +154,10 @@ class SpotGateway:
     async def _get(self, path: str, parameters: Mapping[str, str | int]) -> bytes:
         await spend(self._budget, 1, self._clock, "read")
         try:
-            with deadline(self._timeout_s, path):
+            with deadline(self._timeout_s, place(self._http, path)):
                 response = await self._http.get(path, params=dict(parameters))
         except (httpx.HTTPError, OSError) as error:
-            raise FeedLost(f"{path}: {error!r}") from error
+            raise FeedLost(unanswered(self._http, path, error)) from error
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             self._budget.refused(self._clock.now_us())
         if response.status_code >= httpx.codes.BAD_REQUEST:

@@ -98,10 +98,11 @@ def test_a_series_that_cannot_be_used_fails_the_check(home: Path) -> None:
 
 
 def test_fetch_without_an_exchange(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody answers: one line, exit 1, nothing written."""
+    """Nobody answers: one line that says who and why in words, exit 1, nothing written."""
     monkeypatch.setenv("KRAKEN_SMC__EXCHANGE__SPOT_URL", "http://127.0.0.1:9")
     result = cli("data", "fetch", "--env", "dev", "--config", "one.yaml")
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1), result.output
+    assert result.stderr == "error: 127.0.0.1/0/public/Time: cannot be reached: connection refused\n"
     assert not (home / "state").exists()
 
 

@@ -26,8 +26,9 @@ ENV KRAKEN_SMC__STORE__DIRECTORY=/var/lib/kraken-smc/state
 
 # SIGTERM: positions stay, protected by their stops on the exchange.
 STOPSIGNAL SIGTERM
+# Of the mode that CMD runs. A daemon that hangs still runs: what it published last must be young, too.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s \
-  CMD ["python", "-m", "actors", "status", "--json"]
+  CMD ["python", "-m", "actors", "status", "--json", "--within", "1m"]
 
 ENTRYPOINT ["python", "-m", "actors"]
 CMD ["run", "--mode", "paper", "--log", "json"]

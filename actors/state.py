@@ -126,6 +126,10 @@ class StateDirectory:
             raise OSError(errno.EBADMSG, told, str(self._status_file)) from None
         return status
 
+    def published_at(self) -> int:
+        """When that was by the host's clock, microseconds UTC. Raises OSError."""
+        return self._status_file.stat().st_mtime_ns // 1000
+
     @property
     def _requests(self) -> Path:
         return self.path / "requests"

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from actors.cli.durations import seconds_of
 from actors.cli.errors import Exit, stop
 from actors.cli.options import AsJson, ConfigFile, Env, StateDir, settings_for, trading_mode
 from actors.cli.research import wide_console
 from actors.state import StateDirectory
 from config.settings import Settings
-from protocol.units import moment
+from protocol.units import SECOND_US, moment
 
 
 def status(
@@ -22,9 +23,17 @@ def status(
     env: Env = "dev",
     config: ConfigFile = None,
     state: StateDir = None,
+    within: Annotated[
+        str | None,
+        typer.Option("--within", help="Fail unless a daemon runs and has published within so long (1m): it may hang."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Show positions, protection, leverage, equity, leases, latch and health of the daemon."""
+    try:
+        within_s = None if within is None else seconds_of(within)
+    except ValueError as error:
+        raise stop(Exit.BAD_INPUT, f"error: --within {error}") from None
     kind = trading_mode(mode)
     settings = settings_for(kind, env, config, state=state)
     directory = StateDirectory(Path(settings.store.directory), settings.mode, settings.env)
@@ -32,12 +41,26 @@ def status(
     if page is None:
         raise stop(Exit.FAILED, f"no daemon has run on {directory.path} yet: start one with `run --mode {kind}`")
     page = {"running": directory.owned_by_other(), **page}
+    if within_s is not None:
+        _must_live(directory, bool(page["running"]), within_s)
     if not page["running"]:
         page["latched"] = _latched(settings)  # perhaps since that last word
     if json:
         typer.echo(json_text.dumps(page))
         return
     _print(page)
+
+
+def _must_live(directory: StateDirectory, running: bool, within_s: float) -> None:
+    """A daemon that hangs still holds its lock, and what it published last looks well."""
+    from sim.clock import SystemClock
+
+    if not running:
+        raise stop(Exit.FAILED, f"no daemon is running on {directory.path}")
+    age_s = (SystemClock().now_us() - directory.published_at()) / SECOND_US
+    if age_s > within_s:
+        text = f"the daemon on {directory.path} has published nothing for {age_s:.0f} s: it hangs, or cannot write"
+        raise stop(Exit.FAILED, text)
 
 
 def _latched(settings: Settings) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -62,6 +63,22 @@ def test_what_is_open_is_asked_of_a_daemon_that_starts_in_this_moment(
     monkeypatch.setattr(StateDirectory, "owned_by_other", lambda state: next(looks))
     shown = home.command("positions")
     assert (shown.exit_code, shown.stdout) == (0, "no positions, says the daemon\n")
+
+
+def test_a_daemon_that_hangs_is_not_well(home: Home, daemon: StateDirectory) -> None:
+    """It holds its lock and its last page looks well: only how old the page is tells. Without a daemon, or a page, it is not well either."""
+    alive = ("status", "--json", "--within", "1m")
+    assert_told(home, alive, 1, "no daemon has run")
+    daemon.write_status({"latched": False})
+    assert home.command(*alive).exit_code == 0
+    page = daemon.path / "status.json"
+    os.utime(page, (0, page.stat().st_mtime - 61))
+    assert_told(home, alive, 1, f"the daemon on {daemon.path} has published nothing for 61 s")
+    assert home.command("status", "--json").exit_code == 0, "who only asks is shown it"
+    daemon.write_status({"latched": False})
+    daemon.release()
+    assert_told(home, alive, 1, f"no daemon is running on {daemon.path}")
+    assert_told(home, ("status", "--within", "soon"), 2, "--within 'soon'")
 
 
 @pytest.mark.parametrize("fails", ["mkstemp", "json.dump"])

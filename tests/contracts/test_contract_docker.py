@@ -71,13 +71,14 @@ def test_the_image_runs_as_nobody_special_on_pinned_packages() -> None:
 
 
 def test_the_daemons_commands_are_ones_it_knows() -> None:
-    """Image, composition and service start what the command line offers; the health check too."""
+    """Image, composition and service start what the command line offers; the health check too, which looks how old the page is."""
     entry = json.loads(of("ENTRYPOINT")[0])
     health = json.loads(of("HEALTHCHECK")[0].partition("CMD ")[2])
     service = re.search(r"^ExecStart=\S+python -m actors (.*)$", (ROOT / FILES[-1]).read_text(), re.MULTILINE)
 
     assert entry == health[:3] == ["python", "-m", "actors"]
     assert service
+    assert "--within" in health
     for arguments in (
         json.loads(of("CMD")[0]),
         health[3:],

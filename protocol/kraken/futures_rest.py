@@ -25,6 +25,7 @@ from protocol.kraken.wire import (
     Positive,
     Record,
     Refused,
+    Sparse,
     Symbol,
     check,
     decode,
@@ -352,7 +353,7 @@ def write_open_positions(positions: Sequence[Position], at: int) -> dict[str, ob
 # --- orders ---------------------------------------------------------------------------------------------------------
 
 
-class _OpenOrder(Record):
+class _OpenOrder(Sparse):
     order_id: Name
     client_order_id: str | None = Field(None, validation_alias=AliasChoices("cliOrdId", "cli_ord_id"))
     symbol: Symbol

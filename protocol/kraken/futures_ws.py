@@ -30,6 +30,7 @@ from protocol.kraken.wire import (
     Parsed,
     Positive,
     Record,
+    Sparse,
     Symbol,
     check,
     decode,
@@ -140,7 +141,7 @@ class _Ticker(Record):
     time_ms: Milliseconds = Field(alias="time")
 
 
-class _Order(Record):
+class _Order(Sparse):
     order_id: Name
     client_order_id: str | None = Field(None, alias="cli_ord_id")
     symbol: Symbol = Field(alias="instrument")
@@ -154,7 +155,7 @@ class _Order(Record):
     trigger: str | None = Field(None, alias="triggerSignal")
 
 
-class _OrderFrame(Record):
+class _OrderFrame(Sparse):
     order: dict[str, Any] | None = None
     order_id: str | None = None
     client_order_id: str | None = Field(None, alias="cli_ord_id")

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from protocol.units import SECOND_US
 
@@ -101,6 +101,15 @@ class Record(BaseModel):
     """One payload or one row of it. Members that we do not know are left alone: Kraken adds some every month."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Sparse(Record):
+    """A record whose null is a member that is not there: which of the two Kraken writes is not documented."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, value: Any) -> Any:
+        return {name: found for name, found in value.items() if found is not None} if isinstance(value, dict) else value
 
 
 def decode(data: Json, what: str) -> dict[str, Any]:

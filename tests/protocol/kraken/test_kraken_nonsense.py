@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from protocol.forced import FORCED_FILLS
 from protocol.kraken import batch, futures_rest, futures_ws, orders
 from protocol.kraken.wire import MalformedPayload, Refused, decode, encode, parse_iso_us
-from protocol.messages.futures import CommandAnswered, PositionsSeen, TickerSeen
+from protocol.messages.futures import CommandAnswered, OrderSeen, PositionsSeen, TickerSeen
 from tests.fakes.kraken_payloads import AT, FILL, ORDER, PLACE, POSITION, answer
 
 
@@ -34,6 +35,61 @@ def test_one_bad_row_is_set_aside_and_named() -> None:
 
     assert parsed.values == (ORDER,)
     assert [problem.field for problem in parsed.quarantined] == ["[0].side"]
+
+
+RESTING: dict[str, Any] = {
+    "order_id": "o-1", "cliOrdId": "c-1", "symbol": "PF_XBTUSD", "side": "sell", "orderType": "stop", "limitPrice": 1.0,
+    "stopPrice": 59000.0, "unfilledSize": 2, "filledSize": 1, "reduceOnly": True, "triggerSignal": "mark",
+}  # fmt: skip
+SHOWN: dict[str, Any] = {
+    "order_id": "o-1", "cli_ord_id": "c-1", "instrument": "PF_XBTUSD", "direction": 1, "type": "stop", "limit_price": 1.0,
+    "stop_price": 59000.0, "qty": 2, "filled": 1, "reduce_only": True, "triggerSignal": "mark",
+}  # fmt: skip
+
+
+def read_resting(row: dict[str, Any]) -> object:
+    """The order of `openorders` with this row, or the member at fault."""
+    listed = futures_rest.parse_open_orders({"result": "success", "openOrders": [row]})
+    return listed.values or [problem.field for problem in listed.quarantined]
+
+
+def read_shown(row: dict[str, Any]) -> object:
+    """The orders of the stream's first frame and of a later one with this row, or the members at fault."""
+    rest = {"is_cancel": False, "reason": "new_placed_order_by_user"}
+    found = []
+    for frame in ({"feed": "open_orders_snapshot", "orders": [row]}, {"feed": "open_orders", "order": row, **rest}):
+        told = futures_ws.parse_futures_frame(encode(frame), AT)
+        assert isinstance(told, futures_ws.Told)
+        found.append(
+            [m.order for m in told.messages if isinstance(m, OrderSeen)] or [p.field for p in told.quarantined]
+        )
+    return found
+
+
+@pytest.mark.parametrize(("read", "row"), [(read_resting, RESTING), (read_shown, SHOWN)])
+def test_null_in_an_order_s_row_is_a_member_that_is_not_there(
+    read: Callable[[dict[str, Any]], object], row: dict[str, Any]
+) -> None:
+    """What may be left out may be null, and one such row must not cost the list; what may not is at fault either way: unknown is never zero."""
+    for name in row:
+        absent = {member: value for member, value in row.items() if member != name}
+        assert read({**row, name: None}) == read(absent), name
+
+
+def test_of_two_spellings_the_one_that_is_not_null_counts() -> None:
+    """Kraken's list of orders knows two names for the client's id and three for the size."""
+    row = {**RESTING, "cliOrdId": None, "cli_ord_id": "c-2", "unfilledSize": None, "quantity": 3}
+    (order,) = futures_rest.parse_open_orders({"result": "success", "openOrders": [row]}).values
+    assert (order.client_order_id, order.size) == ("c-2", 3)
+
+
+@pytest.mark.parametrize(("member", "read"), [("reason", 1), ("is_cancel", 0)])
+def test_null_in_an_order_s_frame_is_a_member_that_is_not_there(member: str, read: int) -> None:
+    """Why an order changed may be left out, whether it is open may not."""
+    frame = {"feed": "open_orders", "order": SHOWN, "is_cancel": False, "reason": "edited_by_user", member: None}
+    told = futures_ws.parse_futures_frame(encode(frame), AT)
+    assert isinstance(told, futures_ws.Told)
+    assert (len(told.messages), len(told.quarantined)) == (read, 1 - read)
 
 
 def test_a_fill_type_of_next_year_is_kept() -> None:

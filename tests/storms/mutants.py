@@ -271,6 +271,15 @@ MUTANTS = (
         ),
         (KILL,),
     ),
+    Mutant(
+        "nobody asks how much is held in all",
+        (
+            (RULES, "return at_most(total, case.settings.risk.exposure_max_x * case.account.equity_usd)", "return SKIPPED"),
+            (RULES, "    leverage = (case.exposure.notional_usd + case.plan.notional_usd) / case.account.equity_usd\n", "    return SKIPPED\n"),
+            (PRETRADE, "cap = min(settings.risk.exposure_max_x, settings.risk.leverage_cap, Decimal(10))", "cap = Decimal(10)"),
+        ),
+        seconds=1200, seeds=30,
+    ),
 )  # fmt: skip
 
 

@@ -70,14 +70,17 @@ def draw(
         if not ours:
             continue
         legs = _legs(ours, track.instrument, fees_usd)
-        begins = np.searchsorted(at + look_us, legs.at_us[1:])
-        leg = np.repeat(np.arange(len(legs.at_us)), np.diff(begins, prepend=0, append=len(at)))
+        begins = np.searchsorted(at, legs.at_us[1:] - look_us)
+        candles = np.diff(begins, prepend=0, append=len(at))
         first = (tape.start_us - track.start_us) // BAR_US
         marks = track.opening_marks[first : first + len(at)]
-        size = legs.size[leg]
-        equity += legs.cash_usd[leg] + size * marks - _funding(track, legs, leg, first, look_us)
+        size = np.repeat(legs.size, candles)
+        gained = np.repeat(legs.cash_usd, candles)
+        gained += size * marks
+        gained -= _funding(track, legs, candles, size, first, look_us)
+        equity += gained
         notional += np.abs(size) * marks
-        maintenance += legs.maintenance_usd[leg]
+        maintenance += np.repeat(legs.maintenance_usd, candles)
         held.append((size, marks))
     nearest = np.full(len(at), np.nan)
     for size, marks in held:
@@ -108,13 +111,17 @@ def _legs(fills: Sequence[Filled], instrument: Instrument, fees_usd: Mapping[str
     return _Legs(np.array(columns[0], np.int64), *(np.array(column, np.float64) for column in columns[1:]))
 
 
-def _funding(track: Track, legs: _Legs, leg: NDArray[np.intp], first: int, look_us: int) -> Floats:
-    """Paid up to `look_us` after the opening of each candle from `first` on, accrued included."""
+def _funding(track: Track, legs: _Legs, candles: Ints, size: Floats, first: int, look_us: int) -> Floats:
+    """Paid up to `look_us` after the opening of each candle from `first` on, accrued included. `candles`: how many each leg lasts;
+    `size`: what is held at each.
+    """
     paid = track.funding_paid
-    opens_us = track.start_us + np.arange(len(paid), dtype=np.int64) * BAR_US
-    at_fills = np.interp(legs.at_us.astype(np.float64), opens_us.astype(np.float64), paid)
+    opens_us = track.start_us + np.arange(len(paid), dtype=np.float64) * BAR_US
+    at_fills = np.interp(legs.at_us.astype(np.float64), opens_us, paid)
     before = np.concatenate(([0.0], np.cumsum(legs.size[:-1] * np.diff(at_fills))))
-    now = paid[first : first + len(leg)].copy()
-    now[: len(paid) - 1 - first] += (np.diff(paid) / BAR_US)[first : first + len(leg)] * look_us
-    funding: Floats = before[leg] + legs.size[leg] * (now - at_fills[leg])
+    funding: Floats = paid[first : first + len(size)].copy()
+    funding[: len(paid) - 1 - first] += np.diff(paid[first : first + len(size) + 1]) / BAR_US * look_us
+    funding -= np.repeat(at_fills, candles)
+    funding *= size
+    funding += np.repeat(before, candles)
     return funding

@@ -7,7 +7,6 @@ For a driver that skips what is of no consequence: a steady trade is moved on ov
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import reduce
 from typing import Final, Protocol, TypeVar
 
 import numpy as np
@@ -24,7 +23,6 @@ from protocol.units import SIGN, TIMEFRAME_MS
 NEAR: Final = 1e-9
 """Relative: where float and Decimal might disagree the candle is looked at in full."""
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 F = TypeVar("F", float, Floats)
 
 
@@ -88,12 +86,8 @@ def acts_at(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> int | 
     if first >= rows.stop:
         return None
     rows = slice(first, rows.stop)
-    columns = [*_exits(trade.plan, policy, reads, rows), *_moves(trade, policy, reads, rows)]
-    if not columns:
-        return None
-    acts = reduce(np.logical_or, columns)
-    found = int(acts.argmax())
-    return first + found if acts[found] else None
+    found = [*_exits(trade.plan, policy, reads, rows), *_moves(trade, policy, reads, rows)]
+    return first + min(found) if found else None
 
 
 def passed(state: State, symbol: str, reads: Columns, rows: slice) -> State:
@@ -114,23 +108,25 @@ def _first_after_entry(plan: Plan, reads: Columns, rows: slice) -> int:
     """Nothing counts on the entry candle."""
     first: int = rows.start
     ended_ms = plan.entry_bar_ms + TIMEFRAME_MS[plan.timeframe]
-    if first >= rows.stop or reads.close_ms[first] > ended_ms:
+    if first >= rows.stop or reads.close_ms.item(first) > ended_ms:
         return first
-    return max(first, int(np.searchsorted(reads.close_ms, ended_ms, side="right")))
+    return max(first, int(reads.close_ms.searchsorted(ended_ms, side="right")))
 
 
-def _exits(plan: Plan, policy: Policy, reads: Columns, rows: slice) -> Iterator[Bools]:
-    """Rules 3 to 5 of section 5, as `exits.EXITS`: whether each that is on leaves at each candle."""
+def _exits(plan: Plan, policy: Policy, reads: Columns, rows: slice) -> Iterator[int]:
+    """Rules 3 to 5 of section 5, as `exits.EXITS`: the first candle, counted within `rows`, at which each leaves. They are a few:
+    plain numbers.
+    """
     against = -SIGN[plan.side]
     flips = {"exec": reads.choch, "4h": reads.choch_4h}.get(plan.exit_on_choch)
-    if flips is not None:
-        yield flips[rows] == against
-    if policy.exit_on_bias:
-        yield reads.bias[rows] == against
+    for column in (flips, reads.bias if policy.exit_on_bias else None):
+        if column is not None and against in (told := column[rows].tolist()):
+            yield told.index(against)
     if plan.max_hold_bars > 0:
-        step = TIMEFRAME_MS[plan.timeframe]
-        held = (reads.close_ms[rows] - step - plan.entry_bar_ms) // step
-        yield held >= plan.max_hold_bars
+        held_until = plan.entry_bar_ms + (1 + plan.max_hold_bars) * TIMEFRAME_MS[plan.timeframe]
+        ended = int(reads.close_ms[rows].searchsorted(held_until))
+        if ended < rows.stop - rows.start:
+            yield ended
 
 
 def _followed(trade: Trade, policy: Policy, close: Floats) -> Trail:
@@ -147,8 +143,8 @@ def _gained_r(plan: Plan, close: F) -> F:
     return (close - entry) * SIGN[plan.side] / (entry * float(plan.stop_pct))
 
 
-def _moves(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> Iterator[Bools]:
-    """Whether rule 6, if it is on, may move the stop at each candle: never wrongly no."""
+def _moves(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> Iterator[int]:
+    """The first candle, counted within `rows`, at which rule 6, if it is on, may move the stop: never wrongly none."""
     plan, close = trade.plan, reads.close[rows]
     trails = policy.trail_mode != "off" and _followed(trade, policy, close).armed
     if not trails and policy.breakeven_at_r <= 0:
@@ -169,4 +165,6 @@ def _moves(trade: Trade, policy: Policy, reads: Columns, rows: slice) -> Iterato
     ratio = float(plan.reference) / entry
     stop, tick = float(trade.stop_price), float(plan.tick)
     # A level is rounded to the tick, away from profit: less than a whole tick better moves nothing.
-    yield level * ratio >= stop * sign + tick - abs(stop) * NEAR
+    moves = level * ratio >= stop * sign + tick - abs(stop) * NEAR
+    if moves.any():
+        yield int(moves.argmax())

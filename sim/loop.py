@@ -165,7 +165,18 @@ class _Loop:
     due: dict[tuple[str, str], int] = field(default_factory=dict)
     """When the newest wish of (actor, key) is due; older ones still lie in `alarms`."""
     alarms: list[tuple[int, str, str]] = field(default_factory=list)
-    ways: dict[type[Message], tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
+    ways: dict[type[Message], tuple[tuple[str, ...], tuple[str, ...], bool]] = field(init=False)
+    """Of each kind of message: whose turn comes in the queue, who hears at once, and whether the result keeps it."""
+
+    def __post_init__(self) -> None:
+        self.ways = {
+            kind: (
+                tuple(name for name in names if name in self.parts or name in HANDS),
+                tuple(name for name in names if not (name in self.parts or name in HANDS)),
+                kind in KEPT,
+            )
+            for kind, names in self.routes.items()
+        }
 
     def begin(self, spot_symbols: Sequence[str]) -> None:
         """Start every actor, then bring the feeds what they fetch on connecting."""
@@ -297,11 +308,9 @@ class _Loop:
 
     def _post(self, sender: str, message: Message) -> None:
         """Send to every receiver in route order."""
-        kind = type(message)
-        if kind in KEPT:
+        queued, at_once, is_kept = self.ways[type(message)]
+        if is_kept:
             self.result.watch(sender, message)
-        ways = self.ways.get(kind)
-        queued, at_once = self._ways(kind) if ways is None else ways
         for receiver in queued:
             self.queue.append((sender, receiver, message))
         for receiver in at_once:
@@ -310,12 +319,6 @@ class _Loop:
                 self._set(sender, message.key, message.due)
             elif not heard(receiver, message, self.gate, self.door, self.latch):
                 raise Unrouted(f"{receiver} hears nothing: see actors/tree.py")
-
-    def _ways(self, kind: type[Message]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Whose turn comes in the queue, and who hears at once, of a kind of message."""
-        queued = tuple(name for name in self.routes[kind] if name in self.parts or name in HANDS)
-        ways = self.ways[kind] = queued, tuple(name for name in self.routes[kind] if name not in queued)
-        return ways
 
     def _drain(self) -> None:
         queue, parts, record, post = self.queue, self.parts, self.record, self._post

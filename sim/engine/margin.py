@@ -59,10 +59,16 @@ def equity(state: State, name: str = DOLLARS) -> Decimal:
 
 
 def surplus(state: State, instruments: Rules, name: str = DOLLARS) -> Decimal:
-    """What may be lost before the account is liquidated; below zero it is."""
-    holdings = held_in(state, name)
-    marks = {holding.symbol: state.ticks[holding.symbol].mark for holding in holdings}
-    return sums.surplus(books(state, name), holdings, marks, instruments)
+    """Margin equity less maintenance margin: what may be lost before the account is liquidated; below zero it is.
+
+    Funding counts once it is realised, at the hour: so whether an account survives a price never depends on how many
+    ticks in between were looked at.
+    """
+    left = books(state, name).balance
+    for holding in held_in(state, name):
+        left += sums.unrealised(holding, state.ticks[holding.symbol].mark)
+        left -= sums.maintenance_margin(instruments[holding.symbol], holding.size, holding.cost)
+    return left
 
 
 def is_safe(state: State, instruments: Rules, holding: Holding, within: tuple[float, float]) -> bool:

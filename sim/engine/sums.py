@@ -8,7 +8,6 @@ start + realised - fees - funding + unrealised = equity holds to the last digit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -16,7 +15,7 @@ import msgspec
 
 from protocol.messages.futures import Instrument
 from protocol.units import HOUR_US
-from sim.engine.state import Books, Holding
+from sim.engine.state import Holding
 
 ZERO: Final = Decimal(0)
 GRAIN: Final = Decimal("1e-10")
@@ -95,24 +94,6 @@ def initial_margin(instrument: Instrument, size: Decimal, worth: Decimal) -> Dec
 def maintenance_margin(instrument: Instrument, size: Decimal, worth: Decimal) -> Decimal:
     """Below this margin equity the account is liquidated."""
     return abs(worth) * margin_rates(instrument, size, worth)[1]
-
-
-def surplus(
-    books: Books,
-    holdings: Iterable[Holding],
-    marks: Mapping[str, Decimal],
-    instruments: Mapping[str, Instrument],
-) -> Decimal:
-    """Margin equity less maintenance margin: below zero the account is liquidated.
-
-    Funding counts once it is realised, at the hour: so whether an account survives a price never depends on how many
-    ticks in between were looked at.
-    """
-    left = books.balance
-    for holding in holdings:
-        left += unrealised(holding, marks[holding.symbol])
-        left -= maintenance_margin(instruments[holding.symbol], holding.size, holding.cost)
-    return left
 
 
 def price_at_loss(holding: Holding, mark: Decimal, loss: Decimal) -> Decimal | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from actors.executor import exits
 from actors.executor.exits import Plan, Trail
 from actors.executor.orders import advance
@@ -16,7 +14,7 @@ from actors.executor.wishes import ANSWER_MARGIN_US, alert, place
 from actors.memory import remember
 from protocol import ids
 from protocol.messages.futures import EnterPosition, EntryBlocked, Instrument
-from protocol.units import TIMEFRAME_MS, Timeframe, seconds_us
+from protocol.units import TIMEFRAME_MS, seconds_us
 
 REMEMBERED_SIGNALS: Final = 512
 
@@ -90,12 +88,11 @@ def on_enter(state: State, message: EnterPosition) -> Answers:
 
 def new_trade(message: EnterPosition, instrument: Instrument, process_before: int) -> Trade:
     """A trade as agreed, with nothing sent yet."""
-    timeframe = msgspec.convert(message.timeframe, Timeframe)
-    bar_ms = TIMEFRAME_MS[timeframe]
+    bar_ms = TIMEFRAME_MS[message.timeframe]
     plan = Plan(
         trade_id=message.signal_id,
         symbol=message.symbol,
-        timeframe=timeframe,
+        timeframe=message.timeframe,
         side=message.side,
         size=message.size,
         stop_pct=message.stop_pct,

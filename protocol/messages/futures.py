@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from protocol.messages.base import Message
-from protocol.units import SECOND_US, OrderSide, Side
+from protocol.units import SECOND_US, OrderSide, Side, Timeframe
 
 OrderType = Literal["lmt", "post", "ioc", "mkt", "fok", "stp", "take_profit", "trailing_stop"]
 """Kraken's words. This system sends neither `fok` nor `trailing_stop`."""
@@ -362,7 +362,7 @@ class EnterPosition(Message, frozen=True, kw_only=True):
     signal_id: str
     symbol: str
     spot_symbol: str
-    timeframe: str
+    timeframe: Timeframe
     side: Side
     size: Decimal
     stop_pct: Decimal

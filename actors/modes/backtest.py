@@ -53,14 +53,14 @@ PAGE_STEPS = 4096
 
 @dataclass
 class MemoryBook:
-    """Journal and latch store of a backtest, in memory: sealed pages of every step that was taken, as the daemon's ledger has them.
+    """Journal and latch store of a backtest, in memory: every step that was taken is sealed, page by page, as in the daemon's ledger. Of
+    the pages only the seal is kept.
 
     What was decided on candles nobody stepped through is kept as columns (`replay.Reads`) by whoever looked ahead.
     """
 
     memories: dict[str, Callable[[], bytes]] = field(default_factory=dict)
     state: LatchState = field(default_factory=lambda: LatchState(latched=False))
-    pages: list[bytes] = field(default_factory=list)
     steps: int = 0
     seal: str = NO_SEAL
     copy: Write | None = None
@@ -83,7 +83,6 @@ class MemoryBook:
         page, first = written(self._records), self.steps + 1
         self.steps += len(self._records)
         self.seal = seal(self.seal, 1, first, self.steps, page)
-        self.pages.append(page)
         self._records.clear()
 
     def keep(self, actor: str, memory: Callable[[], bytes]) -> None:

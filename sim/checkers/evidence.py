@@ -179,6 +179,8 @@ class Evidence:
     """When each of them became so, of those that the store still knows."""
     forgotten: list[str] = field(default_factory=list)
     """The others, as it was put back."""
+    unrecorded: set[str] = field(default_factory=set)
+    """Orders that left while no intent of them could be written down."""
     admitted: dict[str, OrderAdmitted] = field(default_factory=dict)
     changes: Counter[str] = field(default_factory=Counter)
     """Durable edits and cancels by the order they name."""
@@ -353,6 +355,8 @@ class Evidence:
         self.sent.append(sent)
         if sent.op == "send":
             self.under_way[sent.name] = sent.at
+            if sent.name not in self.intents and self.disk_failed():
+                self.unrecorded.add(sent.name)
         return sent
 
     def replied(self, request: Request) -> None:
@@ -385,10 +389,12 @@ class Evidence:
         return any(fill.client_order_id == name for fill in self.fills.values())
 
     def unknowable(self, name: str) -> bool:
-        """Whether the store lost an order and the exchange never had it: nobody can know that its id was used (storms 101355, 320061)."""
+        """Whether the store lost an order, or never had it, and the exchange never had it: nobody can know that its id was used (storms 101355,
+        320061, 410291).
+        """
         had = self.rests(name) or self.has_filled(name)
         had |= any(ended.order.client_order_id == name for ended in self.engine.state.ended.values())
-        return name in self.forgotten and not had
+        return (name in self.forgotten or name in self.unrecorded) and not had
 
     def _named(self, form: Mapping[str, str]) -> tuple[str, str]:
         """Symbol and type of the resting order that a form names."""

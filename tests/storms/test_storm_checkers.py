@@ -1107,6 +1107,21 @@ async def test_an_id_that_nobody_can_know_of_may_be_used_again() -> None:
         assert (13 in bench.broken) == had
 
 
+async def test_an_id_that_was_never_written_down_may_be_used_again() -> None:
+    """The disk failed as it left, and the exchange refused it; where it had it the id stands for its terms (storm 410291)."""
+    for had in (False, True):
+        bench = Bench()
+        bench.hold()
+        bench.evidence.disk_failed = lambda: True
+        bench.leave("out", side="sell", size="0.1", reduceOnly="true")
+        if had:
+            bench.trade(place("out", "sell", "0.1", reduce_only=True))
+        bench.evidence.disk_failed = lambda: False
+        bench.intend("out", role="flatten", reduce_only=True)
+        bench.leave("out", side="sell", size="0.05", reduceOnly="true")
+        assert (14 in bench.broken) == had
+
+
 async def test_a_fill_that_is_durable_need_not_be_told_again() -> None:
     """The next life knows of it."""
     bench = Bench()

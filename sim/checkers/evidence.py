@@ -389,12 +389,11 @@ class Evidence:
         return any(fill.client_order_id == name for fill in self.fills.values())
 
     def unknowable(self, name: str) -> bool:
-        """Whether the store lost an order, or never had it, and the exchange never had it: nobody can know that its id was used (storms 101355,
-        320061, 410291).
+        """Whether the store lost an order, or never had it, and no list of the exchange shows it: nobody can know that its id was used, until the
+        exchange refuses it (storms 101355, 320061, 410291, 410313).
         """
-        had = self.rests(name) or self.has_filled(name)
-        had |= any(ended.order.client_order_id == name for ended in self.engine.state.ended.values())
-        return (name in self.forgotten or name in self.unrecorded) and not had
+        lost = name in self.forgotten or name in self.unrecorded
+        return lost and not (self.rests(name) or self.has_filled(name))
 
     def _named(self, form: Mapping[str, str]) -> tuple[str, str]:
         """Symbol and type of the resting order that a form names."""

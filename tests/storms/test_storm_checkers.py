@@ -1094,7 +1094,7 @@ async def test_a_signal_may_wait_for_its_basis_as_long_as_it_is_valid() -> None:
 
 
 async def test_an_id_that_nobody_can_know_of_may_be_used_again() -> None:
-    """The store lost it and the exchange never had it; where it had it the first intent stays (storms 101355, 320061)."""
+    """The store lost it and no list shows it; where one does the first intent stays (storms 101355, 320061)."""
     for had in (False, True):
         bench = Bench()
         bench.intend(ENTRY)
@@ -1108,7 +1108,7 @@ async def test_an_id_that_nobody_can_know_of_may_be_used_again() -> None:
 
 
 async def test_an_id_that_was_never_written_down_may_be_used_again() -> None:
-    """The disk failed as it left, and the exchange refused it; where it had it the id stands for its terms (storm 410291)."""
+    """The disk failed as it left, and no list shows it; where one does the id stands for its terms (storms 410291, 410313)."""
     for had in (False, True):
         bench = Bench()
         bench.hold()

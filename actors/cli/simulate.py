@@ -241,7 +241,12 @@ def _table(what: str, counts: dict[str, int], unit: str) -> Table:
 def _print_kinds() -> None:
     from sim.faults.catalogue import CATALOGUE
 
-    table = Table("number", "fault", "what it does", "parameters", box=None, pad_edge=False)
+    table = Table("number", "fault", "what it does", "parameters (in brackets: not drawn)", box=None, pad_edge=False)
     for name, spec in CATALOGUE.items():
-        table.add_row(", ".join(map(str, spec.numbers)), name, spec.does, ", ".join(spec.params))
+        table.add_row(
+            ", ".join(map(str, spec.numbers)),
+            name,
+            spec.does,
+            ", ".join((*spec.params, *(f"({name})" for name in spec.more))),
+        )
     wide_console().print(table)

@@ -211,9 +211,11 @@ class Account:
         tick = self._engine.state.ticks.get(symbol)
         if tick is None or not self._engine.rules[symbol].tradeable:
             return False  # nobody holds a contract that was settled (storm 67489)
-        size = self._lots(symbol, Decimal(str(active.number("notional_usd"))) / tick.mark)
+        quantity = Decimal(str(active.get("qty", 0))) or Decimal(str(active.number("notional_usd"))) / tick.mark
+        size = self._lots(symbol, quantity)
         if size:
-            self._exchange.tell(self._engine.force(symbol, size, "assignee", self._exchange.now_us()))
+            signed = -size if active.get("side", "buy") == "sell" else size
+            self._exchange.tell(self._engine.force(symbol, signed, "assignee", self._exchange.now_us()))
         return bool(size)
 
     def _by_hand(self, active: Active) -> bool:

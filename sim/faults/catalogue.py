@@ -94,7 +94,9 @@ SYMBOLS: Final = tuple(name for pair in Settings().symbols for name in (pair.fut
 
 
 class Spec(NamedTuple):
-    """One kind of fault. `for_s`: how long it lasts when drawn, None: an event. `p`: its usual chance per occasion."""
+    """One kind of fault. `for_s`: how long it lasts when drawn, None: an event. `p`: its usual chance per occasion. `more`: what a person may
+    name besides; it is not drawn.
+    """
 
     numbers: tuple[int, ...]
     seam: Seam
@@ -102,6 +104,7 @@ class Spec(NamedTuple):
     for_s: Draw | None = None
     p: Draw | None = None
     params: Mapping[str, Draw] = MappingProxyType({})
+    more: Mapping[str, Draw] = MappingProxyType({})
 
 
 FEED: Final = OneOf(("spot", "futures"))
@@ -128,12 +131,13 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
                     {"channel": OneOf(("ohlc", "ticker", "fills", "open_orders", "open_positions")), "sym": SYMBOL}),
     "md.flap": Spec((3,), "stream", "the connection breaks every few seconds", SHORT, None,
                     {"feed": FEED, "period_s": Between(1, 20)}),
-    "md.refuse": Spec((3,), "connect", "connections are refused", SHORT, CHANCE, {"feed": FEED}),
+    "md.refuse": Spec((3,), "connect", "connections are refused", SHORT, CHANCE, {"feed": FEED},
+                      {"code": Usual((429,))}),
     "md.dup": Spec((4,), "stream", "frames come twice", LONG, CHANCE, {"feed": FEED}),
     "md.reorder": Spec((4,), "stream", "a frame comes late, after others", LONG, Between(0.02, 0.2),
-                       {"feed": FEED, "window_s": Between(0.05, 3)}),
+                       {"feed": FEED, "window_s": Between(0.05, 3)}, {"window": Whole(1, 50)}),
     "md.gap": Spec((5,), "stream", "candles of whole intervals are missing from the stream", Between(900, 2700), None,
-                   {"sym": SYMBOL}),
+                   {"sym": SYMBOL}, {"n": Whole(1, 20), "tf": OneOf(("15m",))}),
     "md.notrade": Spec((5,), "market", "nothing is traded on spot", Between(900, 1800), None, {"sym": SYMBOL}),
     "md.partial_last": Spec((6,), "rest", "candle history ends with a candle that is not over, and no later one", SHORT),
     "md.revise": Spec((6,), "stream", "a candle changes after its close", Between(900, 1800), Between(0.3, 1),
@@ -177,7 +181,8 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
                             {"mode": OneOf(("nothing", "survivor", "first"))}),
     "rest.schema": Spec((24,), "rest", "one row has an unknown word or lacks a field", SHORT, CHANCE,
                         {"endpoint": READ, "kind": OneOf(("unknown", "missing"))}),
-    "rest.page": Spec((25,), "rest", "the list of fills is cut short", LONG, None, {"limit": Whole(0, 3)}),
+    "rest.page": Spec((25,), "rest", "the list of fills is cut short", LONG, None, {"limit": Whole(0, 3)},
+                      {"gap": Whole(1, 100)}),
     "rest.auth": Spec((26,), "rest", "the key is refused", SHORT, None, {"scope": OneOf(("all", "trade"))}),
     "rest.dup_request": Spec((27,), "rest", "a proxy sends the request twice", LONG, CHANCE, {"op": WISH}),
     # C. private stream
@@ -208,7 +213,8 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
                           {"role": OneOf(("stop", "target", "all"))}),
     "ex.liquidate": Spec((41,), "account", "the exchange liquidates", None, None, {"fraction": Between(0.3, 1)}),
     "ex.unwind": Spec((42,), "account", "the exchange reduces the position", None, None, {"fraction": Between(0.3, 1)}),
-    "ex.assign": Spec((42,), "account", "a position is pushed on us", None, None, {"notional_usd": Between(200, 3000)}),
+    "ex.assign": Spec((42,), "account", "a position is pushed on us", None, None, {"notional_usd": Between(200, 3000)},
+                      {"qty": Between(0.01, 1), "side": OneOf(("buy", "sell"))}),
     "ex.funding": Spec((43,), "market", "funding spikes or changes its sign", Between(1800, 5400), None,
                        {"rate_pct": Between(-0.2, 0.2)}),
     "ex.margin": Spec((47,), "account", "more margin is demanded", LONG, None, {"factor": Between(1.5, 5)}),

@@ -35,9 +35,10 @@ class Frame(NamedTuple):
 
 
 class Fate(NamedTuple):
-    """What becomes of a frame: each text goes out so many seconds from now; none at all is a dropped frame."""
+    """What becomes of a frame: each text goes out so many seconds from now; none at all is a dropped frame. `behind`: after so many others."""
 
     copies: tuple[tuple[float, str], ...]
+    behind: int = 0
 
 
 Rule = Callable[[Active, Frame, str], Fate | None]
@@ -63,6 +64,8 @@ class Wire:
         self._faults = faults
         self._watch = watch
         self._held: list[tuple[int, int, str]] = []
+        self._behind: list[tuple[int, str]] = []
+        """Frames that wait until so many others have gone."""
         self._count = 0
         self._more = trio.Event()
         self._draining = False
@@ -76,19 +79,32 @@ class Wire:
         rules = self._faults.active("stream")
         if self._cut():
             return
-        if not rules and not self._held:
+        if not (rules or self._held or self._behind):
             await self._deliver(text)
             return
         fate = self._judge(text, rules)
+        if fate.behind:
+            self._behind += [(fate.behind, copy) for _, copy in fate.copies]
+            return
         for delay_s, copy in fate.copies:
             if delay_s <= 0 and not self._held:
                 await self._deliver(copy)
             else:
                 self._hold(copy, delay_s)
+        await self._overtaken()
+
+    async def _overtaken(self) -> None:
+        """One more has gone: those that waited for it alone go now."""
+        left, self._behind = [(ahead - 1, text) for ahead, text in self._behind], []
+        for ahead, text in left:
+            if ahead:
+                self._behind.append((ahead, text))
+            else:
+                await self._deliver(text)
 
     def send_now(self, text: str) -> bool:
         """The same without waiting, while nothing is wrong."""
-        if self._held or not (self._faults.calm or self._passes()) or not self._socket.send_now(text):
+        if self._held or self._behind or not (self._faults.calm or self._passes()) or not self._socket.send_now(text):
             return False
         if self._watch is not None:
             self._watch(self.feed, text)
@@ -202,12 +218,17 @@ async def flap(active: Active, faults: Faults, wires: Callable[[], list[Wire]]) 
                     await wire.close(GOING_AWAY, "going away")
 
 
-def refused(faults: Faults, path: str) -> bool:
-    """Whether a new connection is refused now."""
+def refused(faults: Faults, path: str) -> int | None:
+    """Whether a new connection is refused now: by this status of HTTP, 0: nobody answers. None: it is not."""
     feed = "spot" if path == SPOT_WS_PATH else "futures"
     for active in faults.active("connect"):
         if active.kind == "md.refuse" and active.text("feed") == feed and faults.strikes(active):
-            return True
+            return int(active.get("code", 0))
+    return 0 if _cut_off(faults) else None
+
+
+def _cut_off(faults: Faults) -> bool:
+    """Whether no connection at all can be had."""
     for active in faults.active("process"):
         if active.kind == "host.exhaust" and active.text("what") == "fd":
             return faults.strikes(active)
@@ -265,6 +286,8 @@ def _late(active: Active, frame: Frame, text: str) -> Fate | None:
 def _any_time(active: Active, frame: Frame, text: str) -> Fate | None:
     if frame.channel == "answer" or (active.kind == "ws.reorder" and frame.channel not in PRIVATE_FEEDS):
         return None
+    if window := int(active.get("window", 0)):
+        return Fate(((0, text),), behind=int(active.rng.integers(1, window + 1)))
     return pass_on(text, float(active.rng.uniform(0, active.number("window_s"))))
 
 
@@ -273,7 +296,19 @@ def _late_candles(active: Active, frame: Frame, text: str) -> Fate | None:
 
 
 def _no_candles(active: Active, frame: Frame, text: str) -> Fate | None:
-    return DROP if frame.channel == "ohlc" else None
+    """As long as the fault lasts, or of the first so many intervals of each symbol."""
+    if frame.channel != "ohlc":
+        return None
+    most, rows = int(active.get("n", 0)), frame.body.get("data")
+    if not (most and isinstance(rows, list)):
+        return DROP
+    key = f"gone {frame.symbol}"
+    gone = str(active.memory.get(key, "")).split()
+    fresh = sorted({str(row.get("interval_begin")) for row in rows} - {*gone})
+    if len(gone) + len(fresh) > most:
+        return None
+    active.memory[key] = " ".join([*gone, *fresh])
+    return DROP
 
 
 def _old_again(active: Active, frame: Frame, text: str) -> Fate | None:

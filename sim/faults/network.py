@@ -402,7 +402,9 @@ def _forget(active: Active, request: Request, reply: Reply) -> Reply:
 
 
 def _page(active: Active, request: Request, reply: Reply) -> Reply:
-    return _rows_changed(request, reply, lambda rows: rows[: int(active.number("limit"))])
+    """The newest of the list alone, or all but so many after them."""
+    limit, gap = int(active.number("limit")), int(active.get("gap", 0))
+    return _rows_changed(request, reply, lambda rows: rows[:limit] + (rows[limit + gap :] if gap else []))
 
 
 def _schema(active: Active, request: Request, reply: Reply) -> Reply:

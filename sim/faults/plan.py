@@ -222,18 +222,19 @@ def _fault(row: object, number: int) -> Fault:
     if spec is None:
         raise BadPlan(f"{where}.fault: {name!r} is no fault; `simulate --list` shows them")
     params: dict[str, Any] = {}
+    named = {**spec.params, **spec.more}
     for key in row:
         if key in Fault.__struct_fields__ and key != "params":
             continue
-        if key not in spec.params:
-            raise BadPlan(f"{where}.{key}: {name} has no such parameter ({', '.join(spec.params) or 'none'})")
+        if key not in named:
+            raise BadPlan(f"{where}.{key}: {name} has no such parameter ({', '.join(named) or 'none'})")
         params[key] = row[key]
+        if (problem := named[key].fault(row[key])) is not None:
+            raise BadPlan(f"{where}.{key}: {problem}")
     rng = np.random.default_rng([number, 2])
     for key, allowed in spec.params.items():
         if key not in params:
             params[key] = allowed.draw(rng)
-        elif (problem := allowed.fault(params[key])) is not None:
-            raise BadPlan(f"{where}.{key}: {problem}")
     plain = {k: v for k, v in row.items() if k in Fault.__struct_fields__ and k != "params"}
     try:
         fault = msgspec.convert({**plain, "params": params}, Fault)

@@ -67,8 +67,8 @@ class Network:
         if active.text("set") != "rest" and active.text("how") == "refused" and self._faults.nursery is not None:
             self._faults.nursery.start_soon(sever, self._open())
 
-    def refused(self, path: str) -> bool:
-        """Whether a new connection fails."""
+    def refused(self, path: str) -> int | None:
+        """Whether a new connection fails, and with what; see `sim.venue.venue.Network`."""
         return refused(self._faults, path)
 
     def told(self, messages: Sequence[Message]) -> None:

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
-from trio_websocket import wrap_client_stream
+from trio_websocket import ConnectionRejected, wrap_client_stream
 
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from protocol.kraken.spot import write_spot_candles, write_spot_trades
@@ -63,8 +63,8 @@ class Network(Protocol):
         """A connection as it is at the other end of the wire."""
         ...
 
-    def refused(self, path: str) -> bool:
-        """Whether a new connection fails now."""
+    def refused(self, path: str) -> int | None:
+        """Whether a new connection fails now: with this status of HTTP, 0 where nobody answers; None: it is let in."""
         ...
 
     def told(self, messages: Sequence[Message]) -> None:
@@ -375,8 +375,9 @@ class Venue:
         """A trio-websocket client connection in memory. `run` must be running."""
         if self._nursery is None:
             raise RuntimeError("start Venue.run before connecting to it")
-        if self._network is not None and self._network.refused(path):
-            raise OSError("connection refused")
+        status = None if self._network is None else self._network.refused(path)
+        if status is not None:
+            raise ConnectionRejected(status, (), None) if status else OSError("connection refused")
         ours, theirs = pipe()
         self._nursery.start_soon(self._accept, theirs, path)
         # Any stream will do, whatever its annotation says.
@@ -404,7 +405,7 @@ class Venue:
 
     def _app(self) -> Any:
         async def websocket(client: WebSocket) -> None:
-            if self._network is not None and self._network.refused(client.url.path):
+            if self._network is not None and self._network.refused(client.url.path) is not None:
                 await client.close()
                 return
             await client.accept()

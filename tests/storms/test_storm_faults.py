@@ -83,6 +83,15 @@ def test_a_child_dies_as_often_as_asked(who: str, deaths: int, way_out: str) -> 
     assert not way_out or verdict.sometimes[way_out]
 
 
+def test_a_short_position_of_so_much_is_pushed_on_us() -> None:
+    """An assignment may be of either side: it is protected, or left."""
+    lines: list[str] = []
+    row = {"fault": "ex.assign", "at_s": 1, "qty": 0.02, "side": "sell"}
+    case = Case(seed=3, plan=plan_of({"seed": 1, "faults": [row]}), safety_s=60, liveness_s=40.0)
+    assert run_case(case, live, lines.append).failures == ()
+    assert any("sell 0.02 " in line for line in lines)
+
+
 def test_a_kill_does_not_wait_for_a_feed_that_is_held_back() -> None:
     """The futures feed has died five times and waits for eight seconds; asked for meanwhile, the kill switch reads and flattens at once."""
     raises = {"fault": "actor.raise", "after": "position.opened", "at_s": 2.0, "who": "futures_feed", "n": 5}

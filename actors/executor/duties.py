@@ -30,6 +30,7 @@ ADOPT_AFTER_S: Final = 5
 """Beyond one reconcile period: by then every fill the exchange knows has been told."""
 RETRY_FIRST_US: Final = 2 * SECOND_US
 RETRY_MOST_US: Final = 30 * SECOND_US
+NEXT_PART_US: Final = SECOND_US
 ABSENT_PASSES: Final = 2
 """Complete reads of the truth, begun after its deadline, that prove an entry without a fill never was (invariant 15)."""
 STOPS_MAX: Final = 5
@@ -287,8 +288,11 @@ def leave_market(desk: Desk, trade: Trade) -> Result:
         return trade, NOTHING
     role: Role = "exit" if trade.closing.startswith("exit.") else "flatten"
     last = trade.newest(role)
-    if trade.exit_due is not None and desk.at < trade.exit_due and not cut_short(last):
-        return trade, NOTHING
+    if trade.exit_due is not None and desk.at < trade.exit_due:
+        if not cut_short(last):
+            return trade, NOTHING
+        if trade.exit_tries > 1:  # a thin book fills up anew, and others need requests, too
+            return replace(trade, exit_due=min(trade.exit_due, desk.at + NEXT_PART_US)), NOTHING
     if (until := desk.closed_until) is not None:
         # Queued, not retried: the first mark of an open market resumes it (fault-catalogue 36).
         return replace(trade, exit_due=until), (
@@ -320,7 +324,7 @@ def in_doubt(order: Order) -> bool:
 
 
 def cut_short(order: Order | None) -> bool:
-    """Whether a market order ended in a part: the rest follows at once (fault-catalogue 38)."""
+    """Whether a market order ended in a part: the rest follows at once, then one a second (fault-catalogue 38)."""
     return order is not None and order.state == "cancelled" and order.filled > 0
 
 

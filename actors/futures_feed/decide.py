@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from actors.futures_feed.fills import tell_fills
 from actors.futures_feed.market import DAILY, ask_rules, instruments, refused_by_rules, ticker
-from actors.futures_feed.orders import answered, learn, tell_order, untold
+from actors.futures_feed.orders import answered, ended_at_once, learn, tell_order, untold
 from actors.futures_feed.positions import tell_account, tell_frame
 from actors.futures_feed.snapshots import tell_snapshot
 from actors.futures_feed.standing import burst, clock_off, key_refused, let_go, limited, resumed
@@ -97,7 +97,8 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, many = burst(state, message)
             answers = answered(message)
             state = untold(state, answers)
-            out += [*answers, *rules, *slowed, *many]
+            state, ended = ended_at_once(state, message)
+            out += [*answers, *ended, *rules, *slowed, *many]
         case SnapshotSeen():
             state, out = key_refused(state, message, "", "", "read")
             state, off = clock_off(state, message)

@@ -42,17 +42,24 @@ def tell_order(state: State, cause: Message, order: OpenOrder, *, is_open: bool,
     if is_open:
         state = replace(state, orders={**state.orders, key: (order, cause.at)})
         return state, [] if known == order else [follow(cause, OrderAccepted, key, order=order)]
+    return tell_gone(state, cause, key, order.client_order_id, order.symbol or (known.symbol if known else ""), reason)
+
+
+def tell_gone(state: State, cause: Message, key: str, name: str | None, symbol: str, reason: str) -> Answer:
+    """The end of an order, by its id and the name we gave it."""
     orders = {k: v for k, v in state.orders.items() if k != key}
-    gone = follow(
-        cause,
-        OrderGone,
-        key,
-        client_order_id=order.client_order_id,
-        order_id=key,
-        symbol=order.symbol or (known.symbol if known else ""),
-        reason=reason,
-    )
+    gone = follow(cause, OrderGone, key, client_order_id=name, order_id=key, symbol=symbol, reason=reason)
     return replace(state, orders=orders, gone=newest({**state.gone, key: cause.at}, ORDERS_KEPT)), [gone]
+
+
+def ended_at_once(state: State, answer: CommandAnswered) -> Answer:
+    """The end of an order that never rests and did not get all it asked for: told by its answer, as the stream names it by an id that
+    nobody was shown (storm 410425).
+    """
+    key = answer.order_id
+    if answer.wish != "place" or answer.outcome != "cancelled" or key is None or key in state.gone:
+        return state, []
+    return tell_gone(state, answer, key, answer.client_order_id, answer.symbol, answer.status)
 
 
 def answered(answer: CommandAnswered) -> list[Message]:

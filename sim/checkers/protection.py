@@ -67,8 +67,11 @@ class Protected(Invariant):
         """The exchange's books when all that is held was covered."""
 
     def filled(self, fill: Fill) -> None:
+        """As long as a thin market is left in parts the time begins anew with each."""
         if fill.client_order_id not in self.e.intents:
             self._foreign.add(fill.symbol)
+        elif fill.symbol in self._since and self.e.thin():
+            self._since[fill.symbol] = self.e.reach_us
 
     def sent(self, sent: Sent) -> None:
         if sent.op == "send" and sent.reduce_only and sent.order_type in FLATTENS:

@@ -679,6 +679,26 @@ def test_a_market_exit_cut_short_is_repeated_for_the_rest() -> None:
     assert (second.client_order_id, second.size) == (ids.client_order_id("s1", "exit", 1), D("0.5"))
 
 
+def test_a_thin_market_is_left_a_part_a_second() -> None:
+    """After the first rest, which follows at once: each part found something, so patience does not grow (storm 410425)."""
+    room = protected()
+    room.read(1, choch_4h=-1)
+    sent = []
+    for attempt, left in enumerate(("1.5", "1", "0.5")):
+        name = ids.client_order_id("s1", "exit", attempt)
+        began = room.at
+        room.filled(name, "0.5", 50_000)
+        room.position(left)
+        said = room.gone(name, "placed")
+        if not only(PlaceOrder, said):
+            said = room.woken()
+        (order,) = only(PlaceOrder, said)
+        sent.append((order.size, (room.at - began) // SECOND_US))
+
+    assert [size for size, _ in sent] == [D("1.5"), D(1), D("0.5")]
+    assert [seconds for _, seconds in sent] == [0, 1, 1]
+
+
 def test_an_exit_that_is_not_answered_is_repeated_with_growing_patience() -> None:
     """Reduce-only, so a second one cannot overshoot; each repetition is said, and a target in the way goes."""
     room = protected()

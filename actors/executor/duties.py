@@ -304,7 +304,7 @@ def leave_market(desk: Desk, trade: Trade) -> Result:
     doubtful = last if last is not None and in_doubt(last) and last.placed_size == size else None
     if trade.exit_tries:
         if doubtful is None or not doubtful.resent:
-            text = f"{trade.closing}: attempt {trade.exit_tries + 1} to leave with {trade.cover}"
+            text = f"{trade.closing}: attempt {trade.attempts.get(role, 0) + 1} to leave with {trade.cover}"
             said.append(alert(desk.cause, "STOP_NOT_FILLING", "critical", trade.plan.symbol, text))
         # A full-size target can keep a second reduce-only order out (fault-catalogue 48).
         said += [
@@ -314,8 +314,9 @@ def leave_market(desk: Desk, trade: Trade) -> Result:
         ]
     # One in doubt may still arrive: under its own id it is there once, however long nobody answers.
     trade, orders = resend(desk, trade, doubtful) if doubtful else place(desk, trade, role, size)
-    due = desk.at + max(seconds_us(desk.execution.request_timeout_s), back_off_us(trade.exit_tries))
-    return replace(trade, exit_due=due, exit_tries=trade.exit_tries + 1), (*said, *orders)
+    tries = 1 if cut_short(last) else trade.exit_tries  # what found a part was not in vain
+    due = desk.at + max(seconds_us(desk.execution.request_timeout_s), back_off_us(tries))
+    return replace(trade, exit_due=due, exit_tries=tries + 1), (*said, *orders)
 
 
 def in_doubt(order: Order) -> bool:

@@ -697,6 +697,10 @@ def test_a_thin_market_is_left_a_part_a_second() -> None:
 
     assert [size for size, _ in sent] == [D("1.5"), D(1), D("0.5")]
     assert [seconds for _, seconds in sent] == [0, 1, 1]
+    room.unknown(ids.client_order_id("s1", "exit", 3))
+    began = room.at
+    assert placed(room.woken()) == [("exit", D("0.5"))]
+    assert (room.at - began) // SECOND_US == 5, "what found a part was not in vain: patience begins anew"
 
 
 def test_an_exit_that_is_not_answered_is_repeated_with_growing_patience() -> None:

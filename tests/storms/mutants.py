@@ -271,6 +271,9 @@ MUTANTS = (
         ),
         (KILL,),
     ),
+    one("what never rests is not heard to end", FEED, "            state, ended = ended_at_once(state, message)\n", "            ended: list[Message] = []\n",
+        {"fault": "ex.mkt_protect", "after": "position.opened", "at_s": 3, "for_s": 58, "pct": 0.0057, "depth_usd": 367},
+        {"fault": "ex.stop_gap", "after": "stop.accepted", "at_s": 5.8, "for_s": 48, "pct": 0.1}),
     Mutant(
         "nobody asks how much is held in all",
         (

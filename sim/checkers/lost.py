@@ -35,6 +35,10 @@ class LostStops:
         elif sent.op == "cancel_all":
             self._resting = {}
 
+    def triggered(self, order: OpenOrder) -> None:
+        """It has done its part: one that does not fill is told by another code (storm 420305)."""
+        self._cancelled |= {order.order_id, order.client_order_id or ""}
+
     def look(self) -> list[OpenOrder]:
         """The stops that were lost a moment ago, while nothing was in anybody's way."""
         e, books = self.e, books_of(self.e)

@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 from protocol.codec import encode
 from protocol.messages.base import Message
 from protocol.messages.control import Alert, Drift, HaltEntries, Latch, Reconciled, ResumeEntries
-from protocol.messages.futures import Filled, ModeChanged, OrderUnknown, PositionChanged
+from protocol.messages.futures import Filled, ModeChanged, OpenOrder, OrderUnknown, PositionChanged
 from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers.clocks import Clocks
 from sim.checkers.evidence import Bounds, Evidence, Sent
@@ -217,6 +217,9 @@ class Alerts(Invariant):
 
     def sent(self, sent: Sent) -> None:
         self._stops.sent(sent)
+
+    def triggered(self, order: OpenOrder) -> None:
+        self._stops.triggered(order)
 
     def _happened(self) -> Iterator[tuple[str, str]]:
         """What came about in this second that nobody inside may have said."""

@@ -1122,6 +1122,19 @@ async def test_an_id_that_was_never_written_down_may_be_used_again() -> None:
         assert (14 in bench.broken) == had
 
 
+async def test_a_stop_that_triggers_and_does_not_fill_is_not_lost() -> None:
+    """Another code tells of it; one that the exchange takes is (storm 420305)."""
+    bench = Bench()
+    bench.hold()
+    bench.engine.matching.stops_fill = False
+    bench.stop(49_000)
+    bench.wait(60)
+    bench.watchers.report(list(bench.engine.move(tick(48_000))))
+    bench.wait(30)
+    assert not bench.evidence.engine.state.working
+    assert 28 not in bench.broken
+
+
 async def test_a_fill_that_is_durable_need_not_be_told_again() -> None:
     """The next life knows of it."""
     bench = Bench()

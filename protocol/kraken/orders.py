@@ -24,6 +24,7 @@ from protocol.kraken.wire import (
     Positive,
     Record,
     Refused,
+    Sparse,
     Symbol,
     check,
     member,
@@ -270,7 +271,7 @@ class _EventOrder(Record):
     changed: str | None = Field(None, alias="lastUpdateTimestamp")
 
 
-class _Execution(Record):
+class _Execution(Sparse):
     fill_id: Name = Field(alias="executionId")
     price: Positive
     amount: Positive
@@ -323,7 +324,7 @@ def read_status(command: Command, value: Mapping[str, Any], at: int) -> Parsed[M
     events = status.events or []
     executions = one_by_one(
         (event for event in events if event.get("type") == "EXECUTION"),
-        lambda event: check(_Execution, _present(event), "orderEvents"),
+        lambda event: check(_Execution, event, "orderEvents"),
         "orderEvents",
     )
     fills = tuple(_fill_seen(execution, status, at) for execution in executions.values)
@@ -373,11 +374,6 @@ def _outcome(command: Command, status: str, executions: Sequence[_Execution]) ->
     if done + cut >= command.size:
         return "filled"
     return "cancelled" if command.order_type in IMMEDIATE_TYPES else "placed"
-
-
-def _present(event: object) -> object:
-    # Null stands for absent, and an alias choice takes the first that is there.
-    return {name: value for name, value in event.items() if value is not None} if isinstance(event, dict) else event
 
 
 def _fill_seen(execution: _Execution, status: _Status, at: int) -> FillSeen:

@@ -104,7 +104,9 @@ class Record(BaseModel):
 
 
 class Sparse(Record):
-    """A record whose null is a member that is not there: which of the two Kraken writes is not documented."""
+    """A record whose null is a member that is not there: which of the two Kraken writes is not documented. An alias choice takes the first
+    that is there.
+    """
 
     @model_validator(mode="before")
     @classmethod

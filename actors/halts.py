@@ -29,6 +29,9 @@ RELEASES: Final[dict[str, Release]] = {
     "futures.clock": Release(
         "automatic", "this host's clock and the exchange's are within `feeds.clock_off_max_s` of each other"
     ),
+    "futures.maintenance": Release(
+        "automatic", "the end that the exchange announced; or `entries resume --key futures.maintenance`"
+    ),
     "spot.gap": Release("automatic", "the missing candles are in hand"),
     "spot.revised": Release("manual", "`entries resume --key`, after a look at the candle"),
     "risk.daily_loss": Release("automatic", "00:00 UTC"),

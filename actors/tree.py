@@ -152,6 +152,7 @@ ROUTES: Routes = {
     f.PositionsSeen: ("futures_feed",),
     f.AccountSeen: ("futures_feed",),
     f.InstrumentsSeen: ("futures_feed",),
+    f.NoticesSeen: ("futures_feed",),
     f.CommandAnswered: ("futures_feed",),
     f.SnapshotSeen: ("futures_feed",),
     f.SnapshotFailed: ("futures_feed",),

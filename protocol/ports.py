@@ -16,6 +16,7 @@ from protocol.messages.futures import (
     CancelOrder,
     EditOrder,
     InstrumentsSeen,
+    NoticesSeen,
     PlaceOrder,
     SnapshotFailed,
     SnapshotSeen,
@@ -69,6 +70,10 @@ class FuturesExchange(Protocol):
 
     async def instruments(self) -> InstrumentsSeen:
         """The contract rules. Raises FeedLost."""
+        ...
+
+    async def notices(self) -> NoticesSeen:
+        """The maintenance that is announced. Raises FeedLost."""
         ...
 
     def stream(self, symbols: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[Message | None]]:

@@ -14,8 +14,8 @@ from typing import Final, cast
 import trio
 
 from config.settings import Settings
-from protocol.messages.base import Message
-from protocol.messages.futures import InstrumentsSeen, SnapshotSeen
+from protocol.messages.base import Message, from_edge
+from protocol.messages.futures import InstrumentsSeen, NoticesSeen, SnapshotSeen
 from protocol.messages.spot import CandleSeen
 from protocol.ports import Command
 from protocol.units import MILLISECOND_US, Timeframe, seconds_us
@@ -130,6 +130,12 @@ class DirectFutures:
         """The contract rules."""
         await trio.lowlevel.checkpoint()
         return self._world.stage.engine.instruments(self._world.clock.now_us())
+
+    async def notices(self) -> NoticesSeen:
+        """Nothing is announced: no history of that is kept."""
+        await trio.lowlevel.checkpoint()
+        now = self._world.clock.now_us()
+        return from_edge(NoticesSeen, now, now, maintenance=())
 
     @asynccontextmanager
     async def stream(self, symbols: Sequence[str]) -> AsyncIterator[AsyncIterator[Message | None]]:

@@ -17,11 +17,13 @@ from actors.part import Part
 from actors.shell import World
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Woken
-from protocol.ports import Journal, JournalFailed
+from protocol.ports import FeedLost, Journal, JournalFailed
 from protocol.units import DAY_US, SECOND_US
 
 NAME = "futures_feed"
 DAY_S = DAY_US / SECOND_US
+NOTICES_S, UNREAD_S = 300, 30
+"""How often notices are read, and how soon again where they could not be."""
 
 
 def build(world: World) -> Part[State]:
@@ -45,7 +47,7 @@ def booked_until(journal: Journal) -> Callable[[], int | None]:
 
 
 async def edge(world: World, deliver: Callable[[Message], None]) -> None:
-    """Listen to the futures exchange; every connection begins with the contract rules and the truth by REST."""
+    """Listen to the futures exchange; every connection begins with the contract rules and the truth by REST. Beside it, what is announced."""
     symbols = [s.futures for s in world.settings.symbols]
 
     async def prepare() -> Sequence[Message]:
@@ -63,7 +65,21 @@ async def edge(world: World, deliver: Callable[[Message], None]) -> None:
             now = world.clock.now_us()
             deliver(from_edge(Woken, now, DAILY, now, key=DAILY))
 
+    async def announced() -> None:
+        unread = False
+        while True:
+            try:
+                deliver(await world.futures.notices())
+                unread = False
+            except FeedLost as error:
+                if not unread:
+                    text = f"the exchange's notices could not be read: {error}; maintenance may come unannounced"
+                    world.alert(NAME, "VENUE_MAINT", "warning", text)
+                unread = True
+            await trio.sleep(UNREAD_S if unread else NOTICES_S)
+
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(announced)
         nursery.start_soon(daily)
         await keep_connected(
             open_stream=partial(world.futures.stream, symbols),

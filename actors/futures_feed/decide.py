@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from actors.futures_feed.fills import tell_fills
 from actors.futures_feed.market import DAILY, ask_rules, instruments, refused_by_rules, ticker
+from actors.futures_feed.notices import MAINTENANCE, kept_in, noticed
 from actors.futures_feed.orders import answered, ended_at_once, learn, tell_order, untold
 from actors.futures_feed.positions import tell_account, tell_frame
 from actors.futures_feed.snapshots import tell_snapshot
@@ -25,6 +26,7 @@ from protocol.messages.futures import (
     CommandAnswered,
     FillSeen,
     InstrumentsSeen,
+    NoticesSeen,
     OrderSeen,
     PositionsSeen,
     SnapshotFailed,
@@ -89,6 +91,8 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case InstrumentsSeen():
             # Every connection begins with them; a frame that a truth has overtaken is still an old one (storm 52405).
             state, out = instruments(_uncounted(state), message)
+        case NoticesSeen():
+            state, out = noticed(state, message)
         case CommandAnswered():
             state = learn(state, ((message.order_id, message.client_order_id),))
             state, out = key_refused(state, message, message.action, message.status, "order")
@@ -122,7 +126,10 @@ def _of_ours(state: State, message: Started | Woken | PersonAsked) -> Answer:
     """What the exchange has no part in."""
     match message:
         case Started():
-            return _started(state, message), let_go(message)
+            state, out = kept_in(_started(state, message), message)
+            return state, [*let_go(message), *out]
+        case Woken(key=key) if key == MAINTENANCE:
+            return kept_in(state, message)
         case Woken(key=key) if key == DAILY:
             return ask_rules(state, message, "a day has passed")
         case PersonAsked():

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
+from actors.futures_feed.notices import MAINTENANCE
 from actors.futures_feed.state import Answer, State
 from protocol.kraken.faults import judge
 from protocol.messages.base import Message, follow
@@ -26,7 +27,7 @@ ALREADY_THERE: Final = ("clientOrderIdAlreadyExist", "clientOrderIdAlreadyExists
 
 def let_go(cause: Started) -> list[Message]:
     """The gate may hold the halts of an earlier life of this child; what is still wrong halts anew."""
-    return [follow(cause, ResumeEntries, halt, key=halt) for halt in (BARRED, CLOCK) if cause.restarted]
+    return [follow(cause, ResumeEntries, halt, key=halt) for halt in (BARRED, CLOCK, MAINTENANCE) if cause.restarted]
 
 
 def key_refused(state: State, cause: Message, action: str, why: str, what: Literal["read", "order"]) -> Answer:

@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeVar
 import msgspec
 
 from protocol.messages.base import Message
-from protocol.messages.futures import Account, Instrument, OpenOrder, Position
+from protocol.messages.futures import Account, Instrument, Maintenance, OpenOrder, Position
 from protocol.units import MINUTE_US, SECOND_US
 
 ASK_RULES_US: Final = 10 * SECOND_US
@@ -22,7 +22,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     without a gap, exchange time in microseconds; the stream alone proves nothing of what came before it. `lost`: an earlier life left a
     memory that could not be read, so this was not the first: what is listed may never have been told. `streamed`: signed sizes as the stream last
     said them, less what fills took off since; `enlarged`: when a fill that made a position larger was told, microseconds; `lessened`: when one
-    made it smaller, and the signed size that a list may still show.
+    made it smaller, and the signed size that a list may still show. `maintenance`: what of it was announced, and told to a person.
     """
 
     fills: dict[str, None] = {}
@@ -32,6 +32,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     streamed: dict[str, Decimal] = {}
     enlarged: dict[str, int] = {}
     lessened: dict[str, tuple[int, Decimal]] = {}
+    maintenance: tuple[Maintenance, ...] = ()
 
 
 class Marked(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ class Marked(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What was last told. `orders`: order id -> (terms, when); `gone`: order id -> when; `positions`: symbol -> (.., when).
 
-    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `filled`: symbol -> (the exchange's time of its newest execution, when that was told). `held`: signed sizes, what the stream's last frame and fills since make of each position. `framed`: the exchange's time of the newest frame of positions. `doubted`: symbols of which the last list showed less than the stream and fills, unspoken of since -> when its reading began. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile. `ahead_us`: by how much our clock was ahead of the exchange's in the last reading that showed it, `clock_off`: whether by more than `clock_off_max_us`, either way. `first`: this is the first life of all, and has read nothing yet.
+    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `filled`: symbol -> (the exchange's time of its newest execution, when that was told). `held`: signed sizes, what the stream's last frame and fills since make of each position. `framed`: the exchange's time of the newest frame of positions. `doubted`: symbols of which the last list showed less than the stream and fills, unspoken of since -> when its reading began. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile. `ahead_us`: by how much our clock was ahead of the exchange's in the last reading that showed it, `clock_off`: whether by more than `clock_off_max_us`, either way. `maintained`: entries are halted for maintenance. `first`: this is the first life of all, and has read nothing yet.
     """
 
     symbols: tuple[str, ...]
@@ -67,6 +68,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     barred: Literal["", "read", "order"] = ""
     ahead_us: int = 0
     clock_off: bool = False
+    maintained: bool = False
     first: bool = False
     orders: dict[str, tuple[OpenOrder, int]] = {}
     gone: dict[str, int] = {}

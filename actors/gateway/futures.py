@@ -23,6 +23,7 @@ from actors.gateway.secret import Secret
 from config.settings import ExecutionSettings
 from protocol.kraken import endpoints, futures_rest, futures_ws, orders
 from protocol.kraken.faults import Action, judge
+from protocol.kraken.markets import maintenance, parse_notifications
 from protocol.kraken.wire import MalformedPayload, Parsed, Refused, write_iso_ms
 from protocol.messages.base import Message, from_edge
 from protocol.messages.futures import (
@@ -32,6 +33,7 @@ from protocol.messages.futures import (
     EditOrder,
     Fill,
     InstrumentsSeen,
+    NoticesSeen,
     OpenOrder,
     OrderSeen,
     Outcome,
@@ -107,6 +109,18 @@ class FuturesGateway:
         report(parsed.quarantined)
         at = self._clock.now_us()
         return from_edge(InstrumentsSeen, at, at, instruments=parsed.values)
+
+    async def notices(self) -> NoticesSeen:
+        """The maintenance that is announced. Raises FeedLost."""
+        try:
+            data = await self.http.get(endpoints.NOTIFICATIONS)
+        except GatewayError as error:
+            raise FeedLost(str(error)) from error
+        with answers_as_feed_lost("futures"):
+            parsed = parse_notifications(data)
+        report(parsed.quarantined)
+        at = self._clock.now_us()
+        return from_edge(NoticesSeen, at, at, maintenance=maintenance(parsed.values))
 
     async def server_time(self) -> int:
         """The exchange's clock, microseconds UTC in whole milliseconds. Raises FeedLost."""

@@ -30,12 +30,14 @@ from protocol.kraken.wire import (
     ms_us,
     one_by_one,
     parse_iso_us,
+    showable,
     us_ms,
     us_s,
     without_none,
     write_iso_ms,
 )
-from protocol.units import OrderSide
+from protocol.messages.futures import Maintenance
+from protocol.units import MINUTE_US, OrderSide
 
 # --- values ----------------------------------------------------------------------------------------------------------
 
@@ -562,6 +564,21 @@ def read_notices(rows: Sequence[object]) -> Parsed[Notice]:
         )
 
     return one_by_one(rows, read, "notifications")
+
+
+def maintenance(notices: Sequence[Notice]) -> tuple[Maintenance, ...]:
+    """What of the notices is planned maintenance, in their order."""
+    return tuple(
+        Maintenance(begins=notice.effective, ends=_ends(notice), text=showable(notice.text))
+        for notice in notices
+        if notice.kind == "maintenance"
+    )
+
+
+def _ends(notice: Notice) -> int | None:
+    if notice.effective is None or notice.downtime_minutes is None:
+        return None
+    return notice.effective + notice.downtime_minutes * MINUTE_US
 
 
 def write_notifications(notices: Sequence[Notice], at: int) -> dict[str, object]:

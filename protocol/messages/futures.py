@@ -185,6 +185,20 @@ class InstrumentsSeen(Message, frozen=True, kw_only=True):
     instruments: tuple[Instrument, ...]
 
 
+class Maintenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Planned by the exchange, microseconds UTC. None: it does not say when, or for how long. `text` is the exchange's own."""
+
+    begins: int | None
+    ends: int | None
+    text: str
+
+
+class NoticesSeen(Message, frozen=True, kw_only=True):
+    """Edge -> futures_feed: the maintenance that the exchange announces now; what was announced before and is missing was taken back."""
+
+    maintenance: tuple[Maintenance, ...]
+
+
 class CommandAnswered(Message, frozen=True, kw_only=True):
     """Edge -> futures_feed: how the exchange answered one of our wishes. `command` is the wish's id.
 

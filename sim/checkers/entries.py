@@ -10,6 +10,8 @@ from typing import Final
 import msgspec
 
 from protocol.kraken.endpoints import COST, COST_BUDGET, COST_FILLS_PAGED, COST_WINDOW_S
+from protocol.kraken.markets import parse_notifications
+from protocol.kraken.wire import MalformedPayload, Refused
 from protocol.messages.base import Message
 from protocol.messages.control import Drift
 from protocol.messages.futures import (
@@ -21,7 +23,7 @@ from protocol.messages.futures import (
     OrderRejected,
     OrderUnknown,
 )
-from protocol.units import HOUR_US, MINUTE_US, SECOND_US
+from protocol.units import HOUR_US, MINUTE_US, SECOND_US, moment
 from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence, Sent
 from sim.checkers.invariant import Invariant
 from sim.engine.state import Working
@@ -35,6 +37,8 @@ VAIN_MOST: Final = 150
 """Changing requests a minute, half of what the exchange grants, but for the first cancel of each stranger's order: a crowd of them is cancelled one by one (storm 32366)."""
 EXITS: Final = 2
 """Orders that follow a change of what is held: stop and target."""
+MAINTENANCE_US: Final = 15 * MINUTE_US
+"""No entry so long before it (fault-catalogue 37); a minute is given to whoever must read that and act."""
 CAP: Final = Decimal(10)
 """Leverage beyond which nothing may be configured."""
 
@@ -272,7 +276,8 @@ class MarkRules(Invariant):
 
 
 class ModeAndRefusal(Invariant):
-    """22: no entry into a market that was told to be closed and exits only to probe it; nothing is sent again after a definitive refusal.
+    """22: no entry into a market that was told to be closed, nor near maintenance that was announced, and exits only to probe it; nothing is
+    sent again after a definitive refusal.
 
     A probe a minute, as the catalogue has it, would find a reopened market too late for its own 36 (within five seconds).
     """
@@ -283,8 +288,15 @@ class ModeAndRefusal(Invariant):
         super().__init__(evidence)
         self._refused: dict[str, str] = {}
         self._probes: dict[str, list[int]] = {}
+        self._maintenance: dict[tuple[int, int], int] = {}
+        """From when to when no entry may leave, and when that was first read."""
+
+    def began(self) -> None:
+        self._maintenance.clear()
 
     def answered(self, request: Request, reply: Reply) -> None:
+        if request.op == "notices" and reply.status == HTTP_OK:
+            self._announced(reply.body)
         if request.op != "send" or reply.status != 200 or "cliOrdId" not in request.form:
             return
         try:
@@ -310,6 +322,24 @@ class ModeAndRefusal(Invariant):
             self.fail(f"{sent.symbol} entry {(sent.at - closed) / 1e6:.1f} s after the market was told closed")
         if sent.name in self._refused:
             self.fail(f"{sent.symbol} entry {sent.name} is sent again after {self._refused[sent.name]}")
+
+        for (first, end), read_at in self._maintenance.items():
+            if max(first, read_at) + MINUTE_US < sent.at < end - MINUTE_US:
+                self.fail(
+                    f"{sent.symbol} entry although maintenance was announced for {moment(first + MAINTENANCE_US)}"
+                )
+
+    def _announced(self, body: bytes) -> None:
+        try:
+            notices = parse_notifications(body).values
+        except (MalformedPayload, Refused):
+            return
+        spans = [
+            (n.effective - MAINTENANCE_US, n.effective + n.downtime_minutes * MINUTE_US)
+            for n in notices
+            if n.kind == "maintenance" and n.effective is not None and n.downtime_minutes is not None
+        ]
+        self._maintenance = {span: self._maintenance.get(span, self.e.now) for span in spans}
 
     def filled(self, fill: Fill) -> None:
         """What trades is no vain probe: the market is open whatever was told, and a thin one is left in parts."""

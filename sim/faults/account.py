@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_DOWN, Decimal
+from math import ceil, inf
 from typing import Final, Literal, Protocol
 
 import trio
 from msgspec.structs import replace
 
+from protocol.kraken.markets import Notice
 from protocol.messages.base import Message, from_edge
 from protocol.messages.futures import CancelOrder, OpenOrder, PlaceOrder
 from protocol.ports import Command
-from protocol.units import SECOND_US, OrderSide
+from protocol.units import MINUTE_US, SECOND_US, OrderSide
 from sim.engine import Answer, Engine
 from sim.faults.plan import Fault
 from sim.faults.timeline import Active, Faults, Hook
@@ -32,6 +34,7 @@ class Exchange(Protocol):
 
     engine: Engine
     contracts: tuple[str, ...]
+    notices: list[Notice]
 
     def now_us(self) -> int: ...
 
@@ -90,10 +93,34 @@ class Account:
             self._engine.close_market(symbol, None)
 
     def _shut(self, active: Active) -> None:
+        """Now, or as announced; what is announced is part of how long it takes."""
+        lead_s = float(active.get("lead_s", 0))
+        if lead_s and self._faults.nursery is not None:
+            self._announce(active, lead_s)
+            self._faults.nursery.start_soon(self._shut_later, active, lead_s)
+        else:
+            self._shut_all()
+
+    def _announce(self, active: Active, lead_s: float) -> None:
+        begins = active.began_us + round(lead_s * SECOND_US)
+        minutes = ceil((active.until_us - begins) / MINUTE_US) if begins < active.until_us < inf else None
+        notice = Notice(
+            kind="maintenance", priority="high", text="Planned maintenance.", effective=begins, downtime_minutes=minutes
+        )
+        active.memory["notice"] = notice
+        self._exchange.notices.append(notice)
+
+    async def _shut_later(self, active: Active, lead_s: float) -> None:
+        await trio.sleep(lead_s)
+        if active in self._faults.in_force():
+            self._shut_all()
+
+    def _shut_all(self) -> None:
         for symbol in self._exchange.contracts:
             self._engine.close_market(symbol, "suspended")
 
     def _reopen(self, active: Active) -> None:
+        self._exchange.notices[:] = [n for n in self._exchange.notices if n is not active.memory.get("notice")]
         for symbol in self._exchange.contracts:
             self._engine.close_market(symbol, None)
         if not self._faults.healed:

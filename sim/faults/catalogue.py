@@ -203,7 +203,7 @@ CATALOGUE: Final[Mapping[str, Spec]] = MappingProxyType({
     "ex.mode": Spec((36,), "account", "a market is closed or half closed", LONG, None,
                     {"mode": OneOf(("suspended", "post_only", "cancel_only", "limit_only", "reduce_only")), "sym": SYMBOL}),
     "ex.maint": Spec((37,), "account", "everything is down, then open again at another price", Between(30, 600), None,
-                     {"reopen_gap_pct": Between(-1, 1)}),
+                     {"reopen_gap_pct": Between(-1, 1)}, {"lead_s": Between(0, 3600)}),
     "ex.mkt_protect": Spec((38,), "account", "market orders are protected so closely that they fill in part", LONG, None,
                            {"pct": Between(0.01, 0.1), "depth_usd": Between(50, 500)}),
     "ex.stop_gap": Spec((39,), "account", "the market leaps over the stop", Between(10, 60), None,

@@ -36,6 +36,7 @@ OPS: Final[Mapping[str, str]] = {
     endpoints.ACCOUNTS: "accounts",
     endpoints.ORDERS_STATUS: "status",
     endpoints.INSTRUMENTS: "instruments",
+    endpoints.NOTIFICATIONS: "notices",
     endpoints.TICKERS: "tickers",
     endpoints.OHLC: "ohlc",
 }

@@ -26,8 +26,6 @@ STATUS_REMEMBERED_US: Final = 5 * SECOND_US
 ROWS_A_PAGE: Final = 100
 LOG_ROWS: Final = 500
 SCHEDULE_UID: Final = "simulated-fees"
-NOTE: Final = Notice(kind="general", priority="low", text="This is a simulated exchange: nothing here is real.")
-
 T = TypeVar("T")
 
 
@@ -38,6 +36,7 @@ class Books(Protocol):
     leverage: dict[str, Decimal]
     """Contract -> the maximum its holder asked for."""
     pnl_currency: dict[str, str]
+    notices: list[Notice]
 
 
 class AccountCalls:
@@ -52,7 +51,7 @@ class AccountCalls:
             endpoints.OPEN_ORDERS: self._orders,
             endpoints.FILLS: self._fills,
             endpoints.ORDERS_STATUS: self._status,
-            endpoints.NOTIFICATIONS: lambda ask: write_notifications([NOTE], ask.at),
+            endpoints.NOTIFICATIONS: lambda ask: write_notifications(venue.notices, ask.at),
             endpoints.FEE_VOLUMES: self._volumes,
             endpoints.LEVERAGE_PREFERENCES: self._leverage,
             endpoints.PNL_PREFERENCES: self._pnl,

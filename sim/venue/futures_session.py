@@ -7,10 +7,10 @@ from typing import Protocol
 
 from protocol.ids import derive
 from protocol.kraken import endpoints, futures_ws, markets
+from protocol.kraken.markets import Notice
 from protocol.kraken.signing import futures_challenge, matches
 from protocol.kraken.wire import MalformedPayload, encode
 from sim.engine import Engine
-from sim.venue.account import NOTE
 from sim.venue.keys import Account
 from sim.venue.reports import PRIVATE_FEEDS, PUBLIC_PRODUCT_FEEDS, Reports
 from sim.venue.rows import Row
@@ -23,6 +23,7 @@ class Desk(Protocol):
     engine: Engine
     reports: Reports
     accounts: dict[str, Account]
+    notices: list[Notice]
 
     def now_us(self) -> int: ...
 
@@ -138,7 +139,7 @@ class FuturesSession:
         if feed == endpoints.FEED_ACCOUNT_LOG:
             return reports.log_snapshot()
         if feed == endpoints.FEED_NOTIFICATIONS:
-            return markets.write_notifications_frame([NOTE])
+            return markets.write_notifications_frame(self.desk.notices)
         positions, account = engine.standing(at)
         if feed == endpoints.FEED_OPEN_POSITIONS:
             return reports.positions(positions)

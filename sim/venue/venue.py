@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket
 from trio_websocket import ConnectionRejected, wrap_client_stream
 
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
+from protocol.kraken.markets import Notice
 from protocol.kraken.spot import write_spot_candles, write_spot_trades
 from protocol.kraken.wire import encode
 from protocol.messages.base import Message
@@ -47,6 +48,7 @@ from sim.venue.spot_data import SpotData, data_frame
 from sim.venue.spot_rest import SpotRest
 from sim.venue.spot_session import SpotSession
 
+NOTE: Final = Notice(kind="general", priority="low", text="This is a simulated exchange: nothing here is real.")
 STREAM_DELAY_US: Final = 500
 """What a wish caused is told on the streams this much after its answer, so that the answer always comes first."""
 NORMAL_CLOSURE: Final = 1000
@@ -119,6 +121,7 @@ class Venue:
         self.key, self.secret, _ = keys(seed)[0]
         self.leverage: dict[str, Decimal] = {}
         self.pnl_currency: dict[str, str] = {}
+        self.notices = [NOTE]
         self.data = MarketData(self)
         self.spot_data = SpotData(self.market, self.trade_us)
         self.reports = Reports(self)

@@ -26,7 +26,14 @@ from config.settings import Settings
 from protocol.kraken import endpoints, futures_ws, spot
 from protocol.kraken.wire import encode
 from protocol.messages.base import from_edge
-from protocol.messages.futures import CommandAnswered, InstrumentsSeen, PlaceOrder, SnapshotSeen, TickerSeen
+from protocol.messages.futures import (
+    CommandAnswered,
+    InstrumentsSeen,
+    NoticesSeen,
+    PlaceOrder,
+    SnapshotSeen,
+    TickerSeen,
+)
 from protocol.messages.spot import CandleSeen
 from protocol.ports import Clock
 from sim.clock import PacedClock, SimulatedClock
@@ -98,6 +105,7 @@ REST: dict[str, tuple[str, str]] = {
     endpoints.OPEN_POSITIONS: ("futures_rest_openpositions", "openpositions"),
     endpoints.FILLS: ("futures_rest_fills", "fills"),
     endpoints.ACCOUNTS: ("futures_rest_accounts_usd_flex", "accounts"),
+    endpoints.NOTIFICATIONS: ("futures_rest_notifications", "notifications"),
     endpoints.SEND_ORDER: ("futures_rest_sendorder_placed", "answer"),
     endpoints.ORDER_BOOK: ("futures_rest_orderbook", "order book"),
     endpoints.FUNDING_RATES: ("futures_rest_historical_funding_rates", "funding rates"),
@@ -175,7 +183,7 @@ Over = Callable[[Callable[[Clients], Any]], None]
 
 
 def test_rules_and_truth(wire: Over) -> None:
-    """Contract rules and a whole snapshot."""
+    """Contract rules, a whole snapshot, and what is announced."""
 
     async def check(found: Clients) -> None:
         _, futures, _ = found
@@ -187,6 +195,7 @@ def test_rules_and_truth(wire: Over) -> None:
         truth = await futures.snapshot()
         assert isinstance(truth, SnapshotSeen), truth
         assert truth.account.equity_usd > 0
+        assert isinstance(await futures.notices(), NoticesSeen)
         assert await futures.server_time() > 0
 
     wire(check)

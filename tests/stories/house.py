@@ -39,6 +39,7 @@ from protocol.messages.futures import (
     EntryBlocked,
     Fill,
     InstrumentsSeen,
+    NoticesSeen,
     OpenOrder,
     PlaceOrder,
     Protected,
@@ -169,6 +170,9 @@ class Hooked:
 
     async def instruments(self) -> InstrumentsSeen:
         return await self._real.instruments()
+
+    async def notices(self) -> NoticesSeen:
+        return await self._real.notices()
 
     def stream(self, symbols: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[Message | None]]:
         return self._real.stream(symbols)

@@ -321,7 +321,9 @@ STORIES: dict[int, Story] = {
         ({"fault": "ex.mode", "mode": "suspended", "sym": "PF_XBTUSD", "for_s": 40.0, "at_s": 10.0, **OPENED},), (flip, wait(60)),
         (flat, left_by("exit.choch")), ("VENUE_MODE",),
     ),
-    37: Story(({"fault": "ex.maint", "for_s": 60.0, "at_s": 5.0, **OPENED},), (wait(70),), (*HELD, gate_open)),
+    37: Story(
+        ({"fault": "ex.maint", "lead_s": 600.0, "for_s": 660.0, "at_s": 5.0, **OPENED},), (wait(700),), (*HELD, gate_open), ("VENUE_MAINT", "VENUE_MODE"),
+    ),
     38: Story(({"fault": "ex.partial", "depth_usd": 2000.0, "for_s": 40.0, **OPENED},), (wait(5), kill, wait(30)), (flat, latched)),
     39: Story(
         ({"fault": "px.book", "how": "empty", "sym": "PF_XBTUSD", "for_s": 40.0, **OPENED},), (wait(5), go(59_600)), (flat, closed_once),

@@ -51,6 +51,7 @@ POSITIONS = "actors/futures_feed/positions.py"
 SNAPSHOTS = "actors/futures_feed/snapshots.py"
 STANDING = "actors/futures_feed/standing.py"
 GATEWAY = "actors/gateway/futures.py"
+NOTICES = "actors/futures_feed/notices.py"
 PRETRADE = "actors/pretrade.py"
 RULES = "actors/risk/rules.py"
 PLAN = "actors/kill_switch/plan.py"
@@ -184,6 +185,8 @@ MUTANTS = (
         {"fault": "ex.stop_unfilled", "for_s": 1500, "after": "position.opened"}, seconds=1800, seeds=6),
     one("a closed market is called open", MARKET, "        suspended=seen.suspended,\n        post_only=seen.post_only,",
         "        suspended=False,\n        post_only=False,", {"fault": "ex.mode", "mode": "suspended", "at_s": 15}),
+    one("announced maintenance halts no entries", NOTICES, "if halted and not state.maintained:", "if False:",
+        {"fault": "ex.maint", "lead_s": 800, "for_s": 1800}, seconds=900, seeds=6),
     one("nobody is told of a closed market", MARKET, "return state, [changed, alert, *out]", "return state, [changed, *out]",
         {"fault": "ex.mode", "mode": "post_only", "for_s": 60, **OPENED}),
     Mutant(

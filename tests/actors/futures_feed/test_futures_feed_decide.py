@@ -15,6 +15,7 @@ from actors.futures_feed import decide, standing
 from actors.futures_feed.actor import booked_until
 from actors.futures_feed.fills import FILLS_KEPT
 from actors.futures_feed.market import ASK_RULES_US, DAILY, RULES_CHANGED
+from actors.futures_feed.notices import MAINTENANCE
 from actors.futures_feed.state import State
 from config.settings import Settings
 from protocol.ids import client_order_id
@@ -1011,7 +1012,7 @@ def test_a_refused_key_halts_entries_until_it_is_taken_again() -> None:
 def test_the_next_life_ends_the_halts_of_this_one() -> None:
     """The gate may hold them although the key is taken again and the clock right; a key that is still refused halts anew."""
     state, out = run(fresh(), from_edge(Started, T, restarted=True))
-    assert [m.key for m in of(ResumeEntries, out)] == [standing.BARRED, standing.CLOCK]
+    assert [m.key for m in of(ResumeEntries, out)] == [standing.BARRED, standing.CLOCK, MAINTENANCE]
     at = T + 1
     _, out = run(state, from_edge(SnapshotFailed, at, at, reason="authenticationError", action="halt"))
     assert [m.key for m in of(HaltEntries, out)] == [standing.BARRED]

@@ -22,6 +22,7 @@ from actors.gateway.futures import FuturesGateway
 from actors.gateway.secret import Secret
 from config.settings import ExecutionSettings
 from protocol.kraken import endpoints, futures_rest, futures_ws, orders
+from protocol.kraken.markets import Notice, write_notifications
 from protocol.kraken.signing import BadSecret, futures_authent, futures_challenge
 from protocol.kraken.wire import parse_iso_us, write_iso_ms
 from protocol.messages.base import from_edge
@@ -35,6 +36,7 @@ from protocol.messages.futures import (
     FillSeen,
     Instrument,
     InstrumentsSeen,
+    Maintenance,
     OpenOrder,
     OrderSeen,
     PlaceOrder,
@@ -952,6 +954,32 @@ async def test_instruments_are_read_without_a_signature() -> None:
         await gateway(lambda _request: httpx.Response(503)).instruments()
     with pytest.raises(FeedLost):
         await gateway(lambda _request: {"result": "success"}).instruments()
+
+
+async def test_of_notices_the_planned_maintenance_is_told() -> None:
+    """Signed; with its end where the exchange says for how long, no word that moves a cursor; FeedLost when they cannot be had."""
+    minute = 60_000_000
+    notices = [
+        Notice(kind="maintenance", priority="high", text="soon\x1b[2J", effective=START_US, downtime_minutes=15),
+        Notice(kind="maintenance", priority="high", text="", effective=START_US),
+        Notice(kind="maintenance", priority="high", text="some day", downtime_minutes=15),
+        Notice(kind="settlement", priority="high", text="another thing", effective=START_US),
+    ]
+
+    def answer(request: httpx.Request) -> object:
+        assert "Authent" in request.headers
+        return write_notifications(notices, START_US)
+
+    seen = await gateway(answer).notices()
+
+    assert seen.maintenance == (
+        Maintenance(begins=START_US, ends=START_US + 15 * minute, text="soon\\x1b[2J"),
+        Maintenance(begins=START_US, ends=None, text=""),
+        Maintenance(begins=None, ends=None, text="some day"),
+    )
+    for bad in (httpx.Response(503), {"result": "success"}, {"result": "error", "error": "apiLimitExceeded"}):
+        with pytest.raises(FeedLost):
+            await gateway(lambda _request, bad=bad: bad).notices()
 
 
 def test_a_secret_that_cannot_sign_is_found_at_the_start() -> None:

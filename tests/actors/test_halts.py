@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from actors.futures_feed.notices import MAINTENANCE
 from actors.futures_feed.standing import BARRED, CLOCK
 from actors.halts import RELEASES, release_of
 from actors.person.decide import OWN
@@ -17,6 +18,7 @@ KEYS = (
     *(f"{guard.key}:PF_XBTUSD" for guard in SYMBOL_GUARDS if guard.halts),
     BARRED,
     CLOCK,
+    MAINTENANCE,
     HALT,
     OWN,
     f"{OWN}:PF_XBTUSD",

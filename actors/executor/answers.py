@@ -121,7 +121,8 @@ def refused(order: Order, message: OrderRejected) -> Order:
     if message.wish == "place":
         # The refusal of a resend proves nothing about the first: unknown until evidence, or until time is up. One to leave by is followed by
         # another in any case, and both only reduce.
-        return order if order.resent and order.role not in LEAVING else advance(order, "rejected", message.at)
+        unproved = order.resent and order.role not in LEAVING
+        return replace(order, awaited=False) if unproved else advance(order, "rejected", message.at)
     if message.status in NOT_FOUND:
         return advance(order, "missing", message.at)
     if message.status == "filled":
@@ -189,7 +190,7 @@ def on_unknown(state: State, message: OrderUnknown) -> Answers:
         return carry_on(state, message, update(trade, replace(forget_wishes(order), resent=True)))
     if message.wish != "place":
         return state, NOTHING
-    trade = update(trade, replace(advance(order, "unanswered", message.at), doubted=True))
+    trade = update(trade, replace(advance(order, "unanswered", message.at), doubted=True, awaited=False))
     if order.role == "entry":
         trade = replace(trade, unknown_since=trade.unknown_since or message.at)
     if order.doubted:

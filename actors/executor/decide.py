@@ -45,6 +45,8 @@ SWEEP_EVERY_US: Final = 15 * SECOND_US
 """An order left from a trade that is over is asked about so often, however many passes there are: each question may wait for a time-out."""
 HEARD_WITHIN_US: Final = 2 * SECOND_US
 """So long the stream's word on an edit or a cancel may take: one pass after the other asked again each time, up to three times a second (storm 62460)."""
+ANSWER_MOST_US: Final = 30 * SECOND_US
+"""So long the answer to a resend may take to reach us: it may die with a feed, too."""
 TAKEN_FOR_US: Final = 15 * SECOND_US
 """So long a target that somebody else took off the book stays off: the kill switch takes it just before it flattens."""
 
@@ -116,7 +118,7 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
         elif order.role in LEAVING and order.state == "unknown" and order.at < message.began_at:
             # The exchange can be read again, and what is still held needs another: asked again this one may be refused as known.
             trade = update(trade, replace(order, stuck=True))
-        elif order.role in PROTECTION and lost(order) and order.at < message.began_at:
+        elif order.role in PROTECTION and lost(order, message.began_at):
             # A stop too many is cancelled when it shows, one too few is a naked position.
             trade = update(trade, advance(order, "missing", message.at))
     trade = budget_back(trade, message)
@@ -142,12 +144,16 @@ def budget_back(trade: Trade, message: Reconciled) -> Trade:
     return replace(trade, stops_before=before)
 
 
-def lost(order: Order) -> bool:
-    """Whether an order that a complete pass did not list is to be taken for gone: it had rested, or its resend was not answered.
+def lost(order: Order, began_at: int) -> bool:
+    """Whether an order that a complete pass begun then did not list is to be taken for gone: it had rested, or its resend did not help.
 
-    One that was never confirmed is sent again under its id first, which cannot double it.
+    One that was never confirmed is sent again under its id first, which cannot double it. Where the doubt was heard late, the resend left later than
+    `order.at`, and only what was read after its answer tells of it: a target can wait for that (storm 420088), a stop cannot.
     """
-    return order.state == "unknown" and (order.resting_size is not None or order.resent)
+    if order.state != "unknown" or not (order.resting_size is not None or order.resent):
+        return False
+    answer_us = ANSWER_MOST_US if order.awaited and order.role == "target" else 0
+    return order.at + answer_us < began_at
 
 
 def on_woken(state: State, message: Woken) -> Answers:

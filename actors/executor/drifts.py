@@ -36,6 +36,9 @@ def drift_missing(state: State, message: Drift) -> Answers:
         gone = update_ended(state, message.client_order_id, lambda order: advance(order, "missing", message.at))
         return gone, NOTHING
     trade, order = found
+    if order.role == "target" and order.state == "unknown":
+        # Read before its resend or after it? The end of that pass, which follows, says when it began.
+        return state, NOTHING
     trade = update(trade, advance(order, "missing", message.at))
     said: list[Message] = []
     if order.role == "stop" and order.live and trade.cover:

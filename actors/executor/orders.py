@@ -123,7 +123,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One order of ours. `placed_*` are the terms it was sent with, and a resend repeats them, size zero where a lost life sent it; `size` and `stop_price` the terms
     last asked for; `resting_*` those the exchange confirmed.
 
-    `size` is the total, filled part included. `at`: the last thing we heard or did. `resent`: the one resend of what was last asked is spent.
+    `size` is the total, filled part included. `at`: the last thing we heard or did. `resent`: the one resend of what was last asked is spent; `awaited`: its answer has not been heard.
     `stuck`: an edit was refused for good, or it was not heard of until the exchange could be read again: only a replacement helps. `leaving`: its cancel is on the way. `taken`: somebody else took it off
     the book not long ago. `doubted`: in this life it was said that its outcome is unknown. `cut`: the exchange lists it for less than it did, and nothing was asked since.
     """
@@ -143,6 +143,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     resting_price: Decimal | None = None
     at: int
     resent: bool = False
+    awaited: bool = False
     stuck: bool = False
     leaving: bool = False
     taken: bool = False
@@ -183,7 +184,7 @@ def confirm(
     """
     size, before = open_size + filled, order.resting_size
     cut = before is not None and (size < before or (size == before and order.cut))
-    listed = {"resting_size": size, "resting_price": stop_price, "resent": False, "cut": cut}
+    listed = {"resting_size": size, "resting_price": stop_price, "resent": False, "awaited": False, "cut": cut}
     if given_up or order.state == "unknown":
         listed |= {"size": size, "stop_price": stop_price}
     if given_up:

@@ -86,7 +86,8 @@ def initial(settings: Settings, memory: bytes | None) -> State:
 def reborn(trade: Trade) -> Trade:
     """A trade after a crash: whether its last wishes left is unknown, and so is the position until it is told again."""
     orders = tuple(
-        replace(advance(order, "restarted", order.at), resent=False, doubted=False) for order in trade.orders
+        replace(advance(order, "restarted", order.at), resent=False, awaited=False, doubted=False)
+        for order in trade.orders
     )
     return replace(trade, orders=orders, position=None, position_fresh=False, naked_since=None)
 

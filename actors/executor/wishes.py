@@ -136,7 +136,8 @@ def resend(desk: Desk, trade: Trade, order: Order) -> Result:
     under a new id (one too many is cancelled when it shows), a target waits for evidence.
     """
     if desk.fits(order):
-        return update(trade, replace(order, resent=True, at=desk.at)), (wish(desk, trade, order, again=True),)
+        order = replace(order, resent=True, awaited=True, at=desk.at)
+        return update(trade, order), (wish(desk, trade, order, again=True),)
     trade = update(trade, replace(order, resent=True))
     if order.role != "stop":
         return trade, NOTHING

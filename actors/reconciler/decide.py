@@ -32,9 +32,10 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
         case SnapshotMissed():
             state, out = _missed(state, message)
         case Started() | Woken(key="reconcile"):
+            state = view.rung(state, message.at)
             out = [*_let_go(message), _look(message, "periodic"), wake(message, "reconcile", state.every_us)]
         case Woken(key="soon"):
-            out = [_look(message, "soon after an event")]
+            state, out = view.rung(state, message.at), [_look(message, "soon after an event")]
         case _:
             state, out = view.take_in(state, message)
     return state, tuple(out)

@@ -226,7 +226,7 @@ def _unsettled(state: State, snapshot: ExchangeSnapshot) -> tuple[dict[str, Unkn
     for name, doubt in state.unknown.items():
         if name in listed:
             continue
-        if snapshot.began_at <= doubt.settles_at:
+        if doubt.settles_at is None or snapshot.began_at <= doubt.settles_at:
             kept[name] = doubt
         elif doubt.absent + 1 < ABSENT_ENOUGH:
             kept[name] = replace(doubt, absent=doubt.absent + 1)
@@ -352,7 +352,7 @@ def _alert(cause: Message, finding: Finding) -> Alert:
 
 def _look_again(state: State, cause: ExchangeSnapshot) -> list[Message]:
     """A second look where one is needed to settle something, as soon as it can."""
-    dues = [doubt.settles_at for doubt in state.unknown.values()]
+    dues = [doubt.settles_at for doubt in state.unknown.values() if doubt.settles_at is not None]
     dues += [cause.at for resting in state.orders.values() if resting.absent > 0]
     dues += [cause.at for seen in state.orphans.values() if seen < ABSENT_ENOUGH]
     if state.unclean:

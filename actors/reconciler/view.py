@@ -43,10 +43,13 @@ class Resting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):
-    """A placement whose outcome we do not know; from `settles_at` on it can no longer arrive."""
+    """A placement whose outcome was not known `at` that moment; from `settles_at` on it can no longer arrive. None: our clock has not told yet
+    how late we heard of it.
+    """
 
     symbol: str
-    settles_at: int
+    at: int
+    settles_at: int | None = None
     absent: int = 0
 
 
@@ -240,9 +243,21 @@ def _unknown(state: State, cause: OrderUnknown) -> Answer:
     """A doubtful placement is settled by evidence; a doubtful edit or cancel shows in the next list by itself."""
     state = _touch(state, cause.symbol, cause.at)
     if cause.wish == "place":
-        doubt = Unknown(symbol=cause.symbol, settles_at=cause.at + state.settle_us)
+        doubt = Unknown(symbol=cause.symbol, at=cause.at)
         state = replace(state, unknown={**state.unknown, cause.client_order_id: doubt})
     return state, [wake(cause, "soon", state.soon_us)]
+
+
+def rung(state: State, at: int) -> State:
+    """Our own clock rings. A doubt that a hanging feed told late counts from when we heard of it, not from when it arose: upon that word the order
+    is sent again, which no reading from before shows (storm 420088).
+    """
+    untimed = {name: doubt for name, doubt in state.unknown.items() if doubt.settles_at is None}
+    if not untimed:
+        return state
+    heard_at = at - state.soon_us
+    timed = {n: replace(d, settles_at=max(d.at, heard_at) + state.settle_us) for n, d in untimed.items()}
+    return replace(state, unknown={**state.unknown, **timed})
 
 
 def _named(state: State, order_id: str, name: str | None) -> dict[str, str | None]:

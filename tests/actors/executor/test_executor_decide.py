@@ -395,6 +395,49 @@ def test_a_refused_resend_proves_nothing_about_the_first() -> None:
     assert placed(room.woken()) == [("flatten", D(2))]
 
 
+def doubtful_target() -> Room:
+    """The stop rests, and of the target that was sent first nobody answered: it was sent again."""
+    room = naked()
+    room.accepted(STOP, "2", 49_000)
+    room.after(5)
+    assert [m.client_order_id for m in only(PlaceOrder, room.unknown(TARGET))] == [TARGET]
+    return room
+
+
+def test_what_was_read_before_a_resend_was_answered_does_not_prove_a_target_absent() -> None:
+    """A doubt that a hanging feed tells late is older than the resend it causes, and than readings that cannot show that (storm 420088)."""
+    room = doubtful_target()
+    room.after(11)
+    assert placed(room.hear(Reconciled, began_at=room.at, clean=True)) == []
+    assert placed(room.drift("missing_order", client_order_id=TARGET)) == []
+    assert placed(room.hear(Reconciled, began_at=room.at, clean=False)) == []
+    said = room.accepted(TARGET, "2", 55_000)
+    assert only(CancelOrder, said) == []
+    assert room.trade.working("target").resting
+
+
+@pytest.mark.parametrize("answer", ["unknown", "rejected", "nothing"])
+def test_a_target_whose_resend_did_not_help_is_placed_anew(answer: str) -> None:
+    """With the first reading after its answer, or after half a minute: an answer may die with a feed."""
+    room = doubtful_target()
+    room.after(5)
+    if answer == "unknown":
+        assert placed(room.unknown(TARGET)) == []
+    elif answer == "rejected":
+        assert placed(room.rejected(TARGET, "insufficientAvailableFunds")) == []
+    room.after(1 if answer != "nothing" else 26)
+    said = room.hear(Reconciled, began_at=room.at, clean=True)
+    assert [m.client_order_id for m in only(PlaceOrder, said)] == [ids.client_order_id("s1", "target", 1)]
+
+
+def test_a_stop_in_doubt_is_placed_anew_though_its_resend_is_not_answered() -> None:
+    """One too many is cancelled when it shows, one too few is a naked position."""
+    room = naked()
+    room.unknown(STOP)
+    room.after(1)
+    assert placed(room.hear(Reconciled, began_at=room.at, clean=True)) == [("stop", D(2))]
+
+
 SECOND_STOP = ids.client_order_id("s1", "stop", 1)
 
 

@@ -146,6 +146,11 @@ def unknown(at_s: float, wish: str = "place") -> OrderUnknown:
     return from_edge(OrderUnknown, at, at, client_order_id=ENTRY, symbol=XBT, wish=wish)
 
 
+def rung(at_s: float) -> Woken:
+    """Our own clock rings."""
+    return from_edge(Woken, T + round(at_s * SECOND), key="soon")
+
+
 def run(state: State, *messages: Message) -> tuple[State, list[Message]]:
     """Every answer to the messages, in order."""
     out: list[Message] = []
@@ -676,7 +681,7 @@ def test_a_fill_explains_an_absence() -> None:
 
 def test_an_unknown_placement_is_settled_as_absent_by_two_late_lists() -> None:
     """Not before it can no longer arrive: the deadline it carried must have passed."""
-    state, out = run(adopted(), unknown(1), snapshot(2), snapshot(6))
+    state, out = run(adopted(), unknown(1), rung(2), snapshot(2), snapshot(6))
     assert drifts(out) == []
     assert wakes(out)[-1] == ("soon", 7)
 
@@ -687,6 +692,14 @@ def test_an_unknown_placement_is_settled_as_absent_by_two_late_lists() -> None:
     assert drifts(out) == [("missing_order", "unknown", "absent")]
     assert [m.client_order_id for m in out if isinstance(m, Drift)] == [ENTRY]
     assert state.unknown == {}
+
+
+def test_an_unknown_placement_told_late_is_not_settled_by_what_was_read_before() -> None:
+    """A feed that hung tells the doubt and two readings at once: what is sent again upon that doubt is in neither of them (storm 420088)."""
+    state, out = run(adopted(), unknown(1), snapshot(7), snapshot(12), rung(14), snapshot(14), snapshot(15))
+    assert drifts(out) == []
+
+    assert drifts(run(state, snapshot(18.5), snapshot(19.5))[1]) == [("missing_order", "unknown", "absent")]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from actors.shell import World
 from protocol.messages.base import Message, follow
 from protocol.messages.control import PersonAnswered
@@ -15,6 +17,7 @@ from protocol.messages.futures import (
     CancelOrder,
     EditOrder,
     EntryBlocked,
+    InstrumentsSeen,
     PlaceOrder,
     Rehearsed,
     RehearseOrders,
@@ -33,7 +36,7 @@ async def send(world: World, wish: Message) -> Sequence[Message]:
         case RequestSnapshot(urgent=urgent):
             return (await world.futures.snapshot(urgent=urgent),)
         case RequestInstruments():
-            return await contract_rules(world)
+            return await read_again(world)
         case PlaceOrder() | EditOrder() | CancelOrder():
             admitted = world.door.pass_through(wish, world.clock.now_us(), world.journal.record, world.watch)
             if isinstance(admitted, EntryBlocked):
@@ -49,10 +52,26 @@ async def send(world: World, wish: Message) -> Sequence[Message]:
             raise TypeError(f"no hands for {type(wish).__name__}")
 
 
-async def contract_rules(world: World) -> Sequence[Message]:
+async def contract_rules(world: World) -> InstrumentsSeen:
+    """The rules of the contracts, and which of them the account has isolated. Raises FeedLost.
+
+    Where the account does not say, the contracts come as unknown: no reason to be without a stream, which exits need.
+    """
+    seen = await world.futures.instruments()
+    try:
+        isolated = await world.futures.isolated()
+    except FeedLost as error:
+        text = f"which contracts the account has isolated could not be read: {error}; what is known of them stands"
+        world.alert(NAME, "MARGIN_MODE", "info", text)
+        return replace(seen, instruments=tuple(replace(rules, margin_known=False) for rules in seen.instruments))
+    told = (replace(rules, isolated_x=isolated.get(rules.symbol)) for rules in seen.instruments)
+    return replace(seen, instruments=tuple(told))
+
+
+async def read_again(world: World) -> Sequence[Message]:
     """The rules of the contracts, read again; nothing but a word to the person when they cannot be."""
     try:
-        return (await world.futures.instruments(),)
+        return (await contract_rules(world),)
     except FeedLost as error:
         text = f"the rules of the contracts could not be read again: {error}; those known stand"
         world.alert(NAME, "INSTR_CHANGED", "warning", text)

@@ -93,6 +93,8 @@ def _tradeable(order: PlaceOrder, facts: Facts, settings: Settings, at: int) -> 
         return Seen(False, word="contract rules unknown")
     if instrument.inverse:
         return Seen(False, word="inverse contracts are off")
+    if instrument.margin != "cross":
+        return Seen(False, word=f"margin is {instrument.margin}")
     return Seen(instrument.tradeable, word="tradeable" if instrument.tradeable else "not tradeable")
 
 

@@ -4,8 +4,9 @@ simulated ones in sim. Every promise is stated here once; both sides are tested 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from decimal import Decimal
 from typing import Protocol
 
 import msgspec
@@ -74,6 +75,12 @@ class FuturesExchange(Protocol):
 
     async def notices(self) -> NoticesSeen:
         """The maintenance that is announced. Raises FeedLost."""
+        ...
+
+    async def isolated(self) -> Mapping[str, Decimal]:
+        """The contracts that the account has isolated, and at which leverage; every other is cross-margined. Raises FeedLost, also
+        where a part of it cannot be read.
+        """
         ...
 
     def stream(self, symbols: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[Message | None]]:

@@ -6,8 +6,9 @@ said in each, are those of `sim.loop`. Knows no actor.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from math import inf
 from typing import Final, cast
 
@@ -136,6 +137,11 @@ class DirectFutures:
         await trio.lowlevel.checkpoint()
         now = self._world.clock.now_us()
         return from_edge(NoticesSeen, now, now, maintenance=())
+
+    async def isolated(self) -> Mapping[str, Decimal]:
+        """Nobody isolates anything in a backtest."""
+        await trio.lowlevel.checkpoint()
+        return {}
 
     @asynccontextmanager
     async def stream(self, symbols: Sequence[str]) -> AsyncIterator[AsyncIterator[Message | None]]:

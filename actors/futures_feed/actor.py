@@ -12,6 +12,7 @@ from actors.connection import keep_connected
 from actors.futures_feed import decide
 from actors.futures_feed.market import DAILY
 from actors.futures_feed.state import State
+from actors.hands import contract_rules
 from actors.memory import unsealed
 from actors.part import Part
 from actors.shell import World
@@ -51,7 +52,7 @@ async def edge(world: World, deliver: Callable[[Message], None]) -> None:
     symbols = [s.futures for s in world.settings.symbols]
 
     async def prepare() -> Sequence[Message]:
-        return [await world.futures.instruments(), await world.futures.snapshot()]
+        return [await contract_rules(world), await world.futures.snapshot()]
 
     def lost(why: str) -> None:
         world.alert(NAME, "FEED_STALE", "warning", f"futures stream lost: {why}; entries wait, reconnecting")

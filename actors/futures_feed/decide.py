@@ -11,7 +11,16 @@ import msgspec
 from msgspec.structs import replace
 
 from actors.futures_feed.fills import tell_fills
-from actors.futures_feed.market import DAILY, ask_rules, instruments, refused_by_rules, ticker
+from actors.futures_feed.market import (
+    DAILY,
+    MARGIN,
+    ask_margin,
+    ask_rules,
+    held_isolated,
+    instruments,
+    refused_by_rules,
+    ticker,
+)
 from actors.futures_feed.notices import MAINTENANCE, kept_in, noticed
 from actors.futures_feed.orders import answered, ended_at_once, learn, tell_order, untold
 from actors.futures_feed.positions import tell_account, tell_frame
@@ -108,6 +117,8 @@ def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
             state, off = clock_off(state, message)
             state, more = tell_snapshot(_begun_by_their_clock(state, message), message)
             out += [*off, *more]
+            state, more = held_isolated(state, message)
+            out += more
         case SnapshotFailed():
             state, out = key_refused(state, message, message.action or "retry", message.reason, "read")
             state, more = limited(state, message, message.reason.rpartition(": ")[2])
@@ -132,6 +143,8 @@ def _of_ours(state: State, message: Started | Woken | PersonAsked) -> Answer:
             return kept_in(state, message)
         case Woken(key=key) if key == DAILY:
             return ask_rules(state, message, "a day has passed")
+        case Woken(key=key) if key == MARGIN:
+            return ask_margin(state, message)
         case PersonAsked():
             return resumed(state, message), []
     return state, []

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from actors.futures_feed.state import ASK_RULES_US, Answer, Marked, State
 from protocol.messages.base import Message, follow
-from protocol.messages.control import Alert, Severity
+from protocol.messages.control import Alert, Severity, WakeAt
 from protocol.messages.futures import (
     Instrument,
     InstrumentsListed,
@@ -18,6 +18,7 @@ from protocol.messages.futures import (
     MarkPrice,
     ModeChanged,
     RequestInstruments,
+    SnapshotSeen,
     TickerSeen,
 )
 from protocol.units import MINUTE_US, SECOND_US
@@ -33,6 +34,11 @@ FROZEN_SHARE: Final = Decimal("0.003")
 """A mark that has not changed for so long, while trades went so far from where they were then, is as good as none (fault-catalogue 9)."""
 DAILY: Final = "instruments"
 """The edge's call to read the contracts' rules once a day."""
+MARGIN: Final = "margin"
+"""Our own, while a market is isolated or nobody knows: the exchange does not say when a person sets it back."""
+ASK_MARGIN_US: Final = MINUTE_US
+RULES: Final = tuple(name for name in Instrument.__struct_fields__ if name not in ("isolated_x", "margin_known"))
+"""What the exchange lists of a contract; how it is margined is the account's setting."""
 
 
 def ticker(state: State, seen: TickerSeen) -> Answer:
@@ -127,12 +133,16 @@ def instruments(state: State, seen: InstrumentsSeen) -> Answer:
     if not seen.instruments:
         text = "the exchange lists no contract that can be read, as during maintenance; the rules known stand"
         return state, [follow(seen, Alert, code="INSTR_CHANGED", severity="warning", text=text)]
-    ours = tuple(i for i in seen.instruments if i.symbol in state.symbols)
+    ours = tuple(_margined(i, state.instruments.get(i.symbol)) for i in seen.instruments if i.symbol in state.symbols)
     listed = {i.symbol for i in ours}
     unlisted = tuple(s for s in state.symbols if s not in listed)
     out: list[Message] = [follow(seen, InstrumentsListed, instruments=ours)]
     for instrument in ours:
-        out += told_changes(seen, state.instruments.get(instrument.symbol), instrument)
+        before, held = state.instruments.get(instrument.symbol), state.positions.get(instrument.symbol)
+        out += told_changes(seen, before, instrument)
+        out += told_margin(seen, before, instrument, exposed=held is not None and bool(held[0].size))
+    if any(i.margin != "cross" for i in (*ours, *seen.instruments) if i.symbol in state.symbols):
+        out.append(_wake(seen))
     state = replace(state, instruments={i.symbol: i for i in ours})
     for symbol in unlisted:
         if symbol not in state.unlisted:
@@ -145,7 +155,7 @@ def instruments(state: State, seen: InstrumentsSeen) -> Answer:
 
 def told_changes(cause: Message, before: Instrument | None, now: Instrument) -> list[Message]:
     """What a person must know of a contract whose rules are others than before; of a new one only that it is not traded."""
-    names = Instrument.__struct_fields__ if before is not None else () if now.tradeable else ("tradeable",)
+    names = RULES if before is not None else () if now.tradeable else ("tradeable",)
     pairs = [(name, getattr(before, name, True), getattr(now, name)) for name in names]
     changes = [f"{name} {to_builtins(old)} -> {to_builtins(new)}" for name, old, new in pairs if old != new]
     if not changes:
@@ -155,3 +165,50 @@ def told_changes(cause: Message, before: Instrument | None, now: Instrument) -> 
         return [follow(cause, Alert, now.symbol, code="INSTR_CHANGED", severity="warning", text=told)]
     told += "; it is traded no more: no order can be had, a position is settled by the exchange"
     return [follow(cause, Alert, now.symbol, code="INSTR_DELISTING", severity="critical", text=told)]
+
+
+def _margined(now: Instrument, before: Instrument | None) -> Instrument:
+    """What was known before of how it is margined stands while that cannot be read."""
+    if now.margin_known or before is None:
+        return now
+    return replace(now, isolated_x=before.isolated_x, margin_known=before.margin_known)
+
+
+def told_margin(cause: Message, before: Instrument | None, now: Instrument, *, exposed: bool) -> list[Message]:
+    """A market that the account isolates, or that it does not tell of; and that it is at cross margin again. Told once."""
+    if now.margin == ("cross" if before is None else before.margin):
+        return []
+    if now.margin == "cross":
+        text = f"{now.symbol} is at cross margin: entries may leave in it"
+    elif now.margin_known:
+        near = "; a position is open in it, nearer to liquidation than was reckoned" if exposed else ""
+        text = (
+            f"{now.symbol} is {now.margin} and sizes are reckoned for cross margin: no entry leaves in it, exits go on{near}. Set it "
+            "back to cross on Kraken, the daemon never does; it looks each minute"
+        )
+    else:
+        text = (
+            f"{now.symbol}: Kraken does not tell whether the account has it isolated: no entry leaves in it until it does, exits go "
+            "on; asked each minute"
+        )
+    severity: Severity = "critical" if exposed and now.isolated_x is not None else "warning"
+    return [follow(cause, Alert, f"{MARGIN} {now.symbol}", code="MARGIN_MODE", severity=severity, text=text)]
+
+
+def ask_margin(state: State, cause: Message) -> Answer:
+    """A minute later a person may have set it back, and the account may say."""
+    state, out = ask_rules(state, cause, "a market is not known to be at cross margin")
+    again = any(i.margin != "cross" for i in state.instruments.values())
+    return state, [*out, _wake(cause)] if again else out
+
+
+def held_isolated(state: State, seen: SnapshotSeen) -> Answer:
+    """A position that the exchange shows isolated in a market that we take for cross: a person set it since it was read."""
+    rules = state.instruments
+    found = [p.symbol for p in seen.positions if p.isolated_x and p.symbol in rules]
+    wrong = [symbol for symbol in found if rules[symbol].margin == "cross"]
+    return ask_rules(state, seen, f"{wrong[0]} is held isolated") if wrong else (state, [])
+
+
+def _wake(cause: Message) -> Message:
+    return follow(cause, WakeAt, MARGIN, key=MARGIN, due=cause.at + ASK_MARGIN_US)

@@ -6,9 +6,10 @@ without its terms.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from decimal import Decimal
+from typing import Final, TypeVar
 
 import httpx
 import structlog
@@ -21,6 +22,7 @@ from actors.gateway.http import Departure, FuturesHttp
 from actors.gateway.quarantine import report
 from actors.gateway.secret import Secret
 from config.settings import ExecutionSettings
+from protocol.kraken import account as own
 from protocol.kraken import endpoints, futures_rest, futures_ws, orders
 from protocol.kraken.faults import Action, judge
 from protocol.kraken.markets import maintenance, parse_notifications
@@ -59,6 +61,8 @@ LOOKED_UP: Final[Mapping[str, Outcome]] = {
 """What `orders/status` proves. An order that was refused or cancelled may have traded before: reconciliation tells."""
 
 _URGENCY: Final[Mapping[bool, Priority]] = {False: "read", True: "protect"}
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -100,36 +104,38 @@ class FuturesGateway:
 
     async def instruments(self) -> InstrumentsSeen:
         """The contract rules. Raises FeedLost."""
-        try:
-            data = await self.http.public(endpoints.INSTRUMENTS)
-        except GatewayError as error:
-            raise FeedLost(str(error)) from error
-        with answers_as_feed_lost("futures"):
-            parsed = futures_rest.parse_instruments(data)
+        parsed = await self._read_as(futures_rest.parse_instruments, self.http.public(endpoints.INSTRUMENTS))
         report(parsed.quarantined)
         at = self._clock.now_us()
         return from_edge(InstrumentsSeen, at, at, instruments=parsed.values)
 
     async def notices(self) -> NoticesSeen:
         """The maintenance that is announced. Raises FeedLost."""
-        try:
-            data = await self.http.get(endpoints.NOTIFICATIONS)
-        except GatewayError as error:
-            raise FeedLost(str(error)) from error
-        with answers_as_feed_lost("futures"):
-            parsed = parse_notifications(data)
+        parsed = await self._read_as(parse_notifications, self.http.get(endpoints.NOTIFICATIONS))
         report(parsed.quarantined)
         at = self._clock.now_us()
         return from_edge(NoticesSeen, at, at, maintenance=maintenance(parsed.values))
 
+    async def isolated(self) -> Mapping[str, Decimal]:
+        """The contracts that the account has isolated, and at which leverage. Raises FeedLost: a row that cannot be read may be ours."""
+        parsed = await self._read_as(own.parse_leverage_preferences, self.http.get(endpoints.LEVERAGE_PREFERENCES))
+        report(parsed.quarantined)
+        if parsed.quarantined:
+            raise FeedLost(f"futures: {parsed.quarantined[0]}")
+        return dict(parsed.values)
+
     async def server_time(self) -> int:
         """The exchange's clock, microseconds UTC in whole milliseconds. Raises FeedLost."""
+        return await self._read_as(futures_rest.parse_server_time, self.http.public(endpoints.TICKERS))
+
+    async def _read_as(self, parse: Callable[[bytes], T], answer: Awaitable[bytes]) -> T:
+        """An answer as `parse` reads it. Raises FeedLost."""
         try:
-            data = await self.http.public(endpoints.TICKERS)
+            data = await answer
         except GatewayError as error:
             raise FeedLost(str(error)) from error
         with answers_as_feed_lost("futures"):
-            return futures_rest.parse_server_time(data)
+            return parse(data)
 
     # --- stream ----------------------------------------------------------------------------------------------------
 

@@ -120,7 +120,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def inputs(case: Case) -> dict[str, Any]:
-    """What the rules looked at besides their own values; margin is cross: no leverage preference is ever set."""
+    """What the rules looked at besides their own values; margin is cross: no leverage preference is ever set, and a market that a person isolates is kept in by the door."""
     mark, account, planned = case.mark, case.account, case.plan
     equity = None if account is None else account.equity_usd
     return {

@@ -306,6 +306,7 @@ class _Position(Record):
     price: NonNegative | None
     pnl: Number | None = Field(None, alias="unrealizedPnl")
     pnl_currency: str | None = Field(None, alias="pnlCurrency")
+    isolated_x: Number | None = Field(None, alias="maxFixedLeverage")
 
 
 def parse_open_positions(data: Json) -> Parsed[Position]:
@@ -326,6 +327,7 @@ def parse_open_positions(data: Json) -> Parsed[Position]:
             size=row.size if row.side == "long" else -row.size,
             entry_price=row.price,
             unrealized_pnl_usd=fee_in_usd(row.pnl, row.pnl_currency or "USD"),
+            isolated_x=row.isolated_x,
         )
 
     return one_by_one(rows, read, "openpositions")
@@ -343,6 +345,7 @@ def write_open_positions(positions: Sequence[Position], at: int) -> dict[str, ob
             unrealizedFunding=None,
             unrealizedPnl=position.unrealized_pnl_usd,
             pnlCurrency="USD",
+            maxFixedLeverage=position.isolated_x,
         )
         for position in positions
         if position.size

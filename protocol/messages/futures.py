@@ -41,6 +41,16 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     margin_levels: tuple[tuple[Decimal, Decimal, Decimal], ...]
     """(from notional USD, initial margin fraction, maintenance margin fraction), ascending."""
     max_relative_funding_rate: Decimal
+    isolated_x: Decimal | None = None
+    """The leverage at which the account has isolated it; None: cross margin, which everything here reckons with."""
+    margin_known: bool = True
+    """False: nobody has been told which of the two it is."""
+
+    @property
+    def margin(self) -> str:
+        """`cross`, `unknown` or `isolated at 3x`."""
+        isolated = "cross" if self.isolated_x is None else f"isolated at {self.isolated_x.normalize():f}x"
+        return isolated if self.margin_known else "unknown"
 
 
 class OpenOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +72,8 @@ class OpenOrder(msgspec.Struct, frozen=True, kw_only=True):
 class Position(msgspec.Struct, frozen=True, kw_only=True):
     """A position as the exchange reports it. `size` is signed: above zero long, below short, zero flat.
 
-    `liquidation_price` None: not reported by this source or not reachable. `margin_usd` initial margin.
+    `liquidation_price` None: not reported by this source or not reachable. `margin_usd` initial margin. `isolated_x`: the leverage at
+    which it is isolated, None: it is not, or this source does not say.
     """
 
     symbol: str
@@ -71,6 +82,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     liquidation_price: Decimal | None = None
     unrealized_pnl_usd: Decimal | None = None
     margin_usd: Decimal | None = None
+    isolated_x: Decimal | None = None
 
 
 def worth_usd(symbol: str, size: Decimal, price: Decimal) -> Decimal:

@@ -71,6 +71,21 @@ def codes(order: PlaceOrder, facts: Facts) -> list[str]:
     return [found.control for found in examine(order, facts, SETTINGS, AT) if not found.passed]
 
 
+@pytest.mark.parametrize(
+    ("margin", "word"),
+    [
+        ({"isolated_x": Decimal(5)}, "margin is isolated at 5x"),
+        ({"margin_known": False}, "margin is unknown"),
+    ],
+)
+def test_an_entry_leaves_at_cross_margin_only(margin: dict[str, object], word: str) -> None:
+    """The way to liquidation is reckoned for it; an exit is asked nothing."""
+    facts = change(FACTS, instruments={"PF_XBTUSD": change(INSTRUMENT, **margin)})
+    (found,) = (found for found in examine(ENTRY, facts, SETTINGS, AT) if not found.passed)
+    assert (found.control, found.word) == ("pretrade.tradeable", word)
+    assert codes(change(ENTRY, role="exit", reduce_only=True), facts) == []
+
+
 @pytest.mark.parametrize(("side", "passes"), [("buy", False), ("sell", True)])
 def test_an_entry_at_market_is_held_to_what_the_book_asks(side: OrderSide, passes: bool) -> None:
     """A thin book asks more than the collar allows: nothing is bought there, and selling is no worse for it."""

@@ -64,11 +64,17 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[Message] = []
         self.rules: InstrumentsSeen | None = None
+        self.margin: dict[str, Decimal] | None = {}
 
     async def instruments(self) -> InstrumentsSeen:
         if self.rules is None:
             raise FeedLost("no route to host")
         return self.rules
+
+    async def isolated(self) -> dict[str, Decimal]:
+        if self.margin is None:
+            raise FeedLost("no route to host")
+        return self.margin
 
     async def send(self, command: Message) -> list[Message]:
         self.sent.append(command)
@@ -169,6 +175,26 @@ def test_rules_that_cannot_be_read_again_are_said() -> None:
     assert [alert.code for alert in told if isinstance(alert, Alert)] == ["INSTR_CHANGED"]
     wire.rules = from_edge(InstrumentsSeen, AT, instruments=(facts.instrument(),))
     assert trio.run(send, house, wish) == (wire.rules,)
+
+
+def test_the_rules_come_with_what_the_account_isolates() -> None:
+    """Every reading of them asks for both; what cannot be read comes as unknown, as the stream is needed all the same."""
+    house, wire = world(dry_run=False)
+    told: list[Message] = []
+    house.watch = lambda sender, message: told.append(message)
+    wire.rules = from_edge(InstrumentsSeen, AT, instruments=(facts.instrument(), facts.instrument(facts.ETH)))
+    wish = from_edge(RequestInstruments, AT, reason="a day has passed")
+
+    def margins() -> list[str]:
+        (seen,) = trio.run(send, house, wish)
+        assert isinstance(seen, InstrumentsSeen)
+        return [rules.margin for rules in seen.instruments]
+
+    wire.margin = {facts.ETH: Decimal("2.5"), "PF_DOGEUSD": Decimal(50)}
+    assert (margins(), told) == (["cross", "isolated at 2.5x"], [])
+    wire.margin = None
+    assert margins() == ["unknown", "unknown"]
+    assert [(alert.code, alert.severity) for alert in told if isinstance(alert, Alert)] == [("MARGIN_MODE", "info")]
 
 
 def test_a_rehearsal_says_what_would_be_refused() -> None:

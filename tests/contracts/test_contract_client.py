@@ -101,6 +101,7 @@ def payload(recording: str, own: str) -> bytes:
 REST: dict[str, tuple[str, str]] = {
     endpoints.INSTRUMENTS: ("futures_rest_instruments", "instruments"),
     endpoints.TICKERS: ("futures_rest_tickers", "tickers"),
+    endpoints.LEVERAGE_PREFERENCES: ("futures_rest_leveragepreferences", "leverage preferences"),
     endpoints.OPEN_ORDERS: ("futures_rest_openorders", "openorders"),
     endpoints.OPEN_POSITIONS: ("futures_rest_openpositions", "openpositions"),
     endpoints.FILLS: ("futures_rest_fills", "fills"),
@@ -192,6 +193,7 @@ def test_rules_and_truth(wire: Over) -> None:
         rules = {i.symbol: i for i in listed.instruments}[SYMBOL]
         assert (rules.inverse, rules.tick > 0, rules.lot > 0) == (False, True, True)
         assert rules.margin_levels
+        assert all(leverage_x >= 1 for leverage_x in (await futures.isolated()).values())
         truth = await futures.snapshot()
         assert isinstance(truth, SnapshotSeen), truth
         assert truth.account.equity_usd > 0

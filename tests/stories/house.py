@@ -6,7 +6,7 @@ with it (`Life`, `Disk`); the exchange lives on.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -173,6 +173,9 @@ class Hooked:
 
     async def notices(self) -> NoticesSeen:
         return await self._real.notices()
+
+    async def isolated(self) -> Mapping[str, Decimal]:
+        return await self._real.isolated()
 
     def stream(self, symbols: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[Message | None]]:
         return self._real.stream(symbols)

@@ -14,13 +14,13 @@ from msgspec.structs import replace
 from actors.futures_feed import decide, standing
 from actors.futures_feed.actor import booked_until
 from actors.futures_feed.fills import FILLS_KEPT
-from actors.futures_feed.market import ASK_RULES_US, DAILY, RULES_CHANGED
+from actors.futures_feed.market import ASK_MARGIN_US, ASK_RULES_US, DAILY, MARGIN, RULES_CHANGED
 from actors.futures_feed.notices import MAINTENANCE
 from actors.futures_feed.state import State
 from config.settings import Settings
 from protocol.ids import client_order_id
 from protocol.messages.base import Message, from_edge
-from protocol.messages.control import Alert, HaltEntries, PersonAsked, ResumeEntries, Started, Woken
+from protocol.messages.control import Alert, HaltEntries, PersonAsked, ResumeEntries, Started, WakeAt, Woken
 from protocol.messages.futures import (
     LIST_LAG_US,
     Account,
@@ -306,6 +306,72 @@ def test_a_contract_that_is_not_traded_at_the_start_is_told() -> None:
     """Whoever configured it should know at once."""
     _, out = run(fresh(), rules_of(contract(XBT, tradeable=False), contract(ETH)))
     assert [m.code for m in of(Alert, out)] == ["INSTR_DELISTING"]
+
+
+def margins(out: list[Message]) -> list[str]:
+    """How bitcoin was listed to be margined, each time."""
+    return [next(i.margin for i in m.instruments if i.symbol == XBT) for m in of(InstrumentsListed, out)]
+
+
+def test_an_isolated_market_is_told_once_and_again_when_it_is_back() -> None:
+    """Also where the first reading shows it; with its leverage and what to do, and looked for again each minute meanwhile."""
+    cross, isolated = contract(XBT), contract(XBT, isolated_x=D("10.0"))
+    _, out = run(fresh(), rules_of(isolated), rules_of(isolated, at=T + 1), rules_of(cross, at=T + 2))
+    said = [(m.code, m.severity, m.text) for m in of(Alert, out) if m.code != "INSTR_DELISTING"]
+    assert said == [
+        (
+            "MARGIN_MODE",
+            "warning",
+            f"{XBT} is isolated at 10x and sizes are reckoned for cross margin: no entry leaves in it, exits go on. Set it back to "
+            "cross on Kraken, the daemon never does; it looks each minute",
+        ),
+        ("MARGIN_MODE", "warning", f"{XBT} is at cross margin: entries may leave in it"),
+    ]
+    assert margins(out) == ["isolated at 10x", "isolated at 10x", "cross"]
+    assert [(m.key, m.due) for m in of(WakeAt, out)] == [(MARGIN, T + ASK_MARGIN_US), (MARGIN, T + 1 + ASK_MARGIN_US)]
+
+
+def test_an_isolated_market_with_a_position_is_critical() -> None:
+    """Its liquidation is nearer than was reckoned when it was opened."""
+    held = from_edge(PositionsSeen, T, positions=(facts.position(1),), sequence=1)
+    _, out = run(fresh(), held, rules_of(contract(XBT, isolated_x=D(3))))
+    (alert,) = (m for m in of(Alert, out) if m.code == "MARGIN_MODE")
+    assert (alert.severity, "a position is open in it" in alert.text) == ("critical", True)
+
+
+def test_a_margin_that_nobody_knows_is_not_cross_and_what_is_known_stands() -> None:
+    """Unknown is told once; a reading that fails later forgets nothing, and both are asked after a minute later."""
+    unknown, isolated = contract(XBT, margin_known=False), contract(XBT, isolated_x=D(3))
+    _, out = run(fresh(), rules_of(unknown), rules_of(unknown, at=T + 1), rules_of(contract(XBT), at=T + 2))
+    assert margins(out) == ["unknown", "unknown", "cross"]
+    texts = [m.text.partition(" ")[2] for m in of(Alert, out) if m.code == "MARGIN_MODE"]
+    assert [text.partition(":")[0] for text in texts] == [
+        "Kraken does not tell whether the account has it isolated",
+        "is at cross margin",
+    ]
+    assert len(of(WakeAt, out)) == 2
+    _, out = run(fresh(), rules_of(isolated), rules_of(unknown, at=T + 1))
+    assert (margins(out), len(of(WakeAt, out))) == (["isolated at 3x"] * 2, 2)
+    _, out = run(fresh(), rules_of(contract(XBT)), rules_of(unknown, at=T + 1))
+    assert (margins(out), len(of(WakeAt, out))) == (["cross"] * 2, 1)
+
+
+@pytest.mark.parametrize(("isolated_x", "again"), [(D(3), 1), (None, 0)])
+def test_the_settings_are_read_again_each_minute_while_a_market_is_isolated(isolated_x: D | None, again: int) -> None:
+    """Whether or not the last reading came through."""
+    woken = from_edge(Woken, T + ASK_MARGIN_US, key=MARGIN)
+    state, _ = run(fresh(), rules_of(contract(XBT, isolated_x=isolated_x)))
+    _, out = run(state, woken)
+    assert (len(of(RequestInstruments, out)), len(of(WakeAt, out))) == (1, again)
+
+
+def test_a_position_shown_isolated_in_a_cross_market_has_the_settings_read() -> None:
+    """A person set it since they were read; where that is known it is no news."""
+    held = replace(facts.position(1), isolated_x=D(3))
+    _, out = run(fresh(), rules_of(contract(XBT)), snapshot(positions=(held,)))
+    assert [m.reason for m in of(RequestInstruments, out)] == [f"{XBT} is held isolated"]
+    _, out = run(fresh(), rules_of(contract(XBT, isolated_x=D(3))), snapshot(positions=(held,)))
+    assert of(RequestInstruments, out) == []
 
 
 def test_a_market_that_closes_or_opens_is_told_once_and_its_rules_are_read_again() -> None:

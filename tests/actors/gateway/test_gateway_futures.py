@@ -21,6 +21,7 @@ from actors.gateway.direct import BODY_SENT, HEADERS_NEXT
 from actors.gateway.futures import FuturesGateway
 from actors.gateway.secret import Secret
 from config.settings import ExecutionSettings
+from protocol.kraken import account as own
 from protocol.kraken import endpoints, futures_rest, futures_ws, orders
 from protocol.kraken.markets import Notice, write_notifications
 from protocol.kraken.signing import BadSecret, futures_authent, futures_challenge
@@ -980,6 +981,23 @@ async def test_of_notices_the_planned_maintenance_is_told() -> None:
     for bad in (httpx.Response(503), {"result": "success"}, {"result": "error", "error": "apiLimitExceeded"}):
         with pytest.raises(FeedLost):
             await gateway(lambda _request, bad=bad: bad).notices()
+
+
+async def test_what_the_account_isolates_is_read_whole_or_not_at_all() -> None:
+    """Signed, two points; a refusal, no answer or a row that cannot be read is FeedLost: that row may be ours."""
+
+    def answer(request: httpx.Request) -> object:
+        assert "Authent" in request.headers
+        assert (request.method, request.url.path) == ("GET", "/derivatives/api/v3/leveragepreferences")
+        return own.write_leverage_preferences({SYMBOL: Decimal("2.5")}, START_US)
+
+    assert await gateway(answer).isolated() == {SYMBOL: Decimal("2.5")}
+    assert await gateway(lambda _request: own.write_leverage_preferences({}, START_US)).isolated() == {}
+    half = own.write_leverage_preferences({SYMBOL: Decimal("2.5"), "PF_ETHUSD": Decimal(0)}, START_US)
+    refused = futures_rest.write_error("authenticationError", START_US)
+    for bad in (httpx.Response(503), httpx.Response(401), {"result": "success"}, refused, half):
+        with pytest.raises(FeedLost):
+            await gateway(lambda _request, bad=bad: bad).isolated()
 
 
 def test_a_secret_that_cannot_sign_is_found_at_the_start() -> None:

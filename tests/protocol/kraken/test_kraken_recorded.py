@@ -160,6 +160,7 @@ def test_positions_are_signed_and_have_no_liquidation_price_by_rest() -> None:
 
     assert [p.size for p in positions] == [-10000, 20000, 1]
     assert {p.liquidation_price for p in positions} == {None}
+    assert [p.isolated_x for p in positions] == [None, None, 5]
 
 
 def test_open_orders_read_under_both_spellings_of_the_client_id() -> None:

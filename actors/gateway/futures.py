@@ -100,7 +100,7 @@ class FuturesGateway:
         """How far the last stop of a symbol got."""
         self._fills_until = fills_until
 
-    # --- public ----------------------------------------------------------------------------------------------------
+    # --- what is asked for at any time ------------------------------------------------------------------------------------
 
     async def instruments(self) -> InstrumentsSeen:
         """The contract rules. Raises FeedLost."""

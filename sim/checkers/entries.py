@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-import msgspec
-
+from protocol.kraken.account import parse_leverage_preferences
 from protocol.kraken.endpoints import COST, COST_BUDGET, COST_FILLS_PAGED, COST_WINDOW_S
 from protocol.kraken.markets import parse_notifications
-from protocol.kraken.wire import MalformedPayload, Refused
+from protocol.kraken.wire import MalformedPayload, Refused, decode
 from protocol.messages.base import Message
 from protocol.messages.control import Drift
 from protocol.messages.futures import (
@@ -276,8 +275,8 @@ class MarkRules(Invariant):
 
 
 class ModeAndRefusal(Invariant):
-    """22: no entry into a market that was told to be closed, nor near maintenance that was announced, and exits only to probe it; nothing is
-    sent again after a definitive refusal.
+    """22: no entry into a market that was told to be closed or isolated, nor before the account was asked for that, nor near maintenance that
+    was announced; exits only probe a closed one; nothing is sent again after a definitive refusal.
 
     A probe a minute, as the catalogue has it, would find a reopened market too late for its own 36 (within five seconds).
     """
@@ -288,58 +287,69 @@ class ModeAndRefusal(Invariant):
         super().__init__(evidence)
         self._refused: dict[str, str] = {}
         self._probes: dict[str, list[int]] = {}
-        self._maintenance: dict[tuple[int, int], int] = {}
-        """From when to when no entry may leave, and when that was first read."""
+        self.began()
 
     def began(self) -> None:
-        self._maintenance.clear()
+        self._isolated: dict[str, int] | None = None
+        """Since when this life has been told, without a word to the contrary; None: it was told nothing."""
+        self._maintenance: dict[tuple[int, int], int] = {}
+        """From when to when no entry may leave, and when this life first read that."""
 
     def answered(self, request: Request, reply: Reply) -> None:
-        if request.op == "notices" and reply.status == HTTP_OK:
-            self._announced(reply.body)
-        if request.op != "send" or reply.status != 200 or "cliOrdId" not in request.form:
+        if reply.status != HTTP_OK:
             return
         try:
-            body = msgspec.json.decode(reply.body)
-        except msgspec.DecodeError:
-            return
-        status = body.get("sendStatus", {}).get("status", "placed") if isinstance(body, dict) else "placed"
-        if status not in ("placed", "clientOrderIdAlreadyExist") and request.form["reduceOnly"] == "false":
-            self._refused[request.form["cliOrdId"]] = status
+            if request.op == "send" and request.form.get("reduceOnly") == "false":
+                self._entry_answered(request.form["cliOrdId"], reply.body)
+            elif request.op == "notices":
+                self._announced(reply.body)
+            elif request.op == "preferences":
+                before = self._isolated or {}
+                isolated = parse_leverage_preferences(reply.body).values
+                self._isolated = {symbol: before.get(symbol, self.e.now) for symbol, _ in isolated}
+        except (MalformedPayload, Refused):
+            pass  # it tells the daemon nothing either
+
+    def _entry_answered(self, name: str, answer: bytes) -> None:
+        status = decode(answer, "sendorder").get("sendStatus", {}).get("status", "placed")
+        if status not in ("placed", "clientOrderIdAlreadyExist"):
+            self._refused[name] = status
+
+    def _announced(self, answer: bytes) -> None:
+        spans = [
+            (n.effective - MAINTENANCE_US, n.effective + n.downtime_minutes * MINUTE_US)
+            for n in parse_notifications(answer).values
+            if n.kind == "maintenance" and n.effective is not None and n.downtime_minutes is not None
+        ]
+        self._maintenance = {span: self._maintenance.get(span, self.e.now) for span in spans}
 
     def sent(self, sent: Sent) -> None:
         closed = self.e.shown_closed.get(sent.symbol)
         if sent.op == "send" and sent.order_type == "mkt" and closed is not None and sent.at - closed > Bounds.HALT:
-            probes = [at for at in self._probes.get(sent.symbol, []) if at > sent.at - MINUTE_US]
-            self._probes[sent.symbol] = [*probes, sent.at]
-            if len(probes) >= PROBES_MOST:
-                self.fail(
-                    f"{sent.symbol}: {len(probes) + 1} market orders within a minute into a market that was told closed"
-                )
+            self._probe(sent)
         if not sent.is_entry:
             return
         if closed is not None and sent.at - closed > Bounds.HALT:
             self.fail(f"{sent.symbol} entry {(sent.at - closed) / 1e6:.1f} s after the market was told closed")
+        if self._isolated is None:
+            self.fail(f"{sent.symbol} entry before the account has said which markets are isolated")
+        isolated = (self._isolated or {}).get(sent.symbol)
+        if isolated is not None and sent.at - isolated > Bounds.HALT:
+            self.fail(f"{sent.symbol} entry {(sent.at - isolated) / 1e6:.1f} s after the market was told isolated")
+        for (first, end), read_at in self._maintenance.items():
+            if max(first, read_at) + MINUTE_US < sent.at < end - MINUTE_US:
+                begins = moment(first + MAINTENANCE_US)
+                self.fail(f"{sent.symbol} entry although maintenance was announced for {begins}")
         if sent.name in self._refused:
             self.fail(f"{sent.symbol} entry {sent.name} is sent again after {self._refused[sent.name]}")
 
-        for (first, end), read_at in self._maintenance.items():
-            if max(first, read_at) + MINUTE_US < sent.at < end - MINUTE_US:
-                self.fail(
-                    f"{sent.symbol} entry although maintenance was announced for {moment(first + MAINTENANCE_US)}"
-                )
-
-    def _announced(self, body: bytes) -> None:
-        try:
-            notices = parse_notifications(body).values
-        except (MalformedPayload, Refused):
-            return
-        spans = [
-            (n.effective - MAINTENANCE_US, n.effective + n.downtime_minutes * MINUTE_US)
-            for n in notices
-            if n.kind == "maintenance" and n.effective is not None and n.downtime_minutes is not None
-        ]
-        self._maintenance = {span: self._maintenance.get(span, self.e.now) for span in spans}
+    def _probe(self, sent: Sent) -> None:
+        probes = [at for at in self._probes.get(sent.symbol, []) if at > sent.at - MINUTE_US]
+        self._probes[sent.symbol] = [*probes, sent.at]
+        if len(probes) >= PROBES_MOST:
+            self.fail(
+                f"{sent.symbol}: {len(probes) + 1} market orders within a minute into a market that was told closed"
+            )
 
     def filled(self, fill: Fill) -> None:
         """What trades is no vain probe: the market is open whatever was told, and a thin one is left in parts."""

@@ -35,6 +35,7 @@ class Exchange(Protocol):
     engine: Engine
     contracts: tuple[str, ...]
     notices: list[Notice]
+    leverage: dict[str, Decimal]
 
     def now_us(self) -> int: ...
 
@@ -183,6 +184,10 @@ class Account:
     # --- rules --------------------------------------------------------------------------------------------------
 
     def _demand_more(self, active: Active) -> None:
+        isolated_x = Decimal(str(active.get("isolated_x", 0)))
+        if isolated_x:  # a person's setting: the venue tells it, its margin and liquidation stay cross
+            self._exchange.leverage |= dict.fromkeys(self._symbols(active), isolated_x)
+            return
         factor = Decimal(str(active.number("factor")))
         for symbol, rule in self._engine.rules.items():
             active.memory[symbol] = rule
@@ -194,6 +199,10 @@ class Account:
         self._exchange.tell(self._engine.standing(self._exchange.now_us()))
 
     def _demand_as_before(self, active: Active) -> None:
+        if active.get("isolated_x", 0):
+            for symbol in self._symbols(active):
+                self._exchange.leverage.pop(symbol, None)
+            return
         for symbol, rule in self._engine.rules.items():
             before = active.memory[symbol]
             self._engine.rules[symbol] = replace(rule, margin_levels=before.margin_levels)  # type: ignore[attr-defined]

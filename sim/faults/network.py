@@ -37,6 +37,7 @@ OPS: Final[Mapping[str, str]] = {
     endpoints.ORDERS_STATUS: "status",
     endpoints.INSTRUMENTS: "instruments",
     endpoints.NOTIFICATIONS: "notices",
+    endpoints.LEVERAGE_PREFERENCES: "preferences",
     endpoints.TICKERS: "tickers",
     endpoints.OHLC: "ohlc",
 }

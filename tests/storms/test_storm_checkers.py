@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from protocol.kraken.endpoints import ACCOUNTS, INSTRUMENTS, SEND_ORDER
+from protocol.kraken.endpoints import ACCOUNTS, INSTRUMENTS, LEVERAGE_PREFERENCES, NOTIFICATIONS, SEND_ORDER
+from protocol.kraken.markets import Notice, write_notifications
 from protocol.kraken.wire import encode
 from protocol.messages.base import Message, from_edge
 from protocol.messages.control import Alert, Drift, Latch, Reconciled, Severity, Started
@@ -31,7 +32,7 @@ from protocol.messages.futures import (
 )
 from protocol.messages.signal import Signal
 from protocol.messages.spot import CandleClosed
-from protocol.units import SECOND_US
+from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers import INVARIANTS, Evidence, Load, Watchers
 from sim.faults import Faults, Plan
 from sim.faults.hosting import LIFE
@@ -461,6 +462,40 @@ def closed_market(bench: Bench) -> None:
     bench.leave()
 
 
+def isolated_market(bench: Bench) -> None:
+    told_isolated(bench, BTC)
+    bench.wait(5)
+    bench.leave()
+
+
+def not_asked(bench: Bench) -> None:
+    told_isolated(bench)
+    bench.watchers.began(2)
+    bench.leave()
+
+
+def told_isolated(bench: Bench, *symbols: str) -> None:
+    """The account's settings are read, and isolate these."""
+    rows = [{"symbol": symbol, "maxLeverage": 5} for symbol in symbols]
+    request = Request(bench.now, "preferences", LEVERAGE_PREFERENCES, {}, True)
+    bench.watchers.request(request, made({"result": "success", "leveragePreferences": rows}))
+
+
+def near_maintenance(bench: Bench) -> None:
+    told_isolated(bench)
+    announced(bench, after_min=16)
+    bench.wait(180)
+    bench.leave()
+
+
+def announced(bench: Bench, after_min: int) -> None:
+    """Ten minutes of maintenance are announced."""
+    begins = bench.now + after_min * MINUTE_US
+    notice = Notice(kind="maintenance", priority="high", text="", effective=begins, downtime_minutes=10)
+    request = Request(bench.now, "notices", NOTIFICATIONS, {}, True)
+    bench.watchers.request(request, made(write_notifications([notice], bench.now)))
+
+
 def closed_market_hammered(bench: Bench) -> None:
     bench.hold()
     bench.show(post_only=True)
@@ -810,7 +845,7 @@ VIOLATIONS: dict[int, tuple[Callable[[Bench], object], ...]] = {
     19: (lambda bench: bench.say(candle(bench, START), "spot_feed"), told_after_restart, other_decision),
     20: (lambda bench: bench.leave(), old_mark, entry_while_off),
     21: (lambda bench: bench.leave(orderType="stp", reduceOnly="true", triggerSignal="last", stopPrice="1"),),
-    22: (closed_market, closed_market_hammered),
+    22: (closed_market, closed_market_hammered, isolated_market, not_asked, near_maintenance),
     23: (many, purse_emptied),
     24: (unapproved, unanswered, waits_for_ever, inputs_unknown, fill_from_nowhere, cancel_from_nowhere),
     25: (dead_for_good, held_as_nobody_said, kept_in, in_doubt_for_ever, latched_long_ago),
@@ -895,6 +930,29 @@ async def test_a_mark_that_stands_still_is_told_and_nothing_enters_on_it(told: b
     bench.intend("late")
     bench.leave("late", "send", size="0.1", side="buy", reduceOnly="false")
     assert 21 in bench.broken
+
+
+@pytest.mark.parametrize(("after_min", "then_s"), [(18, 120), (1, 12 * 60)])
+async def test_entries_leave_well_before_maintenance_and_after_it(after_min: int, then_s: int) -> None:
+    """More than a quarter of an hour before, or when it is over."""
+    bench = Bench()
+    told_isolated(bench)
+    announced(bench, after_min)
+    bench.wait(then_s)
+    bench.leave()
+    assert 22 not in bench.broken
+
+
+@pytest.mark.parametrize("symbols", [(), ("PF_ETHUSD",)])
+async def test_a_market_that_was_set_back_to_cross_is_entered_again(symbols: tuple[str, ...]) -> None:
+    """By the last answer that was read; another market's setting is no matter."""
+    bench = Bench()
+    told_isolated(bench, BTC)
+    bench.wait(5)
+    told_isolated(bench, *symbols)
+    bench.wait(5)
+    bench.leave()
+    assert 22 not in bench.broken
 
 
 async def test_a_mark_of_a_moment_ago_will_do() -> None:

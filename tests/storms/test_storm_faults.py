@@ -65,6 +65,21 @@ def test_a_mark_that_freezes_is_told_and_keeps_entries_in() -> None:
     assert gate == ["gate closed halt.risk.mark:PF_ETHUSD", "gate open halt.risk.mark:PF_ETHUSD"]
 
 
+def test_an_isolated_market_is_told_and_keeps_entries_in() -> None:
+    """From the first connection on, once, and when it is set back; the entry that was due meanwhile stays in."""
+    lines: list[str] = []
+    row = {"fault": "ex.margin", "for_s": 600, "isolated_x": 5.5, "sym": "PF_ETHUSD"}
+    plan = plan_of({"seed": 4, "faults": [row]})
+    verdict = run_case(Case(seed=4, plan=plan, safety_s=900.0, liveness_s=100.0), live, lines.append)
+    assert verdict.failures == ()
+    said = [line.split(" futures_feed Alert MARGIN_MODE ")[1] for line in lines if "futures_feed Alert MARGIN" in line]
+    assert [text.partition(" and ")[0].partition(":")[0] for text in said] == [
+        "PF_ETHUSD is isolated at 5.5x",
+        "PF_ETHUSD is at cross margin",
+    ]
+    assert any("executor.hands EntryBlocked" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("who", "deaths", "way_out"),
     [("reconciler", 4, "latched"), ("strategy", 3, ""), ("kill_switch", 4, "process gave up")],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from protocol.kraken.endpoints import FUTURES_WS_PATH, SPOT_WS_PATH
 from sim.faults import Faults
+from sim.faults.account import Account
 from sim.faults.catalogue import CATALOGUE
 from sim.faults.frames import Wire, refused
 from sim.faults.network import JSON, REPLY_RULES, Arrived, Reply
@@ -54,6 +57,18 @@ def test_what_may_be_named_is_not_drawn() -> None:
     """A seed's plan stays what it was, whatever the catalogue lets a person name."""
     drawn = [fault for seed in range(300) for fault in draw(seed).faults]
     assert not any(fault.params.keys() & CATALOGUE[fault.fault].more.keys() for fault in drawn)
+
+
+def test_a_market_is_isolated_for_a_while() -> None:
+    """`ex.margin` with a leverage: the account says so, more margin is not demanded, and it ends."""
+    faults = Faults(plan_of({"faults": [{"fault": "ex.margin", "isolated_x": 3, "sym": "PF_ETHUSD"}]}), lambda: 1)
+    rules = {"PF_XBTUSD": object(), "PF_ETHUSD": object()}
+    exchange = SimpleNamespace(engine=SimpleNamespace(rules=dict(rules)), contracts=tuple(rules), leverage={})
+    Account(cast(Any, exchange), faults)
+    faults.begin()
+    assert (exchange.leverage, exchange.engine.rules) == ({"PF_ETHUSD": Decimal(3)}, rules)
+    faults.heal()
+    assert exchange.leverage == {}
 
 
 async def test_a_frame_waits_until_so_many_others_have_gone() -> None:

@@ -46,7 +46,7 @@ SWEEP_EVERY_US: Final = 15 * SECOND_US
 HEARD_WITHIN_US: Final = 2 * SECOND_US
 """So long the stream's word on an edit or a cancel may take: one pass after the other asked again each time, up to three times a second (storm 62460)."""
 ANSWER_MOST_US: Final = 30 * SECOND_US
-"""So long the answer to a resend may take to reach us: it may die with a feed, too."""
+"""So long the answer to a target may take to reach us: it may die with a feed, too."""
 TAKEN_FOR_US: Final = 15 * SECOND_US
 """So long a target that somebody else took off the book stays off: the kill switch takes it just before it flattens."""
 
@@ -118,6 +118,9 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
         elif order.role in LEAVING and order.state == "unknown" and order.at < message.began_at:
             # The exchange can be read again, and what is still held needs another: asked again this one may be refused as known.
             trade = update(trade, replace(order, stuck=True))
+        elif order.role == "target" and order.state == "pending" and order.at + ANSWER_MOST_US < message.began_at:
+            # Its answer died with a feed. A stop does not wait for that: the position is naked, and closed.
+            trade = update(trade, advance(order, "unanswered", message.at))
         elif order.role in PROTECTION and lost(order, message.began_at):
             # A stop too many is cancelled when it shows, one too few is a naked position.
             trade = update(trade, advance(order, "missing", message.at))

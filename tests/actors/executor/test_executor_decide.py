@@ -430,6 +430,17 @@ def test_a_target_whose_resend_did_not_help_is_placed_anew(answer: str) -> None:
     assert [m.client_order_id for m in only(PlaceOrder, said)] == [ids.client_order_id("s1", "target", 1)]
 
 
+def test_a_target_that_nobody_speaks_of_is_sent_again() -> None:
+    """The first answer died with its feed, too: what half a minute later no reading lists is in doubt."""
+    room = naked()
+    room.accepted(STOP, "2", 49_000)
+    room.after(29)
+    assert placed(room.hear(Reconciled, began_at=room.at, clean=True)) == []
+    room.after(2)
+    (again,) = only(PlaceOrder, room.hear(Reconciled, began_at=room.at, clean=True))
+    assert (again.client_order_id, again.again) == (TARGET, True)
+
+
 def test_a_stop_in_doubt_is_placed_anew_though_its_resend_is_not_answered() -> None:
     """One too many is cancelled when it shows, one too few is a naked position."""
     room = naked()

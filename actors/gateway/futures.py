@@ -239,6 +239,9 @@ class FuturesGateway:
             readable = Readable(began_at=began_at, orders=resting.values, positions=positions.values)
             return self._failed(unread[0], readable)
         unlisted = await self._unlisted(shown, resting.values, priority)
+        for order in resting.values:
+            # The stream may show it later, and an answer that called it over was wrong (storm 420238).
+            self._shown.setdefault(order.order_id, order)
         at = self._clock.now_us()
         return from_edge(
             SnapshotSeen,

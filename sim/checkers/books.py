@@ -36,7 +36,8 @@ TAKEN: Final = frozenset({"placed", "clientOrderIdAlreadyExist"})
 """An id that exists already is no refusal of the order that has it."""
 AT_A_LOSS: Final = frozenset({"Server Error", "Unavailable", "unknownError"})
 """Words of an exchange that does not know itself what became of an order."""
-STATUS_LIES: Final = frozenset({"rest.misreport"})
+RESTS: Final = frozenset({"ENTERED_BOOK", "TRIGGER_PLACED"})
+"""What the exchange calls an order that is asked after and rests."""
 CENT: Final = Decimal("0.01")
 
 
@@ -169,6 +170,8 @@ class EvidenceBeforeDeath(Invariant):
         """Those of them that a complete list, begun after the last word of doubt, lacked."""
         self._shown: set[str] = set()
         """Those that were said to rest, in this life."""
+        self._denied: dict[str, int] = {}
+        """Those that the exchange itself has called over since, asked of them, and when last."""
         self._buried: set[str] = set()
         """Entries that were called absent."""
         self._silent: dict[str, int] = {}
@@ -180,12 +183,14 @@ class EvidenceBeforeDeath(Invariant):
         """So often a contract's rules changed; until when an order may have left by rules that were no more."""
 
     def began(self) -> None:
-        self._shown = set()
+        self._shown, self._denied = set(), {}
 
     def answered(self, request: Request, reply: Reply) -> None:
         """The exchange's own no is evidence; an error on the way is none."""
         if request.op == "send" and _refuses(reply):
             self._told_no.add(request.form.get("cliOrdId", ""))
+        elif request.op == "status":
+            self._denied |= dict.fromkeys(_denied(reply), self.e.now)
 
     def sent(self, sent: Sent) -> None:
         """What is in doubt is not sent again under a new name, unless the contract's rules make it another order."""
@@ -248,10 +253,16 @@ class EvidenceBeforeDeath(Invariant):
             case Drift(kind="missing_order", client_order_id=name):
                 self._absence(name or "")
             case OrderAccepted(order=order):
-                self._shown.add(order.client_order_id or "")
-                self._unknown.pop(order.client_order_id or "", None)
+                self._accepted(order.client_order_id or "")
             case Drift(kind="foreign_order"):
                 e.once("foreign order found")
+
+    def _accepted(self, name: str) -> None:
+        """An order is said to rest. Of one moment the answer about it counts: what is said of it may be of a list begun before."""
+        self._unknown.pop(name, None)
+        self._shown.add(name)
+        if self._denied.get(name, 0) < self.e.now:
+            self._denied.pop(name, None)
 
     def _absence(self, name: str) -> None:
         """An order is called absent: none that rests, was executed and not told, or comes later is."""
@@ -261,12 +272,12 @@ class EvidenceBeforeDeath(Invariant):
             self._unknown.pop(name, None)
             if (intent := e.intents.get(name)) is not None and intent.role == "entry":
                 self._buried.add(name)  # others have no deadline: they may arrive whenever they like
-        lies = {active.kind for active in e.faults.active("rest")}
+        lists_lie = any(active.kind in LISTS_LIE for active in e.faults.active("rest"))
         # Of an order that was shown before a list lacked it the exchange can be asked itself.
-        excused = lies & STATUS_LIES or (lies & LISTS_LIE and name not in self._shown)
-        if e.rests(name) and not excused:
+        unknowable = lists_lie and (name not in self._shown or name in self._denied)
+        if e.rests(name) and not unknowable:
             self.fail(f"order {name} is called absent and rests")
-        if not lies & (LISTS_LIE | STATUS_LIES) and any(
+        if not lists_lie and any(
             fill.client_order_id == name and fill.fill_id not in e.told for fill in e.fills.values()
         ):
             self.fail(f"order {name} is called absent and was filled")
@@ -291,6 +302,15 @@ def _refuses(reply: Reply) -> bool:
         return str(body.get("error")) not in AT_A_LOSS
     word = str(body.get("sendStatus", {}).get("status"))
     return word.isalnum() and word not in TAKEN
+
+
+def _denied(reply: Reply) -> list[str]:
+    """The orders that an answer calls over."""
+    try:
+        rows = msgspec.json.decode(reply.body).get("orders", [])
+    except msgspec.DecodeError:
+        return []
+    return [row["order"].get("cliOrdId") for row in rows if row["status"] not in RESTS]
 
 
 class EquityIdentity(Invariant):

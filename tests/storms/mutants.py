@@ -268,6 +268,9 @@ MUTANTS = (
     one("what an earlier stream showed is forgotten", GATEWAY, "async with opened(self._connect) as channel:\n", "async with opened(self._connect) as channel:\n            self._shown.clear()\n",
         {"fault": "rest.forget", "endpoint": "orders", "p": 1, "for_s": 120, "after": "stop.sent"},
         {"fault": "net.part", "set": "streams", "how": "silent", "after": "stop.accepted", "for_s": 30}),
+    one("what a list showed is not asked after", GATEWAY, "            self._shown.setdefault(order.order_id, order)\n", "            pass\n",
+        {**CRASH, "at_s": 5}, {"fault": "ws.delay", "feed": "open_orders", "d_s": 60, "for_s": 300},
+        {"fault": "rest.forget", "endpoint": "orders", "p": 1, "for_s": 120, "after": "stop.sent"}),
     one("flat is never told", POSITIONS, "**{s: flat(s) for s in absent}}", "**{s: flat(s) for s in absent if s not in state.positions}}", KILL),
     Mutant(
         "edits and cancels are not written down",

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from protocol.kraken.endpoints import ACCOUNTS, INSTRUMENTS, LEVERAGE_PREFERENCES, NOTIFICATIONS, SEND_ORDER
+from protocol.kraken.endpoints import (
+    ACCOUNTS,
+    INSTRUMENTS,
+    LEVERAGE_PREFERENCES,
+    NOTIFICATIONS,
+    ORDERS_STATUS,
+    SEND_ORDER,
+)
 from protocol.kraken.markets import Notice, write_notifications
 from protocol.kraken.wire import encode
 from protocol.messages.base import Message, from_edge
@@ -1013,6 +1020,28 @@ async def test_an_order_that_a_later_list_lacks_is_in_doubt_no_more() -> None:
     bench.say(from_edge(Reconciled, bench.now, began_at=bench.now, clean=False))
     replaced(bench)
     assert 15 not in bench.broken
+
+
+@pytest.mark.parametrize(("forgets", "shown_again"), [(True, False), (True, True), (False, False)])
+async def test_an_order_that_the_exchange_itself_calls_over_may_be_called_absent(
+    forgets: bool, shown_again: bool
+) -> None:
+    """As long as lists lie, too, and none has shown it since: it can be asked after anew (storm 420238)."""
+    bench = Bench()
+    bench.hold()
+    bench.stop(49_000)
+    (working,) = bench.engine.state.working.values()
+    accepted = from_edge(OrderAccepted, bench.now, order=working.order)
+    bench.say(accepted)
+    if forgets:
+        bench.evidence.faults.add(Fault(fault="rest.forget", for_s=60, params={"endpoint": "orders"}))
+    over = {"order": {"cliOrdId": "stop"}, "status": "CANCELLED"}
+    bench.watchers.request(Request(bench.now, "status", ORDERS_STATUS, {}, True), made({"orders": [over]}))
+    if shown_again:
+        bench.wait(1)
+        bench.say(accepted)
+    absent(bench, "stop")
+    assert (15 not in bench.broken) == (forgets and not shown_again)
 
 
 @pytest.mark.parametrize("times", [1, 2])

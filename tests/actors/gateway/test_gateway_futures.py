@@ -929,6 +929,28 @@ async def test_what_an_earlier_stream_showed_is_asked_after_too(autojump_clock: 
     assert [order.order_id for order in seen.orders] == [STOP.order_id]
 
 
+async def test_what_a_list_showed_is_asked_after_too() -> None:
+    """No stream need have shown it, and the list says more than an earlier answer that called it cancelled (storm 420238)."""
+    lists, words = iter([[STOP], [], [STOP], []]), iter(["CANCELLED", "TRIGGER_PLACED"])
+
+    def answer(request: httpx.Request) -> object:
+        if request.url.path == endpoints.OPEN_ORDERS:
+            return futures_rest.write_open_orders(next(lists), START_US)
+        if request.url.path != endpoints.ORDERS_STATUS:
+            return TRUTH[request.url.path]
+        known = futures_rest.OrderStatus(
+            order_id=STOP.order_id, client_order_id=STOP.client_order_id, symbol=SYMBOL, filled=None, status=next(words),
+            reason=None, error=None,
+        )  # fmt: skip
+        return futures_rest.write_orders_status([known], START_US)
+
+    working = gateway(answer)
+    for rests in (True, False, True, True):
+        seen = await working.snapshot()
+        assert isinstance(seen, SnapshotSeen)
+        assert seen.orders == (STOP,) * rests
+
+
 async def test_instruments_are_read_without_a_signature() -> None:
     """Public, and FeedLost when they cannot be had."""
     instrument = Instrument(

@@ -23,8 +23,9 @@ from protocol.messages.futures import (
 )
 from protocol.messages.signal import Signal
 from protocol.units import MINUTE_US
-from sim.checkers.evidence import HTTP_OK, LISTS_LIE, ZERO, Bounds, Evidence, Sent
+from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence
 from sim.checkers.invariant import Invariant
+from sim.checkers.sent import Sent
 from sim.faults.network import Reply, Request
 
 NAME_MOST: Final = 100
@@ -64,7 +65,7 @@ class FillsOnce(Invariant):
         if isinstance(message, Filled):
             if message.fill.fill_id in self._told_in_life:
                 self.fail(f"fill {message.fill.fill_id} is told twice in one life")
-            if message.fill.fill_id in self.e.booked:
+            if message.fill.fill_id in self.e.journal.booked:
                 self.fail(f"fill {message.fill.fill_id} is told again although an earlier life made it durable")
             if message.fill.fill_id not in self.e.fills:
                 self.fail(f"fill {message.fill.fill_id} is told and never happened")
@@ -98,7 +99,7 @@ class WriteBeforeSend(Invariant):
     def sent(self, sent: Sent) -> None:
         if sent.op != "send":
             return
-        intent = self.e.intents.get(sent.name)
+        intent = self.e.journal.intents.get(sent.name)
         if intent is None and sent.reduce_only and self.e.disk_failed():
             self.e.once("exit without a record while the disk fails")
         elif intent is None:
@@ -138,7 +139,7 @@ class Ids(Invariant):
         if not sent.name or len(sent.name) > NAME_MOST or not sent.name.isascii():
             self.fail(f"{sent.symbol} {sent.role}: client order id {sent.name!r}")
         before = self._terms.setdefault(sent.name, sent.terms)
-        if before != sent.terms and not self.e.unknowable(sent.name):
+        if before != sent.terms and not self.e.journal.unknowable(sent.name):
             self.fail(f"{sent.name} stood for {before} and now for {sent.terms}")
 
 
@@ -194,7 +195,7 @@ class EvidenceBeforeDeath(Invariant):
 
     def sent(self, sent: Sent) -> None:
         """What is in doubt is not sent again under a new name, unless the contract's rules make it another order."""
-        intent = self.e.intents.get(sent.name)
+        intent = self.e.journal.intents.get(sent.name)
         if sent.op != "send":
             return
         if sent.name in self._left_at:
@@ -209,7 +210,7 @@ class EvidenceBeforeDeath(Invariant):
         }
         self._silent[sent.name] = sent.life
         for name in sorted(doubtful - {sent.name}):
-            before = self.e.intents.get(name)
+            before = self.e.journal.intents.get(name)
             same = before is not None and (before.role, before.signal_id) == (intent.role, intent.signal_id)
             if same and self._left_at.get(name, 0) >= self._rules_until:
                 self.fail(f"{sent.symbol} {sent.role} {sent.name} is sent although {name} is in doubt")
@@ -270,9 +271,9 @@ class EvidenceBeforeDeath(Invariant):
         if name in self._unknown:
             e.once("unknown settled as absent")
             self._unknown.pop(name, None)
-            if (intent := e.intents.get(name)) is not None and intent.role == "entry":
+            if (intent := e.journal.intents.get(name)) is not None and intent.role == "entry":
                 self._buried.add(name)  # others have no deadline: they may arrive whenever they like
-        lists_lie = any(active.kind in LISTS_LIE for active in e.faults.active("rest"))
+        lists_lie = e.lists_lie()
         # Of an order that was shown before a list lacked it the exchange can be asked itself.
         unknowable = lists_lie and (name not in self._shown or name in self._denied)
         if e.rests(name) and not unknowable:
@@ -426,7 +427,7 @@ class Audit(Invariant):
 
     def began(self) -> None:
         self._unadmitted, self._unanswered, self._unwritten = {}, {}, {}
-        self._changed = Counter(self.e.changes)  # what a life did whose disk had failed is written nowhere
+        self._changed = Counter(self.e.journal.changes)  # what a life did whose disk had failed is written nowhere
 
     def said(self, sender: str, message: Message) -> None:
         if isinstance(message, Signal):
@@ -445,7 +446,7 @@ class Audit(Invariant):
             self._changed[name] += 1
             self._unwritten.setdefault(name, self.e.now + Bounds.ALERT)
             return
-        intent = self.e.intents.get(sent.name)
+        intent = self.e.journal.intents.get(sent.name)
         if intent is None:
             return  # 13 says so
         if broken := self._broken(intent.id):
@@ -453,11 +454,11 @@ class Audit(Invariant):
         if not sent.is_entry:
             return
         self._unadmitted[sent.name] = self.e.now + Bounds.ALERT
-        if intent.signal_id not in self.e.approved:
+        if intent.signal_id not in self.e.journal.approved:
             self.fail(f"{sent.symbol} entry {sent.name}: no durable approval")
-        elif intent.signal_id not in self.e.signals:
+        elif intent.signal_id not in self.e.journal.signals:
             self.fail(f"{sent.symbol} entry {sent.name}: no durable signal {intent.signal_id}")
-        elif not self._told(self.e.signals[intent.signal_id], self.e.approved[intent.signal_id]):
+        elif not self._told(self.e.journal.signals[intent.signal_id], self.e.journal.approved[intent.signal_id]):
             self.fail(f"{sent.symbol} entry {sent.name}: its signal or its approval does not say on what it rests")
 
     def _told(self, signal: Signal, approved: EnterPosition) -> bool:
@@ -466,30 +467,34 @@ class Audit(Invariant):
         return bool(inputs and rules and signal.params_hash)
 
     def filled(self, fill: Fill) -> None:
-        intent = self.e.intents.get(fill.client_order_id or "")
+        intent = self.e.journal.intents.get(fill.client_order_id or "")
         if intent is not None and (broken := self._broken(intent.id)):
             self.fail(f"{fill.symbol} fill {fill.fill_id} of {fill.client_order_id}: {broken} stands nowhere")
 
     def _broken(self, name: str) -> str:
         """The first message on the way from a wish to the edge that nothing recorded; empty when the way is whole."""
         while name:
-            if name not in self.e.causes:
+            if name not in self.e.journal.causes:
                 return name
-            name = self.e.causes[name]
+            name = self.e.journal.causes[name]
         return ""
 
     def second(self) -> None:
         if not (self._unanswered or self._unadmitted or self._unwritten):
             return
         e = self.e
-        self._unwritten = {name: due for name, due in self._unwritten.items() if e.changes[name] < self._changed[name]}
+        self._unwritten = {
+            name: due for name, due in self._unwritten.items() if e.journal.changes[name] < self._changed[name]
+        }
         self._unanswered = {
-            name: due for name, due in self._unanswered.items() if name not in e.refused and name not in e.approved
+            name: due
+            for name, due in self._unanswered.items()
+            if name not in e.journal.refused and name not in e.journal.approved
         }
         self._unadmitted = {
             name: due
             for name, due in self._unadmitted.items()
-            if name not in e.admitted or not e.admitted[name].findings
+            if name not in e.journal.admitted or not e.journal.admitted[name].findings
         }
         if not e.life or e.hindered() or e.disk_failed():
             return

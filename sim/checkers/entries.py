@@ -23,8 +23,9 @@ from protocol.messages.futures import (
     OrderUnknown,
 )
 from protocol.units import HOUR_US, MINUTE_US, SECOND_US, moment
-from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence, Sent
+from sim.checkers.evidence import HTTP_OK, ZERO, Bounds, Evidence
 from sim.checkers.invariant import Invariant
+from sim.checkers.sent import Sent
 from sim.engine.state import Working
 from sim.faults.network import Reply, Request
 
@@ -55,18 +56,18 @@ class OneEntryPerSignal(Invariant):
     def sent(self, sent: Sent) -> None:
         if not sent.is_entry:
             return
-        intent = self.e.intents.get(sent.name)
+        intent = self.e.journal.intents.get(sent.name)
         if intent is not None:
             before = self._names.setdefault(intent.signal_id, sent.name)
             if before != sent.name:
                 self.fail(f"signal {intent.signal_id} sends a second entry {sent.name} after {before}")
 
     def filled(self, fill: Fill) -> None:
-        intent = self.e.intents.get(fill.client_order_id or "")
+        intent = self.e.journal.intents.get(fill.client_order_id or "")
         if intent is None or intent.role != "entry":
             return
         done = self._filled[intent.signal_id] = self._filled.get(intent.signal_id, ZERO) + fill.size
-        approved = self.e.approved.get(intent.signal_id)
+        approved = self.e.journal.approved.get(intent.signal_id)
         if approved is not None and done > approved.size:
             self.fail(f"signal {intent.signal_id} filled {done}, sized {approved.size}")
 
@@ -144,10 +145,10 @@ class RiskPerTrade(Invariant):
     number, name = 7, "risk per trade"
 
     def sent(self, sent: Sent) -> None:
-        intent = self.e.intents.get(sent.name)
-        if intent is None or intent.signal_id not in self.e.approved:
+        intent = self.e.journal.intents.get(sent.name)
+        if intent is None or intent.signal_id not in self.e.journal.approved:
             return
-        approved = self.e.approved[intent.signal_id]
+        approved = self.e.journal.approved[intent.signal_id]
         if sent.is_entry:
             self._entry(sent, approved)
         elif sent.op == "send" and sent.role == "stop" and sent.stop_price is not None:
@@ -198,8 +199,8 @@ class LiquidationBuffer(Invariant):
         buffer = e.settings.risk.liquidation_buffer_pct / 100
         if distance < buffer:
             self.fail(f"{sent.symbol} entry: liquidation {distance:.3f} away, {buffer} demanded")
-        intent = e.intents.get(sent.name)
-        approved = None if intent is None else e.approved.get(intent.signal_id)
+        intent = e.journal.intents.get(sent.name)
+        approved = None if intent is None else e.journal.approved.get(intent.signal_id)
         if approved is not None and distance - approved.stop_pct < buffer / 2:
             self.fail(
                 f"{sent.symbol} entry: the stop {approved.stop_pct} away is too near liquidation, {distance:.3f} away"
@@ -230,11 +231,11 @@ class FreshData(Invariant):
                 f"{sent.symbol} entry although the clock has been {self.e.clock_off_us() / 1e6:.1f} s off for a minute"
             )
         risk = self.e.settings.risk
-        age = sent.at - self.e.heard.get(f"ticker {sent.symbol}", 0)
+        age = sent.at - self.e.feeds.heard.get(f"ticker {sent.symbol}", 0)
         if age > risk.mark_age_max_s * SECOND_US + Bounds.HALT:
             self.fail(f"{sent.symbol} entry on a mark {age / 1e6:.1f} s old")
         for lease, (feed, idle_us) in self._idle_us.items():
-            age = sent.at - self.e.heard.get(feed, 0)
+            age = sent.at - self.e.feeds.heard.get(feed, 0)
             if age > idle_us + Bounds.HALT:
                 self.fail(f"{sent.symbol} entry while {lease} had heard nothing for {age / 1e6:.1f} s")
 
@@ -253,7 +254,7 @@ class FreshData(Invariant):
             self._read = len(self.e.gate_log)
         since = self.e.lives[-1] if self.e.lives else 0
         for lease, (feed, idle_us) in self._idle_us.items():
-            age = now - self.e.heard.get(feed, since)
+            age = now - self.e.feeds.heard.get(feed, since)
             if not (held[lease] > 0 and age > idle_us + 2 * Bounds.HALT and self.e.life):
                 self._leased.pop(lease, None)
             elif self._leased.setdefault(lease, now) < now - Bounds.HALT:
@@ -324,7 +325,7 @@ class ModeAndRefusal(Invariant):
         self._maintenance = {span: self._maintenance.get(span, self.e.now) for span in spans}
 
     def sent(self, sent: Sent) -> None:
-        closed = self.e.shown_closed.get(sent.symbol)
+        closed = self.e.feeds.closed.get(sent.symbol)
         if sent.op == "send" and sent.order_type == "mkt" and closed is not None and sent.at - closed > Bounds.HALT:
             self._probe(sent)
         if not sent.is_entry:

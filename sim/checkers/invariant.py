@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
 from protocol.messages.futures import Fill, OpenOrder
-from sim.checkers.evidence import Evidence, Sent
+from sim.checkers.evidence import Evidence
+from sim.checkers.sent import Sent
 from sim.faults.network import Reply, Request
 
 

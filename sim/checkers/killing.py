@@ -9,9 +9,10 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert, Latch
 from protocol.messages.futures import Fill, Filled, OrderUnknown, PlaceOrder, PositionChanged
 from protocol.units import SECOND_US
-from sim.checkers.evidence import LISTS_LIE, NEWS_US, ZERO, Bounds, Evidence, Sent
+from sim.checkers.evidence import NEWS_US, ZERO, Bounds, Evidence
 from sim.checkers.invariant import Invariant
 from sim.checkers.protection import bares
+from sim.checkers.sent import Sent
 
 FORCED: Final = ("liquidation", "unwindBankrupt", "assignee")
 """Fills of the exchange's own doing."""
@@ -67,7 +68,7 @@ class KillIsAbsolute(Invariant):
             self.fail(f"{sent.symbol}: a flatten of {sent.size} while {held} is held")
 
     def _too_much(self, sent: Sent, held: Decimal) -> bool:
-        if any(active.kind in LISTS_LIE for active in self.e.faults.active("rest")):
+        if self.e.lists_lie():
             # What a list shows is left by, and the exchange cuts off what is too much (storm 401039).
             held = max(held, self._shown.get(sent.symbol, ZERO))
         return sent.size - held - self._unheard(sent) >= self._lot(sent.symbol)
@@ -99,12 +100,12 @@ class KillIsAbsolute(Invariant):
         return doubted_at <= asked_at <= self.e.told.get(fill.fill_id, sent.at)
 
     def _rests(self, fill: Fill) -> bool:
-        intent = self.e.intents.get(fill.client_order_id or "")
+        intent = self.e.journal.intents.get(fill.client_order_id or "")
         return intent is not None and intent.role in ("stop", "target")
 
     def _sender(self, name: str) -> str:
         """The trade or the latching that an order belongs to; who asked for it where the disk failed before; empty for a stranger's."""
-        intent = self.e.intents.get(name)
+        intent = self.e.journal.intents.get(name)
         return self._said.get(name, ("", 0))[0] if intent is None else intent.signal_id
 
     def _lot(self, symbol: str) -> Decimal:
@@ -147,7 +148,7 @@ class KillCompletes(Invariant):
             self._forced = []  # here, as nobody may look before a person acknowledges: the host sleeps (storm 72150)
 
     def began(self) -> None:
-        self._asked, self._cause = None, "memories are damaged" if self.e.damaged else ""
+        self._asked, self._cause = None, "memories are damaged" if self.e.journal.damaged else ""
 
     def filled(self, fill: Fill) -> None:
         """As long as a thin market is left in parts the time begins anew with each."""

@@ -9,8 +9,9 @@ from typing import Final
 
 from protocol.messages.futures import OpenOrder
 from protocol.units import SECOND_US
-from sim.checkers.evidence import Bounds, Evidence, Sent
+from sim.checkers.evidence import Bounds, Evidence
 from sim.checkers.protection import Books, books_of, stops
+from sim.checkers.sent import Sent
 
 SETTLES_US: Final = 2 * SECOND_US
 """What is still held so long after its stop went was not on its way out."""
@@ -56,7 +57,7 @@ class LostStops:
             gone = order_id not in resting and not {order_id, order.client_order_id} & self._cancelled
             if gone and e.positions.get(order.symbol) == size and not stops(e, order.symbol):
                 self._lost[order.symbol] = e.now, size, order
-        self._resting = {name: seen for name, seen in resting.items() if seen[0].client_order_id in e.intents}
+        self._resting = {name: seen for name, seen in resting.items() if seen[0].client_order_id in e.journal.intents}
 
     def _lasts(self, at: int, size: Decimal, symbol: str) -> bool:
         e = self.e
@@ -75,7 +76,7 @@ class LostOrders:
     def began(self) -> None:
         """A life begins, maybe on an old store."""
         e = self.e
-        fresh = e.forgotten[self._judged :]
+        fresh = e.journal.forgotten[self._judged :]
         self._judged += len(fresh)
         lost = [name for name in self._resting() if name in fresh and self._is_known_trades(name)]
         self._unknown |= dict.fromkeys(lost, 0)
@@ -104,6 +105,6 @@ class LostOrders:
 
     def _is_known_trades(self, name: str) -> bool:
         """Whether the store still knows the entry of the trade whose stop or target this is."""
-        e, order = self.e, self.e.intents[name]
-        entries = (o for o in e.intents.values() if o.role == "entry" and o.signal_id == order.signal_id)
-        return order.role in ("stop", "target") and any(entry.client_order_id in e.decided for entry in entries)
+        e, order = self.e, self.e.journal.intents[name]
+        entries = (o for o in e.journal.intents.values() if o.role == "entry" and o.signal_id == order.signal_id)
+        return order.role in ("stop", "target") and any(entry.client_order_id in e.journal.decided for entry in entries)

@@ -6,8 +6,9 @@ from decimal import Decimal
 from typing import Final
 
 from protocol.messages.futures import Fill, OpenOrder
-from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
+from sim.checkers.evidence import ZERO, Bounds, Evidence
 from sim.checkers.invariant import Invariant
+from sim.checkers.sent import Sent
 from sim.engine.state import Holding, Working
 from sim.faults.network import Reply, Request
 
@@ -68,7 +69,7 @@ class Protected(Invariant):
 
     def filled(self, fill: Fill) -> None:
         """As long as a thin market is left in parts the time begins anew with each."""
-        if fill.client_order_id not in self.e.intents:
+        if fill.client_order_id not in self.e.journal.intents:
             self._foreign.add(fill.symbol)
         elif fill.symbol in self._since and self.e.thin():
             self._since[fill.symbol] = self.e.reach_us
@@ -139,14 +140,14 @@ class NotOverProtected(Invariant):
         e = self.e
         if not (e.engine.state.working or self._doubled or self._orphaned):
             return
-        seen = books_of(e), len(e.intents)
+        seen = books_of(e), len(e.journal.intents)
         if seen == self._sound:
             return
         ours: dict[str, list[OpenOrder]] = {}
         orphans: list[str] = []
         for working in e.engine.state.working.values():
             order = working.order
-            if order.client_order_id not in e.intents or order.order_type not in ("stp", "take_profit"):
+            if order.client_order_id not in e.journal.intents or order.order_type not in ("stp", "take_profit"):
                 continue
             if not order.reduce_only:
                 self.fail(f"{order.symbol} {order.order_type} {order.order_id} is not reduce-only")
@@ -192,7 +193,7 @@ class NeverWidened(Invariant):
             self.fail(f"{sent.symbol}: the only stop is cancelled while {sent.positions[sent.symbol]} is held")
 
     def began(self) -> None:
-        self._shown, self.e.forgot = self._shown and not self.e.forgot, False
+        self._shown = self._shown and not self.e.journal.forgot
 
     def answered(self, request: Request, reply: Reply) -> None:
         if request.op != "orders" or self._shown:
@@ -208,7 +209,7 @@ class NeverWidened(Invariant):
         if sign != self._sign.get(fill.symbol, 0):
             self._best.pop(fill.symbol, None)
             self._sign[fill.symbol] = sign
-        if fill.client_order_id in self.e.intents:
+        if fill.client_order_id in self.e.journal.intents:
             before = self._ours.get(fill.symbol, ZERO)
             self._ours[fill.symbol] = before + fill.signed_size
         if not (size and self._ours.get(fill.symbol, size)):
@@ -227,7 +228,7 @@ class NeverWidened(Invariant):
                 o.stop_price
                 for o in stops(self.e, symbol)
                 if o.stop_price is not None
-                and o.client_order_id in self.e.intents
+                and o.client_order_id in self.e.journal.intents
                 and o.client_order_id not in self._over.get(symbol, ())
             ]
             if not triggers:

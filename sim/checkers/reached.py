@@ -49,13 +49,13 @@ class Reached(Invariant):
 
     def filled(self, fill: Fill) -> None:
         e = self.e
-        order = e.intents.get(fill.client_order_id or "")
+        order = e.journal.intents.get(fill.client_order_id or "")
         flatten = order is not None and order.reduce_only and order.order_type == "mkt"
         if flatten and e.latched_reach is not None and e.positions.get(fill.symbol):
             e.once("kill while a flatten is partly filled")
 
     def triggered(self, order: OpenOrder) -> None:
         e = self.e
-        silent = not e.life or e.now - e.heard.get("futures", e.lives[-1]) > self._idle_us
-        if silent and order.order_type == "stp" and order.client_order_id in e.intents:
+        silent = not e.life or e.now - e.feeds.heard.get("futures", e.lives[-1]) > self._idle_us
+        if silent and order.order_type == "stp" and order.client_order_id in e.journal.intents:
             e.once("stop triggered while disconnected")

@@ -13,9 +13,10 @@ from protocol.messages.control import Alert
 from protocol.messages.futures import Filled, OrderAccepted, OrderGone, OrderRejected, OrderUnknown, PositionChanged
 from protocol.units import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from sim.checkers.books import heard_of
-from sim.checkers.evidence import ZERO, Bounds, Evidence, Sent
+from sim.checkers.evidence import ZERO, Bounds, Evidence
 from sim.checkers.invariant import Invariant
 from sim.checkers.protection import stops
+from sim.checkers.sent import Sent
 from sim.faults.hosting import DIES_OF
 from sim.faults.network import WISHES, Reply, Request
 
@@ -239,7 +240,7 @@ class Bounded(Invariant):
             ("messages in a mailbox", load.waiting, WAITING_MOST),
             ("requests at once", len(load.requests), REQUESTS_MOST),
             ("streams at once", load.streams, STREAMS_MOST),
-            ("records an hour", e.records * HOUR_US // max(HOUR_US, e.now - e.began_at), RECORDS_AN_HOUR_MOST),
+            ("records an hour", e.journal.records * HOUR_US // max(HOUR_US, e.now - e.began_at), RECORDS_AN_HOUR_MOST),
         ):
             if count > most:
                 self.fail(f"{count} {what}, {most} are the bound")

@@ -7,10 +7,13 @@ from typing import Final
 from protocol.messages.base import Message
 from protocol.messages.futures import Fill, Filled, PositionChanged
 from protocol.units import SECOND_US
-from sim.checkers.evidence import ORDER_KINDS, Bounds, Evidence, Sent
+from sim.checkers.evidence import Bounds, Evidence
 from sim.checkers.invariant import Invariant
+from sim.checkers.sent import ORDER_KINDS, Sent
 from sim.faults.network import Request
 
+UNREADABLE: Final = frozenset({"rest.schema"})
+"""The fault under which a list cannot be read."""
 LATE: Final = frozenset({"rest.stale", "rest.forget", "ws.stale", "ws.reorder", "ws.delay", "md.lag", "md.reorder"})
 """Faults that make a list old: then flat is what once was true."""
 
@@ -68,11 +71,10 @@ class UnknownIsNotZero(Invariant):
         position = message.position
         if position.size == 0 and self.e.positions.get(position.symbol):
             self._flat[position.symbol] = self.e.reach_us
-            faults = self.e.faults
             if (
                 not self._by_a_fill(position.symbol)
-                and any(a.kind == "rest.schema" for a in faults.active("rest"))
-                and not any(a.kind in LATE for a in (*faults.active("rest"), *faults.active("stream")))
+                and self.e.in_force("rest", UNREADABLE)
+                and not (self.e.in_force("rest", LATE) or self.e.in_force("stream", LATE))
             ):
                 self.fail(
                     f"{position.symbol} {self.e.positions[position.symbol]} is called flat by a list that cannot be read"

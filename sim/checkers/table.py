@@ -10,9 +10,10 @@ from protocol.messages.control import Alert, WakeAt
 from protocol.messages.futures import Fill, Filled, FillSeen, MarkPrice, OrderSeen, TickerSeen
 from protocol.messages.spot import CandleSeen, SpotPrice
 from sim.checkers import books, entries, killing, protection, strategy, supervision, system, telling
-from sim.checkers.evidence import Evidence, Sent
+from sim.checkers.evidence import Evidence
 from sim.checkers.invariant import Invariant
 from sim.checkers.reached import Reached
+from sim.checkers.sent import Sent
 from sim.faults.host import Record
 from sim.faults.network import Reply, Request
 
@@ -141,7 +142,7 @@ class Watchers:
 
     def wrote(self, records: Sequence[Record]) -> None:
         """Steps became durable."""
-        self.e.wrote(records)
+        self.e.journal.wrote(records)
         # Nobody looks at prices that nobody's decision followed from, of any child but the strategy.
         telling = [
             record

@@ -14,13 +14,19 @@ from protocol.messages.control import Alert, Drift, HaltEntries, Latch, Reconcil
 from protocol.messages.futures import Filled, ModeChanged, OpenOrder, OrderUnknown, PositionChanged
 from protocol.units import MINUTE_US, SECOND_US
 from sim.checkers.clocks import Clocks
-from sim.checkers.evidence import Bounds, Evidence, Sent
+from sim.checkers.evidence import Bounds, Evidence
 from sim.checkers.invariant import Invariant
 from sim.checkers.lost import LostOrders, LostStops
+from sim.checkers.sent import Sent
 from sim.faults.network import Request
 
 CONNECTIONS_A_MINUTE: Final = 20
 """Of both feeds together."""
+ROUTINE: Final = frozenset({
+    "MarkPrice", "SpotPrice", "WakeAt", "Woken", "Held", "AccountChanged", "AccountSeen", "StructureRead", "TickerSeen", "CandleSeen",
+    "CandleClosed", "SpotFault",
+})  # fmt: skip
+"""Messages that come with every second or candle and hold numbers alone."""
 SIGNATURES: Final = 64
 """So many of the newest are looked for."""
 PASSES: Final = 4
@@ -93,7 +99,7 @@ class Alerts(Invariant):
         self._open_since: int | None = None
         self._stuck = self._unwritable = False
         """Whether it was time to tell of a kill that leaves something open, and of a journal that cannot be written."""
-        if self.e.damaged:
+        if self.e.journal.damaged:
             self._due["JOURNAL_CORRUPT",] = self.e.now + Bounds.ALERT, "memories that are damaged"
         self._lasting: dict[tuple[object, ...], tuple[int, int]] = {}
         """Differences that were said: when last, and how many clean reconciliations have not said them again since."""
@@ -277,7 +283,7 @@ class Secrets(Invariant):
 
     def recorded(self, actor: str, received: Message, answers: Sequence[Message]) -> None:
         for message in (received, *answers):
-            if type(message).__name__ not in self.e.routine:
+            if type(message).__name__ not in ROUTINE:
                 self._look(actor, message)
 
     def _look(self, who: str, message: Message) -> None:

@@ -221,7 +221,7 @@ class Machine:
 
     def forget(self) -> None:
         """What was written down until now is damaged, and will not be read again."""
-        self._evidence.spoiled()
+        self._evidence.journal.spoiled()
 
     def leap(self, seconds: float, *, asleep: bool = False) -> None:
         """Time passes in which nothing runs, the host's steady clock neither while it is `asleep`."""

@@ -140,7 +140,7 @@ class Storm:
             self.machine.process.at("reply")
 
     def _frame(self, feed: str, text: str) -> None:
-        self.evidence.frame(feed, text)
+        self.evidence.feeds.frame(feed, text)
 
     def _report(self, messages: Sequence[Message]) -> None:
         self.witness.report(messages)

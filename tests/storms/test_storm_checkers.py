@@ -94,12 +94,12 @@ class Bench:
 
     def intend(self, name: str, signal: str = "signal", role: str = "entry", **terms: Any) -> None:
         """A durable intent."""
-        self.evidence.intents[name] = replace(place(name, "buy", "0.1", **terms), signal_id=signal, role=role)
-        self.evidence.causes[self.evidence.intents[name].id] = ""
-        self.evidence.decided[name] = self.now
+        self.evidence.journal.intents[name] = replace(place(name, "buy", "0.1", **terms), signal_id=signal, role=role)
+        self.evidence.journal.causes[self.evidence.journal.intents[name].id] = ""
+        self.evidence.journal.decided[name] = self.now
 
     def approve(self, size: str, stop_pct: str, signal: str = "signal") -> None:
-        self.evidence.approved[signal] = from_edge(
+        self.evidence.journal.approved[signal] = from_edge(
             EnterPosition, self.now, signal, signal_id=signal, symbol=BTC, spot_symbol="BTC/USD", timeframe="15m", side="long",
             size=Decimal(size), stop_pct=Decimal(stop_pct), take_profit_pct=Decimal("0.02"), spot_entry=Decimal(50_000),
             mark=Decimal(50_000), leverage=Decimal(1), valid_until=self.now, exit_on_choch="off", max_hold_bars=0, verdict="{}",
@@ -131,8 +131,8 @@ class Bench:
     def show(self, age_s: int = 0, **mode: bool) -> None:
         """A ticker of so long ago is delivered; the spot feed has something to say, too."""
         row = {"time": (self.now - age_s * SECOND_US) // 1000, "product_id": BTC, "feed": "ticker"}
-        self.evidence.frame("futures", encode(row | mode).decode())
-        self.evidence.frame("spot", "")
+        self.evidence.feeds.frame("futures", encode(row | mode).decode())
+        self.evidence.feeds.frame("spot", "")
 
     def latched(self) -> None:
         self.evidence.latched_reach = self.evidence.reach_us
@@ -287,7 +287,7 @@ def liquidated(bench: Bench) -> None:
 def liquidated_unheard(bench: Bench) -> None:
     """In whatever life: nothing of it was ever said."""
     bench.hold()
-    bench.evidence.listened = True
+    bench.evidence.journal.listened_at = START
     bench.watchers.report(list(bench.engine.force(BTC, Decimal("-0.1"), "liquidation", bench.now)))
     bench.watchers.began(2)
     bench.wait(60)
@@ -524,7 +524,7 @@ def unapproved(bench: Bench) -> None:
 def inputs_unknown(bench: Bench) -> None:
     bench.intend(ENTRY)
     bench.approve("0.1", "0.01")
-    bench.evidence.signals["signal"] = signal_of(bench)
+    bench.evidence.journal.signals["signal"] = signal_of(bench)
     bench.leave()
 
 
@@ -557,7 +557,7 @@ def cancel_from_nowhere(bench: Bench) -> None:
 
 def fill_from_nowhere(bench: Bench) -> None:
     bench.intend(ENTRY)
-    bench.evidence.causes.clear()
+    bench.evidence.journal.causes.clear()
     bench.trade(place(ENTRY, "buy", "0.1"))
 
 
@@ -678,7 +678,7 @@ def unwritten(bench: Bench) -> None:
 
 def damaged(bench: Bench) -> None:
     """The same of a life that begins on memories that are not as they were written."""
-    bench.evidence.spoiled()
+    bench.evidence.journal.spoiled()
     bench.watchers.began(2, damaged=True)
     bench.wait(15)
 
@@ -1333,7 +1333,7 @@ async def test_a_stop_that_we_take_ourselves_is_no_loss() -> None:
 async def test_more_than_a_page_of_one_millisecond_cannot_be_had(told: int, excused: bool) -> None:
     """A whole page of it is told; what is beyond has no place where it could be asked for (storm 72118)."""
     bench = Bench()
-    bench.evidence.listened = True
+    bench.evidence.journal.listened_at = START
     fills = []
     for number in range(102):
         bench.intend(f"e{number}")
@@ -1348,7 +1348,7 @@ async def test_more_than_a_page_of_one_millisecond_cannot_be_had(told: int, excu
 async def test_what_was_latched_for_and_acknowledged_is_over() -> None:
     """Though nobody looked in between: the host slept (storm 72150)."""
     bench = Bench()
-    bench.evidence.listened = True
+    bench.evidence.journal.listened_at = START
     bench.hold()
     bench.watchers.report(list(bench.engine.force(BTC, Decimal("-0.1"), "liquidation", bench.now)))
     bench.say(from_edge(Latch, bench.now, reason="x", by="kill_switch"))

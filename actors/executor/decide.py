@@ -18,6 +18,7 @@ from actors.executor.drifts import on_drift
 from actors.executor.duties import ABSENT_PASSES, covered
 from actors.executor.entries import on_blocked, on_enter
 from actors.executor.fills import on_filled, on_position
+from actors.executor.lost import SWEEP_EVERY_US, dismiss
 from actors.executor.orders import LEAVING, PROTECTION, Order, advance, forget_wishes
 from actors.executor.state import NOTHING, Answers, State, carry_on, leftovers
 from actors.executor.trade import ZERO, Trade, update
@@ -41,8 +42,6 @@ from protocol.messages.futures import (
 from protocol.messages.signal import StructureRead
 from protocol.units import SECOND_US
 
-SWEEP_EVERY_US: Final = 15 * SECOND_US
-"""An order left from a trade that is over is asked about so often, however many passes there are: each question may wait for a time-out."""
 HEARD_WITHIN_US: Final = 2 * SECOND_US
 """So long the stream's word on an edit or a cancel may take: one pass after the other asked again each time, up to three times a second (storm 62460)."""
 ANSWER_MOST_US: Final = 30 * SECOND_US
@@ -73,8 +72,9 @@ def on_reconciled(state: State, message: Reconciled) -> Answers:
         trade = after_pass(state.memory.trades[symbol], message)
         state, more = carry_on(state, message, trade)
         said += more
-    state, more = sweep(state, message)
-    return state, (*said, *more)
+    state, swept = sweep(state, message)
+    state, dismissed = dismiss(state, message)
+    return state, (*said, *swept, *dismissed)
 
 
 def sweep(state: State, message: Reconciled) -> Answers:

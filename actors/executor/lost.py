@@ -12,19 +12,24 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from actors.executor import exits
+from actors.executor.duties import covered
 from actors.executor.orders import LEAVING, PROTECTION, Order, confirm
-from actors.executor.state import NOTHING, State, trade_of
+from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of
 from actors.executor.trade import ZERO, Trade, add
-from actors.executor.wishes import ORDER_TYPES, alert
+from actors.executor.wishes import ORDER_TYPES, alert, cancel
 from actors.memory import remember
 from protocol import ids
 from protocol.messages.base import Message
+from protocol.messages.control import Reconciled
 from protocol.messages.futures import OpenOrder, Role
 from protocol.protection import is_stop_of
-from protocol.units import EXIT_SIDE
+from protocol.units import EXIT_SIDE, SECOND_US
 
 AHEAD: Final = 16
 """So many orders of one role a lost life may have sent more than we remember."""
+SWEEP_EVERY_US: Final = 15 * SECOND_US
+"""An order left from a trade that is over is asked about so often, however many passes there are: each question may wait for a time-out."""
 
 
 def looked_up(
@@ -94,7 +99,11 @@ def forget(state: State, name: str | None) -> State:
     """It rests no more."""
     if name not in state.unclaimed:
         return state
-    return replace(state, unclaimed={known: order for known, order in state.unclaimed.items() if known != name})
+    return replace(
+        state,
+        unclaimed={known: order for known, order in state.unclaimed.items() if known != name},
+        dismissed={known: at for known, at in state.dismissed.items() if known != name},
+    )
 
 
 def claim(state: State, trade: Trade, at: int) -> tuple[State, Trade]:
@@ -110,3 +119,39 @@ def claim(state: State, trade: Trade, at: int) -> tuple[State, Trade]:
             trade = replace(trade, target_price=listed.stop_price)
         state = forget(state, name)
     return state, trade
+
+
+def dismiss(state: State, cause: Reconciled) -> Answers:
+    """Orders of a trade that is forgotten, shown after its position was taken over: they go once what the trade has placed itself serves."""
+    said: list[Message] = []
+    for name, listed in state.unclaimed.items():
+        trade = state.memory.trades.get(listed.symbol)
+        own = None if trade is None or not trade.cover else stands_in(trade, listed)
+        if trade is None or own is None:
+            continue
+        price = listed.stop_price
+        if (
+            own.role == "stop"
+            and price is not None
+            and exits.tightened(trade.plan.side, trade.stop_price, price) == price
+        ):
+            # Not further away than ours is wanted: ours comes there first, as a stop is never widened.
+            trade = replace(trade, stop_price=price)
+            state, more = carry_on(state, cause, trade)
+            said += more
+            if own.resting_price != price:
+                continue
+        asked_at = state.dismissed.get(name)
+        if asked_at is None or asked_at + SWEEP_EVERY_US <= cause.began_at:
+            state = replace(state, dismissed={**state.dismissed, name: cause.at})
+            said.append(cancel(cause, listed.symbol, name))
+    return state, said
+
+
+def stands_in(trade: Trade, listed: OpenOrder) -> Order | None:
+    """The trade's own order that serves in place of one that is listed; None: nothing rests that does."""
+    stop, target = trade.working("stop"), trade.working("target")
+    if is_stop_of(listed, trade.cover if trade.plan.side == "long" else -trade.cover):
+        return stop if covered(trade, stop) else None
+    is_target = listed.order_type == ORDER_TYPES["target"] and listed.side == EXIT_SIDE[trade.plan.side]
+    return target if is_target and target is not None and target.resting else None

@@ -50,7 +50,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the executor knows. Mappings are replaced, never changed in place. `wakes`: the look last asked for; `strangers`:
-    positions of nobody's here, as a person was told of them; `unclaimed`: orders of ours that rest and that no trade knows, by name.
+    positions of nobody's here, as a person was told of them; `unclaimed`: orders of ours that rest and that no trade knows, by name;
+    `dismissed`: when each of them was last asked to go.
     """
 
     execution: ExecutionSettings
@@ -64,6 +65,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     wakes: dict[str, int] = {}
     strangers: dict[str, Decimal] = {}
     unclaimed: dict[str, OpenOrder] = {}
+    dismissed: dict[str, int] = {}
 
 
 Answers = tuple[State, Sequence[Message]]

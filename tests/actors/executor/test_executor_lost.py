@@ -223,6 +223,35 @@ def test_an_order_that_is_gone_is_no_part_of_what_is_taken_over() -> None:
         assert placed(said) == [("stop", D(3))]
 
 
+def test_what_a_lost_trade_left_goes_when_it_shows_beside_our_own() -> None:
+    """Lists forgot it until its position was taken over: it is cancelled once ours serve, and asked for again; what is nearer is followed first."""
+    room = Room()
+    room.listed()
+    room.mark(50_000)
+    room.position("3")
+    ours = {m.role: m.client_order_id for m in only(PlaceOrder, room.take(missing_stop("0", "3")))}
+    room.accepted(OTHER_STOP, "3", 49_700)
+    room.accepted(OTHER_TARGET, "3", 51_900, order_type="take_profit")
+    assert asked(passes(room)) == []  # ours do not rest yet
+    room.accepted(ours["stop"], "3", 49_000)
+    room.accepted(ours["target"], "3", 52_000, order_type="take_profit")
+    edit, cancel = asked(passes(room))
+    assert isinstance(edit, EditOrder)
+    assert (edit.client_order_id, edit.stop_price) == (ours["stop"], D(49_700))
+    assert isinstance(cancel, CancelOrder)
+    assert cancel.client_order_id == OTHER_TARGET
+    room.accepted(ours["stop"], "3", 49_700)
+    assert [m.client_order_id for m in only(CancelOrder, passes(room))] == [OTHER_STOP]
+    assert asked(passes(room)) == []  # asked a moment ago
+    room.after(15)
+    assert [m.client_order_id for m in only(CancelOrder, passes(room))] == [OTHER_STOP, OTHER_TARGET]
+    room.gone(OTHER_STOP, "cancelled_by_user")
+    room.gone(OTHER_TARGET, "cancelled_by_user")
+    room.after(15)
+    assert asked(passes(room)) == []
+    assert room.trade.working("stop").client_order_id == ours["stop"]
+
+
 def missing_stop(covered: str, held: str) -> Drift:
     """The reconciler finds a position of ours that is covered in part."""
     return from_edge(Drift, NOW, "naked", kind="missing_stop", symbol=XBT, ours=covered, theirs=held, policy="correct")

@@ -175,8 +175,12 @@ class EvidenceBeforeDeath(Invariant):
         """Those that the exchange itself has called over since, asked of them, and when last."""
         self._buried: set[str] = set()
         """Entries that were called absent."""
-        self._silent: dict[str, int] = {}
-        """Orders that left and were not heard of since, and in which life they left."""
+        self._silent: dict[str, tuple[int, int]] = {}
+        """Stops that left and were not heard of since: in which life they last left, and when by the host's clock."""
+        self._lacked: dict[str, int] = {}
+        """Those of them that a complete list, begun after they last left, lacked, and when that was first said by the host's clock."""
+        self._over: set[str] = set()
+        """Orders that were called over since they last left: a late word of doubt says nothing new of them."""
         self._left_at: dict[str, int] = {}
         self._again: set[str] = set()
         """Orders that left more than once: the exchange's no to the second says nothing of the first (storm 64049)."""
@@ -201,19 +205,25 @@ class EvidenceBeforeDeath(Invariant):
         if sent.name in self._left_at:
             self._again.add(sent.name)
         self._left_at.setdefault(sent.name, self.e.now)
+        self._lacked.pop(sent.name, None)
+        self._over.discard(sent.name)
         if intent is None or intent.role != "stop":
             return
         self._look_at_rules()
         doubtful = {
-            *self._unknown.keys() - self._absent,
-            *(name for name, life in self._silent.items() if life < sent.life),
+            *(n for n in self._unknown.keys() - self._absent - self._over if not self._replaced(n, intent.at)),
+            *(name for name, (life, _) in self._silent.items() if life < sent.life),
         }
-        self._silent[sent.name] = sent.life
+        self._silent[sent.name] = sent.life, self.e.now + self.e.clock_off_us()
         for name in sorted(doubtful - {sent.name}):
             before = self.e.journal.intents.get(name)
             same = before is not None and (before.role, before.signal_id) == (intent.role, intent.signal_id)
             if same and self._left_at.get(name, 0) >= self._rules_until:
                 self.fail(f"{sent.symbol} {sent.role} {sent.name} is sent although {name} is in doubt")
+
+    def _replaced(self, name: str, decided_at: int) -> bool:
+        """Whether what was decided then replaces an order that a list had lacked, before its answer, which came late, put it in doubt (storm 460238)."""
+        return name in self._lacked and self._lacked[name] <= decided_at < self._unknown[name]
 
     def second(self) -> None:
         self._look_at_rules()
@@ -232,6 +242,8 @@ class EvidenceBeforeDeath(Invariant):
             case Reconciled(began_at=began_at):
                 resting = {w.order.client_order_id for w in working.values()}
                 self._absent |= {n for n, at in self._unknown.items() if at < began_at and n not in resting}
+                lacked = [n for n, (_, at) in self._silent.items() if at < began_at and n not in resting]
+                self._lacked = dict.fromkeys(lacked, message.at) | self._lacked
             case OrderUnknown(wish="place", client_order_id=name):
                 self._unknown[name] = message.at
                 self._absent.discard(name)
@@ -288,7 +300,14 @@ class EvidenceBeforeDeath(Invariant):
             self.fail(f"{fill.symbol} order {fill.client_order_id} was called absent and is filled")
 
     def _heard_of(self, message: Message) -> None:
-        self._silent.pop(heard_of(message), None)
+        name = heard_of(message)
+        self._silent.pop(name, None)
+        match message:
+            case OrderGone() | Drift(kind="missing_order"):
+                self._over.add(name)
+            case OrderAccepted():
+                self._over.discard(name)
+                self._lacked.pop(name, None)
 
 
 def _refuses(reply: Reply) -> bool:

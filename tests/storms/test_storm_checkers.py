@@ -94,7 +94,8 @@ class Bench:
 
     def intend(self, name: str, signal: str = "signal", role: str = "entry", **terms: Any) -> None:
         """A durable intent."""
-        self.evidence.journal.intents[name] = replace(place(name, "buy", "0.1", **terms), signal_id=signal, role=role)
+        wish = place(name, "buy", "0.1", **terms)
+        self.evidence.journal.intents[name] = replace(wish, at=self.now, signal_id=signal, role=role)
         self.evidence.journal.causes[self.evidence.journal.intents[name].id] = ""
         self.evidence.journal.decided[name] = self.now
 
@@ -763,14 +764,18 @@ def doubted(bench: Bench) -> None:
     """A stop whose outcome nobody knows."""
     bench.hold()
     bench.intend("a", role="stop")
-    bench.leave("a", orderType="stp", side="sell", reduceOnly="true", stopPrice="49000")
+    stop_leaves(bench, "a")
     in_doubt(bench, "a")
 
 
 def replaced(bench: Bench) -> None:
     """And another stop in its place."""
     bench.intend("b", role="stop")
-    bench.leave("b", orderType="stp", side="sell", reduceOnly="true", stopPrice="49000")
+    stop_leaves(bench, "b")
+
+
+def stop_leaves(bench: Bench, name: str) -> None:
+    bench.leave(name, orderType="stp", side="sell", reduceOnly="true", stopPrice="49000")
 
 
 def doubted_and_replaced(bench: Bench) -> None:
@@ -1042,6 +1047,50 @@ async def test_an_order_that_the_exchange_itself_calls_over_may_be_called_absent
         bench.say(accepted)
     absent(bench, "stop")
     assert (15 not in bench.broken) == (forgets and not shown_again)
+
+
+@pytest.mark.parametrize(
+    ("course", "sound"),
+    [
+        ("leaves listed decided doubted", True),
+        ("leaves listed decided listed doubted", True),
+        ("leaves decided doubted", False),
+        ("listed leaves decided doubted", False),
+        ("leaves decided listed doubted", False),
+        ("leaves listed doubted decided", False),
+        ("leaves listed leaves decided doubted", False),
+        ("leaves listed shown decided doubted", False),
+        ("leaves shown absent decided doubted", True),
+        ("leaves shown absent doubted decided", True),
+        ("leaves shown gone doubted decided", True),
+        ("leaves decided doubted shown doubted", False),
+        ("leaves absent leaves doubted decided", False),
+        ("leaves absent shown doubted decided", False),
+    ],
+)
+async def test_a_word_of_doubt_that_comes_late_says_nothing_against_what_was_read(course: str, sound: bool) -> None:
+    """A list begun since it left lacked the stop before another was decided, or it was called over: its answer was late (storm 460238)."""
+    bench = Bench()
+    bench.hold()
+    bench.intend("a", role="stop")
+    bench.trade(place("like it", "sell", "0.1", "stp", stop_price=49_000, reduce_only=True))
+    (working,) = bench.engine.state.working.values()
+    shown = replace(working.order, client_order_id="a")
+    gone = {"client_order_id": "a", "order_id": "x", "symbol": BTC, "reason": "x"}
+    steps = {
+        "leaves": lambda: stop_leaves(bench, "a"),
+        "listed": lambda: bench.say(from_edge(Reconciled, bench.now, began_at=bench.now, clean=False)),
+        "shown": lambda: bench.say(from_edge(OrderAccepted, bench.now, order=shown)),
+        "absent": lambda: absent(bench, "a"),
+        "gone": lambda: bench.say(from_edge(OrderGone, bench.now, **gone)),
+        "decided": lambda: bench.intend("b", role="stop"),
+        "doubted": lambda: in_doubt(bench, "a"),
+    }
+    for step in course.split():
+        bench.wait(1)
+        steps[step]()
+    stop_leaves(bench, "b")
+    assert (15 not in bench.broken) == sound
 
 
 @pytest.mark.parametrize("times", [1, 2])

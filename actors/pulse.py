@@ -22,22 +22,19 @@ class Look(NamedTuple):
     steady_us: int
 
 
-def noticed(before: Look, after: Look, expected_us: float, pace: float = 1.0) -> tuple[str, str] | None:
-    """What is wrong with the time between two looks that should lie `expected_us` apart: the alert's code and its words; else None.
+def noticed(before: Look, after: Look, expected_us: float, pace: float = 1.0) -> list[tuple[str, str]]:
+    """What is wrong with the time between two looks that should lie `expected_us` apart, each the alert's code and its words.
 
     `pace`: seconds of these clocks in a real second.
     """
     passed_us = after.steady_us - before.steady_us
     stepped_us = after.at - before.at - passed_us
+    found = []
     if stepped_us > STEPPED_US * pace:
-        return (
-            "CLOCK_STEP",
-            f"this host's clock leapt {stepped_us / SECOND_US:.1f} s ahead: it was set, or the host slept",
-        )
+        text = f"this host's clock leapt {stepped_us / SECOND_US:.1f} s ahead: it was set, or the host slept"
+        found.append(("CLOCK_STEP", text))
     late_us = passed_us - expected_us
     if late_us > BLOCKED_US * pace:
-        return (
-            "LOOP_BLOCKED",
-            f"nothing ran for {late_us / SECOND_US:.1f} s: the host is too busy, or its disk too slow",
-        )
-    return None
+        text = f"nothing ran for {late_us / SECOND_US:.1f} s: the host is too busy, or its disk too slow"
+        found.append(("LOOP_BLOCKED", text))
+    return found

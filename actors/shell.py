@@ -162,13 +162,13 @@ class World:
         """
         after = self.look()
         odd = noticed(before, after, expected_s * SECOND_US, pace)
-        if odd is None:
+        if not odd:
             return
-        code, text = odd
         self.gate.need_reconciliation(after.at)
-        self.alert("host", code, "critical", f"{text}; entries wait for the exchange's truth")
+        for code, text in odd:
+            self.alert("host", code, "critical", f"{text}; entries wait for the exchange's truth")
         if "reconciler" in self.mailboxes:
-            self.mailboxes["reconciler"].put(from_edge(Woken, after.at, "host", code, after.at, key="soon"))
+            self.mailboxes["reconciler"].put(from_edge(Woken, after.at, "host", odd[0][0], after.at, key="soon"))
 
     @contextmanager
     def order_out(self) -> Iterator[None]:

@@ -34,6 +34,18 @@ async def test_who_stood_still_looks_before_anything_leaves(autojump_clock: Mock
         assert house.heard(Reconciled)[-1].began_at >= now.at
 
 
+async def test_a_host_that_slept_while_its_loop_stood_is_told_as_both(autojump_clock: MockClock) -> None:
+    """Two alerts of their own codes, as the cause is another; the exchange is asked once, from now on."""
+    async with open_house() as house:
+        now = house.world.look()
+        house.world.notice(Look(now.at - 640 * SECOND_US, now.steady_us - 22 * SECOND_US), 1)
+        told = [alert.code for alert in house.heard(Alert) if alert.severity == "critical"]
+        assert told == ["CLOCK_STEP", "LOOP_BLOCKED"]
+        assert house.gate.closed_by() == ("gate.not_reconciled",)
+        await house.until(lambda: house.gate.closed_by() == (), 5)
+        assert house.heard(Reconciled)[-1].began_at >= now.at
+
+
 async def test_time_that_passes_as_it_should_is_not_spoken_of(autojump_clock: MockClock) -> None:
     """A second is a second."""
     async with open_house() as house:

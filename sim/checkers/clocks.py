@@ -27,6 +27,8 @@ class Clocks:
         """A life begins: it knows nothing yet."""
         self._off_told, self._off_from = False, 0
         """Whether a person knows that the clock is off, and how long it was when that was last thought to be over."""
+        self._looks_from = self.e.now + Bounds.HALT
+        """In its first moment nobody looks at time yet."""
 
     def off_told(self) -> None:
         """A person is told that the clock is off."""
@@ -48,8 +50,11 @@ class Clocks:
 
     def leapt(self, seconds: float, *, asleep: bool) -> tuple[str, str] | None:
         """Time passed in which nothing ran."""
-        began_at = self.e.now - round(seconds * SECOND_US)
-        if not (self.right and self._looks_since(began_at)):
+        passed_us = round(seconds * SECOND_US)
+        if not self._looks_since(self.e.now - passed_us):
+            self._looks_from += passed_us  # its first moment is still to come (storm 460102)
+            return None
+        if not self.right:
             return None
         if asleep:
             return "CLOCK_STEP", f"a sleep of {seconds:.1f} s"
@@ -74,8 +79,8 @@ class Clocks:
         return f"{self.e.clock_off_us() / SECOND_US:.1f} s"
 
     def _looks_since(self, at: int) -> bool:
-        """Whether a life was under way then: in its first moment nobody looks at time yet."""
-        return bool(self.e.life) and self.e.lives[-1] < at - Bounds.HALT
+        """Whether a life was under way then."""
+        return bool(self.e.life) and self._looks_from < at
 
     def _steps_begun(self) -> list[tuple[str, str]]:
         found = []

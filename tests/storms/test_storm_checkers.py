@@ -1427,3 +1427,17 @@ async def test_an_id_that_nobody_can_know_of_may_stand_for_something_else() -> N
         bench.intend("stop", role="stop")
         bench.leave("stop", side="sell", size="0.2", orderType="stp", stopPrice="49000", reduceOnly="true")
         assert bench.broken & {14} == broken
+
+
+@pytest.mark.parametrize(("ran_s", "broken"), [(0, set()), (2, {28})])
+async def test_a_life_that_stood_from_its_first_moment_on_does_not_look_at_time_yet(
+    ran_s: int, broken: set[int]
+) -> None:
+    """Two stops of the loop one right after the other, before anything of that life ran: what stood is no moment of its own (storm 460102)."""
+    bench = Bench()
+    bench.wait(ran_s)
+    for seconds in (2, 55):
+        bench.now += seconds * SECOND_US
+        bench.watchers.leapt(seconds, asleep=False)
+    bench.wait(30)
+    assert bench.broken == broken

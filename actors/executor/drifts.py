@@ -13,7 +13,7 @@ from actors.executor.foreign import taken_over
 from actors.executor.lost import claim, forget
 from actors.executor.orders import advance
 from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of, update_ended
-from actors.executor.trade import update
+from actors.executor.trade import ZERO, update
 from actors.executor.wishes import alert, cancel
 from protocol import ids
 from protocol.messages.base import Message, follow
@@ -84,8 +84,19 @@ def drift_position(state: State, message: Drift) -> Answers:
 
 def drift_foreign(state: State, message: Drift) -> Answers:
     """A position no entry of ours opened: left alone, or taken over, as settings say. Who found it has told the person, once."""
-    wanted = message.symbol not in state.memory.trades and message.policy in ("adopt", "flatten")
-    return take_over(state, message) if wanted else (state, NOTHING)
+    state, said = over_beside(state, message)
+    if message.symbol in state.memory.trades or message.policy not in ("adopt", "flatten"):
+        return state, said
+    state, more = take_over(state, message)
+    return state, (*said, *more)
+
+
+def over_beside(state: State, message: Drift) -> Answers:
+    """A trade of which by every fill nothing is left is over, although the account was never flat: what is held is a stranger's (storm 480092)."""
+    trade = state.memory.trades.get(message.symbol)
+    if trade is None or trade.opened_at is None or trade.held > 0:
+        return state, NOTHING
+    return carry_on(state, message, replace(trade, position=ZERO, position_fresh=True))
 
 
 def take_over(state: State, message: Drift) -> Answers:

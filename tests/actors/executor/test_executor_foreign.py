@@ -107,6 +107,28 @@ def test_an_adopted_position_grows_and_shrinks_with_the_exchange() -> None:
     assert [(m.role, m.size) for m in only(EditOrder, room.all) if m.role == "stop"] == [("stop", D(3))]
 
 
+@pytest.mark.parametrize(("policy", "asked"), [("adopt", ["stop", "target"]), ("flatten", ["flatten"]), ("report", [])])
+def test_a_stranger_who_trades_as_ours_is_stopped_does_not_keep_our_trade_open(policy: str, asked: list[str]) -> None:
+    """By every fill nothing of ours is left, and never was the account flat: the trade is over, what is held is the stranger's (storm 480092)."""
+    room = protected()
+    room.gone(STOP, "stop_order_triggered")
+    room.position("0.5")
+    room.filled(STOP, "2", 48_990)
+    assert only(TradeClosed, room.all) == []
+    said = room.take(foreign("0.5", policy))
+    assert [(m.reason, m.size) for m in only(TradeClosed, said)] == [("exit.stop", D(2))]
+    assert [m.client_order_id for m in only(CancelOrder, said)] == [TARGET]
+    assert [role for role, size in placed(said)] == asked
+    assert {size for _, size in placed(said)} <= {D("0.5")}
+
+
+def test_a_trade_whose_exit_was_not_told_is_not_ended_by_a_strangers_position() -> None:
+    """By its fills it still holds."""
+    room = protected()
+    room.position("2.5")
+    assert only(TradeClosed, room.take(foreign("0.5", "adopt"))) == []
+
+
 def test_the_same_position_is_taken_over_once() -> None:
     """The next pass finds it again; the trade is there."""
     room = looking()

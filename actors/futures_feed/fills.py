@@ -29,7 +29,7 @@ def tell_fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
     kept = newest({**told.fills, **dict.fromkeys(new)}, FILLS_KEPT)
     state, out = replace(state, told=replace(told, fills=kept)), list[Message]()
     for fill_id, fill in new.items():
-        out.append(follow(cause, Filled, fill_id, fill=fill, before=state.told.streamed.get(fill.symbol, Decimal(0))))
+        out.append(follow(cause, Filled, fill_id, fill=fill, before=_before(state, fill)))
         state = _counted(state, fill, cause.at)
     if not any(did.code == "SETTLED" for fill in new.values() if (did := forced(fill))):
         return state, out
@@ -37,26 +37,43 @@ def tell_fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
     return state, [*out, *more]
 
 
+def _foretold(state: State, fill: Fill) -> Decimal:
+    """What the frames showed and no fill had told, if this fill is part of it."""
+    foretold = state.foretold.get(fill.symbol, Decimal(0))
+    shown = fill.time <= state.framed and foretold * fill.signed_size > 0 and fill.size <= abs(foretold)
+    return foretold if shown else Decimal(0)
+
+
+def _before(state: State, fill: Fill) -> Decimal:
+    """The signed size held until a fill, by stream and fills."""
+    return state.told.streamed.get(fill.symbol, Decimal(0)) - _foretold(state, fill)
+
+
 def _counted(state: State, fill: Fill, at: int) -> State:
     """What a fill does to a position: take off what the stream said of it, or make it larger; a list may not show either yet. Of one that
     the stream called flat, or has not spoken of, the fill is the first word; the stream's next may be of what was before or after it.
+    What a frame of the fill's millisecond showed of it already is not taken off again (storm 460120).
     """
     told, symbol = state.told, fill.symbol
     executed_at = max(fill.time, state.filled.get(symbol, (0, 0))[0])
     state = replace(state, filled={**state.filled, symbol: (executed_at, at)})
+    before, foretold = _before(state, fill), _foretold(state, fill)
+    if foretold:
+        state = replace(state, foretold={**state.foretold, symbol: foretold - fill.signed_size})
     if fill.time < state.framed:
         return state  # the stream's word is from after it
-    state = replace(state, held={**state.held, symbol: state.held.get(symbol, Decimal(0)) + fill.signed_size})
-    before = told.streamed.get(symbol, Decimal(0))
+    if not foretold:
+        state = replace(state, held={**state.held, symbol: state.held.get(symbol, Decimal(0)) + fill.signed_size})
     after = before + fill.signed_size
+    shown = told.streamed.get(symbol, Decimal(0))
     if (before - after) * before > 0:
         since, size = told.lessened.get(symbol, (at, before))
         less = (at, size if at < since + LIST_LAG_US else before)
-        left = after if after * before > 0 else Decimal(0)
+        left = shown if foretold else after if after * before > 0 else Decimal(0)
         told = replace(told, streamed={**told.streamed, symbol: left}, lessened={**told.lessened, symbol: less})
     else:
         lessened = {other: less for other, less in told.lessened.items() if other != symbol}
-        enlarged, streamed = {**told.enlarged, symbol: at}, {**told.streamed, symbol: before or after}
+        enlarged, streamed = {**told.enlarged, symbol: at}, {**told.streamed, symbol: shown or after}
         told = replace(told, streamed=streamed, enlarged=enlarged, lessened=lessened)
     return replace(state, told=told)
 

@@ -23,13 +23,25 @@ def tell_frame(state: State, seen: PositionsSeen) -> Answer:
     """A frame of the stream: of a symbol with an execution told that it lacks, it was late and says nothing."""
     sizes = sizes_of(seen.positions)
     late = tuple(s for s in state.filled if _late(state, seen, s, sizes.get(s, Decimal(0))))
-    state = replace(state, framed=max(state.framed, seen.time or 0))
+    state = replace(state, foretold=_foretold(state, sizes, late), framed=max(state.framed, seen.time or 0))
     state, out = tell_positions(state, seen, seen.positions, seen.at, trailing=late)
     said = {symbol: size for symbol, size in sizes.items() if symbol not in late}
     held = {symbol: size for symbol, size in state.held.items() if symbol in late}
     streamed = {symbol: size for symbol, size in state.told.streamed.items() if symbol in late}
     doubted = {symbol: since for symbol, since in state.doubted.items() if symbol in late}
     return with_streamed(replace(state, doubted=doubted, held=said | held), said | streamed), out
+
+
+def _foretold(state: State, sizes: dict[str, Decimal], late: tuple[str, ...]) -> dict[str, Decimal]:
+    """What frames show and no fill has told, by symbol; what was before the first of a life is no news of it."""
+    if not state.framed:
+        return {}
+    told = {
+        s: state.foretold.get(s, Decimal(0)) - state.held.get(s, Decimal(0)) for s in (*state.held, *state.foretold)
+    }
+    now = {s: told.get(s, Decimal(0)) + sizes.get(s, Decimal(0)) for s in (*told, *sizes)}
+    kept = {s: size for s, size in state.foretold.items() if s in late}
+    return {s: size for s, size in now.items() if size and s not in late} | kept
 
 
 def tell_positions(

@@ -51,7 +51,7 @@ class Marked(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What was last told. `orders`: order id -> (terms, when); `gone`: order id -> when; `positions`: symbol -> (.., when).
 
-    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `filled`: symbol -> (the exchange's time of its newest execution, when that was told). `held`: signed sizes, what the stream's last frame and fills since make of each position. `framed`: the exchange's time of the newest frame of positions. `doubted`: symbols of which the last list showed less than the stream and fills, unspoken of since -> when its reading began. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile. `ahead_us`: by how much our clock was ahead of the exchange's in the last reading that showed it, `clock_off`: whether by more than `clock_off_max_us`, either way. `maintained`: entries are halted for maintenance. `first`: this is the first life of all, and has read nothing yet.
+    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `filled`: symbol -> (the exchange's time of its newest execution, when that was told). `held`: signed sizes, what the stream's last frame and fills since make of each position. `foretold`: signed sizes by which frames were ahead of the fills told. `framed`: the exchange's time of the newest frame of positions. `doubted`: symbols of which the last list showed less than the stream and fills, unspoken of since -> when its reading began. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile. `ahead_us`: by how much our clock was ahead of the exchange's in the last reading that showed it, `clock_off`: whether by more than `clock_off_max_us`, either way. `maintained`: entries are halted for maintenance. `first`: this is the first life of all, and has read nothing yet.
     """
 
     symbols: tuple[str, ...]
@@ -77,6 +77,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     positions_sequence: int | None = None
     filled: dict[str, tuple[int, int]] = {}
     held: dict[str, Decimal] = {}
+    foretold: dict[str, Decimal] = {}
     framed: int = 0
     doubted: dict[str, int] = {}
     account: tuple[Account, int] | None = None

@@ -954,6 +954,27 @@ def test_a_fill_older_than_the_streams_word_on_its_position_changes_nothing_of_i
     assert [truth.lacks for truth in of(ExchangeSnapshot, out)] == [()]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_fill_of_the_millisecond_of_a_frame_that_showed_it_is_not_taken_off_again(sign: int) -> None:
+    """The exchange unwound in parts, told by frames before fills: the rest counted as sold, and one list that left it out took its stop (storm 460120)."""
+    frames = ((10, T - 2), (6, T - 1), (2, T))
+    state, _ = run(
+        fresh(), *(positions_seen(position(sign * size), sequence=at, at=at, time=at) for size, at in frames)
+    )
+    side = "sell" if sign > 0 else "buy"
+    first, second = fill("first", side=side, size=D(4), time=T - 1), fill("second", side=side, size=D(4))
+    state, out = run(state, snapshot(began_at=T + SECOND, fills=(first, second)))
+    assert of(PositionChanged, out) == []
+    assert [m.unproved for m in of(ExchangeSnapshot, out)] == [(XBT,)]
+    assert [m.before for m in of(Filled, out)] == [D(sign * 10), D(sign * 6)]
+
+    stale, out = run(state, snapshot(began_at=T + 2 * SECOND, positions=(position(sign * 6),)))
+    assert of(PositionChanged, out) == [], "a list may show what was before the fills"
+    state, _ = run(stale, fill_seen(fill("third", side=side, size=D(2)), at=T + 3 * SECOND))
+    _, out = run(state, snapshot(began_at=T + 4 * SECOND))
+    assert [m.position.size for m in of(PositionChanged, out)] == [D(0)], "one that no frame showed counts at once"
+
+
 def test_a_fill_says_what_was_held_until_then() -> None:
     """Whoever hears of it first in a new life must know whether it opened."""
     state, first = run(fresh(), positions_seen(sequence=1), fill_seen(fill("entry", size=D(2))))

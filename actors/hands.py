@@ -34,6 +34,8 @@ async def send(world: World, wish: Message) -> Sequence[Message]:
     """Carry out one wish, whose intent the shell has made durable; after the door's yes nothing stands before the wire."""
     match wish:
         case RequestSnapshot(urgent=urgent):
+            if urgent:
+                world.hurry()
             return (await world.futures.snapshot(urgent=urgent),)
         case RequestInstruments():
             return await read_again(world)

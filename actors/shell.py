@@ -120,7 +120,7 @@ class World:
     order_seen: float = -inf
     """When the last of them came or went, in trio's time."""
     hurry: Callable[[], None] = lambda: None
-    """Told when the kill switch latches: whoever waits before a child starts again waits no longer."""
+    """Told when the kill switch wants to read, which it does by a feed: whoever waits before a child starts again waits no longer."""
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     lives: dict[str, int] = field(default_factory=dict)
     _flow: alerts.Flow = field(default_factory=dict)
@@ -220,7 +220,6 @@ class World:
         except JournalFailed as error:
             text = f"the latch is not written down and ends with this process, acknowledged or not: {error}"
             self.alert("latch", "JOURNAL_WRITE", "critical", text)
-        self.hurry()
 
     def post(self, sender: str, message: Message, carry: Callable[[str, Message], None]) -> None:
         """Send `message` to its receivers in route order; `carry` takes what the sender's own timer or hands do."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 
 import trio
 
@@ -23,6 +24,8 @@ from protocol.units import DAY_US, seconds_us
 FAILURES_MAX = 64
 DEATHS_A_DAY = 5
 """Of one child in a rolling day: what heals that often is broken."""
+HURRY_S = 5.0
+"""Between two pauses that are cut short: who goes on dying must not connect each second for as long as a kill lasts."""
 Failure = tuple[str, int, Exception]
 """Who, in which life, and of what."""
 
@@ -46,7 +49,8 @@ class Supervisor:
         self._deaths: dict[str, deque[int]] = {spec.name: deque() for spec in specs}
         self._day = {spec.name: deque[int](maxlen=DEATHS_A_DAY) for spec in specs}
         self._gave_up = set[str]()
-        self._pause = trio.CancelScope()
+        self._pause: trio.CancelScope | None = None
+        self._hurried_at = -inf
         world.hurry = self._hurry
         self._failed_send, self._failed = trio.open_memory_channel[Failure](FAILURES_MAX)
 
@@ -141,11 +145,15 @@ class Supervisor:
                 name, life, _ = failure
                 if self._place(name) < index and life == self._world.lives[name]:
                     return failure
+        self._pause = None
         return None
 
     def _hurry(self) -> None:
-        """The kill switch has latched: what it reads comes by a feed, so the pause that is on ends. The next ones are as long as ever."""
-        self._pause.cancel()
+        """The kill switch wants to read, which it does by a feed: the pause that is on ends, unless one was cut short a moment ago."""
+        now = trio.current_time()
+        if self._pause is not None and now >= self._hurried_at + HURRY_S:
+            self._hurried_at = now
+            self._pause.cancel()
 
     def _count_day(self, name: str, now: int) -> None:
         """Halt entries at the last death that a day may have. While that holds nothing is counted: after a person's word it begins anew."""

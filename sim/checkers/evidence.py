@@ -14,7 +14,7 @@ from config.settings import Settings
 from protocol.messages.base import Message
 from protocol.messages.control import Alert
 from protocol.messages.futures import Fill, Filled
-from protocol.units import HOUR_US, MILLISECOND_US, SECOND_US
+from protocol.units import HOUR_US, MILLISECOND_US, MINUTE_US, SECOND_US
 from sim.checkers.feeds import Feeds
 from sim.checkers.journal import Journal
 from sim.checkers.past import Past
@@ -70,6 +70,8 @@ NEWS_US: Final = SECOND_US
 ACCOUNT_DOWN: Final = frozenset({"ex.mode", "ex.maint"})
 LISTS_LIE: Final = frozenset({"rest.stale", "rest.forget", "rest.page"})
 """Faults under which what is read is old, or not all there is."""
+CANCELS_LIE: Final = frozenset({"rest.cancel_all"})
+"""An order that is called cancelled and is not is seen by a reading, and may be called cancelled again."""
 THIN: Final = frozenset({"ex.partial", "ex.mkt_protect"})
 """Faults under which an order to leave finds only a part of what it asks for."""
 ANSWERED: Final = frozenset(
@@ -125,6 +127,8 @@ class Evidence:
     """How much of that has passed, in this life, since its clock is off by more than a person need not know of."""
     disturbed_at: int = 0
     """When a fault that may delay things was last in force, or a life last began."""
+    lied_at: int = -HOUR_US
+    """When a cancellation could last lie about what it did."""
     sometimes: dict[str, int] = field(default_factory=dict)
     latched_reach: int | None = None
     under_way: dict[str, int] = field(default_factory=dict)
@@ -146,6 +150,16 @@ class Evidence:
         """Whether nothing has been in the way for a while: then the tight bounds hold."""
         return self.now - self.disturbed_at > 45 * SECOND_US
 
+    @property
+    def cancels_lie(self) -> bool:
+        """Whether a cancellation may lie about what it did."""
+        return self.in_force("rest", CANCELS_LIE)
+
+    @property
+    def obeyed(self) -> bool:
+        """Whether none has lied for a while: who cancels again waits longer each time (storm 501906)."""
+        return self.now - self.lied_at > MINUTE_US
+
     def fail(self, invariant: int, text: str) -> None:
         """Write a failure down; the first one counts."""
         self.failures.append(Failure(invariant, self.now, text))
@@ -162,6 +176,8 @@ class Evidence:
         calm = self.life > 0 and self.faults.calm
         if not calm and self.disturbed():
             self.disturbed_at = now
+        if not calm and self.cancels_lie:
+            self.lied_at = now
         off = abs(self.clock_off_us()) > CLOCK_MOST_US
         passed_us = now - self._last if self._last and (calm or self.reachable()) else 0
         self.reach_us += passed_us
@@ -247,7 +263,8 @@ class Evidence:
     def frozen(self, symbol: str) -> int | None:
         """Since when the mark counts as frozen for a daemon that has seen all of it; None: it moves, or something was in the way."""
         still = self.past.stills.get(symbol)
-        return None if still is None or self.disturbed_at >= still.since - SECOND_US else still.frozen_at
+        missed_at = max(self.disturbed_at, self.feeds.subscribed.get("futures", 0))
+        return None if still is None or missed_at >= still.since - SECOND_US else still.frozen_at
 
     def known(self, sent: Sent) -> dict[str, Decimal]:
         """What was held as `sent` left, at least: who decides may not have heard of what strangers have just bought or sold, of the last of

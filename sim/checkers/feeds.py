@@ -15,6 +15,8 @@ class Feeds:
     def __init__(self, now_us: Callable[[], int], contracts: Sequence[str]) -> None:
         self._now_us = now_us
         self._tickers = [(contract, f"ticker {contract}") for contract in contracts]
+        self.subscribed: dict[str, int] = {}
+        """Connection -> when it was last subscribed to: of what came before, who listens now may know nothing."""
         self.heard: dict[str, int] = {}
         """Connection -> when a frame was last delivered; `ticker symbol` -> the newest moment that one spoke of."""
         self.closed: dict[str, int] = {}
@@ -23,6 +25,8 @@ class Feeds:
     def frame(self, feed: str, text: str) -> None:
         """A frame was delivered to the daemon."""
         now = self.heard[feed] = self._now_us()
+        if '"subscribed"' in text:
+            self.subscribed[feed] = now
         if '"ticker"' in text:
             for contract, name in self._tickers:
                 if contract in text:

@@ -129,7 +129,7 @@ class KillCompletes(Invariant):
         self._cause = ""
         """What this life was told that asks for it."""
         self._open_since: int | None = None
-        self._disturbed = False
+        self._disturbed = self._lied_to = False
         self._acted: int | None = None
         """The latching after which something has left."""
 
@@ -183,11 +183,12 @@ class KillCompletes(Invariant):
         self._must_latch()
         self._must_not_forget()
         if e.latched_reach is None or not (e.positions or e.engine.state.working):
-            self._open_since, self._disturbed = None, False
+            self._open_since, self._disturbed, self._lied_to = None, False, False
             return
-        if self._open_since is None:
+        if self._open_since is None or (e.cancels_lie and not e.positions):
             self._open_since = e.reach_us
         self._disturbed = self._disturbed or not e.healthy or e.thin()
+        self._lied_to = self._lied_to or not e.obeyed
         began = max(self._open_since, e.latched_reach)
         if (
             self._acted != e.latched_reach
@@ -195,7 +196,7 @@ class KillCompletes(Invariant):
             and e.reach_us - began > Bounds.KILL_SEND + Bounds.HALT
         ):
             self.fail(f"latched, and nothing has left for {(e.reach_us - began) / 1e6:.0f} s of reachable time")
-        bound = Bounds.KILL_FLAT + (Bounds.CONV + Bounds.DETECT if self._disturbed else Bounds.HALT)
+        bound = Bounds.KILL_FLAT + (Bounds.CONV + Bounds.DETECT if self._disturbed or self._lied_to else Bounds.HALT)
         if e.reach_us - self._open_since > bound:
             left = f"{dict(e.positions)}, {len(e.engine.state.working)} orders"
             self.fail(f"latched, and after {(e.reach_us - self._open_since) / 1e6:.0f} s of reachable time: {left}")

@@ -165,8 +165,10 @@ class NotOverProtected(Invariant):
         e = self.e
         for name in [name for name in since if name not in names]:
             del since[name]
-        bound = calm_us if e.healthy else Bounds.DETECT + Bounds.UNKNOWN + Bounds.CONV
+        bound = calm_us if e.healthy and e.obeyed else Bounds.DETECT + Bounds.UNKNOWN + Bounds.CONV
         for name in names:
+            if e.cancels_lie:
+                since[name] = e.reach_us
             if e.reach_us - since.setdefault(name, e.reach_us) > bound:
                 self.fail(f"{what} {name} for {(e.reach_us - since[name]) / 1e6:.0f} s of reachable time")
 

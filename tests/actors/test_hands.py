@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 import trio
 
 from actors.door import Door
@@ -29,6 +30,8 @@ from protocol.messages.futures import (
     Rehearsed,
     RehearseOrders,
     RequestInstruments,
+    RequestSnapshot,
+    SnapshotFailed,
 )
 from protocol.ports import FeedLost, LatchState
 from tests.fakes import facts
@@ -75,6 +78,9 @@ class Wire:
         if self.margin is None:
             raise FeedLost("no route to host")
         return self.margin
+
+    async def snapshot(self, *, urgent: bool = False) -> SnapshotFailed:
+        return from_edge(SnapshotFailed, AT, reason="no route to host", action="retry")
 
     async def send(self, command: Message) -> list[Message]:
         self.sent.append(command)
@@ -163,6 +169,16 @@ def test_a_rehearsal_answers_the_person_and_counts_for_nothing() -> None:
     assert (answer.done, len(answer.payloads), wire.sent) == (True, 2, [])
     trio.run(send, house, ENTRY)
     assert len(wire.sent) == 1
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+def test_an_urgent_reading_waits_for_no_pause_of_a_feed(urgent: bool) -> None:
+    """It comes back through the futures feed, so that one has to be up; a usual reading may wait."""
+    house, _ = world(dry_run=False)
+    hurried: list[int] = []
+    house.hurry = lambda: hurried.append(1)
+    trio.run(send, house, from_edge(RequestSnapshot, AT, reason="look", urgent=urgent))
+    assert hurried == [1] * urgent
 
 
 def test_rules_that_cannot_be_read_again_are_said() -> None:

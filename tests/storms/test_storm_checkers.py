@@ -944,6 +944,50 @@ async def test_a_mark_that_stands_still_is_told_and_nothing_enters_on_it(told: b
     assert 21 in bench.broken
 
 
+async def test_a_mark_that_stood_still_before_the_stream_was_subscribed_to_may_be_unknown() -> None:
+    """Who listens only since does not know for how long it stands (storm 500839)."""
+    bench = Bench()
+    bench.wait(60)
+    bench.evidence.disturbed_at = 0
+    bench.engine.move(replace(tick(50_001), at=bench.now))
+    bench.wait(20)
+    bench.evidence.feeds.frame("futures", '{"event":"subscribed","feed":"ticker"}')
+    bench.wait(20)
+    bench.engine.move(replace(tick(50_001), at=bench.now, last=Decimal(50_200)))
+    bench.wait(15)
+    assert 28 not in bench.broken
+
+
+@pytest.mark.parametrize(("lies", "for_s", "broken"), [(False, 18, True), (True, 18, False), (True, 70, True)])
+async def test_a_kill_has_more_time_where_cancellations_lie(lies: bool, for_s: int, broken: bool) -> None:
+    """What is called cancelled and is not has to be seen and cancelled again. Positions are no matter of cancellations: not for ever."""
+    bench = Bench()
+    bench.wait(60)
+    if lies:
+        bench.evidence.faults.add(Fault(fault="rest.cancel_all", for_s=60, params={"mode": "survivor"}))
+    bench.hold()
+    bench.latched()
+    bench.leave("exit", side="sell", reduceOnly="true")
+    bench.wait(for_s)
+    assert (10 in bench.broken) == broken
+
+
+@pytest.mark.parametrize("lies", [True, False])
+async def test_orders_that_were_only_called_cancelled_may_rest_for_as_long_as_that_lies(lies: bool) -> None:
+    """Neither a kill nor what a trade left is over before the exchange obeys."""
+    bench = Bench()
+    bench.wait(60)
+    if lies:
+        bench.evidence.faults.add(Fault(fault="rest.cancel_all", for_s=60, params={"mode": "survivor"}))
+    bench.hold()
+    bench.stop(49_000)
+    bench.trade(place("exit", "sell", "0.1", reduce_only=True))
+    bench.latched()
+    bench.leave("stop", "cancel", orderType="stp")
+    bench.wait(120)
+    assert bench.broken.isdisjoint({2, 10}) == lies
+
+
 @pytest.mark.parametrize(("after_min", "then_s"), [(18, 120), (1, 12 * 60)])
 async def test_entries_leave_well_before_maintenance_and_after_it(after_min: int, then_s: int) -> None:
     """More than a quarter of an hour before, or when it is over."""

@@ -54,9 +54,12 @@ def initial(settings: Settings, memory: bytes | None, *, lost: bool = False) -> 
 
     `lost`: there was a memory and it cannot be read.
     """
+    told = Told(lost=lost) if memory is None else _decoder.decode(memory)
     return State(
         symbols=tuple(pair.futures for pair in settings.symbols),
-        told=Told(lost=lost) if memory is None else _decoder.decode(memory),
+        told=told,
+        held=told.streamed,
+        framed=told.framed,
         clock_off_max_us=seconds_us(settings.feeds.clock_off_max_s),
     )
 

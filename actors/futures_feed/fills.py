@@ -39,7 +39,7 @@ def tell_fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
 
 def _foretold(state: State, fill: Fill) -> Decimal:
     """What the frames showed and no fill had told, if this fill is part of it."""
-    foretold = state.foretold.get(fill.symbol, Decimal(0))
+    foretold = state.told.foretold.get(fill.symbol, Decimal(0))
     shown = fill.time <= state.framed and foretold * fill.signed_size > 0 and fill.size <= abs(foretold)
     return foretold if shown else Decimal(0)
 
@@ -54,17 +54,18 @@ def _counted(state: State, fill: Fill, at: int) -> State:
     the stream called flat, or has not spoken of, the fill is the first word; the stream's next may be of what was before or after it.
     What a frame of the fill's millisecond showed of it already is not taken off again (storm 460120).
     """
-    told, symbol = state.told, fill.symbol
+    symbol = fill.symbol
     executed_at = max(fill.time, state.filled.get(symbol, (0, 0))[0])
     state = replace(state, filled={**state.filled, symbol: (executed_at, at)})
     before, foretold = _before(state, fill), _foretold(state, fill)
     if foretold:
-        state = replace(state, foretold={**state.foretold, symbol: foretold - fill.signed_size})
+        untold = {**state.told.foretold, symbol: foretold - fill.signed_size}
+        state = replace(state, told=replace(state.told, foretold=untold))
     if fill.time < state.framed:
         return state  # the stream's word is from after it
     if not foretold:
         state = replace(state, held={**state.held, symbol: state.held.get(symbol, Decimal(0)) + fill.signed_size})
-    after = before + fill.signed_size
+    told, after = state.told, before + fill.signed_size
     shown = told.streamed.get(symbol, Decimal(0))
     if (before - after) * before > 0:
         since, size = told.lessened.get(symbol, (at, before))

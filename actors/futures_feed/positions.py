@@ -23,24 +23,26 @@ def tell_frame(state: State, seen: PositionsSeen) -> Answer:
     """A frame of the stream: of a symbol with an execution told that it lacks, it was late and says nothing."""
     sizes = sizes_of(seen.positions)
     late = tuple(s for s in state.filled if _late(state, seen, s, sizes.get(s, Decimal(0))))
-    state = replace(state, foretold=_foretold(state, sizes, late), framed=max(state.framed, seen.time or 0))
+    foretold, framed = _foretold(state, sizes, late), max(state.framed, seen.time or 0)
     state, out = tell_positions(state, seen, seen.positions, seen.at, trailing=late)
     said = {symbol: size for symbol, size in sizes.items() if symbol not in late}
     held = {symbol: size for symbol, size in state.held.items() if symbol in late}
     streamed = {symbol: size for symbol, size in state.told.streamed.items() if symbol in late}
     doubted = {symbol: since for symbol, since in state.doubted.items() if symbol in late}
-    return with_streamed(replace(state, doubted=doubted, held=said | held), said | streamed), out
+    if (said | streamed, foretold) != (state.told.streamed, state.told.foretold):
+        told = replace(state.told, streamed=said | streamed, foretold=foretold, framed=framed)
+        state = replace(state, told=told)
+    return replace(state, doubted=doubted, held=said | held, framed=framed), out
 
 
 def _foretold(state: State, sizes: dict[str, Decimal], late: tuple[str, ...]) -> dict[str, Decimal]:
-    """What frames show and no fill has told, by symbol; what was before the first of a life is no news of it."""
+    """What frames show and no fill has told, by symbol; what was before the first of all is no news."""
     if not state.framed:
         return {}
-    told = {
-        s: state.foretold.get(s, Decimal(0)) - state.held.get(s, Decimal(0)) for s in (*state.held, *state.foretold)
-    }
+    before = state.told.foretold
+    told = {s: before.get(s, Decimal(0)) - state.held.get(s, Decimal(0)) for s in (*state.held, *before)}
     now = {s: told.get(s, Decimal(0)) + sizes.get(s, Decimal(0)) for s in (*told, *sizes)}
-    kept = {s: size for s, size in state.foretold.items() if s in late}
+    kept = {s: size for s, size in before.items() if s in late}
     return {s: size for s, size in now.items() if size and s not in late} | kept
 
 
@@ -77,11 +79,6 @@ def _late(state: State, frame: PositionsSeen, symbol: str, size: Decimal) -> boo
     if frame.time is None or frame.at >= told_at + LIST_LAG_US:
         return False
     return frame.time < executed_at or (frame.time == executed_at and size != state.held.get(symbol, Decimal(0)))
-
-
-def with_streamed(state: State, sizes: dict[str, Decimal]) -> State:
-    """What the stream says is held, kept where that changed."""
-    return state if sizes == state.told.streamed else replace(state, told=replace(state.told, streamed=sizes))
 
 
 def _with_what_is_known(seen: Position, known: Position) -> Position:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from actors.futures_feed.fills import before_us, tell_fills, with_ours
 from actors.futures_feed.orders import learn, tell_order
-from actors.futures_feed.positions import is_less, sizes_of, tell_account, tell_positions, with_streamed
+from actors.futures_feed.positions import is_less, sizes_of, tell_account, tell_positions
 from actors.futures_feed.state import Answer, State
 from protocol.forced import forced
 from protocol.margin import asked_usd, unexplained_usd
@@ -83,7 +83,9 @@ def _proved(state: State, seen: SnapshotSeen, trailing: tuple[str, ...]) -> tupl
     hidden = _hidden(state, seen, less)
     doubted = {s: state.doubted.get(s, began_at) for s in less if hidden or began_at <= state.doubted.get(s, began_at)}
     agreed = {s: listed.get(s, Decimal(0)) for s in less if s not in doubted}
-    return with_streamed(replace(state, doubted=doubted), {**told.streamed, **agreed}), tuple(doubted)
+    if agreed:
+        told = replace(told, streamed={**told.streamed, **agreed})
+    return replace(state, doubted=doubted, told=told), tuple(doubted)
 
 
 def _hidden(state: State, seen: SnapshotSeen, less: Sequence[str]) -> bool:

@@ -22,7 +22,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     without a gap, exchange time in microseconds; the stream alone proves nothing of what came before it. `lost`: an earlier life left a
     memory that could not be read, so this was not the first: what is listed may never have been told. `streamed`: signed sizes as the stream last
     said them, less what fills took off since; `enlarged`: when a fill that made a position larger was told, microseconds; `lessened`: when one
-    made it smaller, and the signed size that a list may still show. `maintenance`: what of it was announced, and told to a person.
+    made it smaller, and the signed size that a list may still show; `foretold`: signed sizes by which frames were ahead of the fills told, and
+    `framed`: the exchange's time of the frame that last changed what is said here of positions. `maintenance`: what of it was announced, and told to a person.
     """
 
     fills: dict[str, None] = {}
@@ -32,6 +33,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     streamed: dict[str, Decimal] = {}
     enlarged: dict[str, int] = {}
     lessened: dict[str, tuple[int, Decimal]] = {}
+    foretold: dict[str, Decimal] = {}
+    framed: int = 0
     maintenance: tuple[Maintenance, ...] = ()
 
 
@@ -51,7 +54,7 @@ class Marked(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What was last told. `orders`: order id -> (terms, when); `gone`: order id -> when; `positions`: symbol -> (.., when).
 
-    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `filled`: symbol -> (the exchange's time of its newest execution, when that was told). `held`: signed sizes, what the stream's last frame and fills since make of each position. `foretold`: signed sizes by which frames were ahead of the fills told. `framed`: the exchange's time of the newest frame of positions. `doubted`: symbols of which the last list showed less than the stream and fills, unspoken of since -> when its reading began. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile. `ahead_us`: by how much our clock was ahead of the exchange's in the last reading that showed it, `clock_off`: whether by more than `clock_off_max_us`, either way. `maintained`: entries are halted for maintenance. `first`: this is the first life of all, and has read nothing yet.
+    `names`: order id -> client order id, for frames that carry only the first. `*_sequence`: newest frame of the stream, None before the first. `filled`: symbol -> (the exchange's time of its newest execution, when that was told). `held`: signed sizes, what the stream's last frame and fills since make of each position. `framed`: the exchange's time of the newest frame of positions. `doubted`: symbols of which the last list showed less than the stream and fills, unspoken of since -> when its reading began. `refused`: symbols whose last price was refused. `closed`: markets that are not open, and how; `asked_rules`: when the contracts' rules were last asked for again; `limited_at`: when it was last said that we ask too often; `rejected`: when placements were refused not long ago. `barred`: what the exchange refuses our key for; entries are halted meanwhile. `ahead_us`: by how much our clock was ahead of the exchange's in the last reading that showed it, `clock_off`: whether by more than `clock_off_max_us`, either way. `maintained`: entries are halted for maintenance. `first`: this is the first life of all, and has read nothing yet.
     """
 
     symbols: tuple[str, ...]
@@ -77,7 +80,6 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     positions_sequence: int | None = None
     filled: dict[str, tuple[int, int]] = {}
     held: dict[str, Decimal] = {}
-    foretold: dict[str, Decimal] = {}
     framed: int = 0
     doubted: dict[str, int] = {}
     account: tuple[Account, int] | None = None

@@ -25,7 +25,7 @@ class Feeds:
     def frame(self, feed: str, text: str) -> None:
         """A frame was delivered to the daemon."""
         now = self.heard[feed] = self._now_us()
-        if '"subscribed"' in text:
+        if text.startswith('{"event":"subscribed"'):
             self.subscribed[feed] = now
         if '"ticker"' in text:
             for contract, name in self._tickers:

@@ -954,6 +954,35 @@ def test_a_fill_older_than_the_streams_word_on_its_position_changes_nothing_of_i
     assert [truth.lacks for truth in of(ExchangeSnapshot, out)] == [()]
 
 
+@pytest.mark.parametrize("dies_after", [1, 2, 3])
+def test_a_life_that_dies_between_a_frame_and_its_fills_leaves_what_the_frame_showed(dies_after: int) -> None:
+    """The next life is told of the fills: they are not taken off again, whichever frames it has heard itself."""
+    frames = [
+        positions_seen(position(size), sequence=at, at=at, time=at) for size, at in ((10, T - 2), (6, T - 1), (2, T))
+    ]
+    state, _ = run(fresh(), *frames[:dies_after])
+    state = decide.initial(Settings(), decide.durable(state))
+    again = frames[dies_after:] or [positions_seen(position(2), sequence=1, at=T + SECOND, time=T + SECOND)]
+    first, second = fill("first", side="sell", size=D(4), time=T - 1), fill("second", side="sell", size=D(4))
+    state, out = run(
+        state, from_edge(Started, T, restarted=True), *again, snapshot(began_at=T + 2 * SECOND, fills=(first, second))
+    )
+    assert state.told.streamed == {XBT: D(2)}
+    assert [m.unproved for m in of(ExchangeSnapshot, out)] == [(XBT,)]
+    assert [m.before for m in of(Filled, out)] == [D(10), D(6)]
+
+
+def test_a_life_that_is_told_of_fills_before_any_frame_knows_those_that_a_frame_showed_the_last_one() -> None:
+    """The last frame of the life before showed both; the list that leaves the rest out is no proof that it is gone."""
+    frames = ((10, T - 2), (6, T - 1), (2, T))
+    state, _ = run(fresh(), *(positions_seen(position(size), sequence=at, at=at, time=at) for size, at in frames))
+    state = decide.initial(Settings(), decide.durable(state))
+    first, second = fill("first", side="sell", size=D(4), time=T - 1), fill("second", side="sell", size=D(4))
+    _, out = run(state, snapshot(began_at=T + SECOND, fills=(first, second)))
+    assert [m.unproved for m in of(ExchangeSnapshot, out)] == [(XBT,)]
+    assert [m.before for m in of(Filled, out)] == [D(10), D(6)]
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_fill_of_the_millisecond_of_a_frame_that_showed_it_is_not_taken_off_again(sign: int) -> None:
     """The exchange unwound in parts, told by frames before fills: the rest counted as sold, and one list that left it out took its stop (storm 460120)."""

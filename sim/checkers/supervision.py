@@ -12,9 +12,9 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert
 from protocol.messages.futures import Filled, OrderAccepted, OrderGone, OrderRejected, OrderUnknown, PositionChanged
 from protocol.units import DAY_US, HOUR_US, MINUTE_US, SECOND_US
-from sim.checkers.books import heard_of
 from sim.checkers.evidence import ZERO, Bounds, Evidence
 from sim.checkers.invariant import Invariant
+from sim.checkers.orders import heard_of
 from sim.checkers.protection import stops
 from sim.checkers.sent import Sent
 from sim.faults.hosting import DIES_OF

@@ -9,7 +9,7 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert, WakeAt
 from protocol.messages.futures import Fill, Filled, FillSeen, MarkPrice, OrderSeen, TickerSeen
 from protocol.messages.spot import CandleSeen, SpotPrice
-from sim.checkers import books, entries, killing, protection, strategy, supervision, system, telling
+from sim.checkers import audit, books, entries, killing, orders, protection, strategy, supervision, system, telling
 from sim.checkers.evidence import Evidence
 from sim.checkers.invariant import Invariant
 from sim.checkers.reached import Reached
@@ -30,9 +30,9 @@ INVARIANTS: Final[tuple[type[Invariant], ...]] = (
     killing.KillCompletes,
     killing.LatchSurvives,
     books.FillsOnce,
-    books.WriteBeforeSend,
-    books.Ids,
-    books.EvidenceBeforeDeath,
+    orders.WriteBeforeSend,
+    orders.Ids,
+    orders.EvidenceBeforeDeath,
     books.EquityIdentity,
     books.PositionIdentity,
     strategy.SpotOnly,
@@ -41,7 +41,7 @@ INVARIANTS: Final[tuple[type[Invariant], ...]] = (
     entries.MarkRules,
     entries.ModeAndRefusal,
     entries.Rates,
-    books.Audit,
+    audit.Audit,
     supervision.Converged,
     supervision.Supervision,
     supervision.Bounded,

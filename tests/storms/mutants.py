@@ -74,7 +74,7 @@ MUTANTS = (
         'TRIGGER_SIGNAL: Final = "last"'),
     one("the intent is not durable before the order leaves", "actors/shell.py", "            self.journal.flush()\n", "            pass\n"),
     one("a fill told by two ways counts twice", FILLS, "if fill.fill_id not in told.fills)", "if True)"),
-    one("fills are forgotten in a crash", FEED, "told=Told(lost=lost) if memory is None else _decoder.decode(memory)", "told=Told(lost=lost)",
+    one("fills are forgotten in a crash", FEED, "told = Told(lost=lost) if memory is None else _decoder.decode(memory)", "told = Told(lost=lost)",
         CRASH),
     one("nothing is kept for the next life", "actors/shell.py", "journal.keep(part.name, partial(part.durable, part.state))", "pass", CRASH),
     one("the latch is kept in memory only", "actors/shell.py", "self.latch_store.latch(latch)", "pass", KILL),

@@ -1,4 +1,4 @@
-"""Invariants 4 to 8 and 20 to 23: what must be true of each order that leaves, entries above all."""
+"""Invariants 4 to 8, 20, 22 and 23: what must be true of each order that leaves, entries above all."""
 
 from __future__ import annotations
 
@@ -260,19 +260,6 @@ class FreshData(Invariant):
             elif self._leased.setdefault(lease, now) < now - Bounds.HALT:
                 # for a second look: after a leap of the clock nobody has run yet
                 self.fail(f"{lease} is held although nothing came for {age / 1e6:.1f} s")
-
-
-class MarkRules(Invariant):
-    """21: every stop on the wire names the mark, and no entry leaves on one that stands still while trades go elsewhere."""
-
-    number, name = 21, "mark rules"
-
-    def sent(self, sent: Sent) -> None:
-        if sent.op == "send" and sent.order_type in ("stp", "take_profit") and sent.trigger != "mark":
-            self.fail(f"{sent.symbol} {sent.order_type} triggers on {sent.trigger or 'nothing'}")
-        frozen_at = self.e.frozen(sent.symbol) if sent.is_entry else None
-        if frozen_at is not None and sent.at - frozen_at > Bounds.HALT:
-            self.fail(f"{sent.symbol} entry on a mark that stands still while trades go elsewhere")
 
 
 class ModeAndRefusal(Invariant):

@@ -137,7 +137,7 @@ class Evidence:
 
     def __post_init__(self) -> None:
         self.past = Past(self.engine)
-        self.feeds = Feeds(self.now_us, self.contracts)
+        self.feeds = Feeds(self.now_us, self.contracts, [pair.spot for pair in self.settings.symbols])
         self.journal = Journal(self.now_us, self.is_traced)
 
     @property
@@ -196,7 +196,7 @@ class Evidence:
         self.lives.append(self.now)
         self.off_reach_us = 0
         self.disturbed_at = self.now
-        self.feeds.heard.clear()
+        self.feeds.began()
         self.journal.began(damaged=damaged)
         self._forget_untold()
 

@@ -9,7 +9,19 @@ from protocol.messages.base import Message
 from protocol.messages.control import Alert, WakeAt
 from protocol.messages.futures import Fill, Filled, FillSeen, MarkPrice, OrderSeen, TickerSeen
 from protocol.messages.spot import CandleSeen, SpotPrice
-from sim.checkers import audit, books, entries, killing, orders, protection, strategy, supervision, system, telling
+from sim.checkers import (
+    audit,
+    books,
+    entries,
+    killing,
+    orders,
+    prices,
+    protection,
+    strategy,
+    supervision,
+    system,
+    telling,
+)
 from sim.checkers.evidence import Evidence
 from sim.checkers.invariant import Invariant
 from sim.checkers.reached import Reached
@@ -38,7 +50,7 @@ INVARIANTS: Final[tuple[type[Invariant], ...]] = (
     strategy.SpotOnly,
     strategy.NoLookAhead,
     entries.FreshData,
-    entries.MarkRules,
+    prices.MarkRules,
     entries.ModeAndRefusal,
     entries.Rates,
     audit.Audit,

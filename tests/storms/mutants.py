@@ -119,6 +119,17 @@ MUTANTS = (
         {"fault": "ws.drop", "feed": "fills", "after": "position.opened", "for_s": 120},
         {"fault": "ex.unwind", "fraction": 0.5, "after": "position.opened", "at_s": 0.9},
         {"fault": "rest.forget", "endpoint": "positions", "after": "position.opened", "at_s": 1, "for_s": 60}),
+    one("a crossed book is no matter", RULES, "if not 0 < bid <= ask:", "if False:",
+        {"fault": "px.book", "how": "crossed", "at_s": 1, "for_s": 300}),
+    Mutant(
+        "spot and mark may part",
+        (
+            (RULES, "return SKIPPED if basis is None else at_most(basis, case.settings.risk.basis_max_pct)", "return SKIPPED"),
+            ("actors/risk/guards.py", "    value = view.basis_pct\n    if value is None:\n        return None\n    limit = view.settings.risk.basis_max_pct\n",
+             "    value = view.basis_pct\n    if value is None:\n        return None\n    limit = Decimal(99)\n"),
+        ),
+        ({"fault": "px.basis", "bps": 90, "at_s": 1, "for_s": 300},),
+    ),
     one("a silent stream keeps its lease", "actors/connection.py", "patience.deadline = now + idle_s",
         "patience.deadline = now + 9999", {"fault": "md.stall", "feed": "spot", "at_s": 20, "for_s": 60}),
     one("a dead child stays dead", "actors/supervisor.py", "await self._start_from(index, nursery)\n        else:",

@@ -944,6 +944,72 @@ async def test_a_mark_that_stands_still_is_told_and_nothing_enters_on_it(told: b
     assert 21 in bench.broken
 
 
+@pytest.mark.parametrize(
+    ("tickers", "closes", "broken"),
+    [
+        (((3, 50_000, 50_010), (1, 50_000, 50_010)), ((3, 50_000),), False),
+        (((3, 50_010, 50_000), (1, 50_010, 50_000)), ((3, 50_000),), True),
+        (((3, 49_000, 51_000),), ((3, 50_000),), True),
+        (((3, 49_000, 51_000), (0, 50_000, 50_010)), ((3, 50_000),), False),
+        (((3, 50_000, 50_010), (0, 49_000, 51_000)), ((3, 50_000),), False),
+        (((0, 49_000, 51_000),), ((0, 50_000),), False),
+        (((3, 50_000, 50_010),), ((3, 49_000),), True),
+        (((3, 50_000, 50_010),), ((3, 50_000), (2, 49_000)), True),
+        (((3, 50_000, 50_010),), ((3, 49_000), (0, 50_000)), False),
+        (((3, 50_000, 50_010),), (), False),
+    ],
+    ids=["usual", "crossed", "wide", "narrow again", "wide a moment ago", "nobody knows what was", "spot apart", "spot parts",
+         "spot back", "no spot"],
+)  # fmt: skip
+async def test_no_entry_leaves_on_a_bad_book_or_a_wide_basis(
+    tickers: tuple[tuple[int, int, int], ...], closes: tuple[tuple[int, int], ...], broken: bool
+) -> None:
+    """What was shown a second ago, and since then without exception; (seconds ago, bid, ask) and (seconds ago, close)."""
+    bench = Bench()
+    bench.wait(60)
+    leaves_at = bench.now
+    for ago, bid, ask in tickers:
+        bench.now = leaves_at - ago * SECOND_US
+        row = {
+            "time": bench.now // 1000,
+            "product_id": BTC,
+            "feed": "ticker",
+            "bid": bid,
+            "ask": ask,
+            "markPrice": 50_000,
+        }
+        bench.evidence.feeds.frame("futures", encode(row).decode())
+    for ago, close in closes:
+        bench.now = leaves_at - ago * SECOND_US
+        candle = {
+            "symbol": "BTC/USD",
+            "close": close,
+            "interval_begin": f"2026-01-01T10:{59 - ago}:00Z",
+            "interval": 15,
+        }
+        bench.evidence.feeds.frame("spot", encode({"channel": "ohlc", "type": "update", "data": [candle]}).decode())
+    bench.now = leaves_at
+    bench.intend(ENTRY)
+    bench.leave()
+    assert (21 in bench.broken) == broken
+
+
+async def test_a_frame_that_holds_nonsense_is_nobodys_price() -> None:
+    """Neither of a contract nor of a spot market; the subscription's own answer is none either."""
+    bench = Bench()
+    bench.wait(60)
+    for feed, text in (
+        ("futures", encode({"event": "subscribed", "feed": "ticker", "product_ids": [BTC]})),
+        ("futures", encode({"time": 1, "product_id": BTC, "feed": "ticker", "bid": "NaN"})),
+        ("spot", encode({"channel": "ohlc", "type": "update", "data": [{"symbol": "BTC/USD"}]})),
+    ):
+        bench.evidence.feeds.frame(feed, text.decode())
+    bench.wait(5)
+    bench.intend(ENTRY)
+    bench.leave()
+    assert 21 not in bench.broken
+
+
 async def test_a_mark_that_stood_still_before_the_stream_was_subscribed_to_may_be_unknown() -> None:
     """Who listens only since does not know for how long it stands (storm 500839)."""
     bench = Bench()

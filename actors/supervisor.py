@@ -139,13 +139,15 @@ class Supervisor:
 
     async def _failed_before(self, index: int, within_s: float) -> Failure | None:
         """The failure of a child that stands before `index`, if one comes within the pause: a guard must not wait for its feeder's."""
-        with trio.move_on_after(within_s) as self._pause:
-            while True:
-                failure = await self._failed.receive()
-                name, life, _ = failure
-                if self._place(name) < index and life == self._world.lives[name]:
-                    return failure
-        self._pause = None
+        try:
+            with trio.move_on_after(within_s) as self._pause:
+                while True:
+                    failure = await self._failed.receive()
+                    name, life, _ = failure
+                    if self._place(name) < index and life == self._world.lives[name]:
+                        return failure
+        finally:
+            self._pause = None
         return None
 
     def _hurry(self) -> None:

@@ -210,12 +210,12 @@ async def test_a_reading_of_the_kill_switch_ends_the_pause_that_is_on(autojump_c
     world = Bench(specs).world()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(Supervisor(specs, world).run)
-        world.hurry()  # there is no pause to end
         for pause_s in (0.5, 1, 2, 4):
             await settle()
             world.mailboxes["b"].put(alert("boom"))
             await trio.sleep(pause_s)
         await settle()
+        world.hurry()  # there is no pause to end, so none was cut short
         world.mailboxes["b"].put(alert("boom"))
         await trio.sleep(1)
         heard.clear()

@@ -68,8 +68,11 @@ def expect_answer(desk: Desk, trade: Trade) -> Result:
 
 def believe_position(desk: Desk, trade: Trade) -> Result:
     """The exchange's position outranks our fills once every fill it knows has had time to be told."""
-    if not disputed(trade) or desk.at < adopt_at(desk, trade):
-        return trade, NOTHING
+    return (trade, NOTHING) if not disputed(trade) or desk.at < adopt_at(desk, trade) else believe(desk, trade)
+
+
+def believe(desk: Desk, trade: Trade) -> Result:
+    """Take over a disputed position as the exchange says it is, and say so."""
     price = desk.mark.mark if desk.mark else trade.plan.reference
     text = f"position is {trade.position}, our fills say {trade.held}; taken over at mark {price}"
     said = alert(desk.cause, "FOREIGN_FILL", "critical", trade.plan.symbol, text)

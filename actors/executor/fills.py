@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from actors.executor.duties import result
+from actors.executor.duties import believe, disputed, result
 from actors.executor.foreign import forget_stop
 from actors.executor.lost import forget, looked_up
 from actors.executor.orders import Order, advance, fill
@@ -45,6 +45,9 @@ def on_filled(state: State, message: Filled) -> Answers:
     held, said = state.memory.trades.get(execution.symbol), NOTHING
     if held is not None and succeeded(state, execution, held):
         state, said = end(state, message, held)
+    elif held is not None and opens_anew(message, held):
+        held, news = believe(desk_of(state, message, execution.symbol), held)
+        state, said = carry_on(state, message, held, news)
     elif held is not None and not all_closed(held):
         return book_foreign(state, message, held)
     text = f"{execution.side} {execution.size} at {execution.price} belongs to no trade"
@@ -54,6 +57,12 @@ def on_filled(state: State, message: Filled) -> Answers:
 def all_closed(trade: Trade) -> bool:
     """Whether every fill of the trade has been told and nothing of it is left: what others do then is no part of it (storm 50142)."""
     return trade.opened_at is not None and trade.held <= 0 and not (trade.untold_entry.size or trade.untold_exit.size)
+
+
+def opens_anew(message: Filled, trade: Trade) -> bool:
+    """Whether a fill on a trade's side is no part of it: by the exchange's word and by all fills nothing was held until then (storm 511228)."""
+    flat = trade.opened_at is not None and disputed(trade) and trade.cover == 0
+    return flat and not message.before and message.fill.side == ENTRY_SIDE[trade.plan.side]
 
 
 def succeeded(state: State, execution: Fill, trade: Trade) -> bool:

@@ -77,27 +77,31 @@ class KillIsAbsolute(Invariant):
         """What he who sends this may not have known of when he asked for it."""
         way = sent.symbol, sent.side
         fills = (fill for fill in self.e.fills.values() if (fill.symbol, fill.side) == way)
-        return sum((fill.size for fill in fills if self._is_others(fill, sent) or self._came_late(fill, sent)), ZERO)
+        return sum((fill.size for fill in fills if self._was_unheard(fill, sent)), ZERO)
+
+    def _was_unheard(self, fill: Fill, sent: Sent) -> bool:
+        """News that others than the sender filled, or what was told only while this waited for its turn: of others (storm 511626), or of an
+        order that was in doubt when this was asked for (storm 71900).
+        """
+        others = self._is_others(fill, sent)
+        if others and self._is_news(fill):
+            return True
+        _, asked_at = self._said.get(sent.name, ("", sent.at + 1))
+        if asked_at > self.e.told.get(fill.fill_id, sent.at):
+            return False
+        return others or self._doubted_at.get(fill.client_order_id or "", sent.at) <= asked_at
 
     def _is_others(self, fill: Fill, sent: Sent) -> bool:
-        """News that others than the sender filled: a stop, an exit of the executor, the exchange itself.
+        """Whether others than the sender filled: a stop, an exit of the executor, the exchange itself.
 
         The sender's own do not count: what he sends twice he cannot have waited for (storm 50040). But for what rests: it fills unasked
         (seed 950050).
         """
-        return self._is_news(fill) and (
+        return (
             fill.client_order_id is None
             or self._rests(fill)
             or self._sender(fill.client_order_id) != self._sender(sent.name)
         )
-
-    def _came_late(self, fill: Fill, sent: Sent) -> bool:
-        """Whether it is of an order that was in doubt when this was asked for, and was told only then: this waited for its turn (storm 71900)."""
-        doubted_at = self._doubted_at.get(fill.client_order_id or "")
-        if doubted_at is None:
-            return False
-        _, asked_at = self._said.get(sent.name, ("", 0))
-        return doubted_at <= asked_at <= self.e.told.get(fill.fill_id, sent.at)
 
     def _rests(self, fill: Fill) -> bool:
         intent = self.e.journal.intents.get(fill.client_order_id or "")

@@ -1285,6 +1285,33 @@ async def test_what_an_exit_fills_while_the_kill_switch_decides_is_no_fault_of_i
         assert 9 not in bench.broken
 
 
+@pytest.mark.parametrize(
+    ("asked_after_s", "by", "broken"), [(0, "other", False), (4, "other", True), (0, "signal", True)]
+)
+async def test_an_exit_that_waited_for_its_turn_is_as_large_as_when_it_was_asked_for(
+    asked_after_s: int, by: str, broken: bool
+) -> None:
+    """What others filled meanwhile it could not know, and the exchange cuts off what is too much (storm 511626); what its sender sold before it could."""
+    bench = Bench()
+    bench.hold()
+    bench.latched()
+    bench.intend("sold", by, role="exit")
+    asked = from_edge(PlaceOrder, bench.now, client_order_id="out", signal_id="signal", role="flatten", symbol=BTC, side="sell",
+                      order_type="mkt", size=Decimal("0.1"), reduce_only=True)  # fmt: skip
+    if not asked_after_s:
+        bench.say(asked)
+    bench.wait(1)
+    for report in bench.trade(place("sold", "sell", "0.04", reduce_only=True)):
+        if isinstance(report, FillSeen):
+            bench.say(from_edge(Filled, bench.now, fill=report.fill), "futures_feed")
+    bench.wait(4)
+    if asked_after_s:
+        bench.say(asked)
+    bench.intend("out", "signal", role="flatten")
+    bench.leave("out", side="sell", size="0.1", reduceOnly="true")
+    assert (9 in bench.broken) == broken
+
+
 @pytest.mark.parametrize("lies", [False, True])
 async def test_a_kill_leaves_by_what_a_list_shows(lies: bool) -> None:
     """While lists show the past the exchange cuts off what is too much; no other time a flatten is of more than is held (storm 401039)."""

@@ -93,13 +93,14 @@ class Room:
         self.fills += 1
         side = changes.pop("side", "buy" if client_order_id == ENTRY else "sell")
         name = changes.pop("fill_id", f"f{self.fills}")
+        before = D(changes.pop("before", 0))
         known = {
             "client_order_id": client_order_id,
             "order_id": f"o-{client_order_id}",
             "fee_usd": D(10),
             "time": self.at,
         }
-        return self.hear(Filled, fill=facts.fill(name, side, size, price, **(known | changes)))
+        return self.hear(Filled, fill=facts.fill(name, side, size, price, **(known | changes)), before=before)
 
     def accepted(
         self, client_order_id: str, size: str, price: int | None, filled: str = "0", **changes: Any

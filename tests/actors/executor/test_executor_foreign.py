@@ -129,6 +129,25 @@ def test_a_trade_whose_exit_was_not_told_is_not_ended_by_a_strangers_position() 
     assert only(TradeClosed, room.take(foreign("0.5", "adopt"))) == []
 
 
+@pytest.mark.parametrize("before", ["0", "2"])
+def test_a_fill_after_the_exchange_called_it_flat_opens_a_position_of_its_own(before: str) -> None:
+    """Taken over from an old list, called flat, then assigned to us anew: not both together, unless fills say that it was still held (storm 511228)."""
+    room = looking()
+    room.take(foreign("2", "adopt"))
+    room.after(1)
+    room.position("0")
+    assert only(TradeClosed, room.all) == []
+    room.after(1)
+    said = room.filled(None, "3", 50_010, side="buy", fill_type="assignee", before=before)
+    assert codes(said)[-1] == "FOREIGN_FILL"
+    if before == "2":
+        assert room.trade.held == 5
+        return
+    assert [(m.reason, m.size, m.exit_price) for m in only(TradeClosed, said)] == [("exit.external", D(2), D(50_000))]
+    assert not room.state.memory.trades
+    assert placed(said) == []
+
+
 def test_the_same_position_is_taken_over_once() -> None:
     """The next pass finds it again; the trade is there."""
     room = looking()

@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from msgspec.structs import replace
@@ -16,6 +19,7 @@ from sim.storm import Case, Verdict, case_of, run_case
 from sim.storm.scene import BUSY, Habits
 
 SHORT_S = 240.0
+FAILED: Final[list[dict[str, Any]]] = json.loads(Path(__file__).with_name("failed.json").read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -143,15 +147,14 @@ def test_recovery_is_interrupted_again_and_again() -> None:
     assert verdict.lives >= 4
 
 
-def test_seeds_that_once_failed(request: pytest.FixtureRequest) -> None:
-    """Every seed that a storm ever failed on, with its shortened plan, passes now."""
-    path = request.path.with_name("failed.json")
-    for row in json.loads(path.read_text()):
-        # Of before seeds drew a tempo and a person's habits, unless it says so.
-        tempo = None if row.get("tempo") == "its own" else BUSY
-        habits = None if row.get("habits") == "its own" else Habits(**row.get("habits", {}))
-        case = Case(seed=row["seed"], plan=plan_of(row["plan"]), safety_s=row["safety_s"], tempo=tempo, habits=habits)
-        assert run_case(case, live).failures == (), row["was"]
+@pytest.mark.parametrize("row", FAILED, ids=lambda row: str(row["seed"]))
+def test_a_seed_that_once_failed(row: Mapping[str, Any]) -> None:
+    """Every one that a storm ever failed on, with its shortened plan, passes now."""
+    # Of before seeds drew a tempo and a person's habits, unless it says so.
+    tempo = None if row.get("tempo") == "its own" else BUSY
+    habits = None if row.get("habits") == "its own" else Habits(**row.get("habits", {}))
+    case = Case(seed=row["seed"], plan=plan_of(row["plan"]), safety_s=row["safety_s"], tempo=tempo, habits=habits)
+    assert run_case(case, live).failures == (), row["was"]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 4])

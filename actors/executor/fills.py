@@ -14,7 +14,7 @@ from actors.executor.lost import forget, looked_up
 from actors.executor.orders import Order, advance, fill
 from actors.executor.state import NOTHING, Answers, State, carry_on, desk_of, retire
 from actors.executor.trade import ZERO, Trade, book_entry, book_exit, update
-from actors.executor.wishes import alert, leave
+from actors.executor.wishes import Desk, alert, leave
 from actors.memory import remember
 from protocol import ids
 from protocol.forced import FORCED_FILLS
@@ -46,8 +46,7 @@ def on_filled(state: State, message: Filled) -> Answers:
     if held is not None and succeeded(state, execution, held):
         state, said = end(state, message, held)
     elif held is not None and opens_anew(message, held):
-        held, news = believe(desk_of(state, message, execution.symbol), held)
-        state, said = carry_on(state, message, held, news)
+        state, said = carry_on(state, message, *over(desk_of(state, message, execution.symbol), held))
     elif held is not None and not all_closed(held):
         return book_foreign(state, message, held)
     text = f"{execution.side} {execution.size} at {execution.price} belongs to no trade"
@@ -60,9 +59,21 @@ def all_closed(trade: Trade) -> bool:
 
 
 def opens_anew(message: Filled, trade: Trade) -> bool:
-    """Whether a fill on a trade's side is no part of it: by the exchange's word and by all fills nothing was held until then (storm 511228)."""
-    flat = trade.opened_at is not None and disputed(trade) and trade.cover == 0
+    """Whether a fill on a trade's side is no part of it: nothing was held until then, by all fills and by the trade's own (storm 520432) or
+    the exchange's word (storm 511228).
+    """
+    flat = all_closed(trade) or (trade.opened_at is not None and disputed(trade) and trade.cover == 0)
     return flat and not message.before and message.fill.side == ENTRY_SIDE[trade.plan.side]
+
+
+def over(desk: Desk, trade: Trade) -> tuple[Trade, Sequence[Message]]:
+    """Such a trade, flat: as its own fills say, or as the exchange does where they differ."""
+    return (called_flat(trade, desk.at), NOTHING) if all_closed(trade) else believe(desk, trade)
+
+
+def called_flat(trade: Trade, at: int) -> Trade:
+    """As if the exchange had just said that nothing is held."""
+    return replace(trade, position=ZERO, position_fresh=True, position_at=at)
 
 
 def succeeded(state: State, execution: Fill, trade: Trade) -> bool:
@@ -76,7 +87,7 @@ def end(state: State, message: Filled, trade: Trade) -> Answers:
     """Such a trade is over: what is held from now on is not its. The first pass asks about its orders."""
     if trade.entry is not None and trade.opened_at is None:
         return retire(state, update(trade, advance(trade.entry, "missing", message.at))), NOTHING
-    trade = replace(trade, position=ZERO, position_fresh=True, position_at=message.at)
+    trade = called_flat(trade, message.at)
     return retire(state, trade), result(desk_of(state, message, trade.plan.symbol), trade)
 
 

@@ -261,8 +261,10 @@ class Evidence:
         return self.past.equity_usd(self.now)
 
     def frozen(self, symbol: str) -> int | None:
-        """Since when the mark counts as frozen for a daemon that has seen all of it; None: it moves, or something was in the way."""
-        still = self.past.stills.get(symbol)
+        """Since when the mark counts as frozen for a daemon that has seen all of it; None: it moves, something was in the way, or the contract is
+        delisted and nothing is shown of it (storm 520431).
+        """
+        still = self.past.stills.get(symbol) if self.engine.rules[symbol].tradeable else None
         missed_at = max(self.disturbed_at, self.feeds.subscribed.get("futures", 0))
         return None if still is None or missed_at >= still.since - SECOND_US else still.frozen_at
 

@@ -28,7 +28,7 @@ NAME_MOST: Final = 100
 SERVER_ERROR: Final = 500
 """From here on a status of HTTP says nothing of what became of an order."""
 RULES_HEARD_US: Final = 10 * MINUTE_US
-"""A contract's new rules are heard of within it."""
+"""A contract's new rules that were read are known within it."""
 TAKEN: Final = frozenset({"placed", "clientOrderIdAlreadyExist"})
 """An id that exists already is no refusal of the order that has it."""
 AT_A_LOSS: Final = frozenset({"Server Error", "Unavailable", "unknownError"})
@@ -130,8 +130,10 @@ class EvidenceBeforeDeath(Invariant):
         self._left_at: dict[str, int] = {}
         self._again: set[str] = set()
         """Orders that left more than once: the exchange's no to the second says nothing of the first (storm 64049)."""
-        self._changes, self._rules_until = 0, 0
-        """So often a contract's rules changed; until when an order may have left by rules that were no more."""
+        self._changes = 0
+        """So often a contract's rules changed."""
+        self._rules_until: int | None = 0
+        """Until when an order may have left by rules that were no more; None: nobody has read those of now (storm 520322)."""
 
     def began(self) -> None:
         self._shown, self._denied = set(), {}
@@ -140,6 +142,10 @@ class EvidenceBeforeDeath(Invariant):
         """The exchange's own no is evidence; an error on the way is none."""
         if request.op == "send" and _refuses(reply):
             self._told_no.add(request.form.get("cliOrdId", ""))
+        elif request.op == "instruments" and reply.status == HTTP_OK:
+            self._look_at_rules()
+            if self._rules_until is None:
+                self._rules_until = self.e.now + RULES_HEARD_US
         elif request.op == "status":
             self._denied |= dict.fromkeys(_denied(reply), self.e.now)
 
@@ -164,7 +170,8 @@ class EvidenceBeforeDeath(Invariant):
         for name in sorted(doubtful - {sent.name}):
             before = self.e.journal.intents.get(name)
             same = before is not None and (before.role, before.signal_id) == (intent.role, intent.signal_id)
-            if same and self._left_at.get(name, 0) >= self._rules_until:
+            by_new_rules = self._rules_until is not None and self._left_at.get(name, 0) >= self._rules_until
+            if same and by_new_rules:
                 self.fail(f"{sent.symbol} {sent.role} {sent.name} is sent although {name} is in doubt")
 
     def _replaced(self, name: str, decided_at: int) -> bool:
@@ -178,7 +185,7 @@ class EvidenceBeforeDeath(Invariant):
         """An order that left before new rules were heard of gives way to another one."""
         changes = self.e.faults.injected["ex.spec"]
         if changes != self._changes:
-            self._changes, self._rules_until = changes, self.e.now + RULES_HEARD_US
+            self._changes, self._rules_until = changes, None
 
     def said(self, sender: str, message: Message) -> None:
         e = self.e

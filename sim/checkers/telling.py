@@ -200,6 +200,7 @@ class Alerts(Invariant):
     def told(self, alert: Alert) -> None:
         if alert.severity == "info":
             return
+        self._unwritable = self._unwritable or (alert.code == "JOURNAL_WRITE" and self.e.disk_failed())
         self._clocks.note()
         key, now = (alert.code, alert.severity), self.e.now
         before, self._told_at[key] = self._told_at.get(key, now - MINUTE_US), now

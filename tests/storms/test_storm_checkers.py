@@ -944,6 +944,33 @@ async def test_a_mark_that_stands_still_is_told_and_nothing_enters_on_it(told: b
     assert 21 in bench.broken
 
 
+@pytest.mark.parametrize("delisted", [True, False])
+async def test_nobody_is_shown_that_the_mark_of_a_delisted_contract_stands_still(delisted: bool) -> None:
+    """Its ticker is silent (storm 520431)."""
+    bench = Bench()
+    bench.wait(60)
+    bench.evidence.disturbed_at = 0
+    bench.engine.move(replace(tick(50_001), at=bench.now))
+    if delisted:
+        bench.engine.delist(BTC, bench.now)
+    bench.wait(40)
+    bench.engine.move(replace(tick(50_001), at=bench.now, last=Decimal(50_200)))
+    bench.wait(15)
+    assert (28 in bench.broken) == (not delisted)
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_what_was_told_of_a_journal_before_the_host_slept_was_told_in_time(told: bool) -> None:
+    """Nobody looks while nothing runs, and afterwards it is no news (storm 520611)."""
+    bench = Bench()
+    bench.evidence.disk_failed = lambda: True
+    if told:
+        bench.tell("JOURNAL_WRITE")
+    bench.now += 120 * SECOND_US
+    bench.wait(15)
+    assert (28 in bench.broken) == (not told)
+
+
 @pytest.mark.parametrize(
     ("tickers", "closes", "broken"),
     [
@@ -1217,15 +1244,19 @@ async def test_the_refusal_of_an_order_that_left_twice_may_be_that_of_the_second
     assert (15 in bench.broken) == (times == 1)
 
 
-@pytest.mark.parametrize("later_s", [60, 900])
-async def test_a_stop_in_doubt_from_before_new_rules_of_its_contract_gives_way_to_another(later_s: int) -> None:
-    """It cannot be asked for again on its terms; one that left long after could."""
+@pytest.mark.parametrize(("later_s", "read"), [(60, True), (900, True), (900, False)])
+async def test_a_stop_in_doubt_from_before_new_rules_of_its_contract_gives_way_to_another(
+    later_s: int, read: bool
+) -> None:
+    """It cannot be asked for again on its terms; one that left long after they were read could (storm 520322)."""
     bench = Bench()
     bench.evidence.faults.injected["ex.spec"] += 1
+    if read:
+        bench.watchers.request(Request(bench.now, "instruments", INSTRUMENTS, {}, False), made({}))
     bench.wait(later_s)
     doubted(bench)
     replaced(bench)
-    assert (15 in bench.broken) == (later_s == 900)
+    assert (15 in bench.broken) == (later_s == 900 and read)
 
 
 @pytest.mark.parametrize("again", ["a", "b"])

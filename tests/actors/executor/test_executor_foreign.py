@@ -148,6 +148,20 @@ def test_a_fill_after_the_exchange_called_it_flat_opens_a_position_of_its_own(be
     assert placed(said) == []
 
 
+@pytest.mark.parametrize("before", ["0", "0.5"])
+def test_a_strangers_fill_after_all_of_ours_was_sold_opens_a_position_of_its_own(before: str) -> None:
+    """Told together with our stop's, and the account never shown flat: what is held then gets no stop at our price (storm 520432)."""
+    room = protected()
+    room.filled(STOP, "2", 48_990)
+    said = room.filled(None, "0.5", 48_000, side="buy", before=before)
+    if before == "0":
+        assert [(m.reason, m.size) for m in only(TradeClosed, said)] == [("exit.stop", D(2))]
+        assert [m.client_order_id for m in only(CancelOrder, said)] == [TARGET]
+    assert codes(said)[-1] == "FOREIGN_FILL"
+    said = room.position("0.5")
+    assert (placed(said) == []) == (before == "0")
+
+
 def test_the_same_position_is_taken_over_once() -> None:
     """The next pass finds it again; the trade is there."""
     room = looking()

@@ -72,6 +72,7 @@ class FuturesHttp:
         self._timeout_s = timeout_s
         self._nonce = nonce
         self._addresses: dict[str, httpx.URL] = {}
+        self._readings: dict[str, tuple[Mapping[str, str], httpx.Request]] = {}
         self._usual = http.headers.multi_items()
         self._trading = budget or Budget()
         self._history = Budget(endpoints.HISTORY_POOL, endpoints.HISTORY_WINDOW_S)
@@ -145,15 +146,14 @@ class FuturesHttp:
         await self._afford(path, cost, priority, purse)
         if departure is not None:
             departure.paid.set()
-        url = self._http.base_url.join(f"{path}?{query}") if query else self._address(path)
         try:
             with trio.fail_after(self._timeout_s) as scope:
-                ordered = departure is not None or behind is not None
-                extensions = {"trace": _in_order(departure, behind, scope, self._timeout_s)} if ordered else {}
-                # Made here: what a client would merge into it, cookies and parameters of its own, there is none of.
-                request = httpx.Request(
-                    method, url, content=body.encode(), headers=[*self._usual, *headers.items()], extensions=extensions
-                )
+                if method == "GET" and not query:
+                    request = self._reading(path, headers)
+                else:
+                    request = self._made(method, path, query, body, headers)
+                if departure is not None or behind is not None:
+                    request.extensions["trace"] = _in_order(departure, behind, scope, self._timeout_s)
                 response = await self._http.send(request)
         except trio.TooSlowError as error:
             raise Unreachable(f"{place(self._http, path)}: no answer within {self._timeout_s:g} s") from error
@@ -176,6 +176,19 @@ class FuturesHttp:
         for form in (*_forms(self.key), *_forms(authent), *_forms(self._secret.reveal())):
             content = content.replace(form, MASK.encode())
         return content
+
+    def _reading(self, path: str, headers: Mapping[str, str]) -> httpx.Request:
+        """A reading without parameters, made once and sent again for as long as it is signed alike: httpx takes its time to make one."""
+        signed, request = self._readings.get(path, (None, None))
+        if request is None or signed != headers:
+            request = self._made("GET", path, "", "", headers)
+            self._readings[path] = headers, request
+        return request
+
+    def _made(self, method: Method, path: str, query: str, body: str, headers: Mapping[str, str]) -> httpx.Request:
+        """Made here: what a client would merge into it, cookies and parameters of its own, there is none of."""
+        url = self._http.base_url.join(f"{path}?{query}") if query else self._address(path)
+        return httpx.Request(method, url, content=body.encode(), headers=[*self._usual, *headers.items()])
 
     def _address(self, path: str) -> httpx.URL:
         """A whole address, put together once: httpx takes its time for that."""

@@ -264,9 +264,11 @@ class Evidence:
         """Since when the mark counts as frozen for a daemon that has seen all of it; None: it moves, something was in the way, or the contract is
         delisted and nothing is shown of it (storm 520431).
         """
-        still = self.past.stills.get(symbol) if self.engine.rules[symbol].tradeable else None
+        still = self.past.stills.get(symbol)
+        if still is None or still.frozen_at is None or not self.engine.rules[symbol].tradeable:
+            return None
         missed_at = max(self.disturbed_at, self.feeds.subscribed.get("futures", 0))
-        return None if still is None or missed_at >= still.since - SECOND_US else still.frozen_at
+        return None if missed_at >= still.since - SECOND_US else still.frozen_at
 
     def known(self, sent: Sent) -> dict[str, Decimal]:
         """What was held as `sent` left, at least: who decides may not have heard of what strangers have just bought or sold, of the last of

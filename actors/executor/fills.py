@@ -59,7 +59,7 @@ def all_closed(trade: Trade) -> bool:
 
 
 def opens_anew(message: Filled, trade: Trade) -> bool:
-    """Whether a fill on a trade's side is no part of it: nothing was held until then, by all fills and by the trade's own (storm 520432) or
+    """Whether a fill on a trade's side is no part of it: nothing was held until then, by all fills and by the trade's own (storms 520432, 521600) or
     the exchange's word (storm 511228).
     """
     flat = all_closed(trade) or (trade.opened_at is not None and disputed(trade) and trade.cover == 0)

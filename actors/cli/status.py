@@ -80,6 +80,9 @@ def _print(page: dict[str, Any]) -> None:
     console.print(f"daemon    {running}, last word {moment(page['at'])} UTC")
     closed = f"[yellow]closed[/] by {', '.join(page['closed_by'])}" if page["closed_by"] else "[green]open[/]"
     console.print(f"entries   {closed if page['running'] else '[yellow]closed[/]: no daemon is running'}")
+    for symbol, margin in page.get("margin", {}).items():
+        if margin != "cross":
+            console.print(f"margin    [yellow]{symbol} {margin}[/]: no entry leaves in it, see MARGIN_MODE")
     if page["latched"] is not False:
         latched = "[bold red]latched[/]" if page["latched"] else "[yellow]unknown whether latched[/]"
         console.print(f"kill      {latched}: see `kill-switch status`")

@@ -14,6 +14,7 @@ from protocol.messages.futures import (
     Account,
     AccountChanged,
     ExchangeSnapshot,
+    InstrumentsListed,
     MarkPrice,
     OpenOrder,
     OrderAccepted,
@@ -47,6 +48,7 @@ class StatusPage:
         self._pnl_usd = Decimal(0)
         self._kill: KillProgress | None = None
         self._orders: dict[str, OpenOrder] = {}
+        self._margin: dict[str, str] = {}
 
     def observe(self, message: Message) -> None:
         """Take in what was said."""
@@ -69,6 +71,8 @@ class StatusPage:
             case ExchangeSnapshot(began_at=began_at, orders=orders):
                 self._orders = {order.order_id: order for order in orders}
                 self._read(began_at, orders)
+            case InstrumentsListed(instruments=instruments):
+                self._margin = {rules.symbol: rules.margin for rules in instruments}
             case TradeClosed(pnl_usd=pnl_usd):
                 self._trades += 1
                 self._pnl_usd += pnl_usd
@@ -101,6 +105,7 @@ class StatusPage:
             "equity_usd": None if account is None else account.equity_usd,
             "available_margin_usd": None if account is None else account.available_margin_usd,
             "effective_leverage": self._effective_leverage(),
+            "margin": dict(sorted(self._margin.items())),
             "positions": [self._row(p) for _, p in sorted(self._positions.items()) if p.size],
             "orders": [msgspec.structs.asdict(order) for _, order in sorted(self._orders.items())],
             "trades_closed": self._trades,

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from homes import Home
 
+from actors.gate import Gate
 from actors.gateway.futures import FuturesGateway
 from actors.ledger.journal import Ledger, open_ledger
+from actors.monitor.status import StatusPage
 from actors.state import StateDirectory
 from protocol.messages.base import from_edge
 from protocol.messages.control import Latch
-from protocol.ports import FeedLost
+from protocol.ports import FeedLost, LatchState
 
 HALT = ("entries", "halt", "--reason", "news")
 
@@ -79,6 +81,15 @@ def test_a_daemon_that_hangs_is_not_well(home: Home, daemon: StateDirectory) -> 
     daemon.release()
     assert_told(home, alive, 1, f"no daemon is running on {daemon.path}")
     assert_told(home, ("status", "--within", "soon"), 2, "--within 'soon'")
+
+
+def test_status_names_markets_that_are_not_at_cross_margin(home: Home, daemon: StateDirectory) -> None:
+    """No entry leaves in them; one at cross margin needs no word."""
+    margin = {"PF_ETHUSD": "cross", "PF_XBTUSD": "isolated at 3x"}
+    daemon.write_status(StatusPage().page(Gate((), LatchState(latched=False)), {}) | {"margin": margin})
+    shown = home.command("status").stdout
+    assert "PF_XBTUSD isolated at 3x: no entry leaves in it" in shown
+    assert "PF_ETHUSD" not in shown
 
 
 @pytest.mark.parametrize("fails", ["mkstemp", "json.dump"])

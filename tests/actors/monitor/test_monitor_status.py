@@ -8,8 +8,17 @@ from actors.gate import Gate
 from actors.monitor.status import StatusPage
 from protocol.messages.base import from_edge
 from protocol.messages.control import KillProgress
-from protocol.messages.futures import Account, ExchangeSnapshot, OpenOrder, Position, PositionChanged, Protected
+from protocol.messages.futures import (
+    Account,
+    ExchangeSnapshot,
+    InstrumentsListed,
+    OpenOrder,
+    Position,
+    PositionChanged,
+    Protected,
+)
 from protocol.ports import LatchState
+from tests.fakes import facts
 
 LONG = Position(symbol="PF_XBTUSD", size=Decimal(1), entry_price=Decimal(100))
 STOP = OpenOrder(
@@ -87,3 +96,14 @@ def test_kill_done() -> None:
     for working, done in ((1, False), (0, True)):
         page.observe(from_edge(KillProgress, 1, working, flat=True, open_positions=(), working_orders=working))
         assert page.page(gate, {})["kill_done"] is done
+
+
+def test_how_the_account_margins_a_contract_is_shown() -> None:
+    """Cross, isolated or unknown, as it was listed last: no entry leaves in the latter two."""
+    page = StatusPage()
+    isolated = facts.instrument("PF_XBTUSD", isolated_x=Decimal(3))
+    unknown = facts.instrument("PF_ETHUSD", margin_known=False)
+    for rules in ((facts.instrument("PF_XBTUSD"),), (isolated, unknown)):
+        page.observe(from_edge(InstrumentsListed, 1, "i", instruments=rules))
+    shown = page.page(Gate((), LatchState(latched=False)), {})["margin"]
+    assert shown == {"PF_ETHUSD": "unknown", "PF_XBTUSD": "isolated at 3x"}

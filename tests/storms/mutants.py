@@ -196,6 +196,10 @@ MUTANTS = (
     one("the stop goes before the order to leave", DUTIES, "size, said = desk.lots(trade.cover), list[Message]()",
         'size, said = desk.lots(trade.cover), list[Message](cancel(desk.cause, trade.plan.symbol, o.client_order_id) for o in trade.orders '
         'if o.role == "stop" and o.resting)', seconds=2400, seeds=5),
+    one("what others buy once all of ours is sold is ours", "actors/executor/fills.py", "flat = all_closed(trade) or (", "flat = (",
+        {"fault": "op.act", "seq": "kill", "after": "position.opened"},
+        {"fault": "ex.assign", "notional_usd": 643.0, "after": "position.closed"},
+        {"fault": "rest.stale", "endpoint": "positions", "for_s": 10, "after": "position.opened", "at_s": 1}, seconds=600, seeds=5),
     one("a stop that fired and does not fill is nobody's business", DUTIES, "if since is None or trade.closing or trade.cover == 0", "if True",
         {"fault": "ex.stop_unfilled", "for_s": 1500, "after": "position.opened"}, seconds=1800, seeds=6),
     one("nobody asks which markets are isolated", "actors/hands.py", "isolated = await world.futures.isolated()", "isolated = {}",

@@ -6,7 +6,7 @@ act on a position that no entry of ours opened. After a restart it sends nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -40,7 +40,7 @@ from protocol.messages.futures import (
     PositionChanged,
 )
 from protocol.messages.signal import StructureRead
-from protocol.units import SECOND_US
+from protocol.units import EXIT_SIDE, SECOND_US
 
 HEARD_WITHIN_US: Final = 2 * SECOND_US
 """So long the stream's word on an edit or a cancel may take: one pass after the other asked again each time, up to three times a second (storm 62460)."""
@@ -66,27 +66,29 @@ def on_started(state: State, message: Started) -> Answers:
 
 def on_reconciled(state: State, message: Reconciled) -> Answers:
     """A complete pass: everything that had been filled before it began has been told. Makes every trade whole."""
-    state = replace(state, reconciled=True)
+    state, ended = replace(state, reconciled=True), state.memory.ended
     said: list[Message] = []
     for symbol in sorted(state.memory.trades):
         trade = after_pass(state.memory.trades[symbol], message)
         state, more = carry_on(state, message, trade)
         said += more
-    state, swept = sweep(state, message)
+    state, swept = sweep(state, message, ended)
     state, dismissed = dismiss(state, message)
     return state, (*said, *swept, *dismissed)
 
 
-def sweep(state: State, message: Reconciled) -> Answers:
-    """Ask again about orders left from trades that are over: a crash may have swallowed their end, and nobody else knows them."""
+def sweep(state: State, message: Reconciled, before: Sequence[Trade]) -> Answers:
+    """Ask again about orders left from trades that were over `before` this pass ended: a crash may have swallowed their end, and nobody else
+    knows them.
+    """
     said: list[Message] = []
     ended: list[Trade] = []
     if not leftovers(state.memory):
         return state, said
     for trade in state.memory.ended:
         after = trade
-        for order in trade.orders:
-            if not order.live or order.role == "entry" or order.at >= message.began_at:
+        for order in trade.orders if any(trade is known for known in before) else ():
+            if not order.live or order.role == "entry" or order.at >= message.began_at or serves(state, trade, order):
                 continue
             if order.state == "triggered":
                 # Its market order found nothing left to reduce: it must not bar the next entry for ever.
@@ -96,6 +98,14 @@ def sweep(state: State, message: Reconciled) -> Answers:
                 said.append(cancel(message, trade.plan.symbol, order.client_order_id))
         ended.append(after)
     return (remember(state, ended=tuple(ended)) if tuple(ended) != state.memory.ended else state), said
+
+
+def serves(state: State, trade: Trade, order: Order) -> bool:
+    """Whether a stop left over from a trade is all that protects what was taken over in its market since (storm 521600)."""
+    now = state.memory.trades.get(trade.plan.symbol)
+    if now is None or not now.cover or order.role != "stop" or order.side != EXIT_SIDE[now.plan.side]:
+        return False
+    return not covered(now, now.working("stop"))
 
 
 def after_pass(trade: Trade, message: Reconciled) -> Trade:

@@ -96,7 +96,7 @@ def over_beside(state: State, message: Drift) -> Answers:
     trade = state.memory.trades.get(message.symbol)
     if trade is None or trade.opened_at is None or trade.held > 0:
         return state, NOTHING
-    return carry_on(state, message, replace(trade, position=ZERO, position_fresh=True))
+    return carry_on(state, message, replace(trade, position=ZERO, position_fresh=True, beside=True))
 
 
 def take_over(state: State, message: Drift) -> Answers:

@@ -90,10 +90,13 @@ def adopt_at(desk: Desk, trade: Trade) -> int:
 
 
 def finish(desk: Desk, trade: Trade) -> Result:
-    """Flat by every account: cancel what still rests, and tell the result."""
+    """Flat by every account: cancel what still rests, and tell the result. Beside what a stranger holds the stop stays until a later pass is
+    through (`decide.sweep`), as what is held gets one of its own before that (storm 521839).
+    """
     if not trade.flat:
         return trade, NOTHING
-    cancels = [cancel(desk.cause, trade.plan.symbol, order.client_order_id) for order in trade.orders if order.live]
+    rests = [order for order in trade.orders if order.live and not (trade.beside and order.role == "stop")]
+    cancels = [cancel(desk.cause, trade.plan.symbol, order.client_order_id) for order in rests]
     return trade, (*cancels, *result(desk, trade))
 
 

@@ -68,6 +68,7 @@ def opens_anew(message: Filled, trade: Trade) -> bool:
 
 def over(desk: Desk, trade: Trade) -> tuple[Trade, Sequence[Message]]:
     """Such a trade, flat: as its own fills say, or as the exchange does where they differ."""
+    trade = replace(trade, beside=True)
     return (called_flat(trade, desk.at), NOTHING) if all_closed(trade) else believe(desk, trade)
 
 

@@ -45,7 +45,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes are contracts, positive in the trade's direction; times microseconds UTC, None for "not now".
 
     `position` is the exchange's word, None before it spoke; `position_fresh`: no fill was told since. `closing` is the reason we
-    are leaving. `exit_due` when to try (again) to leave, `stop_due` when to try again to place a stop, `mend_due` when to try again to change one, `naked_since` since when the stop does not cover the position,
+    are leaving, `beside` that it is over while a stranger holds something. `exit_due` when to try (again) to leave, `stop_due` when to try again to place a stop, `mend_due` when to try again to change one, `naked_since` since when the stop does not cover the position,
     `through_since` since when the stop should have filled. `attempts`: orders placed, by role; `stops_before`: the stops among them that no longer count. `untold_entry`, `untold_exit`: what of the sums no fill has told yet.
     """
 
@@ -82,6 +82,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     unknown_since: int | None = None
     absent_passes: int = 0
     told: tuple[Decimal, Decimal, Decimal] | None = None
+    beside: bool = False
 
     @property
     def held(self) -> Decimal:

@@ -35,6 +35,8 @@ FAULT_FREE: Final = 5
 FAULTS_MOST: Final = 12
 PASSAGE: Final = 0.8
 """The share of the other seeds that has a passage (`sim.faults.passages`) beside what is drawn one by one."""
+BESIDE: Final[Mapping[str, tuple[str, Mapping[str, Value]]]] = {"rest.misreport": ("rest.drop_reply", {"op": "send"})}
+"""What else strikes once as a fault begins, without which hardly anybody meets it: who heard the reply does not ask what became of an order."""
 EARLY_S: Final = 240.0
 PLAN_BYTES_MOST: Final = 1_000_000
 
@@ -93,6 +95,7 @@ def draw(seed: int, profile: str = "full", seconds: float = 7200.0) -> Plan:
     faults = [
         _drawn(few[int(rng.integers(len(few)))], rng, seconds) for _ in range(int(rng.integers(2, FAULTS_MOST + 1)))
     ]
+    faults += [_beside(fault) for fault in faults if fault.fault in BESIDE and BESIDE[fault.fault][0] in kinds]
     ways = [parts for parts in PASSAGES.values() if all(part.fault in kinds for part in parts)]
     if ways and rng.random() < PASSAGE:
         faults += drawn(ways[int(rng.integers(len(ways)))], rng)
@@ -129,6 +132,12 @@ def _drawn(kind: str, rng: np.random.Generator, seconds: float) -> Fault:
         p=1.0 if spec.p is None else float(spec.p.draw(rng)),
         params={name: values.draw(rng) for name, values in spec.params.items()},
     )
+
+
+def _beside(fault: Fault) -> Fault:
+    """What makes this one matter."""
+    kind, params = BESIDE[fault.fault]
+    return Fault(fault=kind, after=fault.after, at_s=fault.at_s, for_s=fault.for_s, times=1, params=dict(params))
 
 
 def in_order(faults: Iterable[Fault]) -> tuple[Fault, ...]:

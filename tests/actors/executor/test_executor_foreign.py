@@ -148,6 +148,27 @@ def test_a_fill_after_the_exchange_called_it_flat_opens_a_position_of_its_own(be
     assert placed(said) == []
 
 
+@pytest.mark.parametrize("policy", ["adopt", "flatten"])
+@pytest.mark.parametrize("told", ["fill", "position"])
+def test_the_stop_of_a_trade_that_is_over_stays_until_what_a_stranger_holds_has_one(told: str, policy: str) -> None:
+    """Whether his fill was told or only his position: it is the only one until another rests, or nothing is held (storms 521600, 521839)."""
+    room = protected()
+    room.filled("ks-of-the-kill-switch", "2", 49_500)
+    room.after(1)
+    said = room.filled(None, "0.5", 49_500, side="buy") if told == "fill" else room.position("0.5")
+    room.after(1)
+    said = (*said, *room.take(foreign("0.5", policy)), *room.hear(Reconciled, began_at=room.at, clean=True))
+    assert {m.client_order_id for m in only(CancelOrder, said)} == {TARGET}
+    placed = [m for m in only(PlaceOrder, said) if m.size == D("0.5")]
+    assert [m.role for m in placed] == (["stop", "target"] if policy == "adopt" else ["flatten"])
+    if policy == "adopt":
+        room.accepted(placed[0].client_order_id, "0.5", 49_000)
+    else:
+        room.position("0")
+    room.after(1)
+    assert STOP in [m.client_order_id for m in only(CancelOrder, room.hear(Reconciled, began_at=room.at, clean=True))]
+
+
 @pytest.mark.parametrize("before", ["0", "0.5"])
 def test_a_strangers_fill_after_all_of_ours_was_sold_opens_a_position_of_its_own(before: str) -> None:
     """Told together with our stop's, and the account never shown flat: what is held then gets no stop at our price (storm 520432)."""

@@ -39,6 +39,17 @@ def test_every_passage_is_drawn_within_a_hundred_seeds() -> None:
     )
 
 
+def test_who_is_lied_to_of_an_order_has_a_reason_to_ask() -> None:
+    """Beside each lie about an order's end one reply is lost as it begins; a profile that loses none draws it alone."""
+    for profile, beside in (("full", True), ("rest.misreport", False)):
+        plans = [draw(seed, profile).faults for seed in SEEDS]
+        lies = [(plan, fault) for plan in plans for fault in plan if fault.fault == "rest.misreport"]
+        assert lies
+        for plan, lie in lies:
+            lost = [(f.after, f.at_s) for f in plan if f.fault == "rest.drop_reply" and f.times == 1]
+            assert ((lie.after, lie.at_s) in lost) == beside
+
+
 @pytest.mark.parametrize("seed", range(0, 200, 7))
 def test_what_is_written_is_read_back(tmp_path: Path, seed: int) -> None:
     """A drawn plan as a file is the same plan."""

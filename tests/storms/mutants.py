@@ -164,7 +164,7 @@ MUTANTS = (
     Mutant(
         "orders left behind are nobody's business",
         (
-            (DUTIES, "for order in trade.orders if order.live]", "for order in trade.orders if False]"),
+            (DUTIES, "for order in trade.orders if order.live and", "for order in trade.orders if False and"),
             ("actors/executor/drifts.py", "return state, (cancel(message, message.symbol, message.client_order_id, message.order_id),)",
              "return state, NOTHING"),
             ("actors/executor/decide.py", "said.append(cancel(message, trade.plan.symbol, order.client_order_id))", "pass"),

@@ -919,13 +919,19 @@ async def test_time_goes_on_as_long_as_requests_are_answered(fault: Fault, seen:
     assert (1 in bench.broken) == seen
 
 
-@pytest.mark.parametrize("told", [True, False])
-async def test_a_mark_that_stands_still_is_told_and_nothing_enters_on_it(told: bool) -> None:
-    """Half a minute to the tick, while trades went elsewhere: 28 asks for the word, 21 for no entry; one that moves is no matter."""
+def marked_in_peace() -> Bench:
+    """Nothing has been in the way for a minute, and the mark moves for the last time."""
     bench = Bench()
     bench.wait(60)
     bench.evidence.disturbed_at = 0
     bench.engine.move(replace(tick(50_001), at=bench.now))
+    return bench
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_mark_that_stands_still_is_told_and_nothing_enters_on_it(told: bool) -> None:
+    """Half a minute to the tick, while trades went elsewhere: 28 asks for the word, 21 for no entry; one that moves is no matter."""
+    bench = marked_in_peace()
     bench.wait(40)
     bench.intend("in time")
     bench.leave("in time", "send", size="0.1", side="buy", reduceOnly="false")
@@ -947,10 +953,7 @@ async def test_a_mark_that_stands_still_is_told_and_nothing_enters_on_it(told: b
 @pytest.mark.parametrize("delisted", [True, False])
 async def test_nobody_is_shown_that_the_mark_of_a_delisted_contract_stands_still(delisted: bool) -> None:
     """Its ticker is silent (storm 520431)."""
-    bench = Bench()
-    bench.wait(60)
-    bench.evidence.disturbed_at = 0
-    bench.engine.move(replace(tick(50_001), at=bench.now))
+    bench = marked_in_peace()
     if delisted:
         bench.engine.delist(BTC, bench.now)
     bench.wait(40)
@@ -1039,10 +1042,7 @@ async def test_a_frame_that_holds_nonsense_is_nobodys_price() -> None:
 
 async def test_a_mark_that_stood_still_before_the_stream_was_subscribed_to_may_be_unknown() -> None:
     """Who listens only since does not know for how long it stands (storm 500839)."""
-    bench = Bench()
-    bench.wait(60)
-    bench.evidence.disturbed_at = 0
-    bench.engine.move(replace(tick(50_001), at=bench.now))
+    bench = marked_in_peace()
     bench.wait(20)
     bench.evidence.feeds.frame("futures", '{"event":"subscribed","feed":"ticker"}')
     bench.wait(20)

@@ -24,7 +24,7 @@ from actors.executor.orders import (
     forget_wishes,
 )
 from actors.executor.state import NOTHING, Answers, State, carry_on, desk_of, trade_of, update_ended
-from actors.executor.trade import ZERO, Trade, update
+from actors.executor.trade import Trade, called_flat, update
 from actors.executor.wishes import Desk, Result, alert, cancel, leave
 from actors.memory import remember
 from protocol.kraken.faults import judge
@@ -160,7 +160,7 @@ def after_refusal(trade: Trade, order: Order, message: OrderRejected) -> Result:
         return replace(trade, stop_due=due) if again else leave(trade, "flatten.stop_rejected"), NOTHING
     told_flat = not trade.position or not trade.position_fresh
     if refused_to_reduce and order.role in LEAVING and told_flat and trade.working("target") is None:
-        trade = replace(trade, position=ZERO, position_fresh=True, position_at=message.at)
+        trade = called_flat(trade, message.at)
     return trade, NOTHING
 
 

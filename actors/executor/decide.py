@@ -21,7 +21,7 @@ from actors.executor.fills import on_filled, on_position
 from actors.executor.lost import SWEEP_EVERY_US, dismiss
 from actors.executor.orders import LEAVING, PROTECTION, Order, advance, forget_wishes
 from actors.executor.state import NOTHING, Answers, State, carry_on, leftovers
-from actors.executor.trade import ZERO, Trade, update
+from actors.executor.trade import Trade, called_flat, update
 from actors.executor.wishes import cancel, leave
 from actors.memory import remember
 from protocol.messages.base import Message
@@ -117,7 +117,7 @@ def after_pass(trade: Trade, message: Reconciled) -> Trade:
         and message.began_at >= trade.filled_at
     ):
         # Closed while we were down: a position would have been told before the pass was.
-        trade = replace(trade, position=ZERO, position_fresh=True, position_at=message.began_at)
+        trade = called_flat(trade, message.began_at)
     if trade.position_fresh and message.began_at >= trade.position_at:
         trade = replace(trade, position_at=0)
     for order in trade.orders:

@@ -13,7 +13,7 @@ from actors.executor.foreign import taken_over
 from actors.executor.lost import claim, forget
 from actors.executor.orders import advance
 from actors.executor.state import NOTHING, Answers, State, carry_on, trade_of, update_ended
-from actors.executor.trade import ZERO, update
+from actors.executor.trade import called_flat, update
 from actors.executor.wishes import alert, cancel
 from protocol import ids
 from protocol.messages.base import Message, follow
@@ -96,7 +96,7 @@ def over_beside(state: State, message: Drift) -> Answers:
     trade = state.memory.trades.get(message.symbol)
     if trade is None or trade.opened_at is None or trade.held > 0:
         return state, NOTHING
-    return carry_on(state, message, replace(trade, position=ZERO, position_fresh=True, beside=True))
+    return carry_on(state, message, replace(called_flat(trade, trade.position_at), beside=True))
 
 
 def take_over(state: State, message: Drift) -> Answers:

@@ -13,7 +13,7 @@ from actors.executor.foreign import forget_stop
 from actors.executor.lost import forget, looked_up
 from actors.executor.orders import Order, advance, fill
 from actors.executor.state import NOTHING, Answers, State, carry_on, desk_of, retire
-from actors.executor.trade import ZERO, Trade, book_entry, book_exit, update
+from actors.executor.trade import ZERO, Trade, book_entry, book_exit, called_flat, update
 from actors.executor.wishes import Desk, alert, leave
 from actors.memory import remember
 from protocol import ids
@@ -46,7 +46,7 @@ def on_filled(state: State, message: Filled) -> Answers:
     if held is not None and succeeded(state, execution, held):
         state, said = end(state, message, held)
     elif held is not None and opens_anew(message, held):
-        state, said = carry_on(state, message, *over(desk_of(state, message, execution.symbol), held))
+        state, said = carry_on(state, message, *flat_beside(desk_of(state, message, execution.symbol), held))
     elif held is not None and not all_closed(held):
         return book_foreign(state, message, held)
     text = f"{execution.side} {execution.size} at {execution.price} belongs to no trade"
@@ -66,15 +66,10 @@ def opens_anew(message: Filled, trade: Trade) -> bool:
     return flat and not message.before and message.fill.side == ENTRY_SIDE[trade.plan.side]
 
 
-def over(desk: Desk, trade: Trade) -> tuple[Trade, Sequence[Message]]:
+def flat_beside(desk: Desk, trade: Trade) -> tuple[Trade, Sequence[Message]]:
     """Such a trade, flat: as its own fills say, or as the exchange does where they differ."""
     trade = replace(trade, beside=True)
     return (called_flat(trade, desk.at), NOTHING) if all_closed(trade) else believe(desk, trade)
-
-
-def called_flat(trade: Trade, at: int) -> Trade:
-    """As if the exchange had just said that nothing is held."""
-    return replace(trade, position=ZERO, position_fresh=True, position_at=at)
 
 
 def succeeded(state: State, execution: Fill, trade: Trade) -> bool:

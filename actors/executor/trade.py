@@ -191,6 +191,11 @@ def book_exit(trade: Trade, fill: Fill, code: str, at: int, taker_fee_pct: Decim
     )
 
 
+def called_flat(trade: Trade, at: int) -> Trade:
+    """As if the exchange had said, as of `at`, that nothing is held."""
+    return replace(trade, position=ZERO, position_fresh=True, position_at=at)
+
+
 def adopt(trade: Trade, price: Decimal, at: int) -> Trade:
     """Take over the exchange's position where no fill explains the difference, valued at `price`."""
     if trade.position is None:

@@ -159,10 +159,10 @@ def test_the_stop_of_a_trade_that_is_over_stays_until_what_a_stranger_holds_has_
     room.after(1)
     said = (*said, *room.take(foreign("0.5", policy)), *room.hear(Reconciled, began_at=room.at, clean=True))
     assert {m.client_order_id for m in only(CancelOrder, said)} == {TARGET}
-    placed = [m for m in only(PlaceOrder, said) if m.size == D("0.5")]
-    assert [m.role for m in placed] == (["stop", "target"] if policy == "adopt" else ["flatten"])
+    orders = [m for m in only(PlaceOrder, said) if m.size == D("0.5")]
+    assert [m.role for m in orders] == (["stop", "target"] if policy == "adopt" else ["flatten"])
     if policy == "adopt":
-        room.accepted(placed[0].client_order_id, "0.5", 49_000)
+        room.accepted(orders[0].client_order_id, "0.5", 49_000)
     else:
         room.position("0")
     room.after(1)

@@ -98,7 +98,9 @@ def rows(
 
 def _running(market: Market, symbol: str, timeframe: Timeframe, at: int) -> CandleSeen:
     begun_us = at - at % CANDLE_US
-    quarter = (None if at == begun_us else market.running(symbol, at)) or _opened(market, symbol, begun_us)
+    quarter = market.running(symbol, at)
+    if quarter is None or quarter.open_time_ms * 1000 != begun_us:  # until its first step a market shows the one before
+        quarter = _opened(market, symbol, begun_us)
     if timeframe == "15m":
         return quarter
     start_ms = at // 1000 - at // 1000 % TIMEFRAME_MS[timeframe]

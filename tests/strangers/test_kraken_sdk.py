@@ -71,7 +71,12 @@ def test_an_orders_life_with_nonces(server: Server) -> None:
 
 
 def test_the_account_and_its_history(server: Server) -> None:
-    """Wallets, notifications, account log as JSON and csv, executions, orders, triggers."""
+    """Wallets, notifications; what a trade and a stop leave behind: account log as JSON and csv, executions, orders, triggers."""
+    trade = Trade(server.key, server.secret, url=server.address)
+    trade.create_order("mkt", 0.01, SYMBOL, "buy")
+    trade.create_order("stp", 0.01, SYMBOL, "sell", stopPrice=60_000, triggerSignal="mark", reduceOnly=True)
+    trade.create_order("mkt", 0.01, SYMBOL, "sell", reduceOnly=True)
+    trade.cancel_all_orders(SYMBOL)
     user = User(server.reading_key, server.reading_secret, url=server.address)
     assert user.get_wallets()["accounts"]["flex"]["type"] == "multiCollateralMarginAccount"
     assert user.get_notifications()["notifications"]

@@ -94,6 +94,19 @@ async def test_the_closed_candle_can_be_had_by_rest_at_its_end(
     nursery.cancel_scope.cancel()
 
 
+async def test_no_candle_is_listed_twice_before_the_first_step_of_the_next(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Between a candle's end and the market's next step the running candle is the new one, not the closed one again."""
+    place = await running(nursery, START + CANDLE_US + SECOND_US // 2)
+    async with place.http_client() as http:
+        answer = await http.get(endpoints.OHLC, params={"pair": "XBTUSD", "interval": 15})
+    rows = answer.json()["result"]["XXBTZUSD"]
+    assert [row[0] * SECOND_US - START for row in rows[-2:]] == [0, CANDLE_US]
+    assert (rows[-1][1:5], rows[-1][6]) == (["60900.0"] * 4, "0.0")
+    nursery.cancel_scope.cancel()
+
+
 async def test_public_spot_calls_answer_in_krakens_envelope(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Time, status, pairs and ticker; unknown pairs and intervals are errors of the envelope."""
     place = await running(nursery, START)

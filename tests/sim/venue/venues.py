@@ -43,6 +43,8 @@ class Straight:
         return [self._candle(symbol, timeframe, open_ms, open_ms + step, True) for open_ms in range(first, end, step)]
 
     def running(self, symbol: str, at_us: int) -> CandleSeen:
+        """As a tape with a step of a second: the candle before, whole, until the first step of the next is over."""
+        at_us -= at_us % 1_000_000
         open_us = (at_us - 1) - (at_us - 1) % CANDLE_US
         return self._candle(symbol, "15m", open_us // 1000, at_us // 1000, False)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 STAMP: Final = re.compile(r'"time":(\d+)')
+CONTRACT: Final = re.compile(r'"product_id":"(\w+)"')
 SHOWN_MOST: Final = 16
 """Frames of prices kept, a market."""
 
@@ -19,7 +20,7 @@ class Feeds:
         self._now_us = now_us
         self._shown = {market: deque[tuple[int, str]](maxlen=SHOWN_MOST) for market in (*contracts, *spots)}
         self._spots = spots
-        self._tickers = [(contract, f"ticker {contract}") for contract in contracts]
+        self._tickers = {contract: f"ticker {contract}" for contract in contracts}
         self.subscribed: dict[str, int] = {}
         """Connection -> when it was last subscribed to: of what came before, who listens now may know nothing."""
         self.heard: dict[str, int] = {}
@@ -43,22 +44,22 @@ class Feeds:
         if text.startswith('{"event":"subscribed"'):
             self.subscribed[feed] = now
         if '"ticker"' in text:
-            for contract, name in self._tickers:
-                if contract in text:
-                    self._ticker(contract, name, text, now)
+            named = CONTRACT.search(text)
+            if named is not None and named[1] in self._tickers:
+                self._ticker(named[1], text, now)
         elif '"ohlc"' in text and '"update"' in text:
             for spot in self._spots:
                 if spot in text:
                     self._shown[spot].append((now, text))
 
-    def _ticker(self, contract: str, name: str, text: str, now: int) -> None:
+    def _ticker(self, contract: str, text: str, now: int) -> None:
         """What is shown is as old as it says."""
-        stamp = STAMP.search(text)
+        name, stamp = self._tickers[contract], STAMP.search(text)
         said = 0 if stamp is None else min(now, int(stamp[1]) * 1000)
         if said > self.heard.get(name, 0):
             self.heard[name] = said
             self._shown[contract].append((now, text))
-        if '"suspended":true' in text or '"post_only":true' in text:
+        if ":true" in text and ('"suspended":true' in text or '"post_only":true' in text):
             self.closed.setdefault(contract, now)
         elif self.closed:
             self.closed.pop(contract, None)

@@ -36,7 +36,7 @@ class Journal:
         self._now_us, self._is_traced = now_us, is_traced
         self.records = 0
         self.causes: dict[str, str] = {}
-        """Every message of the last hours and what it followed from."""
+        """Every message of the last hours that was said or answered, and what it followed from."""
         self.signals: dict[str, Signal] = {}
         self.refused: set[str] = set()
         """Signals."""
@@ -92,9 +92,10 @@ class Journal:
             self.causes = dict(islice(self.causes.items(), len(self.causes) // 2, None))  # the older half
         causes, kept = self.causes, KEPT
         for actor, received, answers in records:
-            causes[received.id] = received.cause
             if type(received) in kept:  # nearly all there is are prices
                 self._keep(received)
+            if answers:  # else it is nobody's cause
+                causes[received.id] = received.cause
             for message in answers:
                 causes[message.id] = message.cause
                 if type(message) not in kept:

@@ -46,6 +46,8 @@ class LostStops:
         if books != self._books:
             self._books = books
             self._compare()
+        if not self._lost:
+            return []
         told = [order for at, size, order in self._lost.values() if self._lasts(at, size, order.symbol)]
         self._lost = {symbol: lost for symbol, lost in self._lost.items() if e.now - lost[0] < SETTLES_US}
         return told

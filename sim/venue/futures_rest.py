@@ -73,7 +73,7 @@ class FuturesRest:
 
     async def answer(self, request: Request) -> Response:
         """Any call."""
-        body = (await request.body()).decode("latin-1")
+        body = "" if request.method == "GET" else (await request.body()).decode("latin-1")
         at, path = self.venue.now_us(), request.scope["path"].rstrip("/")
         post_data = request.scope["query_string"].decode("latin-1") + body
         ask = Ask(parse_qsl(post_data, keep_blank_values=True), at, method=request.method)

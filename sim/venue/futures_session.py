@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec import Raw
+
 from protocol.ids import derive
 from protocol.kraken import endpoints, futures_ws, markets
 from protocol.kraken.markets import Notice
@@ -88,7 +90,7 @@ class FuturesSession:
             self._say(self._first_of_market(feed, symbol))
             self.subscribed[feed, symbol] = None
 
-    def _first_of_market(self, feed: str, symbol: str) -> Row:
+    def _first_of_market(self, feed: str, symbol: str) -> Row | Raw:
         reports = self.desk.reports
         if feed == endpoints.FEED_TRADE:
             return reports.trades_snapshot(symbol, self.desk.now_us())
@@ -154,5 +156,5 @@ class FuturesSession:
     def _refuse(self, problem: str) -> None:
         self._say(futures_ws.write_refusal("error", problem))
 
-    def _say(self, frame: Row) -> None:
+    def _say(self, frame: Row | Raw) -> None:
         self.outbox.put(encode(frame).decode(), self.desk.now_us())

@@ -69,6 +69,16 @@ class Frame(NamedTuple):
 Levels = tuple[markets.Level, ...]
 Terms = tuple[object, ...]
 """What the lasting part of a ticker hangs on."""
+
+
+class Lasting(NamedTuple):
+    """What a ticker goes on saying, while its terms stay the same: as a row, and as it is written."""
+
+    terms: Terms
+    row: Row
+    text: bytes
+
+
 Wanted = Callable[[str, str | None], bool]
 
 
@@ -87,7 +97,7 @@ class Reports:
         self._fills_told = 0
         self._logged = source.engine.state.logged
         self._books: dict[str, markets.Book] = {}
-        self._steady: dict[str, tuple[Terms, Row]] = {}
+        self._lasting: dict[str, Lasting] = {}
 
     # --- as it happens --------------------------------------------------------------------------------------------
 
@@ -162,7 +172,7 @@ class Reports:
 
     # --- the market -----------------------------------------------------------------------------------------------
 
-    def market(self, feed: str, tick: Tick) -> Iterable[Row]:
+    def market(self, feed: str, tick: Tick) -> Iterable[Row | Raw]:
         """What one of a contract's feeds says of its newest prices, in order."""
         if feed == endpoints.FEED_TICKER:
             return (self.ticker(tick),)
@@ -172,20 +182,20 @@ class Reports:
             return (self._trade(self._source.data.trade(tick.symbol, tick.at)),)
         return self._book_changes(tick)
 
-    def ticker(self, tick: Tick) -> Row:
-        """The whole state of a contract at its newest prices."""
+    def ticker(self, tick: Tick) -> Raw:
+        """The whole state of a contract at its newest prices. Most of it stays the same from one tick to the next, and is written once."""
+        lasting, moving = self._ticker(tick)
+        return Raw(lasting.text[:-1] + b"," + encode(moving)[1:])
+
+    def _ticker(self, tick: Tick) -> tuple[Lasting, Row]:
         engine, data, symbol = self._source.engine, self._source.data, tick.symbol
         state, day, mark, last = engine.state, data.day(tick), tick.mark, tick.last
         terms = (
             day, tick.at // HOUR_US, tick.funding_rate, state.rates[symbol], state.holdings.get(symbol),
             state.closed_markets.get(symbol),
         )  # fmt: skip
-        steady = self._steady.get(symbol)
-        if steady is None or steady[0] != terms:
-            steady = self._steady[symbol] = terms, self._lasting(tick, day)
         bid_size, ask_size = data.sizes(tick)
-        return {
-            **steady[1],
+        moving: Row = {
             "time": us_ms(tick.at),
             "bid": tick.bid,
             "ask": tick.ask,
@@ -200,9 +210,13 @@ class Reports:
             "high": max(day.high, last),
             "low": min(day.low, last),
         }
+        lasting = self._lasting.get(symbol)
+        if lasting is None or lasting.terms != terms:
+            row = {name: value for name, value in self._whole(tick, day).items() if name not in moving}
+            lasting = self._lasting[symbol] = Lasting(terms, row, encode(row))
+        return lasting, moving
 
-    def _lasting(self, tick: Tick, day: Day) -> Row:
-        """A ticker, of which most stays the same from one tick to the next."""
+    def _whole(self, tick: Tick, day: Day) -> Row:
         engine, symbol = self._source.engine, tick.symbol
         rate, levels = engine.state.rates[symbol].absolute, engine.rules[symbol].margin_levels
         row: Row = {
@@ -218,11 +232,12 @@ class Reports:
             "openInterest": abs(engine.held(symbol)),
             "open": day.open,
         }
-        return {name: Raw(encode(value)) for name, value in row.items() if value or name not in RATES}
+        return {name: value for name, value in row.items() if value or name not in RATES}
 
     def ticker_lite(self, tick: Tick) -> Row:
         """The short form."""
-        whole = self.ticker(tick)
+        lasting, moving = self._ticker(tick)
+        whole = {**lasting.row, **moving}
         names = (
             "product_id",
             "bid",

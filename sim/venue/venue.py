@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, cast
 
 import httpx
 import trio
+from msgspec import Raw
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import WebSocketRoute
@@ -324,7 +325,7 @@ class Venue:
             self._watched_feeds[symbol] = feeds
         return feeds
 
-    def _spread(self, feed: str, product: str | None, body: Row, due: int) -> None:
+    def _spread(self, feed: str, product: str | None, body: Row | Raw, due: int) -> None:
         text = encode(body).decode()
         for session in tuple(self._futures):
             if session.wants(feed, product):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -440,9 +441,38 @@ class _Fill(Record):
     fee_currency: str | None = None
 
 
+class _Listed(msgspec.Struct):
+    """A success, its fills as they are written."""
+
+    result: Literal["success"]
+    fills: msgspec.Raw
+
+
+_listed: Final = msgspec.json.Decoder(_Listed)
+
+
 def parse_fills(data: Json) -> Parsed[Fill]:
     """Executions, oldest first (Kraken sends newest first). A fill type we do not know is kept as it is."""
-    rows = member(parse_envelope(data, "fills"), "fills", list, "fills")
+    written = None if isinstance(data, Mapping) else _as_written(data)
+    return _read_fills(parse_envelope(data, "fills")) if written is None else _read_anew(written)
+
+
+def _as_written(data: str | bytes) -> bytes | None:
+    """The list of a success; None for any other answer."""
+    try:
+        return bytes(_listed.decode(data).fills)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+@lru_cache(maxsize=1)
+def _read_anew(written: bytes) -> Parsed[Fill]:
+    """Most readings list what the last one did."""
+    return _read_fills(decode(b'{"fills":%b}' % written, "fills"))
+
+
+def _read_fills(payload: Mapping[str, Any]) -> Parsed[Fill]:
+    rows = member(payload, "fills", list, "fills")
 
     def read(value: object) -> Fill:
         row = check(_Fill, value, "fills")

@@ -68,6 +68,9 @@ class Guard(msgspec.Struct, frozen=True):
     halts: bool = True
 
 
+MOVES: Final = Reading(False, "moves")
+
+
 def over(value: Decimal, threshold: Decimal, raised: bool) -> bool:
     """Whether `value` is beyond the threshold in force: the lower one once raised."""
     return value > threshold * LET_GO if raised else value > threshold
@@ -116,11 +119,9 @@ def frozen(view: View, _raised: bool) -> Reading | None:
     """A mark that stands still while trades go elsewhere counts as stale, fresh as its stamp may be."""
     if view.mark is None:
         return None
-    return Reading(
-        view.mark.frozen,
-        "mark {} stands still while trades go elsewhere" if view.mark.frozen else "moves",
-        (view.mark.mark,),
-    )
+    if not view.mark.frozen:
+        return MOVES
+    return Reading(True, "mark {} stands still while trades go elsewhere", (view.mark.mark,))
 
 
 def basis(view: View, raised: bool) -> Reading | None:

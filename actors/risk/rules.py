@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -212,8 +213,14 @@ def basis_pct(mark: MarkPrice | None, spot: SpotPrice | None) -> Decimal | None:
     """|spot - mark| / spot in percent, None when either is unknown."""
     if mark is None or spot is None:
         return None
-    price = decimal(spot.price)
+    price = _as_decimal(spot.price)
     return abs(price - mark.mark) / price * HUNDRED
+
+
+@lru_cache(maxsize=16)
+def _as_decimal(price: float) -> Decimal:
+    """A spot price is set against many marks."""
+    return decimal(price)
 
 
 def spread_narrow(case: Case) -> Finding:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
 
 import msgspec
 
@@ -21,6 +23,16 @@ from actors.risk.state import NONE, Answers, State
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, HaltEntries, KillRequested, ResumeEntries, RiskState
 
+Watched = Sequence[tuple[str, Guard]]
+"""Guards, each with the key by which it is known."""
+OF_ACCOUNT: Final[Watched] = tuple((guard.key, guard) for guard in ACCOUNT_GUARDS)
+
+
+@lru_cache(maxsize=64)
+def of_symbol(symbol: str) -> Watched:
+    """The guards of a symbol."""
+    return tuple((f"{guard.key}:{symbol}", guard) for guard in SYMBOL_GUARDS)
+
 
 def kill_near_liquidation(state: State, cause: Message, symbol: str) -> Answers:
     """Under half the buffer the stop has failed its purpose: reduce, not only alert (fault-catalogue 47). Asked for once."""
@@ -38,7 +50,7 @@ def kill_near_liquidation(state: State, cause: Message, symbol: str) -> Answers:
 
 def watch_account(state: State, cause: Message) -> Answers:
     """Look at every guard of the account. Whether the drawdown's took hold outlives a crash: it lets go later than it takes hold."""
-    state, said = watch(state, cause, ACCOUNT_GUARDS, view(state, cause.at))
+    state, said = watch(state, cause, OF_ACCOUNT, view(state, cause.at))
     hit = state.halts.get(DRAWDOWN, state.memory.drawdown_hit)
     return (state if hit == state.memory.drawdown_hit else remember(state, drawdown_hit=hit)), said
 
@@ -54,7 +66,7 @@ def watch_symbol(state: State, cause: Message, symbol: str) -> Answers:
         basis_pct=basis_now_pct(mark, state.spots.get(spot_symbol) if spot_symbol else None, state.settings),
         position=held.position if held else None,
     )
-    return watch(state, cause, SYMBOL_GUARDS, seen, symbol)
+    return watch(state, cause, of_symbol(symbol), seen, symbol)
 
 
 def view(state: State, at: int) -> View:
@@ -71,14 +83,13 @@ def view(state: State, at: int) -> View:
     )
 
 
-def watch(state: State, cause: Message, guards: Sequence[Guard], seen: View, symbol: str = "") -> Answers:
+def watch(state: State, cause: Message, guards: Watched, seen: View, symbol: str = "") -> Answers:
     """Say what changed: an alert and, of most, a halt (of one symbol or of all) when a guard takes hold, a resume when it lets go."""
     said: list[Message] = []
     halts = state.halts
     # In a first life nothing was ever said; after a restart even "all clear" must be said once.
     unsaid = None if state.restarted else False
-    for guard in guards:
-        key = f"{guard.key}:{symbol}" if symbol else guard.key
+    for key, guard in guards:
         last = halts.get(key, unsaid)
         reading = guard.look(seen, bool(last))
         if reading is None and last is None and seen.position is not None:

@@ -156,19 +156,20 @@ class World:
         """Now, to `notice` later how time passed."""
         return Look(self.clock.now_us(), self.clock.steady_us())
 
-    def notice(self, before: Look, expected_s: float, pace: float = 1.0) -> None:
-        """Time passed since `before`. Where it did not as it should, a person is told, and entries wait for a look at the exchange, which
+    def notice(self, before: Look, expected_s: float, pace: float = 1.0) -> Look:
+        """Time passed since `before`: now. Where it did not as it should, a person is told, and entries wait for a look at the exchange, which
         is asked at once: what is known is older than it seems.
         """
         after = self.look()
         odd = noticed(before, after, expected_s * SECOND_US, pace)
         if not odd:
-            return
+            return after
         self.gate.need_reconciliation(after.at)
         for code, text in odd:
             self.alert("host", code, "critical", f"{text}; entries wait for the exchange's truth")
         if "reconciler" in self.mailboxes:
             self.mailboxes["reconciler"].put(from_edge(Woken, after.at, "host", odd[0][0], after.at, key="soon"))
+        return after
 
     @contextmanager
     def order_out(self) -> Iterator[None]:
@@ -225,8 +226,9 @@ class World:
         """Send `message` to its receivers in route order; `carry` takes what the sender's own timer or hands do."""
         self.see(sender, message)
         for receiver in self.routes[type(message)]:
-            if receiver in self.mailboxes:  # most often
-                self.mailboxes[receiver].put(message)
+            mailbox = self.mailboxes.get(receiver)
+            if mailbox is not None:  # most often
+                mailbox.put(message)
             elif heard(receiver, message, self.gate, self.door, self.latch):
                 continue
             elif receiver in (TIMER, EXCHANGE, SPOT_EXCHANGE):
@@ -259,6 +261,7 @@ async def live(spec: ChildSpec, world: World) -> None:
     mailbox.put(from_edge(Started, world.clock.now_us(), spec.name, world.clock.now_us(), life, restarted=life > 1))
     for unheard in before.left(spec.keeps) if before is not None else ():
         mailbox.put(unheard)
+    may_say = frozenset(spec.says)
     async with trio.open_nursery() as nursery:
         timers = Timers(spec.name, world.clock, mailbox.put)
         lanes = Lanes(spec, world, nursery)
@@ -273,13 +276,13 @@ async def live(spec: ChildSpec, world: World) -> None:
                 lanes.put(wish)
 
         while True:
-            answers = _step(part, world.journal, await mailbox.get())
-            for answer in answers:
-                if type(answer) not in spec.says:
-                    raise Unrouted(f"{spec.name} may not say {type(answer).__name__}: see actors/tree.py")
+            for answer in _step(part, world.journal, await mailbox.get()):
+                kind = type(answer)
+                if kind not in may_say:
+                    raise Unrouted(f"{spec.name} may not say {kind.__name__}: see actors/tree.py")
                 world.post(spec.name, answer, carry)
-            if answers and not PRESSING.isdisjoint(map(type, answers)):
-                mailbox.rest()
+                if kind in PRESSING:
+                    mailbox.rest()
 
 
 def _step(part: Part[Any], journal: Journal, message: Message) -> Sequence[Message]:

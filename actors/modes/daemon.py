@@ -283,15 +283,15 @@ class Daemon:
         since_s = stopwatch()
         pace = pace_of(self.settings)
         rest_s = min(max(HOUSEKEEPING_REAL_S * pace, 1.0), HOUSEKEEPING_MOST_S)
+        before = world.look()
         while True:
-            before = world.look()
             await trio.sleep(rest_s)
-            world.notice(before, rest_s, pace)
+            before = world.notice(before, rest_s, pace)
             if pace <= HOUSEKEEPING_MOST_S / HOUSEKEEPING_REAL_S or since_s() >= HOUSEKEEPING_REAL_S:
                 await let_orders_pass(world, pace)
                 before = world.look()
                 self._write(world)
-                world.notice(before, 0, pace)
+                before = world.notice(before, 0, pace)
                 since_s = stopwatch()
 
     def _write(self, world: World) -> None:

@@ -94,10 +94,10 @@ class Boxes(dict[str, Mailbox]):
 
 async def _keep_house(world: World, host: Host) -> None:
     """Once a second alerts that were held are told and the journal is flushed, as `modes.daemon` does it."""
+    before = world.look()
     while True:
-        before = world.look()
         await host.sleep(1)
-        world.notice(before, 1)
+        before = world.notice(before, 1)
         world.tell_held()
         world.journal.flush()
 

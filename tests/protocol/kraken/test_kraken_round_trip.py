@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.kraken import futures_rest, futures_ws, orders, spot
-from protocol.kraken.wire import encode
+from protocol.kraken.wire import decode, encode
 from protocol.messages.base import from_edge
 from protocol.messages.futures import (
     Account,
@@ -141,6 +141,19 @@ def test_fills_survive_rest_and_stream(fills: list[Fill]) -> None:
     assert [seen.fill for seen in live] == fills
     assert [seen.fill for seen in snapshot] == fills
     assert {seen.source for seen in (*live, *snapshot)} <= {"stream", "snapshot"}
+
+
+@given(st.lists(FILLS, min_size=1, max_size=4))
+def test_a_list_of_fills_that_says_the_same_is_not_read_again(fills: list[Fill]) -> None:
+    """At a later moment of the exchange's the rows are those of before; of a row that changed nothing is remembered."""
+    first, later = (encode(futures_rest.write_fills(fills, at)) for at in (AT, AT + 1_000_000))
+    spoilt = first.replace(b'"side"', b'"aside"', 1)
+
+    read = futures_rest.parse_fills(first)
+    assert futures_rest.parse_fills(later) is read
+    assert futures_rest.parse_fills(decode(first, "fills")) == read
+    less = futures_rest.parse_fills(spoilt)
+    assert (len(less.values), len(less.quarantined)) == (len(fills) - 1, 1)
 
 
 @given(st.lists(POSITIONS, max_size=3), st.integers(0, 10**9))

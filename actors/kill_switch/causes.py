@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -83,38 +83,66 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
 def observe(watch: Watch, message: Message) -> Watch:
     """The watch after a fact."""
-    changes: dict[str, object] = {}
-    match message:
-        case ExchangeSnapshot(positions=positions, unproved=unproved):
-            held = bool(unproved) or any(p.size for p in positions)
-            news = [_did(fill) for fill in message.forced if fill.time > watch.acknowledged_at]
-            changes = {
-                "auth_errors": 0,
-                "truth_lost_since": None,
-                "held": held,
-                "forced": news[-1] if news else watch.forced,
-            }
-        case SnapshotMissed(action=action):
-            since = message.at if watch.truth_lost_since is None else watch.truth_lost_since
-            changes = {"truth_lost_since": since, "auth_errors": watch.auth_errors + (action == "halt")}
-        case OrderRejected(status=status):
-            refused = judge(status).kind in ("auth", "nonce")
-            changes = {"api_errors": 0, "auth_errors": watch.auth_errors + 1 if refused else 0}
-        case OrderUnknown():
-            changes = {"api_errors": watch.api_errors + 1}
-        case Filled(fill=fill):
-            changes = {"api_errors": 0, "auth_errors": 0, "held": True, "forced": _did(fill) or watch.forced}
-        case OrderAccepted() | OrderGone():
-            changes = {"api_errors": 0, "auth_errors": 0}
-        case PositionChanged(position=position) if position.size:
-            changes = {"held": True}
-        case AccountChanged(account=account):
-            changes = {"equity_usd": account.margin_equity_usd, "maintenance_usd": account.maintenance_margin_usd}
-        case LeaseChanged(lease=lease, held=held) if lease == FUTURES_LEASE:
-            changes = {"stream_lost_since": None if held else message.at}
-        case _:
-            return watch
-    return replace(watch, **changes)
+    watcher = WATCHERS.get(type(message))
+    return watch if watcher is None else watcher(watch, message)
+
+
+def _read(watch: Watch, truth: ExchangeSnapshot) -> Watch:
+    held = bool(truth.unproved) or any(p.size for p in truth.positions)
+    news = [_did(fill) for fill in truth.forced if fill.time > watch.acknowledged_at]
+    return replace(watch, auth_errors=0, truth_lost_since=None, held=held, forced=news[-1] if news else watch.forced)
+
+
+def _missed(watch: Watch, missed: SnapshotMissed) -> Watch:
+    since = missed.at if watch.truth_lost_since is None else watch.truth_lost_since
+    return replace(watch, truth_lost_since=since, auth_errors=watch.auth_errors + (missed.action == "halt"))
+
+
+def _rejected(watch: Watch, rejected: OrderRejected) -> Watch:
+    refused = judge(rejected.status).kind in ("auth", "nonce")
+    return replace(watch, api_errors=0, auth_errors=watch.auth_errors + 1 if refused else 0)
+
+
+def _unknown(watch: Watch, _unknown: OrderUnknown) -> Watch:
+    return replace(watch, api_errors=watch.api_errors + 1)
+
+
+def _filled(watch: Watch, filled: Filled) -> Watch:
+    return replace(watch, api_errors=0, auth_errors=0, held=True, forced=_did(filled.fill) or watch.forced)
+
+
+def _answered(watch: Watch, _answer: OrderAccepted | OrderGone) -> Watch:
+    return replace(watch, api_errors=0, auth_errors=0)
+
+
+def _moved(watch: Watch, moved: PositionChanged) -> Watch:
+    return replace(watch, held=True) if moved.position.size else watch
+
+
+def _valued(watch: Watch, changed: AccountChanged) -> Watch:
+    account = changed.account
+    return replace(watch, equity_usd=account.margin_equity_usd, maintenance_usd=account.maintenance_margin_usd)
+
+
+def _leased(watch: Watch, changed: LeaseChanged) -> Watch:
+    if changed.lease != FUTURES_LEASE:
+        return watch
+    return replace(watch, stream_lost_since=None if changed.held else changed.at)
+
+
+WATCHERS: Final[dict[type[Message], Callable[[Watch, Any], Watch]]] = {
+    ExchangeSnapshot: _read,
+    SnapshotMissed: _missed,
+    OrderRejected: _rejected,
+    OrderUnknown: _unknown,
+    Filled: _filled,
+    OrderAccepted: _answered,
+    OrderGone: _answered,
+    PositionChanged: _moved,
+    AccountChanged: _valued,
+    LeaseChanged: _leased,
+}
+"""What each fact does to the watch."""
 
 
 def _did(fill: Fill) -> str:

@@ -7,9 +7,9 @@ asks nobody whether it may.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -25,7 +25,6 @@ from protocol.messages.control import Alert, KillProgress, KillRequested, Latch,
 from protocol.messages.futures import (
     LIST_LAG_US,
     ExchangeSnapshot,
-    Fill,
     Filled,
     OrderGone,
     OrderRejected,
@@ -83,35 +82,17 @@ def initial(settings: Settings, latch: LatchState) -> State:
 def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
     """One message in; a cause that holds latches; while latched, what brings the account closer to flat."""
     state, out = _watched(_heard(state, message), message)
-    match message:
-        case KillRequested():
-            state, more = _requested(state, message)
-        case Started() if state.latched:
-            state, more = _begin(state, message)
-        case PositionChanged(position=position):
-            state, more = _moved(state, message, position)
-        case OrderGone():
-            state, more = _told(state, message, message.client_order_id, message.order_id)
-        case OrderRejected(wish="cancel"):
-            # No effect to wait for: most often the order was gone already.
-            state, more = _told(state, message, message.client_order_id)
-        case ExchangeSnapshot() if state.latched:
-            state, more = _read(state, message)
-        case SnapshotMissed() if state.since is not None:
-            state, more = _missed(state, message)
-        case Woken(key=key) if key == WAKE and state.since is not None:
-            state, more = _again(state, message)
-        case Filled(fill=fill):
-            state, more = _filled(state, message, fill)
-        case _:
-            more = []
+    handler = HANDLERS.get(type(message))
+    if handler is None:
+        return state, tuple(out)
+    state, more = handler(state, message)
     return state, (*out, *more)
 
 
 def _heard(state: State, message: Message) -> State:
     """What is told of our own orders and their markets. Without the stream a market may open again unheard."""
     effort = heard(state.effort, message)
-    if isinstance(message, LeaseChanged) and message.lease == FUTURES_LEASE and not message.held:
+    if effort.closed and isinstance(message, LeaseChanged) and message.lease == FUTURES_LEASE and not message.held:
         effort = replace(effort, closed=())
     return state if effort is state.effort else replace(state, effort=effort)
 
@@ -119,7 +100,7 @@ def _heard(state: State, message: Message) -> State:
 def _watched(state: State, message: Message) -> Answer:
     """What the switch sees for itself. A cause that was found is found once: latched is latched."""
     watch = observe(state.watch, message)
-    if watch == state.watch and not watch.lasts:
+    if watch is not state.watch and watch == state.watch and not watch.lasts:
         watch = state.watch  # what was no cause before is none now
     truth, books = state.truth, state.books
     if isinstance(message, ExchangeSnapshot):
@@ -160,6 +141,11 @@ def _context(state: State) -> str:
     return codec.encode(Context(watch=state.watch, truth=state.truth)).decode()
 
 
+def _started(state: State, cause: Started) -> Answer:
+    """A life that finds itself latched goes on."""
+    return _begin(state, cause) if state.latched else (state, [])
+
+
 def _begin(state: State, cause: Message) -> Answer:
     """Read the truth now and keep at it."""
     if state.since is None:
@@ -167,12 +153,23 @@ def _begin(state: State, cause: Message) -> Answer:
     return replace(state, asked=cause.at), [_ask(cause), _wake(cause)]
 
 
-def _moved(state: State, cause: PositionChanged, position: Position) -> Answer:
+def _moved(state: State, cause: PositionChanged) -> Answer:
     """The stream may know of a position before any reading does: while latched that is a reason to look at once."""
+    position = cause.position
     state = replace(state, moved={**state.moved, position.symbol: (position, cause.at)})
     if position.size:
         return _begin(state, cause) if state.latched and state.since is None else (state, [])
     return _told(state, cause, position.symbol, None)
+
+
+def _gone(state: State, cause: OrderGone) -> Answer:
+    """An order left the book: what was sent to have it gone has worked."""
+    return _told(state, cause, cause.client_order_id, cause.order_id)
+
+
+def _rejected(state: State, cause: OrderRejected) -> Answer:
+    """Of a cancel that was refused no effect is to be waited for: most often the order was gone already."""
+    return _told(state, cause, cause.client_order_id) if cause.wish == "cancel" else (state, [])
 
 
 def _told(state: State, cause: Message, *names: str | None) -> Answer:
@@ -188,6 +185,8 @@ def _told(state: State, cause: Message, *names: str | None) -> Answer:
 
 def _missed(state: State, cause: SnapshotMissed) -> Answer:
     """No truth this time; what there is of it is acted on, and proves nobody flat. While our key is refused more questions would only lock it out."""
+    if state.since is None:
+        return state, []
     state, alerts = _stuck(replace(state, asked=None, left=f"unreadable: {cause.reason}"), cause)
     if cause.action == "halt" and state.watch.auth_errors >= state.limits.auth_errors:
         return state, [*alerts, _wake(cause, LOCKED_OUT_US)]
@@ -213,6 +212,8 @@ def _left(state: State, positions: Iterable[Position], by_fills: Mapping[str, De
 
 def _read(state: State, truth: ExchangeSnapshot) -> Answer:
     """Plan from the truth; flat without working orders is done, until a later reading shows otherwise."""
+    if not state.latched:
+        return state, []
     positions = {p.symbol: p for p in truth.positions if p.size}
     for symbol, (position, at) in state.moved.items():
         if at + LIST_LAG_US >= truth.began_at and position.size:
@@ -260,8 +261,9 @@ def _overtaken(state: State, at: int, began_at: int, wish: Wish) -> bool:
     return may_work_yet(state.effort, wish, at, began_at)
 
 
-def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
+def _filled(state: State, cause: Filled) -> Answer:
     """Each fill is booked. One that opens while latched is a reason to look at once: an entry that was on its way may be told by nothing else."""
+    fill = cause.fill
     known = state.books if fill.symbol in state.books else {**state.books, fill.symbol: Booked(size=cause.before)}
     books = book(known, fill, cause.at, reduces=fill.client_order_id in state.effort.flattens)
     state = replace(state, books=books)
@@ -271,6 +273,8 @@ def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
 
 def _again(state: State, cause: Woken) -> Answer:
     """Ask for the next reading, unless the last question may still be answered."""
+    if cause.key != WAKE or state.since is None:
+        return state, []
     state, alerts = _stuck(state, cause)
     if state.asked is not None and cause.at - state.asked < state.effort.patience_us:
         return state, [*alerts, _wake(cause)]
@@ -290,3 +294,16 @@ def _ask(cause: Message) -> RequestSnapshot:
 
 def _wake(cause: Message, after_us: int = AGAIN_US) -> WakeAt:
     return follow(cause, WakeAt, key=WAKE, due=cause.at + after_us)
+
+
+HANDLERS: Final[dict[type[Message], Callable[[State, Any], Answer]]] = {
+    KillRequested: _requested,
+    Started: _started,
+    PositionChanged: _moved,
+    OrderGone: _gone,
+    OrderRejected: _rejected,
+    ExchangeSnapshot: _read,
+    SnapshotMissed: _missed,
+    Woken: _again,
+    Filled: _filled,
+}

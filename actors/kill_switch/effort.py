@@ -130,6 +130,8 @@ def may_work_yet(effort: Effort, wish: Wish, at: int, began_at: int) -> bool:
 
 def heard(effort: Effort, message: Message) -> Effort:
     """A flatten is answered by whatever names it: its fill, its end, a refusal, doubt. Refusals are counted."""
+    if not (effort.asked_for or effort.flattening or isinstance(message, ModeChanged)):
+        return effort  # nothing of ours is on its way
     match message:
         case Filled(fill=fill):
             effort, name = _reduced(effort, fill), fill.client_order_id

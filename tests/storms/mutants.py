@@ -234,7 +234,7 @@ MUTANTS = (
     one("nobody is told that the store is behind", "actors/executor/lost.py", 'return state, found, (alert(cause, "JOURNAL_BEHIND", "critical", symbol, text),)', "return state, found, NOTHING",
         {"fault": "ex.kill_order", "role": "stop", "after": "stop.accepted", "at_s": 8},
         {"fault": "disk.rollback", "after": "stop.accepted", "at_s": 14, "age_s": 9}),
-    one("a liquidation that a life did not live to hear of is forgotten", "actors/kill_switch/causes.py", "for fill in message.forced if", "for fill in () if",
+    one("a liquidation that a life did not live to hear of is forgotten", "actors/kill_switch/causes.py", "for fill in truth.forced if", "for fill in () if",
         {"fault": "actor.hang", "who": "kill_switch", "after": "position.opened", "at_s": 2, "for_s": 20},
         {"fault": "ex.liquidate", "fraction": 1, "after": "position.opened", "at_s": 5},
         {"fault": "proc.crash", "hook": "now", "after": "position.opened", "at_s": 12}),

@@ -6,7 +6,8 @@ table (`judge.DIFFERENCES`). Reports drift; repairs nothing itself, and knows ne
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -25,19 +26,7 @@ MISSED_MOST: Final = 3
 
 def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
     """Facts change the view, snapshots are judged against it, timers ask for the next one."""
-    out: list[Message]
-    match message:
-        case ExchangeSnapshot():
-            state, out = (state, []) if message.began_at <= state.judged else judge(state, message)
-        case SnapshotMissed():
-            state, out = _missed(state, message)
-        case Started() | Woken(key="reconcile"):
-            state = view.rung(state, message.at)
-            out = [*_let_go(message), _look(message, "periodic"), wake(message, "reconcile", state.every_us)]
-        case Woken(key="soon"):
-            state, out = view.rung(state, message.at), [_look(message, "soon after an event")]
-        case _:
-            state, out = view.take_in(state, message)
+    state, out = HANDLERS.get(type(message), view.take_in)(state, message)
     return state, tuple(out)
 
 
@@ -47,6 +36,27 @@ def settled(state: State) -> bool:
     return state.judged >= 0 and not (
         state.missed or state.unknown or state.orphans or state.lasting or state.unclean or doubts
     )
+
+
+def _read(state: State, truth: ExchangeSnapshot) -> Answer:
+    """One reading, one pass; one that began before the last that was judged says nothing."""
+    return (state, []) if truth.began_at <= state.judged else judge(state, truth)
+
+
+def _woken(state: State, cause: Woken) -> Answer:
+    """The period is over, or an event was to be looked at soon."""
+    match cause.key:
+        case "reconcile":
+            return _period(state, cause)
+        case "soon":
+            return view.rung(state, cause.at), [_look(cause, "soon after an event")]
+    return state, []
+
+
+def _period(state: State, cause: Started | Woken) -> Answer:
+    """A period begins with a look."""
+    out = [*_let_go(cause), _look(cause, "periodic"), wake(cause, "reconcile", state.every_us)]
+    return view.rung(state, cause.at), out
 
 
 def _let_go(cause: Started | Woken) -> list[Message]:
@@ -64,3 +74,12 @@ def _missed(state: State, cause: SnapshotMissed) -> Answer:
 
 def _look(cause: Message, reason: str) -> RequestSnapshot:
     return follow(cause, RequestSnapshot, reason=reason)
+
+
+HANDLERS: Final[dict[type[Message], Callable[[State, Any], Answer]]] = {
+    ExchangeSnapshot: _read,
+    SnapshotMissed: _missed,
+    Started: _period,
+    Woken: _woken,
+}
+"""All else is for the view."""

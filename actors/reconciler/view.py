@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -16,7 +17,6 @@ from protocol.ids import is_ours
 from protocol.messages.base import Message, follow
 from protocol.messages.control import Alert, WakeAt
 from protocol.messages.futures import (
-    Fill,
     Filled,
     Instrument,
     InstrumentsListed,
@@ -31,6 +31,7 @@ from protocol.messages.futures import (
 from protocol.units import seconds_us
 
 GONE_KEPT: Final = 512
+T = TypeVar("T")
 
 
 class Resting(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,26 +123,8 @@ def initial(settings: Settings, memory: bytes | None = None) -> State:
 
 def take_in(state: State, message: Message) -> Answer:
     """A fact in; what is not for the view changes nothing."""
-    out: list[Message] = []
-    match message:
-        case Filled():
-            state, out = _filled(state, message, message.fill)
-        case OrderAccepted():
-            state = _accepted(state, message, message.order)
-        case OrderGone():
-            state, out = _gone(state, message)
-        case OrderUnknown():
-            state, out = _unknown(state, message)
-        case OrderRejected(client_order_id=name, symbol=symbol, wish="place"):
-            unknown = {k: v for k, v in state.unknown.items() if k != name}
-            state = _touch(replace(state, unknown=unknown), symbol, message.at)
-        case PositionChanged(position=position):
-            state, out = _told(state, message, position)
-        case InstrumentsListed():
-            state = replace(state, instruments={i.symbol: i for i in message.instruments})
-        case _:
-            pass
-    return state, out
+    handler = FACTS.get(type(message))
+    return (state, []) if handler is None else handler(state, message)
 
 
 def _touch(state: State, symbol: str, at: int, cause: str = "") -> State:
@@ -155,8 +138,9 @@ def _learn(state: State, cause: Message, since: int, finding: Finding) -> State:
     return replace(state, learned=(cause.cause, (*learned, (since, finding))))
 
 
-def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
+def _filled(state: State, cause: Filled) -> Answer:
     """Our own executions move our view; others are reported and show as drift, which whoever acts must see."""
+    fill = cause.fill
     state = _touch(state, fill.symbol, cause.at)
     soon = wake(cause, "soon", state.soon_us)
     name = fill.client_order_id or state.names.get(fill.order_id)
@@ -173,7 +157,7 @@ def _filled(state: State, cause: Filled, fill: Fill) -> Answer:
     orders = state.orders
     if fill.order_id in orders:
         orders = {**orders, fill.order_id: replace(orders[fill.order_id], changed_at=cause.at, absent=0, filled=True)}
-    unknown = {k: v for k, v in state.unknown.items() if k != name}
+    unknown = _without(state.unknown, name)
     missed = Finding(
         kind="missed_fill",
         symbol=fill.symbol,
@@ -199,7 +183,9 @@ def with_sizes(memory: Memory, sizes: dict[str, Decimal], foreign: tuple[str, ..
     return memory if new == memory else new
 
 
-def _accepted(state: State, cause: Message, order: OpenOrder) -> State:
+def _accepted(state: State, cause: OrderAccepted) -> Answer:
+    """An order rests, or its terms changed."""
+    order = cause.order
     known = state.orders.get(order.order_id)
     if known is not None and describe(known.order) != describe(order):
         changed = Finding(
@@ -211,14 +197,15 @@ def _accepted(state: State, cause: Message, order: OpenOrder) -> State:
             order_id=order.order_id,
         )
         state = _learn(state, cause, state.changed.get(order.symbol, (0, ""))[0], changed)
-    unknown = {k: v for k, v in state.unknown.items() if k != order.client_order_id}
+    unknown = _without(state.unknown, order.client_order_id)
     orders = {**state.orders, order.order_id: Resting(order=order, changed_at=cause.at)}
     state = replace(state, unknown=unknown, orders=orders, names=_named(state, order.order_id, order.client_order_id))
-    return _touch(state, order.symbol, cause.at, cause.cause)
+    return _touch(state, order.symbol, cause.at, cause.cause), []
 
 
-def _told(state: State, cause: PositionChanged, position: Position) -> Answer:
+def _told(state: State, cause: PositionChanged) -> Answer:
     """The exchange's word on one position. One that our fills do not explain is looked at soon."""
+    position = cause.position
     symbol = position.symbol
     known = state.words.get(symbol)
     if known is not None and position.size and known[0].size == position.size:
@@ -232,11 +219,28 @@ def _told(state: State, cause: PositionChanged, position: Position) -> Answer:
 
 
 def _gone(state: State, cause: OrderGone) -> Answer:
-    orders = {k: v for k, v in state.orders.items() if k != cause.order_id}
-    unknown = {k: v for k, v in state.unknown.items() if k != cause.client_order_id}
+    orders, unknown = _without(state.orders, cause.order_id), _without(state.unknown, cause.client_order_id)
     names = _named(state, cause.order_id, cause.client_order_id)
     state = _touch(replace(state, orders=orders, unknown=unknown, names=names), cause.symbol, cause.at)
     return state, [wake(cause, "soon", state.soon_us)]
+
+
+def _without(kept: dict[str, T], key: str | None) -> dict[str, T]:
+    """The mapping without one of its entries, if it has it."""
+    return {k: v for k, v in kept.items() if k != key} if key in kept else kept
+
+
+def _rejected(state: State, cause: OrderRejected) -> Answer:
+    """A refused placement is in doubt no more."""
+    if cause.wish != "place":
+        return state, []
+    unknown = _without(state.unknown, cause.client_order_id)
+    return _touch(replace(state, unknown=unknown), cause.symbol, cause.at), []
+
+
+def _listed(state: State, cause: InstrumentsListed) -> Answer:
+    """The rules of the contracts, replaced as a whole."""
+    return replace(state, instruments={i.symbol: i for i in cause.instruments}), []
 
 
 def _unknown(state: State, cause: OrderUnknown) -> Answer:
@@ -271,3 +275,14 @@ def _named(state: State, order_id: str, name: str | None) -> dict[str, str | Non
 def wake(cause: Message, key: str, after_us: int) -> WakeAt:
     """Ask to be woken for `key`."""
     return follow(cause, WakeAt, key, key=key, due=cause.at + after_us)
+
+
+FACTS: Final[dict[type[Message], Callable[[State, Any], Answer]]] = {
+    Filled: _filled,
+    OrderAccepted: _accepted,
+    OrderGone: _gone,
+    OrderUnknown: _unknown,
+    OrderRejected: _rejected,
+    PositionChanged: _told,
+    InstrumentsListed: _listed,
+}

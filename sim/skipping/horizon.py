@@ -126,8 +126,8 @@ class Horizon:
         c = market.track.candles
         first = 0 if newest is None else int(np.searchsorted(c.time, newest.open_time_ms, side="right"))
         rows = slice(first, int(np.searchsorted(c.time, self._stage.tape.end_us // 1000)))
-        values = np.stack([column[rows] for column in (c.open, c.high, c.low, c.close, c.volume)], axis=1)
-        return replay.History(c.time[rows], values, c.synthetic[rows])
+        columns = np.stack([column[rows] for column in (c.open, c.high, c.low, c.close, c.volume)])
+        return replay.History(c.time[rows], columns.T, c.synthetic[rows])  # each column lies together, as it is read
 
     def _restless(self, market: Market) -> Bools:
         """Candles that must be played whatever is held: the basis is wide, or trading stopped and nothing was told."""

@@ -22,8 +22,10 @@ FILLS_KEPT: Final = 4_096
 def tell_fills(state: State, cause: Message, fills: Iterable[Fill]) -> Answer:
     """Tell each execution not told before, oldest first; those of one millisecond in the order in which they came (storm 40404)."""
     told = state.told
-    named = (_named(state, fill) for fill in fills if fill.fill_id not in told.fills)
-    new = {fill.fill_id: fill for fill in sorted(named, key=lambda fill: fill.time) if not before_us(told, fill)}
+    unheard = [_named(state, fill) for fill in fills if fill.fill_id not in told.fills]
+    if not unheard:
+        return state, []
+    new = {fill.fill_id: fill for fill in sorted(unheard, key=lambda fill: fill.time) if not before_us(told, fill)}
     if not new:
         return state, []
     kept = newest({**told.fills, **dict.fromkeys(new)}, FILLS_KEPT)

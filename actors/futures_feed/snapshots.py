@@ -80,6 +80,8 @@ def _proved(state: State, seen: SnapshotSeen, trailing: tuple[str, ...]) -> tupl
     """
     told, listed, began_at = state.told, sizes_of(seen.positions), seen.began_at
     less = [s for s, size in told.streamed.items() if is_less(size, listed.get(s, Decimal(0))) and s not in trailing]
+    if not less:
+        return replace(state, doubted={}), ()
     hidden = _hidden(state, seen, less)
     doubted = {s: state.doubted.get(s, began_at) for s in less if hidden or began_at <= state.doubted.get(s, began_at)}
     agreed = {s: listed.get(s, Decimal(0)) for s in less if s not in doubted}

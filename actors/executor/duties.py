@@ -143,14 +143,15 @@ def over(trade: Trade) -> bool:
 
 def watch_stop(desk: Desk, trade: Trade) -> Result:
     """A stop that should have filled and did not is no protection: leave by market."""
-    return see_through(
-        desk, trade, trade.through_since, f"stop at {trade.stop_price}", "critical", "flatten.stop_not_filling"
-    )
+    since = trade.through_since
+    if since is None:
+        return trade, NOTHING
+    return see_through(desk, trade, since, f"stop at {trade.stop_price}", "critical", "flatten.stop_not_filling")
 
 
-def see_through(desk: Desk, trade: Trade, since: int | None, what: str, severity: Severity, reason: str) -> Result:
-    """Leave by market when what fired at `since`, microseconds UTC, has not filled in time; None: nothing did."""
-    if since is None or trade.closing or trade.cover == 0 or desk.at < since + NOT_FILLING_US:
+def see_through(desk: Desk, trade: Trade, since: int, what: str, severity: Severity, reason: str) -> Result:
+    """Leave by market when what fired at `since`, microseconds UTC, has not filled in time."""
+    if trade.closing or trade.cover == 0 or desk.at < since + NOT_FILLING_US:
         return trade, NOTHING
     text = f"{what} should have filled; leaving by market"
     return leave(trade, reason), (alert(desk.cause, "STOP_NOT_FILLING", severity, trade.plan.symbol, text),)
@@ -255,8 +256,9 @@ def keep_target(desk: Desk, trade: Trade) -> Result:
 def finish_target(desk: Desk, trade: Trade) -> Result:
     """A target that fired and did not fill is listed no more: leave by market, as it would have."""
     target = trade.working("target")
-    fired = target.at if target is not None and target.state == "triggered" else None
-    return see_through(desk, trade, fired, f"target at {trade.target_price}", "warning", "exit.target")
+    if target is None or target.state != "triggered":
+        return trade, NOTHING
+    return see_through(desk, trade, target.at, f"target at {trade.target_price}", "warning", "exit.target")
 
 
 def watch_target(desk: Desk, trade: Trade) -> Result:

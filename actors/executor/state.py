@@ -143,8 +143,8 @@ def trade_of(state: State, client_order_id: str | None) -> tuple[Trade, Order] |
 
 
 def update_ended(state: State, client_order_id: str | None, change: Callable[[Order], Order]) -> State:
-    """Follow an order left over from a trade that is over."""
-    for trade in state.memory.ended:
+    """Follow an order left over from a trade that is over: most often from the newest."""
+    for trade in reversed(state.memory.ended):
         order = trade.find(client_order_id) if client_order_id else None
         if order is not None:
             changed = update(trade, change(order))

@@ -128,7 +128,10 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
 
     def find(self, client_order_id: str | None) -> Order | None:
         """The order with this id."""
-        return next((order for order in self.orders if order.client_order_id == client_order_id), None)
+        for order in self.orders:
+            if order.client_order_id == client_order_id:
+                return order
+        return None
 
 
 def add(trade: Trade, order: Order) -> Trade:

@@ -37,6 +37,9 @@ FIRST_SLOT_US: Final = 1
 TICK_US: Final = FIRST_SLOT_US + SLOTS.index("tick")
 """Whole seconds belong to the actors' own timers: midnight comes before the market of midnight."""
 
+CHANGES: Final = frozenset((FillSeen, OrderSeen))
+"""What is said when positions or orders are others than before."""
+
 HISTORY_ROWS: Final = 720
 """What a feed is given at a start, here as on Kraken: the strategy then knows no more than it would live."""
 
@@ -150,8 +153,13 @@ class Stage:
 
     def is_last(self, moment: Moment) -> bool:
         """Whether nothing more comes of the boundary that this `closed` belongs to."""
-        later = [futures for _, futures in self._pairs]
-        return all(self._asleep.get(futures, 0) > moment.grid for futures in later[later.index(moment.futures) + 1 :])
+        asleep, grid = self._asleep, moment.grid
+        for _, futures in reversed(self._pairs):
+            if futures == moment.futures:
+                break
+            if asleep.get(futures, 0) <= grid:
+                return False
+        return True
 
     def busy(self) -> bool:
         """Whether any position or order is open."""
@@ -221,7 +229,7 @@ class Stage:
                 return []  # told microseconds later, with the first mark of the hour
             case "tick":
                 said = self._tick(moment.futures, moment.at)
-                self._changed = any(isinstance(message, (FillSeen, OrderSeen)) for message in said)
+                self._changed = not CHANGES.isdisjoint(map(type, said))
                 if self._changed:
                     self._straight_until = 0
                 return said

@@ -293,14 +293,7 @@ class Engine:
         liquidated before one of them has crossed its level. A limit fills on bid or ask, which follow the mark: from its
         level on every tick must be visited.
         """
-        state = self.state
-        prices: list[Decimal] = []
-        for working in state.working.values():
-            order = working.order
-            if order.symbol == symbol:
-                price = order.limit_price if order.stop_price is None else order.stop_price
-                if price is not None:
-                    prices.append(price)
+        state, prices = self.state, self._order_prices(symbol)
         holding = state.holdings.get(symbol)
         if holding is not None and not (within and margin.is_safe(state, self.rules, holding, within)):
             name = margin.account_of(self.rules[symbol])
@@ -308,16 +301,25 @@ class Engine:
             price = sums.price_at_loss(holding, state.ticks[symbol].mark, share)
             if price is not None:
                 prices.append(price)
-        if within is not None:
+        if within is not None and prices:
             low, high = within
             prices = [price for price in prices if low <= float(price) <= high]
-        return tuple(sorted(prices))
+        return tuple(sorted(prices)) if prices else ()
 
     def order_levels(self, symbol: str) -> tuple[float, ...]:
         """Marks (or bids and asks) at which a resting order of `symbol` would do something."""
-        orders = [working.order for working in self.state.working.values() if working.order.symbol == symbol]
-        prices = [order.limit_price if order.stop_price is None else order.stop_price for order in orders]
-        return tuple(float(price) for price in prices if price is not None)
+        return tuple(map(float, self._order_prices(symbol)))
+
+    def _order_prices(self, symbol: str) -> list[Decimal]:
+        """The prices at which resting orders of `symbol` would do something."""
+        prices: list[Decimal] = []
+        for working in self.state.working.values():
+            order = working.order
+            if order.symbol == symbol:
+                price = order.limit_price if order.stop_price is None else order.stop_price
+                if price is not None:
+                    prices.append(price)
+        return prices
 
     def funding_due_of(self, symbol: str) -> Decimal:
         """What the position in `symbol` has accrued up to the last moment seen, as a cost."""
@@ -373,7 +375,9 @@ class Engine:
     def positions(self) -> tuple[Position, ...]:
         """All open positions, by symbol."""
         state, named = self.state, self.rules
-        surplus = {name: margin.surplus(state, named, name) for name in ("", *state.coins)} if state.holdings else {}
+        if not state.holdings:
+            return ()
+        surplus = {name: margin.surplus(state, named, name) for name in (margin.DOLLARS, *state.coins)}
         return tuple(
             margin.position(state, named, holding, surplus[margin.account_of(named[symbol])])
             for symbol, holding in sorted(state.holdings.items())

@@ -34,6 +34,8 @@ def books(state: State, name: str) -> Books:
 
 def held_in(state: State, name: str) -> list[Holding]:
     """The positions of an account."""
+    if not state.coins:
+        return [*state.holdings.values()]
     return [h for h in state.holdings.values() if (h.symbol == name if name else not h.inverse)]
 
 

@@ -380,11 +380,13 @@ def make_output(size: int) -> Output:
 def _verdict(state: Ints, tf: int, newest: Floats, row: int, time: int, candle: Floats, n: int) -> int:
     """May row `n` of `candle`, opening at `time`, follow a series of `state`, whose newest candle is row `row` of `newest`?"""
     o, h, low, c, v = candle[n, 0], candle[n, 1], candle[n, 2], candle[n, 3], candle[n, 4]
-    finite = np.isfinite(o) and np.isfinite(h) and np.isfinite(low) and np.isfinite(c) and np.isfinite(v)
+    follows = state[BARS] > 0 and time - state[TIME] == tf  # on the grid, as the one before it
+    # No comparison holds of NaN, and what lies between zero and a finite high is finite.
+    finite = np.isfinite(h) and np.isfinite(v)
     ordered = low > 0.0 and low <= o and low <= c and h >= o and h >= c
-    if not (finite and ordered and v >= 0.0 and time >= 0 and time % tf == 0):
+    if not (finite and ordered and v >= 0.0 and (follows or (time >= 0 and time % tf == 0))):
         return MALFORMED
-    if state[BARS] == 0:
+    if follows or state[BARS] == 0:
         return SOUND
     if time < state[TIME]:
         return MALFORMED
@@ -393,7 +395,7 @@ def _verdict(state: Ints, tf: int, newest: Floats, row: int, time: int, candle: 
             if newest[row, column] != candle[n, column]:
                 return REVISED
         return REPEATED
-    return GAP if time - state[TIME] > tf else SOUND
+    return GAP
 
 
 @njit(cache=True)

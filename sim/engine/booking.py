@@ -116,19 +116,20 @@ class Booking:
         rate = self.state.rates[symbol].absolute
         self._log("funding rate change", symbol, (books, after), (holding, paid), funding_rate=rate, funding=-due)
 
-    def pass_hours(self, symbol: str, hours: range, lag_us: int, terms: Sequence[tuple[Decimal, Decimal]]) -> None:
-        """`realise_funding` and `fix_hour` of a held contract, hour after hour, without the log."""
+    def pass_hours(self, symbol: str, hours: range, lag_us: int, terms: Sequence[tuple[Decimal, int]]) -> None:
+        """`realise_funding` and `fix_hour` of a held contract, hour after hour, without the log. `terms`: relative rate, index in ticks."""
         holding, absolute = self.state.holdings[symbol], self.state.rates[symbol].absolute
         size, grain = holding.size, sums.COIN_GRAIN if holding.inverse else sums.GRAIN
-        at = hours[0] + lag_us
+        tick, at = self.instruments[symbol].tick, hours[0] + lag_us
         paid = holding.funding + (size * absolute * (at - holding.since) / HOUR_US).quantize(grain)
-        rate, relative, a_dollar = None, ZERO, ZERO
-        for told, index in terms[:-1]:
+        rate, relative, a_tick = None, ZERO, ZERO
+        for told, ticks in terms[:-1]:
             if told is not rate:  # one rate is in force for hours
                 rate, relative = told, self._capped(symbol, told)
-                a_dollar = size * relative
-            paid += (size * (relative / index) if holding.inverse else a_dollar * index).quantize(grain)
-        absolute, since = self._absolute(symbol, *terms[-1]), hours[-1] + lag_us
+                a_tick = size * relative * tick
+            paid += (size * (relative / (ticks * tick)) if holding.inverse else a_tick * ticks).quantize(grain)
+        rate, ticks = terms[-1]
+        absolute, since = self._absolute(symbol, rate, ticks * tick), hours[-1] + lag_us
         self.state.holdings[symbol] = replace(holding, funding=ZERO, since=since)
         self.state.rates[symbol] = FundingRate(hour=hours[-1], absolute=absolute)
         if paid:

@@ -186,10 +186,10 @@ class Engine:
             self.booking.realise_funding(symbol, at)
         return [*self.standing(at)] if self.state.holdings else []
 
-    def pass_hours(self, hours: range, lag_us: int, terms: Mapping[str, Sequence[tuple[Decimal, Decimal]]]) -> None:
+    def pass_hours(self, hours: range, lag_us: int, terms: Mapping[str, Sequence[tuple[Decimal, int]]]) -> None:
         """Full hours as `settle_funding`, `lag_us` into each, and each contract's first tick after it have them, for money only.
 
-        `terms`: of each contract the relative rate and the index of every hour; one not held needs only those of the last. Nothing
+        `terms`: of each contract the relative rate and the index, in ticks, of every hour; one not held needs only those of the last. Nothing
         is reported or logged and no price is seen: for whoever knows that no level is reached.
         """
         self.state.now = hours[-1] + lag_us
@@ -197,7 +197,8 @@ class Engine:
             if symbol in self.state.holdings:
                 self.booking.pass_hours(symbol, hours, lag_us, of_hours)
             else:
-                self.booking.fix_hour(symbol, hours[-1], *of_hours[-1])
+                rate, ticks = of_hours[-1]
+                self.booking.fix_hour(symbol, hours[-1], rate, ticks * self.rules[symbol].tick)
 
     def fix_hour(self, hour: int, terms: Mapping[str, tuple[Decimal, Decimal]]) -> None:
         """Relative rate and index, by contract, of the first tick of `hour` where no tick will be shown."""

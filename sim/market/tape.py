@@ -10,8 +10,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from itertools import repeat
-from operator import mul
 from pathlib import Path
 from typing import Final
 
@@ -257,13 +255,12 @@ class Tape:
         step = track.instrument.tick
         return self._rate(track, at_us), round(track.spot(self._grid(at_us)) / float(step)) * step
 
-    def hourly_terms(self, futures_symbol: str, hours: range) -> list[tuple[Decimal, Decimal]]:
-        """`funding_terms` at the first tick of each of these full hours (microseconds), which lie before the end."""
-        track = self._contracts[futures_symbol]
-        begins_us, rates, ticks = track.hourly
+    def hourly_terms(self, futures_symbol: str, hours: range) -> list[tuple[Decimal, int]]:
+        """Relative rate and index, in ticks, at the first tick of each of these full hours (microseconds), which lie before the end."""
+        begins_us, rates, ticks = self._contracts[futures_symbol].hourly
         first = (hours.start - begins_us) // HOUR_US
         these = slice(first, first + len(hours))
-        return list(zip(rates[these], map(mul, ticks[these], repeat(track.instrument.tick)), strict=True))
+        return list(zip(rates[these], ticks[these], strict=True))
 
     def funding_rate(self, futures_symbol: str, at_us: int) -> Decimal:
         """The relative rate an hour in force at `at_us`, paid by longs when above zero; 0 when none is simulated."""

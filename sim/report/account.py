@@ -185,15 +185,16 @@ def _account(
 def _funding(symbol: str, fills: Sequence[Execution], end: int, tape: Tape) -> Decimal:
     """What the position paid (above zero) hour by hour, at the rate the exchange fixes at each hour's first tick."""
     paid, held = ZERO, ZERO
-    cap = next(one for one in tape.instruments if one.symbol == symbol).max_relative_funding_rate
+    rules = next(one for one in tape.instruments if one.symbol == symbol)
+    cap, tick = rules.max_relative_funding_rate, rules.tick
     for one, until in zip(fills, [*(one.at for one in fills[1:]), end], strict=True):
         held += one.size
         since = one.at
         # The exchange settles a microsecond after the full hour; until then the old hour's rate holds.
         hours = range((since - FIRST_SLOT_US) // HOUR_US * HOUR_US, until - FIRST_SLOT_US if held else 0, HOUR_US)
-        for hour, (rate, index) in zip(hours, tape.hourly_terms(symbol, hours), strict=True):
+        for hour, (rate, ticks) in zip(hours, tape.hourly_terms(symbol, hours), strict=True):
             stop = min(until, hour + HOUR_US + FIRST_SLOT_US)
-            paid += held * (max(-cap, min(cap, rate)) * index) * (stop - since) / HOUR_US
+            paid += held * (max(-cap, min(cap, rate)) * ticks * tick) * (stop - since) / HOUR_US
             since = stop
     return paid
 

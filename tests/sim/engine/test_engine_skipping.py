@@ -98,7 +98,7 @@ def test_hours_passed_over_are_paid_like_hours_played(terms: list[tuple[int, int
     for hour, (rate, index) in zip(hours, rates, strict=True):
         played.settle_funding(hour + 1)
         played.move(tick(int(index), hour + 2, rate=str(rate)))
-    passed.pass_hours(hours, 1, {BTC: rates})
+    passed.pass_hours(hours, 1, {BTC: [(rate, int(index / passed.rules[BTC].tick)) for rate, index in rates]})
     assert (passed.books, passed.state.holdings, passed.state.rates) == (
         played.books,
         played.state.holdings,

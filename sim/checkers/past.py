@@ -45,7 +45,9 @@ class Past:
     def look(self, now: int) -> None:
         """Note the marks of now."""
         for symbol, tick in self._engine.state.ticks.items():
-            row = self._marks.setdefault(symbol, deque())
+            row = self._marks.get(symbol)
+            if row is None:
+                row = self._marks[symbol] = deque()
             if not row or row[-1][1] != tick.mark:
                 _note(row, now, tick.mark)
                 self.stills[symbol] = Still(tick.mark, now, tick.last)

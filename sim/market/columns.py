@@ -19,7 +19,7 @@ class Columns:
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
         self._columns: dict[str, tuple[int, Sequence[Quote], Decimal | None]] = {}
-        """By contract: the candle's beginning, its quotes, and its funding rate unless that changes within."""
+        """By contract: the candle's beginning, its quotes, and the funding rate after that unless it changes within."""
         self.end_us = tape.end_us
         self.candles, self.running, self.spot_price = tape.candles, tape.running, tape.spot_price
 
@@ -33,12 +33,13 @@ class Columns:
         if known is None or known[0] != bar_us:
             if not tape.start_us <= bar_us < self.end_us:
                 return tape.tick(futures_symbol, at_us)
-            ends = [tape.funding_rate(futures_symbol, at) for at in (bar_us, bar_us + BAR_US - 1)]
+            # A full hour still belongs to the one before it.
+            ends = [tape.funding_rate(futures_symbol, at) for at in (bar_us + 1, bar_us + BAR_US - 1)]
             rate = ends[0] if ends[0] == ends[1] else None
             known = self._columns[futures_symbol] = bar_us, tape.quotes(futures_symbol, bar_us), rate
         _, quotes, rate = known
         mark, index, bid, ask = quotes[(at_us - bar_us) // tape.tick_us]
-        if rate is None:
+        if rate is None or at_us == bar_us:
             rate = tape.funding_rate(futures_symbol, at_us)
         return Tick(
             at=at_us, symbol=futures_symbol, mark=mark, index=index, bid=bid, ask=ask, last=mark, funding_rate=rate

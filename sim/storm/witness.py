@@ -52,10 +52,9 @@ class Witness:
         """One event."""
         self.events += 1
         at = self.last_us = self._now_us()
-        line = f"{(at - self._start_us) / SECOND_US:.6f} {who} {what} {detail}"
-        self._hash.update(line.encode())
+        self._hash.update(f"{at} {who} {what} {detail}".encode())
         if self._trace is not None:
-            self._trace(line)
+            self._trace(f"{(at - self._start_us) / SECOND_US:.6f} {who} {what} {detail}")
         if self.evidence.failures:
             self._stop()
 

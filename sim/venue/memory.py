@@ -51,4 +51,4 @@ class InMemory(httpx.AsyncBaseTransport):
             "root_path": "",
         }
         await self._app(scope, receive, send)
-        return httpx.Response(status, headers=headers, content=b"".join(parts))
+        return httpx.Response(status, headers=headers, stream=httpx.ByteStream(b"".join(parts)))

@@ -18,7 +18,7 @@ from sim.engine.state import to_bytes
 from sim.faults.host import Disk, LeapingClock
 from sim.faults.network import Reply, Request
 from sim.faults.wiring import faulty_venue
-from sim.garbage import rare_collections
+from sim.garbage import tidied_up
 from sim.market.columns import Columns
 from sim.storm.case import Case, Verdict
 from sim.storm.host import Live
@@ -32,10 +32,15 @@ from sim.venue.markets import ROWS_MOST
 
 def run_case(case: Case, live: Live, trace: Callable[[str], None] | None = None, scene: Scene | None = None) -> Verdict:
     """One storm, start to end. `trace` gets each event as a line; `scene`: there, and not where the seed has it."""
+    with tidied_up():
+        return _played(case, live, trace, scene)
+
+
+def _played(case: Case, live: Live, trace: Callable[[str], None] | None, scene: Scene | None) -> Verdict:
     watch, clock = stopwatch(), LeapingClock()
     storm = Storm(case, clock, trace, scene)
     try:
-        with rare_collections(), scheduled(case.seed * 1_000_003 + case.schedule):
+        with scheduled(case.seed * 1_000_003 + case.schedule):
             trio.run(storm.run, live, clock=clock)
     except Exception as error:
         text = f"the simulation broke: {'; '.join(_leaves(error))}"

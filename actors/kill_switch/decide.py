@@ -43,6 +43,7 @@ LOCKED_OUT_US: Final = 60 * SECOND_US
 """Between readings while the exchange refuses our key: more would lock it out."""
 WAKE: Final = "kill"
 WATCH: Final = "watch"
+STUCK: Final = "stuck"
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +190,7 @@ def _missed(state: State, cause: SnapshotMissed) -> Answer:
         return state, []
     state, alerts = _stuck(replace(state, asked=None, left=f"unreadable: {cause.reason}"), cause)
     if cause.action == "halt" and state.watch.auth_errors >= state.limits.auth_errors:
-        return state, [*alerts, _wake(cause, LOCKED_OUT_US)]
+        return state, [*alerts, *_alarm(state, cause), _wake(cause, LOCKED_OUT_US)]
     if cause.readable is None:
         return state, alerts
     shown = [position for position in _shown(state, cause.readable) if position.size]
@@ -271,11 +272,20 @@ def _filled(state: State, cause: Filled) -> Answer:
     return _begin(state, cause) if opens and state.latched and state.since is None else (state, [])
 
 
+def _alarm(state: State, cause: Message) -> list[Message]:
+    """A person hears of what stays open in time although the next question is far (storm 530267)."""
+    if state.since is None or state.stuck:
+        return []
+    return [follow(cause, WakeAt, STUCK, key=STUCK, due=state.since + STUCK_US)]
+
+
 def _again(state: State, cause: Woken) -> Answer:
-    """Ask for the next reading, unless the last question may still be answered."""
-    if cause.key != WAKE or state.since is None:
+    """Ask for the next reading, unless the last question may still be answered, or it is only time to look how long it takes."""
+    if cause.key not in (WAKE, STUCK) or state.since is None:
         return state, []
     state, alerts = _stuck(state, cause)
+    if cause.key == STUCK:
+        return state, alerts
     if state.asked is not None and cause.at - state.asked < state.effort.patience_us:
         return state, [*alerts, _wake(cause)]
     return replace(state, asked=cause.at), [*alerts, _ask(cause), _wake(cause)]

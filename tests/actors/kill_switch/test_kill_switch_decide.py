@@ -607,6 +607,18 @@ def test_not_flat_after_fifteen_seconds_is_an_alert_once(late: Message) -> None:
     assert kinds(run(state, snapshot(20))[1]) == ["KillProgress"]
 
 
+def test_who_is_locked_out_says_in_time_what_stays_open() -> None:
+    """While our key is refused the next question is a minute away; that nothing has closed yet is told after fifteen seconds, and asks nothing."""
+    refused = from_edge(SnapshotMissed, T + SECOND, reason="authenticationError", action="halt")
+    state, out = run(latched(), refused, refused, refused)
+    alarms = {wake.key: (wake.due - T) // SECOND for wake in of(WakeAt, out)}
+
+    assert alarms == {"kill": 61, "stuck": 15}
+    state, out = run(state, from_edge(Woken, T + 15 * SECOND, key="stuck"))
+    assert [(m.code, m.severity) for m in out] == [("KILL_STUCK", "critical")]
+    assert run(state, from_edge(Woken, T + 16 * SECOND, key="stuck"))[1] == []
+
+
 def test_the_patience_counts_from_the_beginning_of_each_effort() -> None:
     """Something new long after the account was flat is not stuck at once."""
     state, _ = run(latched(), snapshot(1))

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Final
 
 from protocol.messages.base import Message
-from protocol.messages.control import Reconciled
 from protocol.messages.futures import Fill, Filled, PositionChanged
 from sim.checkers.evidence import ZERO, Bounds, Evidence
 from sim.checkers.invariant import Invariant
@@ -64,12 +63,9 @@ def _what(fill: Fill) -> tuple[object, ...]:
 
 
 class EquityIdentity(Invariant):
-    """16: start + realised - fees - funding + unrealised = equity, each term by our own sums, at every reconciliation and after whatever is
-    booked.
-    """
+    """16: start + realised - fees - funding + unrealised = equity, each term by our own sums."""
 
     number, name = 16, "equity identity"
-    hears = (Reconciled,)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
@@ -78,10 +74,7 @@ class EquityIdentity(Invariant):
         self._realised = ZERO
         self._fees = ZERO
         self._looked: object = None
-        """The exchange's books as they were right, until there is a reason to look again."""
-
-    def said(self, sender: str, message: Message) -> None:
-        self._looked = None
+        """The exchange's books when they were right and nothing was held."""
 
     def filled(self, fill: Fill) -> None:
         self._looked = None
@@ -98,7 +91,7 @@ class EquityIdentity(Invariant):
 
     def second(self) -> None:
         engine = self.e.engine
-        if engine.books is self._looked:
+        if engine.books is self._looked and not engine.state.holdings:
             return
         unrealised = sum(
             (s * engine.state.ticks[name].mark - self._costs[name] for name, s in self._sizes.items() if s), ZERO
@@ -108,7 +101,7 @@ class EquityIdentity(Invariant):
         if abs(ours - engine.equity_usd) > CENT:
             self.fail(f"equity is {engine.equity_usd:.4f}, the sum of its terms {ours:.4f}")
         else:
-            self._looked = engine.books
+            self._looked = None if any(self._sizes.values()) else engine.books
 
 
 class PositionIdentity(Invariant):

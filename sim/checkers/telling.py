@@ -29,8 +29,8 @@ ROUTINE: Final = frozenset({
 """Messages that come with every second or candle and hold numbers alone."""
 SIGNATURES: Final = 64
 """So many of the newest are looked for."""
-SIGNED: Final = "=="
-"""What the base 64 of a signature's 64 bytes ends with: a text without it shows none."""
+PADDING: Final = "=="
+"""What the base 64 of a signature's 64 bytes ends with: a text without it shows none of those."""
 PASSES: Final = 4
 """So many clean reconciliations must lack a difference: one in which its symbol was on the move says nothing of it."""
 KEY_REFUSED: Final = "futures.key"
@@ -274,11 +274,17 @@ class Secrets(Invariant):
         super().__init__(evidence)
         self._kept = tuple(form for secret in evidence.secrets for form in forms(secret))
         self._signatures: deque[str] = deque(maxlen=SIGNATURES)
+        self._plain: dict[str, None] = {}
+        """What else has proved who asks: the key."""
         self._clean: dict[int, Message] = {}
         """What was looked at since the last signature: one message is received by many."""
 
     def asked(self, request: Request) -> None:
-        self._signatures.extend(request.shown)
+        for form in request.shown:
+            if form.endswith(PADDING):
+                self._signatures.append(form)
+            else:
+                self._plain[form] = None
         self._clean.clear()
 
     def said(self, sender: str, message: Message) -> None:
@@ -295,7 +301,7 @@ class Secrets(Invariant):
             return
         self._clean[id(message)] = message
         text = encode(message).decode()
-        for secret in (*self._kept, *(self._signatures if SIGNED in text else ())):
+        for secret in (*self._kept, *self._plain, *(self._signatures if PADDING in text else ())):
             if secret in text:
                 self.fail(f"{type(message).__name__} of {who} shows a secret")
                 return

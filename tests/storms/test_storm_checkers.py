@@ -740,8 +740,8 @@ def secret_shown_encoded(bench: Bench) -> None:
 
 
 def signature_shown(bench: Bench) -> None:
-    bench.watchers.request(Request(bench.now, "accounts", ACCOUNTS, {}, True, ("our signature==",)), None)
-    bench.say(from_edge(Alert, bench.now, code="X", severity="info", text="refused: our signature=="))
+    bench.watchers.request(Request(bench.now, "accounts", ACCOUNTS, {}, True, ("our signature",)), None)
+    bench.say(from_edge(Alert, bench.now, code="X", severity="info", text="refused: our signature"))
 
 
 def stale_life(bench: Bench) -> None:

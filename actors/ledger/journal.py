@@ -5,19 +5,17 @@ Runs in the thread that calls it and reads no clock. Knows the ports it fulfils,
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import Connection, Engine, Table, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from actors.ledger import tables
-from actors.ledger.pages import NO_SEAL, Record, pack, seal, unpack
+from actors.ledger.pages import DAMAGED, NO_SEAL, Record, pack, seal, unpack
 from actors.ledger.project import ROUTINE, Row, changes, names_of
 from actors.ledger.queries import PRUNED, Prunable, Reader, latch_state, prunable
 from actors.ledger.store import failing_as, fold_log, give_back, hidden, owned, reading_engine, upgrade, writing_engine
@@ -221,7 +219,7 @@ class Ledger(LatchBook):
                 )
                 for page in self._connection.execute(pages)
             ]
-        except (zlib.error, msgspec.MsgspecError, IndexError) as error:
+        except DAMAGED as error:
             raise JournalFailed(f"what an earlier life wrote last cannot be read ({error})") from error
 
     def _tell(self, pages: Sequence[tuple[int, Sequence[Record]]]) -> None:

@@ -34,13 +34,17 @@ class Step(NamedTuple):
     answers: tuple[Message, ...]
 
 
-Record = tuple[str, Message, tuple[Message, ...]]
+Record = tuple[str, Message, Sequence[Message]]
 
-_encoder = msgspec.json.Encoder(decimal_format="string", order="deterministic")
+DAMAGED: Final = (zlib.error, msgspec.MsgspecError, UnicodeDecodeError, IndexError)
+"""What a page that is not whole may raise."""
+_encoder = msgspec.msgpack.Encoder(decimal_format="string", order="deterministic")
 _any_message: Any = reduce(or_, message_types())
-_decoder: msgspec.json.Decoder[list[tuple[str, Any, list[Any]]]] = msgspec.json.Decoder(
-    list[tuple[str, _any_message | int, list[_any_message]]]
-)
+_rows: Any = list[tuple[str, _any_message | int, list[_any_message]]]
+_decoder = msgspec.msgpack.Decoder(_rows)
+_decoder_of_json = msgspec.json.Decoder(_rows)
+JSON_BEGINS: Final = b"["
+"""How a page begins that was written before 2026-11-24, and none since."""
 
 
 def pack(records: Sequence[Record]) -> bytes:
@@ -49,10 +53,10 @@ def pack(records: Sequence[Record]) -> bytes:
 
 
 def written(records: Sequence[Record]) -> bytes:
-    """The records as text; each message in full once, after that by its place (one object is one message)."""
+    """The records as MessagePack; each message in full once, after that by its place (one object is one message)."""
     places: dict[int, int] = {}
     count = 0
-    rows: list[tuple[str, Message | int, tuple[Message, ...]]] = []
+    rows: list[tuple[str, Message | int, Sequence[Message]]] = []
     for actor, message, answers in records:
         place = places.get(id(message))
         if place is None:
@@ -66,9 +70,11 @@ def written(records: Sequence[Record]) -> bytes:
 
 
 def unpack(data: bytes, first_seq: int) -> Iterator[Step]:
-    """The steps of a page, in order. Raises zlib.error or msgspec.ValidationError when it is damaged."""
+    """The steps of a page, in order. Raises one of DAMAGED when it is damaged."""
     written: list[Message] = []
-    for seq, (actor, received, answers) in enumerate(_decoder.decode(zlib.decompress(data)), first_seq):
+    text = zlib.decompress(data)
+    rows = _decoder_of_json.decode(text) if text.startswith(JSON_BEGINS) else _decoder.decode(text)
+    for seq, (actor, received, answers) in enumerate(rows, first_seq):
         if isinstance(received, int):
             message = written[received]
         else:

@@ -70,7 +70,7 @@ class MemoryBook:
     def record(self, actor: str, message: Message, answers: Sequence[Message]) -> None:
         """Note one step."""
         records = self._records
-        records.append((actor, message, tuple(answers)))
+        records.append((actor, message, answers))
         if self.copy is not None:
             self.copy(actor, message, answers)
         if len(records) == PAGE_STEPS:

@@ -44,7 +44,8 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     """One symbol. `newest` is the last base candle told, `waiting` those seen after it, by open time, one each.
 
     Only the last of `waiting` may still be running. `heard`: when the stream last spoke, None never.
-    `settle_for`, `late_for`: open times whose timers are set. `gap`, `revised`: faults that halt entries.
+    `settle_for`: the open time whose timer is set; `late_at`: when a late candle is looked for, None while nobody does; whoever passes
+    over candles lets it lapse. `gap`, `revised`: faults that halt entries.
     """
 
     symbol: str
@@ -56,7 +57,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     waiting: tuple[CandleSeen, ...] = ()
     heard: int | None = None
     settle_for: int | None = None
-    late_for: int | None = None
+    late_at: int | None = None
     gap: bool = False
     revised: bool = False
 
@@ -121,9 +122,7 @@ def passed(state: State, newest: CandleSeen, at: int, ended: CandleSeen | None =
     `ended`: the one after it, shown whole and not told yet.
     """
     waiting = () if ended is None else (ended,)
-    series = replace(
-        state.series[newest.symbol], newest=newest, waiting=waiting, heard=at, settle_for=None, late_for=None, gap=False
-    )
+    series = replace(state.series[newest.symbol], newest=newest, waiting=waiting, heard=at, settle_for=None, gap=False)
     return replace(state, series={**state.series, newest.symbol: series})
 
 
@@ -267,31 +266,36 @@ def _watch(rules: Rules, series: Series, cause: Message) -> Answer:
         return series, []
     if series.hole and not series.gap:
         detail = f"missing {(series.waiting[0].open_time_ms - expected) // STEP_MS} from {expected}"
-        return replace(series, gap=True, late_for=expected), [
+        series, more = _ask(rules, replace(series, gap=True), cause, expected)
+        return series, [
             follow(
                 cause, SpotFault, series.symbol, symbol=series.symbol, timeframe=BASE, code="data.gap", detail=detail
             ),
             _halt(cause, series.symbol, "spot candles are missing"),
-            *_ask(rules, series, cause, expected),
+            *more,
         ]
     out: list[Message] = []
     if series.gap and not series.hole:
         series = replace(series, gap=False)
         out.append(_resume(cause, series.symbol))
-    if series.heard is not None and series.late_for != expected:
-        # Without a stream (a recorded market) nothing can be late: no timer for every candle of a backtest.
-        series = replace(series, late_for=expected)
-        due = max(close_time_us(expected, BASE), cause.at) + rules.late_us
-        out.append(follow(cause, WakeAt, f"late:{series.symbol}", key=f"late:{series.symbol}", due=due))
-    return series, out
+    due = max(close_time_us(expected, BASE), cause.at) + rules.late_us
+    if series.heard is None or (series.late_at is not None and series.late_at <= due):
+        return series, out  # what rings before is early enough: it looks for the candle that is expected then
+    series, more = _look_at(series, cause, due)
+    return series, [*out, *more]
 
 
-def _ask(rules: Rules, series: Series, cause: Message, since_ms: int) -> list[Message]:
+def _look_at(series: Series, cause: Message, due: int) -> Answer:
+    """See then whether the candle that must come next is late."""
+    wake = follow(cause, WakeAt, f"late:{series.symbol}", key=f"late:{series.symbol}", due=due)
+    return replace(series, late_at=due), [wake]
+
+
+def _ask(rules: Rules, series: Series, cause: Message, since_ms: int) -> Answer:
     """Ask for what is missing, and be woken to ask again."""
-    return [
-        follow(cause, RequestHistory, series.symbol, symbol=series.symbol, timeframe=BASE, since_ms=since_ms),
-        follow(cause, WakeAt, f"late:{series.symbol}", key=f"late:{series.symbol}", due=cause.at + rules.late_us),
-    ]
+    ask = follow(cause, RequestHistory, series.symbol, symbol=series.symbol, timeframe=BASE, since_ms=since_ms)
+    series, more = _look_at(series, cause, cause.at + rules.late_us)
+    return series, [ask, *more]
 
 
 # --- history ---------------------------------------------------------------------------------------------------
@@ -341,15 +345,18 @@ def _waiting_with_history(series: Series) -> tuple[CandleSeen, ...]:
 def _woken(rules: Rules, series: Series, cause: Woken, kind: str) -> Answer:
     if kind == "settle":
         return _advance(rules, replace(series, settle_for=None), cause)
-    return series, _late(rules, series, cause)
+    return _late(rules, replace(series, late_at=None), cause)
 
 
-def _late(rules: Rules, series: Series, cause: Woken) -> list[Message]:
-    """The candle that must come next is overdue, or the hole is still there: ask again."""
+def _late(rules: Rules, series: Series, cause: Woken) -> Answer:
+    """The candle that must come next is overdue, or the hole is still there: ask again; else look when the next might be."""
     expected = series.expected_ms
-    if expected is None or not (series.hole or cause.at >= close_time_us(expected, BASE) + rules.late_us):
-        return []
-    return _ask(rules, series, cause, expected)
+    if expected is None:
+        return series, []
+    due = close_time_us(expected, BASE) + rules.late_us
+    if series.hole or cause.at >= due:
+        return _ask(rules, series, cause, expected)
+    return (series, []) if series.heard is None else _look_at(series, cause, due)
 
 
 # --- words -----------------------------------------------------------------------------------------------------

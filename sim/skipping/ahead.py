@@ -27,7 +27,7 @@ from sim.skipping.passing import EXECUTOR, Landing, Leap, Passing
 from sim.stage import Stage
 
 LATE: Final = "late:"
-"""Timers of the spot feed that every candle sets anew."""
+"""Timers of the spot feed for candles that do not come; on a tape none is late."""
 DAY: Final = ("risk", "day")
 RECONCILE: Final = ("reconciler", "reconcile")
 

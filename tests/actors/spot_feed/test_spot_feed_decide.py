@@ -302,7 +302,9 @@ def test_reset_steps_over_a_hole() -> None:
 
 
 def test_a_late_candle_is_asked_for() -> None:
-    """With a stream running, a closed candle not in hand at bar_late_s after its end is asked for by REST, repeatedly."""
+    """With a stream running, a closed candle not in hand at bar_late_s after its end is asked for by REST, repeatedly; one timer looks for
+    whichever must come next.
+    """
     late = closes(1) + 30 * SECOND
     state, out = run(ready(), seen(1, at=closes(0) + 5 * SECOND, final=False))
 
@@ -313,8 +315,25 @@ def test_a_late_candle_is_asked_for() -> None:
     assert (out[0].since_ms, out[1].due) == (open_ms(1), late + 30 * SECOND)  # type: ignore[attr-defined]
 
     state, out = run(state, seen(1, at=late + SECOND))
-    assert told(out) == [1]
-    assert run(state, woken("late", late + 2 * SECOND))[1] == []
+    assert (told(out), of(WakeAt, out)) == ([1], [])
+
+    _, (again,) = run(state, woken("late", late + 30 * SECOND))
+    assert (again.key, again.due) == (f"late:{BTC}", closes(2) + 30 * SECOND)  # type: ignore[attr-defined]
+
+
+def test_a_ring_before_a_candle_is_late_puts_nothing_off() -> None:
+    """A timer that rings between a candle's end and bar_late_s after it looks again at that moment, not bar_late_s after the ring."""
+    state, _ = run(ready(), seen(1, at=closes(0) + 5 * SECOND, final=False))
+    _, (again,) = run(state, woken("late", closes(1) + 20 * SECOND))
+    assert (again.key, again.due) == (f"late:{BTC}", closes(1) + 30 * SECOND)  # type: ignore[attr-defined]
+
+
+def test_a_clock_that_was_set_back_leaves_no_late_candle_unseen() -> None:
+    """A timer set while the clock was ahead is replaced by the next candle that is told."""
+    ahead = closes(1) + 7200 * SECOND
+    state, _ = run(ready(), seen(1, at=closes(0) + 5 * SECOND, final=False), woken("late", ahead))
+    _, out = run(state, seen(1, at=closes(1) + 5 * SECOND))
+    assert [(m.key, m.due) for m in of(WakeAt, out)] == [(f"late:{BTC}", closes(2) + 30 * SECOND)]
 
 
 def test_the_buffer_behind_a_hole_is_bounded() -> None:

@@ -49,7 +49,7 @@ def _woken(state: State, cause: Woken) -> Answer:
         case "reconcile":
             return _period(state, cause)
         case "soon":
-            return view.rung(state, cause.at), [_look(cause, "soon after an event")]
+            return view.rung(replace(state, soon_at=None), cause.at), [_look(cause, "soon after an event")]
     return state, []
 
 

@@ -21,7 +21,7 @@ from actors.reconciler.judge import (
     missing_stops,
     positions_differ,
 )
-from actors.reconciler.view import Answer, Lasting, Resting, State, Unknown, wake, with_sizes
+from actors.reconciler.view import Answer, Lasting, Resting, State, Unknown, look_soon, with_sizes
 from protocol.ids import is_ours
 from protocol.messages.base import Message, follow
 from protocol.messages.control import (
@@ -91,7 +91,8 @@ def judge(state: State, snapshot: ExchangeSnapshot) -> Answer:
     leverage = None if unproved else leverage_x(snapshot, state.instruments)
     state, more = _release(replace(state, unclean=0 if clean else state.unclean + 1), snapshot)
     pass_over = follow(snapshot, Reconciled, began_at=began_at, clean=clean, leverage_x=leverage)
-    return state, [*out, pass_over, *more, *_look_again(state, snapshot)]
+    state, again = _look_again(state, snapshot)
+    return state, [*out, pass_over, *more, *again]
 
 
 def _quiet(state: State, symbol: str, snapshot: ExchangeSnapshot) -> bool:
@@ -350,7 +351,7 @@ def _alert(cause: Message, finding: Finding) -> Alert:
     return follow(cause, Alert, finding.subject, code=row.code, severity=row.severity, text=text)
 
 
-def _look_again(state: State, cause: ExchangeSnapshot) -> list[Message]:
+def _look_again(state: State, cause: ExchangeSnapshot) -> Answer:
     """A second look where one is needed to settle something, as soon as it can."""
     dues = [doubt.settles_at for doubt in state.unknown.values() if doubt.settles_at is not None]
     dues += [cause.at for resting in state.orders.values() if resting.absent > 0]
@@ -358,4 +359,4 @@ def _look_again(state: State, cause: ExchangeSnapshot) -> list[Message]:
     if state.unclean:
         # Whoever mends has a second; then ever more time, up to the period.
         dues.append(cause.at + min(state.soon_us << min(state.unclean - 1, 8), state.every_us) - state.soon_us)
-    return [wake(cause, "soon", max(min(dues) - cause.at, 0) + state.soon_us)] if dues else []
+    return look_soon(state, cause, max(min(dues) - cause.at, 0)) if dues else (state, [])

@@ -78,7 +78,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     `orders` by order id; `unknown` by client id; `names`: order id -> client id, of orders that left too; `changed`: last
     event of a symbol and its cause; `words`: the last word on each position, when and by what cause; `orphans`: order id
     -> snapshots in a row; `disputed`: symbols of which the lists prove nothing, and since when; `learned`: a cause and what we first heard by it, each with when we should have known;
-    `unclean`: passes in a row that were not clean.
+    `unclean`: passes in a row that were not clean; `soon_at`: when the timer of a look soon after an event rings.
     """
 
     every_us: int
@@ -90,6 +90,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     judged: int = -1
     missed: int = 0
     unclean: int = 0
+    soon_at: int | None = None
     halted: bool = False
     instruments: dict[str, Instrument] = {}
     orders: dict[str, Resting] = {}
@@ -141,13 +142,12 @@ def _learn(state: State, cause: Message, since: int, finding: Finding) -> State:
 def _filled(state: State, cause: Filled) -> Answer:
     """Our own executions move our view; others are reported and show as drift, which whoever acts must see."""
     fill = cause.fill
-    state = _touch(state, fill.symbol, cause.at)
-    soon = wake(cause, "soon", state.soon_us)
+    state, soon = look_soon(_touch(state, fill.symbol, cause.at), cause)
     name = fill.client_order_id or state.names.get(fill.order_id)
     if fill.fill_type in FORCED_FILLS or not is_ours(name):
         code = FORCED_FILLS.get(fill.fill_type, "FOREIGN_FILL")
         text = f"{fill.symbol}: {fill.side} {fill.size} at {fill.price}, {fill.fill_type}, not asked for by this system"
-        return state, [follow(cause, Alert, code=code, severity="critical", text=text), soon]
+        return state, [follow(cause, Alert, code=code, severity="critical", text=text), *soon]
     signed = fill.signed_size
     before = state.memory.sizes.get(fill.symbol, Decimal(0))
     size = before + signed
@@ -170,7 +170,7 @@ def _filled(state: State, cause: Filled) -> Answer:
     memory = with_sizes(state.memory, sizes)
     if abs(size) > abs(before):
         memory = replace(memory, enlarged={**memory.enlarged, fill.symbol: cause.at})
-    return replace(state, memory=memory, orders=orders, unknown=unknown, words=words), [soon]
+    return replace(state, memory=memory, orders=orders, unknown=unknown, words=words), soon
 
 
 def with_sizes(memory: Memory, sizes: dict[str, Decimal], foreign: tuple[str, ...] | None = None) -> Memory:
@@ -214,15 +214,16 @@ def _told(state: State, cause: PositionChanged) -> Answer:
             finding = Finding(kind="entry_mismatch", symbol=symbol, ours=f"entry {ours}", theirs=f"entry {theirs}")
             state = _learn(state, cause, known[1], finding)
     state = replace(state, words={**state.words, symbol: (position, cause.at, cause.cause)})
+    state = _touch(state, symbol, cause.at, cause.cause)
     explained = state.memory.sizes.get(symbol, Decimal(0)) == position.size
-    return _touch(state, symbol, cause.at, cause.cause), [] if explained else [wake(cause, "soon", state.soon_us)]
+    return (state, []) if explained else look_soon(state, cause)
 
 
 def _gone(state: State, cause: OrderGone) -> Answer:
     orders, unknown = _without(state.orders, cause.order_id), _without(state.unknown, cause.client_order_id)
     names = _named(state, cause.order_id, cause.client_order_id)
     state = _touch(replace(state, orders=orders, unknown=unknown, names=names), cause.symbol, cause.at)
-    return state, [wake(cause, "soon", state.soon_us)]
+    return look_soon(state, cause)
 
 
 def _without(kept: dict[str, T], key: str | None) -> dict[str, T]:
@@ -249,7 +250,7 @@ def _unknown(state: State, cause: OrderUnknown) -> Answer:
     if cause.wish == "place":
         doubt = Unknown(symbol=cause.symbol, at=cause.at)
         state = replace(state, unknown={**state.unknown, cause.client_order_id: doubt})
-    return state, [wake(cause, "soon", state.soon_us)]
+    return look_soon(state, cause)
 
 
 def rung(state: State, at: int) -> State:
@@ -270,6 +271,14 @@ def _named(state: State, order_id: str, name: str | None) -> dict[str, str | Non
     if len(names) > GONE_KEPT:
         names = {k: v for n, (k, v) in enumerate(names.items()) if k in state.orders or n >= len(names) - GONE_KEPT}
     return names
+
+
+def look_soon(state: State, cause: Message, after_us: int = 0) -> Answer:
+    """A look soon after an event, or so long after that; what an event of the same moment has asked for already need not be asked again."""
+    due = cause.at + after_us + state.soon_us
+    if state.soon_at == due:
+        return state, []
+    return replace(state, soon_at=due), [wake(cause, "soon", due - cause.at)]
 
 
 def wake(cause: Message, key: str, after_us: int) -> WakeAt:

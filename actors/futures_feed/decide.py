@@ -7,6 +7,9 @@ Knows no trade, no strategy and no limit; judges nothing but the frames.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Final
+
 import msgspec
 from msgspec.structs import replace
 
@@ -87,70 +90,93 @@ def remembered(state: State) -> object:
 
 def step(state: State, message: Message) -> tuple[State, tuple[Message, ...]]:
     """One frame in, what is new in it out."""
-    match message:
-        case TickerSeen():
-            state, out = ticker(state, message)
-        case OrderSeen():
-            order = message.order
-            state = learn(state, ((order.order_id, order.client_order_id),))
-            state, out = tell_order(state, message, order, is_open=message.open, reason=message.reason)
-        case FillSeen():
-            state, out = tell_fills(state, message, (message.fill,))
-        case PositionsSeen(sequence=sequence) if _newer(sequence, state.positions_sequence):
-            state, out = tell_frame(replace(state, positions_sequence=sequence), message)
-        case AccountSeen(sequence=sequence) if _newer(sequence, state.account_sequence):
-            state, out = tell_account(replace(state, account_sequence=sequence), message, message.account, message.at)
-        case InstrumentsSeen():
-            # Every connection begins with them; a frame that a truth has overtaken is still an old one (storm 52405).
-            state, out = instruments(_uncounted(state), message)
-        case NoticesSeen():
-            state, out = noticed(state, message)
-        case CommandAnswered():
-            state = learn(state, ((message.order_id, message.client_order_id),))
-            state, out = key_refused(state, message, message.action, message.status, "order")
-            state, rules = refused_by_rules(state, message, message.status)
-            state, slowed = limited(state, message, message.status)
-            state, many = burst(state, message)
-            answers = answered(message)
-            state = untold(state, answers)
-            state, ended = ended_at_once(state, message)
-            out += [*answers, *ended, *rules, *slowed, *many]
-        case SnapshotSeen():
-            state, out = key_refused(state, message, "", "", "read")
-            state, off = clock_off(state, message)
-            state, more = tell_snapshot(_begun_by_their_clock(state, message), message)
-            out += [*off, *more]
-            state, more = held_isolated(state, message)
-            out += more
-        case SnapshotFailed():
-            state, out = key_refused(state, message, message.action or "retry", message.reason, "read")
-            state, more = limited(state, message, message.reason.rpartition(": ")[2])
-            missed = follow(
-                message, SnapshotMissed, reason=message.reason, action=message.action, readable=message.readable
-            )
-            out += [missed, *more]
-        case Started() | Woken() | PersonAsked():
-            state, out = _of_ours(state, message)
-        case _:
-            return state, ()
+    handler = HANDLERS.get(type(message))
+    if handler is None:
+        return state, ()
+    state, out = handler(state, message)
     return state, tuple(out)
 
 
-def _of_ours(state: State, message: Started | Woken | PersonAsked) -> Answer:
-    """What the exchange has no part in."""
-    match message:
-        case Started():
-            state, out = kept_in(_started(state, message), message)
-            return state, [*let_go(message), *out]
-        case Woken(key=key) if key == MAINTENANCE:
-            return kept_in(state, message)
-        case Woken(key=key) if key == DAILY:
-            return ask_rules(state, message, "a day has passed")
-        case Woken(key=key) if key == MARGIN:
-            return ask_margin(state, message)
-        case PersonAsked():
-            return resumed(state, message), []
+def on_order(state: State, seen: OrderSeen) -> Answer:
+    """An order as the stream tells it."""
+    order = seen.order
+    state = learn(state, ((order.order_id, order.client_order_id),))
+    return tell_order(state, seen, order, is_open=seen.open, reason=seen.reason)
+
+
+def on_fill(state: State, seen: FillSeen) -> Answer:
+    """An execution, from whatever source."""
+    return tell_fills(state, seen, (seen.fill,))
+
+
+def on_positions(state: State, seen: PositionsSeen) -> Answer:
+    """All positions; a frame that was overtaken says nothing."""
+    if not _newer(seen.sequence, state.positions_sequence):
+        return state, []
+    return tell_frame(replace(state, positions_sequence=seen.sequence), seen)
+
+
+def on_account(state: State, seen: AccountSeen) -> Answer:
+    """The account; a frame that was overtaken says nothing."""
+    if not _newer(seen.sequence, state.account_sequence):
+        return state, []
+    return tell_account(replace(state, account_sequence=seen.sequence), seen, seen.account, seen.at)
+
+
+def on_instruments(state: State, seen: InstrumentsSeen) -> Answer:
+    """Every connection begins with the rules; a frame that a truth has overtaken is still an old one (storm 52405)."""
+    return instruments(_uncounted(state), seen)
+
+
+def on_answer(state: State, seen: CommandAnswered) -> Answer:
+    """The exchange's answer to a wish of ours."""
+    state = learn(state, ((seen.order_id, seen.client_order_id),))
+    state, out = key_refused(state, seen, seen.action, seen.status, "order")
+    state, rules = refused_by_rules(state, seen, seen.status)
+    state, slowed = limited(state, seen, seen.status)
+    state, many = burst(state, seen)
+    answers = answered(seen)
+    state, ended = ended_at_once(untold(state, answers), seen)
+    return state, [*out, *answers, *ended, *rules, *slowed, *many]
+
+
+def on_truth(state: State, seen: SnapshotSeen) -> Answer:
+    """A whole reading by REST."""
+    state, out = key_refused(state, seen, "", "", "read")
+    state, off = clock_off(state, seen)
+    state, told = tell_snapshot(_begun_by_their_clock(state, seen), seen)
+    state, isolated = held_isolated(state, seen)
+    return state, [*out, *off, *told, *isolated]
+
+
+def on_no_truth(state: State, seen: SnapshotFailed) -> Answer:
+    """A reading that failed."""
+    state, out = key_refused(state, seen, seen.action or "retry", seen.reason, "read")
+    state, slowed = limited(state, seen, seen.reason.rpartition(": ")[2])
+    missed = follow(seen, SnapshotMissed, reason=seen.reason, action=seen.action, readable=seen.readable)
+    return state, [*out, missed, *slowed]
+
+
+def on_started(state: State, message: Started) -> Answer:
+    """A new life."""
+    state, out = kept_in(_started(state, message), message)
+    return state, [*let_go(message), *out]
+
+
+def on_woken(state: State, message: Woken) -> Answer:
+    """What was to be looked at now."""
+    if message.key == MAINTENANCE:
+        return kept_in(state, message)
+    if message.key == DAILY:
+        return ask_rules(state, message, "a day has passed")
+    if message.key == MARGIN:
+        return ask_margin(state, message)
     return state, []
+
+
+def on_asked(state: State, message: PersonAsked) -> Answer:
+    """A person may have mended what refused us."""
+    return resumed(state, message), []
 
 
 def _newer(sequence: int, newest: int | None) -> bool:
@@ -176,3 +202,20 @@ def _begun_by_their_clock(state: State, seen: SnapshotSeen) -> State:
 def _uncounted(state: State) -> State:
     """Any number may be the first of a stream that connected anew."""
     return replace(state, positions_sequence=None, account_sequence=None)
+
+
+HANDLERS: Final[dict[type[Message], Callable[[State, Any], Answer]]] = {
+    TickerSeen: ticker,
+    OrderSeen: on_order,
+    FillSeen: on_fill,
+    PositionsSeen: on_positions,
+    AccountSeen: on_account,
+    InstrumentsSeen: on_instruments,
+    NoticesSeen: noticed,
+    CommandAnswered: on_answer,
+    SnapshotSeen: on_truth,
+    SnapshotFailed: on_no_truth,
+    Started: on_started,
+    Woken: on_woken,
+    PersonAsked: on_asked,
+}

@@ -240,7 +240,7 @@ MUTANTS = (
         {"fault": "proc.crash", "hook": "now", "after": "position.opened", "at_s": 12}),
     one("a clock that is off is not told", STANDING, 'code="CLOCK_SKEW", severity="warning"', 'code="FEED_STATE", severity="info"',
         {"fault": "clock.skew", "d_s": 4, "for_s": 200, **OPENED}),
-    one("a clock that is off halts no entries", FEED, "out += [*off, *more]", 'out += [*(m for m in off if type(m).__name__ != "HaltEntries"), *more]',
+    one("a clock that is off halts no entries", FEED, "[*out, *off, *told, *isolated]", '[*out, *(m for m in off if type(m).__name__ != "HaltEntries"), *told, *isolated]',
         {"fault": "clock.skew", "d_s": -4, "at_s": 5, "for_s": 900}, seconds=900),
     one("a mark that stands still is taken for a fresh one", MARKET, "still_us >= FROZEN_US and", "still_us >= 1000 * FROZEN_US and",
         {"fault": "px.freeze", "which": "mark", "sym": "any", "at_s": 20, "for_s": 900}, seconds=900),
@@ -300,7 +300,7 @@ MUTANTS = (
         ),
         (KILL,),
     ),
-    one("what never rests is not heard to end", FEED, "            state, ended = ended_at_once(state, message)\n", "            ended: list[Message] = []\n",
+    one("what never rests is not heard to end", FEED, "    state, ended = ended_at_once(untold(state, answers), seen)\n", "    state, ended = untold(state, answers), list[Message]()\n",
         {"fault": "ex.mkt_protect", "after": "position.opened", "at_s": 3, "for_s": 58, "pct": 0.0057, "depth_usd": 367},
         {"fault": "ex.stop_gap", "after": "stop.accepted", "at_s": 5.8, "for_s": 48, "pct": 0.1}),
     Mutant(

@@ -46,6 +46,7 @@ VERDICTS: Final = {
     k.ODD_VOLATILITY: "atr.out_of_range",
 }
 Bools = NDArray[np.bool_]
+Sides = NDArray[np.int8]
 Names = NDArray[np.int16]
 
 
@@ -53,6 +54,7 @@ def load(params: StrategyParams) -> None:
     """Fetch the compiled kernel from its cache (compile it, the first time): code, not yet the work of a run."""
     series = Series.of(params, "4h", "bias")
     _scouted(params, series, "4h", History(np.zeros(0, np.int64), np.zeros((0, 5)), np.zeros(0, np.bool_)))
+    series.inspect(Candles(np.zeros(1, np.int64), np.ones((5, 2)).T[1:]))  # by column, as a history has them
     series.feed(Candles(np.zeros(1, np.int64), np.ones((1, 5))))
     series.choose_zone(1, True, True, False)
 
@@ -122,12 +124,13 @@ def _appended(first: Reads, second: Reads) -> Reads:
 
 @dataclass
 class _Column:
-    """One series over the whole history: its candles and rows, and the real series, brought up to `done`."""
+    """One series over the whole history: its candles and findings, and the real series, brought up to `done`."""
 
     series: Series
     candles: Candles
     synthetic: Bools
     first_bar: int
+    terms: k.Terms
     found: k.Findings
     output: k.Output
     done: int = 0
@@ -138,15 +141,18 @@ class _Column:
         ends: Ints = self.candles.times + self.series.tf_ms
         return ends
 
-    def march(self, row: int) -> None:
-        """Bring the series up to and including `row`; its scalars are those of before."""
-        if row >= self.done:
-            self.series.march(self.candles, self.done, row + 1, self.found.rows, self.output)
-            self.done = row + 1
+    @cached_property
+    def no_sides(self) -> Sides:
+        """For whoever asks nothing of any candle."""
+        return np.zeros(len(self.candles.times), np.int8)
 
-    def seek(self, sides: NDArray[np.int8], terms: k.Terms) -> int | None:
-        """Bring the series to the next candle that rules B1 to D3 leave standing; None: to the end."""
-        row = self.series.seek(self.candles, self.done, sides, terms, self.output, self.found)
+    def march(self, row: int) -> None:
+        """Bring the series up to and including `row`, which lies ahead; its scalars are those of before."""
+        self.seek(self.no_sides[: row + 1])
+
+    def seek(self, sides: Sides) -> int | None:
+        """Bring the series to the next candle that rules B1 to D3 leave standing; None: to the end of `sides`."""
+        row = self.series.seek(self.candles, self.done, sides, self.terms, self.output, self.found)
         self.done = min(row + 1, len(sides))
         return row if row < len(sides) else None
 
@@ -157,22 +163,19 @@ class _Column:
             self.series.refresh(Candle(int(self.candles.times[row]), *self.candles.values[row].tolist()))
 
 
-def _column(series: Series, history: History) -> _Column:
+def _column(series: Series, history: History, terms: k.Terms) -> _Column:
     candles, synthetic = _longer(history, series.tf_ms)
     n = len(candles.times)
-    found = k.Findings(
-        np.empty((n, k.ROW_WIDTH)), np.zeros(n, np.int8), np.empty((n, 2)), np.full(n, k.NOT_ASKED, np.int8)
-    )
-    return _Column(series, owned(candles), synthetic, series.bars, found, k.make_output(EVENTS_AT_ONCE))
+    found = k.Findings(np.empty((n, k.FOUND_WIDTH)), np.zeros(n, np.int8), np.full(n, k.NOT_ASKED, np.int8))
+    return _Column(series, owned(candles), synthetic, series.bars, terms, found, k.make_output(EVENTS_AT_ONCE))
 
 
 def _scouted(params: StrategyParams, series: Series, timeframe: BiasTimeframe, history: History) -> _Column:
-    """A bias series' column, its rows and changes of character known to the end; the real series stands where it stood."""
-    column = _column(series, history)
+    """A bias series' column, its findings known to the end; the real series stands where it stood."""
+    column = _column(series, history, terms_of(params))
     scout = Series.of(params, timeframe, "bias")
     scout.restore(series.save())
-    none = np.zeros(len(column.candles.times), np.int8)
-    scout.seek(column.candles, 0, none, terms_of(params), column.output, column.found)
+    scout.seek(column.candles, 0, column.no_sides, column.terms, column.output, column.found)
     return column
 
 
@@ -205,7 +208,10 @@ class _Bulk:
         self.start_ms = int(history.times[0])
         params, market = self.params, self.market
         self.bias = {tf: _scouted(params, market.bias[tf], tf, history) for tf in BIAS}
-        self.exec = {tf: _column(track.series, history) for tf, track in market.tracks.items()}
+        self.exec = {
+            tf: _column(track.series, history, terms_of(params, track.used_zones))
+            for tf, track in market.tracks.items()
+        }
         self.bias_sides = {tf: self._bias_sides(tf) for tf in BIAS}
         self.sides = {tf: self._combined(column.close_ms) for tf, column in self.exec.items()}
         self.signals: dict[tuple[int, Timeframe], Signal] = {}
@@ -223,10 +229,10 @@ class _Bulk:
     def _bias_sides(self, timeframe: BiasTimeframe) -> Ints:
         """`series_side` after each candle of a bias series; the first entry is the side from before."""
         column, params = self.bias[timeframe], self.params
-        close, ema = column.candles.values[:, 3], column.found.rows[:, k.ROW_EMA]
-        band = params.bias_ema_band_atr * column.found.rows[:, k.ROW_ATR]
+        close, found = column.candles.values[:, 3], column.found.values
+        ema, band = found[:, k.FOUND_EMA], params.bias_ema_band_atr * found[:, k.FOUND_ATR]
         by_ema = np.where(close > ema + band, 1, np.where(close < ema - band, -1, 0))
-        by_structure = column.found.rows[:, k.ROW_TREND].astype(np.int64)
+        by_structure = found[:, k.FOUND_TREND].astype(np.int64)
         sides = {
             "ema": by_ema,
             "structure": by_structure,
@@ -296,9 +302,8 @@ class _Bulk:
 
     def _decide(self, reasons: dict[ExecTimeframe, Names]) -> None:
         """Rules B1 to F1 where they are reached, in order of time; a signal uses its zone up."""
-        terms = {tf: terms_of(self.params, track.used_zones) for tf, track in self.market.tracks.items()}
         sides = {tf: np.where(reasons[tf] == OPEN_STILL, self.sides[tf], 0).astype(np.int8) for tf in self.exec}
-        next_row = {tf: column.seek(sides[tf], terms[tf]) for tf, column in self.exec.items()}
+        next_row = {tf: column.seek(sides[tf]) for tf, column in self.exec.items()}
         while True:
             waiting = {tf: int(self.exec[tf].close_ms[row]) for tf, row in next_row.items() if row is not None}
             if not waiting:
@@ -317,9 +322,10 @@ class _Bulk:
             if standing:
                 self._enter(standing, close_ms, reasons)
             for tf, row in closing:
+                column = self.exec[tf]
                 if reasons[tf][row] == SIGNAL:
-                    terms[tf] = terms[tf]._replace(used=_used(self.market.tracks[tf].used_zones))
-                next_row[tf] = self.exec[tf].seek(sides[tf], terms[tf])
+                    column.terms = column.terms._replace(used=_used(self.market.tracks[tf].used_zones))
+                next_row[tf] = column.seek(sides[tf])
         for tf, column in self.exec.items():
             for verdict, code in VERDICTS.items():
                 reasons[tf][column.found.verdict == verdict] = self._number(code)
@@ -377,7 +383,8 @@ class _Bulk:
 
     def _reads(self, timeframe: ExecTimeframe, reasons: Names) -> Reads:
         column = self.exec[timeframe]
-        close_ms, values, atr = column.close_ms, column.candles.values, column.found.rows[:, k.ROW_ATR]
+        close_ms, values, found = column.close_ms, column.candles.values, column.found.values
+        atr, swings = found[:, k.FOUND_ATR], found[:, k.FOUND_SWING :]
         buffer = self.params.sl_buffer_atr * atr
         closed = self._closed("4h", close_ms)
         flips = np.concatenate((np.zeros(1, np.int8), self.bias["4h"].found.choch))
@@ -389,8 +396,8 @@ class _Bulk:
             low=values[:, 2].copy(),
             close=values[:, 3].copy(),
             atr=atr.copy(),
-            trail_long=column.found.swings[:, 1] - buffer,
-            trail_short=column.found.swings[:, 0] + buffer,
+            trail_long=swings[:, 1] - buffer,
+            trail_short=swings[:, 0] + buffer,
             choch=column.found.choch,
             choch_4h=np.where(is_new, flips[closed], 0).astype(np.int8),
             bias=self.sides[timeframe].astype(np.int8),

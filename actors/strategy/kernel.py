@@ -432,9 +432,10 @@ def advance(
     n, verdict = start, SOUND
     room = len(out.i) - s.options_i[EVENTS_MOST]
     while n < len(times) and s.i[EVENTS] <= room:
-        verdict = _take(s, times, candles, n, rows, out)
+        verdict = _take(s, times, candles, n, out)
         if verdict != SOUND:
             break
+        _row(s, candles[n, CLOSE], rows, n)
         n += 1
     events = s.i[EVENTS]
     s.i[EVENTS] = 0
@@ -442,7 +443,7 @@ def advance(
 
 
 @inner
-def _take(s: Arrays, times: Ints, candles: Floats, n: int, rows: Floats, out: Output) -> int:
+def _take(s: Arrays, times: Ints, candles: Floats, n: int, out: Output) -> int:
     """Steps A to H for one candle; the verdict on it."""
     ring = len(s.times)
     i = s.i[BARS]
@@ -472,7 +473,6 @@ def _take(s: Arrays, times: Ints, candles: Floats, n: int, rows: Floats, out: Ou
     _swings(s, i, out)
     _range(s.f, s.candles[at, HIGH], s.candles[at, LOW], s.candles[at, CLOSE])
     s.i[BARS] = i + 1
-    _row(s, s.candles[at, CLOSE], rows, n)
     return SOUND
 
 
@@ -1209,12 +1209,18 @@ ATR_PCT_MAX: Final = 3
 LIMITS: Final = 4
 
 
+FOUND_EMA: Final = 0
+FOUND_ATR: Final = 1
+FOUND_TREND: Final = 2
+FOUND_SWING: Final = 3  # the last confirmed swing high, then the low
+FOUND_WIDTH: Final = 5
+
+
 class Findings(NamedTuple):
     """What `seek` writes, one entry a candle."""
 
-    rows: Floats  # (n, ROW_WIDTH)
+    values: Floats  # (n, FOUND_WIDTH)
     choch: npt.NDArray[np.int8]  # direction of the change of character known at this bar
-    swings: Floats  # (n, 2): the last confirmed swing high and low
     verdict: npt.NDArray[np.int8]  # the first of rules B1 to D3 that fails, NOT_ASKED where no side was given
 
 
@@ -1249,22 +1255,24 @@ def seek(
 ) -> int:
     """Take candles from `start` on, which `inspect` found sound, and stop after the first that passes rules B1 to D3.
 
-    `sides` (n,): the side that rules A left standing, 0 for none. `out_i` and `out_f` are an Output, written over.
-    Returns the index of the candle it stopped after, n when there was none.
+    `sides` (n,): the side that rules A left standing, 0 for none; n candles are taken at most. `out_i` and `out_f` are an Output,
+    written over. Returns the index of the candle it stopped after, n when there was none.
     """
     s, out = _borrowed(whole, real), Output(out_i, out_f)
-    for n in range(start, len(times)):
-        _take(s, times, candles, n, found.rows, out)
+    for n in range(start, len(sides)):
+        _take(s, times, candles, n, out)
         s.i[EVENTS] = 0
         i = s.i[BARS] - 1
+        found.values[n, FOUND_EMA], found.values[n, FOUND_ATR] = s.f[EMA], s.f[ATR]
+        found.values[n, FOUND_TREND] = s.i[TREND]
+        found.values[n, FOUND_SWING], found.values[n, FOUND_SWING + 1] = s.f[SWING_LEVEL], s.f[SWING_LEVEL + 1]
         found.choch[n] = 1 if s.i[CHOCH_BAR] == i else (-1 if s.i[CHOCH_BAR + 1] == i else 0)
-        found.swings[n, 0], found.swings[n, 1] = s.f[SWING_LEVEL], s.f[SWING_LEVEL + 1]
         d = int(sides[n])
         if d != 0:
             found.verdict[n] = _verdict_on_setup(s, i, d, terms)
             if found.verdict[n] == NOT_ASKED:
                 return n
-    return len(times)
+    return len(sides)
 
 
 @inner

@@ -71,10 +71,9 @@ class Reads:
         return slice(bisect_right(self.ends, after_ms), bisect_right(self.ends, until_ms))
 
     @cached_property
-    def ends(self) -> list[int]:
+    def ends(self) -> memoryview:
         """`close_ms` as plain numbers: a single one is found sooner among them."""
-        found: list[int] = self.close_ms.tolist()
-        return found
+        return self.close_ms.data
 
     def read(self, row: int, cause: CandleClosed) -> StructureRead:
         """What the candle of `row` said of structure, as it follows from `cause`."""

@@ -34,7 +34,7 @@ class Result(msgspec.Struct, frozen=True):
     threshold: float | int | str | None = None
 
 
-class Zone(NamedTuple):
+class Zone(msgspec.Struct, frozen=True):
     """A usable entry zone; a pair is the intersection of an order block and a gap."""
 
     kind: ZoneKind
@@ -46,7 +46,7 @@ class Zone(NamedTuple):
     known: int  # bar
 
 
-class Target(NamedTuple):
+class Target(msgspec.Struct, frozen=True):
     """A level that price may be drawn to. `members` 0: the previous day's extreme."""
 
     level: float
@@ -219,22 +219,22 @@ def place_stop(view: View, zone: Zone) -> Stop:
 def rank_targets(view: View, d: int) -> list[Target]:
     """Levels beyond entry that liquidity rests at, nearest first; ties by strength, timeframe, age."""
     p = view.params
-    found = _pool_targets(view.series, view.timeframe, d, p.tp_min_count)
-    for timeframe in p.bias_tfs:
-        found += _pool_targets(view.bias_series[timeframe], timeframe, d, p.tp_min_count)
-    found += _previous_day(view, d)
     least = d * view.candle.close + p.tp_min_atr * view.atr
-    beyond = [target for target in found if d * target.level > least]
+    beyond = _pool_targets(view.series, view.timeframe, d, p.tp_min_count, least)
+    for timeframe in p.bias_tfs:
+        beyond += _pool_targets(view.bias_series[timeframe], timeframe, d, p.tp_min_count, least)
+    beyond += [target for target in _previous_day(view, d) if d * target.level > least]
     beyond.sort(key=lambda t: (d * t.level, -t.members, -TIMEFRAME_RANK[t.timeframe], t.open_time_ms))
     return beyond
 
 
-def _pool_targets(series: Series, timeframe: str, d: int, least_count: int) -> list[Target]:
+def _pool_targets(series: Series, timeframe: str, d: int, least_count: int, least: float) -> list[Target]:
+    """Pools of a side, of enough members, whose level lies beyond `least` (d times a price)."""
     a, count = series.arrays, series.i[k.POOL_COUNT]
     return [
         Target(level, whole[k.COUNT], timeframe, whole[k.ID_TIME], pool_id(d, whole[k.ID_TIME]))
         for whole, level in zip(a.pool_i[:count].tolist(), a.pool_f[:count, k.LEVEL].tolist(), strict=True)
-        if whole[k.DIR] == d and whole[k.COUNT] >= least_count
+        if whole[k.DIR] == d and whole[k.COUNT] >= least_count and d * level > least
     ]
 
 

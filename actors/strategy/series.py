@@ -175,8 +175,11 @@ class Series:
         return True
 
     def inspect(self, candles: Candles) -> tuple[int, int]:
-        """The first candle that `feed` would refuse and the kernel's verdict on it; (n, SOUND) when there is none."""
-        at, verdict = k.inspect(*self._memory, *owned(candles))
+        """The first candle that `feed` would refuse and the kernel's verdict on it; (n, SOUND) when there is none.
+
+        `candles.values` may lie in memory by candle or by column.
+        """
+        at, verdict = k.inspect(*self._memory, *candles)
         return int(at), int(verdict)
 
     def choose_zone(self, d: int, blocks: bool, gaps: bool, only_pairs: bool) -> tuple[int, int]:
@@ -203,16 +206,6 @@ class Series:
         self._refresh()
         return rows, Events(np.concatenate(whole), np.concatenate(real))
 
-    def march(self, candles: Candles, start: int, stop: int, rows: k.Floats, output: k.Output) -> None:
-        """Take candles `start` to `stop` of a column that `inspect` found sound, and report nothing.
-
-        The scalars are as before until `refresh`; the tables are not. `rows` (n, ROW_WIDTH) is written for those candles,
-        `output` written over.
-        """
-        times, values = candles.times[:stop], candles.values[:stop]
-        while start < stop:
-            start, _, _ = k.advance(*self._memory, times, values, start, rows, *output)
-
     def seek(
         self,
         candles: Candles,
@@ -222,11 +215,13 @@ class Series:
         output: k.Output,
         found: k.Findings,
     ) -> int:
-        """As `march`, up to the first candle that passes rules B1 to D3: see `kernel.seek`."""
+        """Take candles from `start` on of a column that `inspect` found sound, up to the first that passes rules B1 to D3, and report no
+        event: see `kernel.seek`. The scalars are as before until `refresh`; the tables are not. `output` is written over.
+        """
         return int(k.seek(*self._memory, *candles, start, sides, terms, *output, found))
 
     def refresh(self, newest: Candle) -> None:
-        """Read the scalars anew after `march`, which ended with `newest`."""
+        """Read the scalars anew after `seek`, which ended with `newest`."""
         self._refresh(newest)
 
     def save(self) -> bytes:
@@ -247,7 +242,7 @@ class Series:
 
 
 def owned(candles: Candles) -> Candles:
-    """Contiguous and writable, the one form the kernel is compiled for. Raises ValueError for another shape."""
+    """Contiguous and writable, the one form that every kernel function is compiled for. Raises ValueError for another shape."""
     times = np.require(candles.times, np.int64, ["C", "W"])
     values = np.require(candles.values, np.float64, ["C", "W"])
     if values.shape != (len(times), 5):

@@ -78,10 +78,10 @@ def take_snapshot(
             "indicators": {view.timeframe: indicators(view.series)}
             | {tf: indicators(series) for tf, series in view.bias_series.items()},
             "structure": structure(view.series),
-            "zone": None if zone is None else zone._asdict(),
+            "zone": zone,
             "zones": zones(view.series),
             "pools": pools(view.series),
-            "targets": [target._asdict() for target in view.targets] if view.side else [],
+            "targets": view.targets if view.side else [],
             "bias": {
                 reading.timeframe: {
                     "side": reading.side,

@@ -19,7 +19,7 @@ from config.settings import Settings
 from protocol.messages.base import from_edge
 from protocol.messages.futures import Instrument
 from protocol.messages.spot import CandleSeen
-from protocol.units import DAY_US, HOUR_US, SECOND_US, TIMEFRAME_MS, Timeframe, decimal
+from protocol.units import DAY_US, SECOND_US, TIMEFRAME_MS, Timeframe, decimal
 from sim.market import crossing
 from sim.market.files import (
     BadCandleFile,
@@ -257,10 +257,7 @@ class Tape:
 
     def hourly_terms(self, futures_symbol: str, hours: range) -> list[tuple[Decimal, int]]:
         """Relative rate and index, in ticks, at the first tick of each of these full hours (microseconds), which lie before the end."""
-        begins_us, rates, ticks = self._contracts[futures_symbol].hourly
-        first = (hours.start - begins_us) // HOUR_US
-        these = slice(first, first + len(hours))
-        return list(zip(rates[these], ticks[these], strict=True))
+        return self._contracts[futures_symbol].hourly_terms(hours)
 
     def funding_rate(self, futures_symbol: str, at_us: int) -> Decimal:
         """The relative rate an hour in force at `at_us`, paid by longs when above zero; 0 when none is simulated."""

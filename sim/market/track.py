@@ -120,26 +120,33 @@ class Track:
         marks: Floats = spot * (1.0 + (before + (after - before) * (into / BAR_US)))
         return marks
 
-    @cached_property
-    def reach(self) -> tuple[Floats, Floats]:
-        """Bounds (least, most) of the unrounded mark inside each candle, both of its ends included."""
-        before, after = self.basis_points[:-1], self.basis_points[1:]
+    def reach(self, bars: slice) -> tuple[Floats, Floats]:
+        """Bounds (least, most) of the unrounded mark inside each of these candles, both of its ends included."""
+        before, after = self.basis_points[:-1][bars], self.basis_points[1:][bars]
         return (
-            self.candles.low * (1.0 + np.minimum(before, after)),
-            self.candles.high * (1.0 + np.maximum(before, after)),
+            self.candles.low[bars] * (1.0 + np.minimum(before, after)),
+            self.candles.high[bars] * (1.0 + np.maximum(before, after)),
         )
 
     def bounds(self, start_us: int, end_us: int) -> tuple[float, float]:
         """Bounds of the unrounded mark from `start_us` to `end_us`: those of the candles they lie in."""
         first, last = self.place(start_us)[0], self.place(end_us)[0]
-        low, high = self.reach
+        if last - first > 1:
+            lows, highs = self.reach(slice(first, last + 1))
+            return lows.min().item(), highs.max().item()
+        least, most = self._reach_of(first)
         if first == last:
-            return low.item(first), high.item(first)
-        if first + 1 == last:
-            return min(low.item(first), low.item(last)), max(high.item(first), high.item(last))
-        return low[first : last + 1].min().item(), high[first : last + 1].max().item()
+            return least, most
+        low, high = self._reach_of(last)
+        return min(least, low), max(most, high)
 
-    @cached_property
+    def _reach_of(self, bar: int) -> tuple[float, float]:
+        """`reach` of one candle."""
+        before, after = self.basis_points.item(bar), self.basis_points.item(bar + 1)
+        least, most = (before, after) if before < after else (after, before)
+        return self.candles.low.item(bar) * (1.0 + least), self.candles.high.item(bar) * (1.0 + most)
+
+    @property
     def basis_reach(self) -> Floats:
         """Bounds of |mark / spot - 1| at and inside each candle, as two looks at one moment may find it.
 
@@ -154,9 +161,12 @@ class Track:
     @cached_property
     def opening_marks(self) -> Floats:
         """The mark at each candle's open and at the very end, on its tick."""
-        spot = np.concatenate((self.candles.open, self.candles.close[-1:]))
+        marks = np.concatenate((self.candles.open, self.candles.close[-1:]))
         size = float(self.instrument.tick)
-        marks: Floats = np.rint(spot * (1.0 + self.basis_points) / size) * size
+        marks *= 1.0 + self.basis_points
+        marks /= size
+        np.rint(marks, out=marks)
+        marks *= size
         return marks
 
     @cached_property
@@ -175,23 +185,27 @@ class Track:
         size = self.tick_size
         an_hour = relative * np.rint(self.candles.open[opens] / size) * size * (BAR_US / HOUR_US)
         a_bar = np.repeat(an_hour, HOUR_BARS)[before : before + bars]
-        paid: Floats = np.concatenate(([0.0], np.cumsum(a_bar)))
+        paid = np.zeros(bars + 1)
+        np.cumsum(a_bar, out=paid[1:])
         return paid
 
-    @cached_property
-    def hourly(self) -> tuple[int, list[Decimal], list[int]]:
-        """The first full hour, and of it and each after it the relative rate in force when it has begun, and the index in ticks.
+    def hourly_terms(self, hours: range) -> list[tuple[Decimal, int]]:
+        """The relative rate in force when each of these full hours has begun, and the index in ticks."""
+        begins_us, steps, ticks = self._hourly
+        first = (hours.start - begins_us) // HOUR_US
+        these = slice(first, first + len(hours))
+        rates = map((self.funding_rate or (ZERO,)).__getitem__, steps[these].tolist())
+        return list(zip(rates, ticks[these].tolist(), strict=True))
 
-        Plain numbers: a few hours at a time are asked for.
-        """
+    @cached_property
+    def _hourly(self) -> tuple[int, Ints, Ints]:
+        """The first full hour, and of it and each after it the funding's step and the index in ticks."""
         begins_us = -(-self.start_us // HOUR_US) * HOUR_US
         opened = self.candles.open[(begins_us - self.start_us) // BAR_US :: HOUR_BARS]
-        ticks: list[int] = np.rint(opened / self.tick_size).astype(np.int64).tolist()
+        ticks = np.rint(opened / self.tick_size).astype(np.int64)
         if not self.funding_us:
-            return begins_us, [ZERO] * len(ticks), ticks
-        began = begins_us + np.arange(len(ticks), dtype=np.int64) * HOUR_US
-        rates, which = self.funding_rate, self._intervals(began + 1)
-        return begins_us, [rates[step] for step in which.tolist()], ticks
+            return begins_us, np.zeros_like(ticks), ticks
+        return begins_us, self._intervals(begins_us + np.arange(len(ticks), dtype=np.int64) * HOUR_US + 1), ticks
 
     def _intervals(self, at_us: Ints) -> Ints:
         """Which of the funding's steps each moment lies in; beyond the last that one."""

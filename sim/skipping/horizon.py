@@ -108,17 +108,19 @@ class Horizon:
 
     def _columns(self) -> scan.Prices:
         """All markets, from the first candle that is traded."""
-        tape = self._stage.tape
-        columns = []
-        for market in self.markets:
+        tape, markets = self._stage.tape, len(self.markets)
+        inside, opens = (markets, self.bars), (markets, self.bars + 1)
+        prices = scan.Prices(*(np.empty(shape) for shape in (opens, inside, inside, opens, inside)))
+        for row, market in enumerate(self.markets):
             track = market.track
             first = (self._start_us - track.start_us) // BAR_US
             bars, points = slice(first, first + self.bars), slice(first, first + self.bars + 1)
-            low, high = track.reach
             opens_us = self._start_us + np.arange(self.bars, dtype=np.int64) * BAR_US
-            pad = 2.0 * float(track.instrument.tick) + high[bars] * tape.half_spread(track, opens_us)
-            columns.append((track.opening_marks[points], low[bars], high[bars], track.funding_paid[points], pad))
-        return scan.Prices(*(np.stack(column) for column in zip(*columns, strict=True)))
+            low, high = prices.low[row], prices.high[row]
+            low[:], high[:] = track.reach(bars)
+            prices.opening[row], prices.paid[row] = track.opening_marks[points], track.funding_paid[points]
+            prices.pad[row] = 2.0 * float(track.instrument.tick) + high * tape.half_spread(track, opens_us)
+        return prices
 
     def _to_come(self, market: Market) -> replay.History:
         """The closed candles that the spot feed has not told yet, missing ones filled."""

@@ -72,7 +72,7 @@ def test_nothing_is_filled_before_the_candle_it_was_decided_on_is_over(result: R
     assert all(signal.at >= ends[signal.id] + settle_us for signal in result.of(Signal))
     low, high = {}, {}
     for track in TAPE.tracks.values():
-        low[track.instrument.symbol], high[track.instrument.symbol] = track.reach
+        low[track.instrument.symbol], high[track.instrument.symbol] = track.reach(slice(None))
     assert result.of(Filled)
     for filled in result.of(Filled):
         symbol = filled.fill.symbol

@@ -329,7 +329,7 @@ class _Loop:
                 for fact in self._carry_out(sender, message):
                     post(f"{sender}.hands", fact)
                 continue
-            answers = part.receive(message)
+            part.state, answers = part.step(part.state, message)
             record(receiver, message, answers)
             for answer in answers:
                 post(receiver, answer)

@@ -113,4 +113,5 @@ def total_leverage(state: State, at: int) -> Decimal | None:
     """Notional of everything held and pending / equity; None when equity is unknown or gone."""
     if state.account is None or state.account.equity_usd <= 0:
         return None
-    return notional_usd(state, held_sizes(state), still_pending(state, at)) / state.account.equity_usd
+    held, pending = held_sizes(state), still_pending(state, at)
+    return notional_usd(state, held, pending) / state.account.equity_usd if held or pending else ZERO

@@ -69,6 +69,7 @@ class Guard(msgspec.Struct, frozen=True):
 
 
 MOVES: Final = Reading(False, "moves")
+OVER: Final = Reading(False, "over")
 
 
 def over(value: Decimal, threshold: Decimal, raised: bool) -> bool:
@@ -99,8 +100,9 @@ def drawdown(view: View, raised: bool) -> Reading | None:
 
 def cooldown(view: View, _raised: bool) -> Reading | None:
     """Lasts a fixed time after a streak of losses."""
-    resting = view.at < view.cooldown_until
-    return Reading(resting, f"loss streak; entries rest until {moment(view.cooldown_until)} UTC" if resting else "over")
+    if view.at >= view.cooldown_until:
+        return OVER
+    return Reading(True, f"loss streak; entries rest until {moment(view.cooldown_until)} UTC")
 
 
 def leverage(view: View, raised: bool) -> Reading | None:

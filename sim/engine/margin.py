@@ -6,7 +6,7 @@ the inverse contract it belongs to, the dollar account by "". Reads the state an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -32,10 +32,10 @@ def books(state: State, name: str) -> Books:
     return state.coins[name] if name else state.books
 
 
-def held_in(state: State, name: str) -> list[Holding]:
+def held_in(state: State, name: str) -> Collection[Holding]:
     """The positions of an account."""
     if not state.coins:
-        return [*state.holdings.values()]
+        return state.holdings.values()
     return [h for h in state.holdings.values() if (h.symbol == name if name else not h.inverse)]
 
 

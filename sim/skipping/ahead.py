@@ -57,11 +57,12 @@ class Ahead:
         here, held = horizon.bar(now), bool(engine.holdings)
         if here + 1 >= horizon.bars or (engine.working and not held) or horizon.loud(here):
             return None
-        rings = horizon.bars
+        rings_us = horizon.opens_us(horizon.bars + 1)
         for timer, moment in due.items():
             if timer[0] != EXECUTOR and timer != DAY and not timer[1].startswith(LATE) and (held or timer != RECONCILE):
-                rings = min(rings, horizon.bar(moment - 1))
-        stop = min(horizon.next_stop(here + 1), rings)
+                rings_us = min(rings_us, moment)
+        matters = horizon.next_stop(here + 1)
+        stop = min(matters, horizon.bar(rings_us - 1))
         if stop <= here:
             return None
         limits = risk.limits(self._parts["risk"].state)
@@ -70,9 +71,18 @@ class Ahead:
         if held:
             if limits.day_share is None:
                 stop = min(stop, horizon.bar(due[DAY] - 1) + 1)
-            return self._held_until(now, here, stop, rings, limits)
-        landing: Landing = "settle" if horizon.opens_quietly(stop) and stop < rings else "open"
+            return self._held_until(now, here, stop, rings_us, limits)
+        landing = self._as_far(stop, rings_us)
+        if landing == "inside" and stop == matters:
+            landing = "settle"
         return None if landing == "open" and stop == here + 1 else self._leap(stop, landing)
+
+    def _as_far(self, bar: int, rings_us: int) -> Landing:
+        """How far into a candle nothing of its boundary is of interest, if nothing comes of the candle before it; nor does a timer ring."""
+        if not self._horizon.opens_quietly(bar):
+            return "open"
+        into_us = rings_us - self._horizon.opens_us(bar)
+        return "inside" if into_us > self._stage.settled_us else "settle" if into_us > self._stage.settle_us else "open"
 
     def _leap(self, bar: int, landing: Landing, *, looks: Collection[int] | None = None) -> Leap:
         """To a candle; `looks`: candles at whose opening the account is worked out, None when nothing is held."""
@@ -97,12 +107,12 @@ class Ahead:
 
     # --- while something is held --------------------------------------------------------------------------------
 
-    def _held_until(self, now: int, here: int, stop: int, rings: int, limits: risk.Limits) -> Leap | None:
+    def _held_until(self, now: int, here: int, stop: int, rings_us: int, limits: risk.Limits) -> Leap | None:
         """To the first candle from `here` (where we are) to `stop` that matters while positions are open, as far into it as nothing does."""
         horizon, stage = self._horizon, self._stage
         stop = self._structure_acts(here, stop)
-        settles = horizon.opens_quietly(stop) and stop < rings
-        sight, end, clear = self._sight(now, here, limits), stop + settles, here
+        sight, clear = self._sight(now, here, limits), here
+        end = stop + (self._as_far(stop, rings_us) != "open")
         while True:
             found = scan.quiet_until(*sight, (here, end), horizon.first_day, clear)
             met = self._met(now, found.bar) if found.met else None
@@ -117,12 +127,12 @@ class Ahead:
                 stage.straight(horizon.opens_us(here + 1))
             return None
         landing: Landing = "open"
-        settled = horizon.opens_us(bar) + stage.settle_us
-        if bar == stop:
-            if found.bar > stop or (settles and met is not None and met > settled):
+        if found.bar > stop:
+            landing = "settle"
+        elif met is not None and met > horizon.opens_us(bar) + stage.settle_us:
+            landing = self._as_far(bar, rings_us)
+            if landing == "inside" and (bar == stop or not alone):
                 landing = "settle"
-        elif alone and met is not None and met > settled and horizon.opens_quietly(bar):
-            landing = "inside"
         looks = {look for look in (found.highest, found.eve) if here < look < bar}
         return self._leap(bar, landing, looks=looks if landing == "open" else {*looks, bar})
 

@@ -70,7 +70,8 @@ class Ahead:
             return None
         if held:
             if limits.day_share is None:
-                stop = min(stop, horizon.bar(due[DAY] - 1) + 1)
+                rings_us = min(rings_us, due[DAY])
+                stop = min(stop, horizon.bar(rings_us - 1) + 1)
             return self._held_until(now, here, stop, rings_us, limits)
         landing = self._as_far(stop, rings_us)
         if landing == "inside" and stop == matters:

@@ -98,7 +98,7 @@ class Horizon:
 
     def opens_quietly(self, bar: int) -> bool:
         """Whether nothing but the account can be of interest at a boundary before the candle that ended there has settled."""
-        return bar < self.bars and not self._loud[bar] and (self.opens_us(bar) - self._midnight_us) % DAY_US != 0
+        return bar < self.bars and not self._loud[bar]
 
     def reads(self, futures: str, timeframe: Timeframe) -> replay.Reads:
         """What the strategy tells of structure at each close."""

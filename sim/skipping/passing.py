@@ -164,9 +164,12 @@ class Passing:
         part.state = executor.woken(part.state, symbol)
 
     def _is_idle_talk(self, moment: Moment) -> bool:
-        """Whether a spot price inside a candle leads to nothing; the candle is shown whole at its end."""
+        """Whether a spot price inside a candle leads to nothing; the candle is shown whole at its end.
+
+        Until the candle before it has settled it is how the feed learns that that one is over.
+        """
         into = moment.grid % BAR_US
-        if into in (0, self._stage.settle_us) or self._horizon.loud(self._horizon.bar(moment.grid)):
+        if into <= self._stage.settle_us or self._horizon.loud(self._horizon.bar(moment.grid)):
             return False
         if not risk.indifferent_to_spot(self._parts["risk"].state):
             return False

@@ -128,6 +128,18 @@ def test_an_hour_in_which_only_a_timer_rings_is_paid_alike() -> None:
     assert_same(*both(hasty(1000, strategy, risk)))
 
 
+def test_a_spot_price_before_a_candle_has_settled_is_heard_alike() -> None:
+    """A level is crossed two seconds after a boundary: the first word of the next candle sets the timer by which the feed tells the last one."""
+    strategy = {
+        "exec_tfs": ["15m"],
+        "trail_mode": "atr",
+        "trail_start_r": 0.0,
+        "breakeven_at_r": 0.4,
+        "exit_on_choch": "off",
+    }
+    assert_same(*both(hasty(21_325, strategy, {"risk_pct": "0.25", "leverage_alert": "9"})))
+
+
 STRATEGIES = st.fixed_dictionaries(
     {
         "exec_tfs": st.sampled_from([["15m"], ["1h"], ["15m", "1h"]]),

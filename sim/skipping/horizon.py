@@ -52,8 +52,7 @@ class Horizon:
         self.tables: replay.Tables = {
             market.spot: bulk.tabulate(strategy, market.spot, self._to_come(market)) for market in self.markets
         }
-        self._midnight_us = -(-self._start_us // DAY_US) * DAY_US
-        self.first_day = self.bar(self._midnight_us)
+        self.first_day = self.bar(-(-self._start_us // DAY_US) * DAY_US)
         """The candle of the first midnight there is; it may lie beyond the last."""
         self._loud: Bools = np.zeros(self.bars + 1, np.bool_)
         self._own_stops: dict[str, list[int]] = {}

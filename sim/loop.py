@@ -329,7 +329,7 @@ class _Loop:
                 for fact in self._carry_out(sender, message):
                     post(f"{sender}.hands", fact)
                 continue
-            part.state, answers = part.step(part.state, message)
+            answers = part.receive(message)
             record(receiver, message, answers)
             for answer in answers:
                 post(receiver, answer)

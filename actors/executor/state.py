@@ -102,11 +102,7 @@ def desk_of(state: State, cause: Message, symbol: str) -> Desk:
 
 def leftovers(memory: Memory) -> bool:
     """Whether an order of a trade that is over may still fill."""
-    for trade in memory.ended:
-        for order in trade.orders:
-            if order.state not in TERMINAL:
-                return True
-    return False
+    return any(order.state not in TERMINAL for trade in memory.ended for order in trade.orders)
 
 
 def carry_on(state: State, cause: Message, trade: Trade, said: Sequence[Message] = NOTHING) -> Answers:

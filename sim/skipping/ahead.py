@@ -73,17 +73,17 @@ class Ahead:
                 rings_us = min(rings_us, due[DAY])
                 stop = min(stop, horizon.bar(rings_us - 1) + 1)
             return self._held_until(now, here, stop, rings_us, limits)
-        landing = self._as_far(stop, rings_us)
-        if landing == "inside" and stop == matters:
-            landing = "settle"
+        landing = self._as_far(stop, rings_us, past_settling=stop != matters)
         return None if landing == "open" and stop == here + 1 else self._leap(stop, landing)
 
-    def _as_far(self, bar: int, rings_us: int) -> Landing:
-        """How far into a candle nothing of its boundary is of interest, if nothing comes of the candle before it; nor does a timer ring."""
+    def _as_far(self, bar: int, rings_us: int, *, past_settling: bool = False) -> Landing:
+        """How far into a candle nothing of its boundary is of interest, nor does a timer ring. `past_settling`: nor is what the candle before it leads to."""
         if not self._horizon.opens_quietly(bar):
             return "open"
         into_us = rings_us - self._horizon.opens_us(bar)
-        return "inside" if into_us > self._stage.settled_us else "settle" if into_us > self._stage.settle_us else "open"
+        if past_settling and into_us > self._stage.settled_us:
+            return "inside"
+        return "settle" if into_us > self._stage.settle_us else "open"
 
     def _leap(self, bar: int, landing: Landing, *, looks: Collection[int] | None = None) -> Leap:
         """To a candle; `looks`: candles at whose opening the account is worked out, None when nothing is held."""
@@ -131,9 +131,7 @@ class Ahead:
         if found.bar > stop:
             landing = "settle"
         elif met is not None and met > horizon.opens_us(bar) + stage.settle_us:
-            landing = self._as_far(bar, rings_us)
-            if landing == "inside" and (bar == stop or not alone):
-                landing = "settle"
+            landing = self._as_far(bar, rings_us, past_settling=alone and bar < stop)
         looks = {look for look in (found.highest, found.eve) if here < look < bar}
         return self._leap(bar, landing, looks=looks if landing == "open" else {*looks, bar})
 
